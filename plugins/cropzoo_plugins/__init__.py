@@ -1,0 +1,1 @@
+"""The plugins that come with cropzoo; the library knows them by their entry points alone."""

@@ -1,0 +1,135 @@
+"""What models and objectives are: the classes that plugins derive from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What an objective sees.
+
+    Args:
+        series: (B, T, C, H, W), float32, normalised by the dataset's statistics; zero at invalid dates.
+        dates: (B, T), int64, in the encoding that the backbone's spec declares; zero at invalid dates.
+        valid: (B, T), bool, False = padding.
+        labels: (B, H, W) (or s times finer), int64, 255 = ignore.
+        parcels: (B, H, W) like labels, int64 parcel ids, 0 = none.
+        clear: (B, T, H, W), bool, False = cloud, shadow, no data or padding.
+        boundary: (B, H, W) like labels, uint8 bits: 1 the 3 x 3 window holds another class, 2 it holds another parcel;
+            in evaluation only.
+        sample: (B,), int64, which sample of its split each item was cut from; in evaluation only.
+    """
+
+    series: Tensor
+    dates: Tensor
+    valid: Tensor
+    labels: Tensor | None = None
+    parcels: Tensor | None = None
+    clear: Tensor | None = None
+    boundary: Tensor | None = None
+    sample: Tensor | None = None
+
+    def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
+        """The same batch on another device."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(
+            self, **{k: v.to(device, non_blocking=non_blocking) for k, v in moved.items() if isinstance(v, Tensor)}
+        )
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory, for fast copies to a GPU."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: v.pin_memory() for k, v in moved.items() if isinstance(v, Tensor)})
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What an objective returns: `total` is minimised, `parts` are logged by name; all are scalars."""
+
+    total: Tensor
+    parts: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Backbone(nn.Module):
+    """A network from series to dense features; a plugin's factory is a subclass or returns one.
+
+    The factory is called with keywords `in_channels, classes, image_size, length` and the user's options. Options are
+    explicit keyword parameters with defaults, so that an unknown one can be named; no `**kwargs`.
+
+    Attributes:
+        out_channels: D, the width of the features.
+        size_multiple: divides the height and width that `forward` takes.
+    """
+
+    out_channels: int
+    size_multiple: int = 1
+
+    def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
+        """Dense features.
+
+        Args:
+            series: (B, T, C, H, W), float32, normalised.
+            dates: (B, T), int64, as the spec declares.
+            valid: (B, T), bool; what stands at invalid dates never changes the features. Every sample has a valid date.
+
+        Returns:
+            (B, D, H, W), D = `out_channels`.
+        """
+        raise NotImplementedError
+
+    def make_head(self, classes: int) -> nn.Module:
+        """A new module from features (B, D, H, W) to logits (B, classes, H, W); a 1x1 convolution unless overridden."""
+        return nn.Conv2d(self.out_channels, classes, kernel_size=1)
+
+
+class Objective(nn.Module):
+    """A loss that trains a backbone; a plugin's factory is a subclass, called with `(backbone, classes, **options)`.
+
+    Attributes:
+        backbone: the network under training, a submodule.
+        head: what makes logits of features, where the objective trains one: then the run can be scored. Else None.
+    """
+
+    head: nn.Module | None = None
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def see_class_counts(self, counts: Tensor) -> None:
+        """Told once, before training: pixels of each class in the training split, (classes,), int64."""
+
+    def forward(self, batch: Batch) -> Losses:
+        """The losses of one batch; zero with a gradient path where nothing in the batch can be learnt from."""
+        raise NotImplementedError
+
+
+class Model(nn.Module):
+    """Backbone and head.
+
+    Attributes:
+        metadata: what the checkpoint says of the model, where it was loaded from one.
+    """
+
+    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.metadata: dict[str, Any] = {}
+
+    def features(self, series: Tensor, dates: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Dense features, (B, D, H, W); `valid` None takes every date as real."""
+        if valid is None:
+            valid = torch.ones(dates.shape, dtype=torch.bool, device=dates.device)
+        features: Tensor = self.backbone(series, dates, valid)
+        return features
+
+    def forward(self, series: Tensor, dates: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Logits, (B, K, H, W); arguments as in `Backbone.forward`."""
+        logits: Tensor = self.head(self.features(series, dates, valid))
+        return logits

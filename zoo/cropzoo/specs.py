@@ -1,0 +1,134 @@
+"""What a plugin declares of each thing that it offers: frozen, validated data, no code.
+
+`build` is a string, `"package.module:factory"`, so that listing the zoo imports neither torch nor a network.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal, get_args
+
+from cropzoo.errors import CropzooError
+
+DateEncoding = Literal["doy", "days", "none"]
+
+_NAME = re.compile(r"[a-z0-9]+([-.][a-z0-9]+)*")
+_TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+class InvalidSpec(CropzooError):
+    """A spec with a field that does not hold what it must."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """The fields that every spec has.
+
+    Args:
+        name: what users type, kebab-case.
+        build: `"package.module:factory"`, imported only when the thing is built.
+        summary: one line.
+        source: the paper or the code that it follows.
+        licence: SPDX identifier.
+
+    Raises:
+        InvalidSpec: naming the field and what it must hold.
+    """
+
+    kind: ClassVar[str]
+
+    name: str
+    build: str
+    summary: str
+    source: str
+    licence: str
+
+    def __post_init__(self) -> None:
+        for field in ("name", "build", "summary", "source", "licence"):
+            value = getattr(self, field)
+            self.check(isinstance(value, str) and bool(value.strip()), field, "a text that is not empty")
+            self.check("\n" not in value, field, "a single line")
+        self.check(bool(_NAME.fullmatch(self.name)), "name", "kebab-case: lower-case letters, digits, '-' and '.'")
+        self.check(bool(_TARGET.fullmatch(self.build)), "build", "'package.module:factory'")
+
+    def check(self, holds: bool, field: str, must: str) -> None:
+        """Raise `InvalidSpec` for `field` unless `holds`."""
+        if not holds:
+            raise InvalidSpec(f"{self.kind} spec {self.name!r}: {field} is {getattr(self, field)!r}; it must be {must}")
+
+    def check_names(self, field: str) -> None:
+        """Raise `InvalidSpec` unless `field` is a tuple of distinct texts."""
+        value = getattr(self, field)
+        texts = isinstance(value, tuple) and all(isinstance(item, str) and item for item in value)
+        self.check(texts and len(set(value)) == len(value), field, "a tuple of distinct names")
+
+    def as_dict(self) -> dict[str, object]:
+        """Every field, for `--json`."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSpec(Spec):
+    """A network that turns a series into dense features.
+
+    Args:
+        dates: the encoding of dates that it reads: "doy" 1..366, "days" since 1 September before the first date, "none".
+        fixed_length: it works only at the number of dates that it was built for.
+        size_multiple: image height and width must be a multiple of this at the default options.
+        convert: `"package.module:function"` from a published state dict to the keys of ours; empty if there is none.
+    """
+
+    kind: ClassVar[str] = "backbone"
+
+    dates: DateEncoding
+    fixed_length: bool = False
+    size_multiple: int = 1
+    convert: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check(self.dates in get_args(DateEncoding), "dates", "one of 'doy', 'days', 'none'")
+        self.check(isinstance(self.fixed_length, bool), "fixed_length", "True or False")
+        self.check(type(self.size_multiple) is int and self.size_multiple > 0, "size_multiple", "a positive integer")
+        self.check(self.convert == "" or bool(_TARGET.fullmatch(self.convert)), "convert", "'package.module:function'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(Spec):
+    """A source of labelled or unlabelled series.
+
+    Args:
+        bands: names of its bands in order; empty where the files tell.
+        classes: names of its classes in order of their index; empty where the files tell.
+        splits: names of its splits; "train", "val" and "test" are the ones that training and evaluation use.
+    """
+
+    kind: ClassVar[str] = "dataset"
+
+    bands: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ("train", "val", "test")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field in ("bands", "classes", "splits"):
+            self.check_names(field)
+        self.check(bool(self.splits), "splits", "at least one name")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveSpec(Spec):
+    """A loss that trains a backbone.
+
+    Args:
+        needs_labels: it cannot work on a dataset without labels.
+    """
+
+    kind: ClassVar[str] = "objective"
+
+    needs_labels: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check(isinstance(self.needs_labels, bool), "needs_labels", "True or False")
