@@ -1,0 +1,101 @@
+"""The zoo: what the installed plugins offer, by kind and name, each with its owner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from importlib.resources.abc import Traversable
+from typing import Any, Generic, TypeVar
+
+from cropzoo.building import build
+from cropzoo.errors import UnknownName
+from cropzoo.plugins import Plugin, collect
+from cropzoo.specs import BackboneSpec, DatasetSpec, ObjectiveSpec, Spec
+
+S = TypeVar("S", bound=Spec)
+
+
+@dataclass(frozen=True)
+class Entry(Generic[S]):
+    """A spec and the plugin that offers it."""
+
+    spec: S
+    owner: Plugin
+
+    def build(self, *args: Any, **options: Any) -> Any:
+        """Import the factory and call it; errors as in `cropzoo.building.build`."""
+        return build(self.spec, self.owner.name, args, options)
+
+
+class Shelf(Mapping[str, Entry[S]], Generic[S]):
+    """The entries of one kind by name; an unknown name raises `UnknownName` with the close ones."""
+
+    def __init__(self, kind: str, entries: Mapping[str, Entry[S]]) -> None:
+        self.kind = kind
+        self._entries = dict(sorted(entries.items()))
+
+    def __getitem__(self, name: str) -> Entry[S]:
+        if name not in self._entries:
+            raise UnknownName(self.kind, name, self._entries, f"`cropzoo list` shows every {self.kind}")
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Any:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """Everything that was found; `plugins` holds the broken ones too, with their errors."""
+
+    plugins: tuple[Plugin, ...]
+    backbones: Shelf[BackboneSpec]
+    datasets: Shelf[DatasetSpec]
+    objectives: Shelf[ObjectiveSpec]
+    catalogues: tuple[tuple[Plugin, Traversable], ...]
+
+    @property
+    def broken(self) -> tuple[Plugin, ...]:
+        """The plugins that were rejected."""
+        return tuple(plugin for plugin in self.plugins if plugin.error)
+
+    @property
+    def shelves(self) -> tuple[Shelf[BackboneSpec], Shelf[DatasetSpec], Shelf[ObjectiveSpec]]:
+        """The three kinds, in the order that lists show them."""
+        return self.backbones, self.datasets, self.objectives
+
+
+def load_zoo(entry_points: Iterable[EntryPoint] | None = None, modules: Iterable[str] = ()) -> Zoo:
+    """The zoo of these plugins; nothing is kept between calls.
+
+    Args:
+        entry_points: in place of the installed ones of group "cropzoo".
+        modules: further plugins by import name or path of a .py file, which is importable under its stem.
+
+    Returns:
+        The zoo. A plugin that fails is in `Zoo.broken` and offers nothing; no plugin stops another.
+    """
+    collected = collect(entry_points, modules)
+
+    def shelf(kind: type[S]) -> Shelf[S]:
+        found = {
+            spec.name: Entry(spec, offer.plugin)
+            for offer in collected
+            for spec in offer.specs
+            if isinstance(spec, kind)
+        }
+        return Shelf(kind.kind, found)
+
+    return Zoo(
+        plugins=tuple(offer.plugin for offer in collected),
+        backbones=shelf(BackboneSpec),
+        datasets=shelf(DatasetSpec),
+        objectives=shelf(ObjectiveSpec),
+        catalogues=tuple((offer.plugin, file) for offer in collected for file in offer.catalogues),
+    )
