@@ -35,7 +35,7 @@ def peak_rss_rise(script: str | Path, *args: str) -> int:
 
 
 def report_peak_rise(run: Callable[[], Any]) -> None:
-    """Call `run`, for the fresh process after its imports: prints the bytes that its peak lies above the level before."""
+    """Call `run` in the fresh process, after its imports and print the rise of its peak in bytes."""
     before = resident_bytes()
     run()
     # ru_maxrss counts kilobytes on Linux, bytes on macOS
