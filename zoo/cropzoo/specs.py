@@ -73,7 +73,8 @@ class BackboneSpec(Spec):
     """A network that turns a series into dense features.
 
     Args:
-        dates: the encoding of dates that it reads: "doy" 1..366, "days" since 1 September before the first date, "none".
+        dates: the encoding of dates that it reads: "doy" 1..366, "days" since 1 September before the first date, or
+            "none" for a network that looks at no dates.
         fixed_length: it works only at the number of dates that it was built for.
         size_multiple: image height and width must be a multiple of this at the default options.
         convert: `"package.module:function"` from a published state dict to the keys of ours; empty if there is none.

@@ -1,0 +1,150 @@
+"""The catalogue: named recipes, published scores and weights, from registry.yaml and from plugins and users."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from cropzoo.errors import CropzooError, UnknownName
+from cropzoo.schema import Readable, Schema, read_mapping
+from cropzoo.zoo import Zoo
+
+_ENTRY_NAME = re.compile(r"[a-z0-9]+([-.][a-z0-9]+)*")
+
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+class Size(Schema):
+    """The input that an entry's network is built for; costs are counted at it."""
+
+    bands: int = Field(ge=1)
+    classes: int = Field(ge=1)
+    dates: int = Field(ge=1)
+    pixels: int = Field(ge=1)
+
+
+class Score(Schema):
+    """One published result, in per cent."""
+
+    data: Text
+    oa: float | None = Field(None, ge=0, le=100)
+    miou: float | None = Field(None, ge=0, le=100)
+    source: Text
+
+
+class Weights(Schema):
+    """Where a checkpoint is and how to know it."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^(https|http|file)://")]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    size: int = Field(ge=1, description="bytes")
+    licence: Text
+
+
+class CatalogueEntry(Schema):
+    """What one name stands for.
+
+    Args:
+        recipe: settings in the recipe's mapping form; where the entry is named BACKBONE.DATASET they are the defaults
+            of that pair.
+        size: what the network is built for.
+        scores: as published.
+        weights: a checkpoint to download.
+        parameters: millions, as published; shown where it differs from the count.
+    """
+
+    summary: Text
+    source: Text
+    licence: Text = "Apache-2.0"
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    size: Size | None = None
+    scores: tuple[Score, ...] = ()
+    weights: Weights | None = None
+    parameters: float | None = Field(None, gt=0)
+
+
+class _File(Schema):
+    version: Literal[1]
+    entries: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Entries by name, who gave each, and what could not be read of plugins' files."""
+
+    entries: Mapping[str, CatalogueEntry]
+    owners: Mapping[str, str]
+    problems: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> CatalogueEntry:
+        """The entry of that name.
+
+        Raises:
+            UnknownName: with the close names.
+        """
+        if name not in self.entries:
+            raise UnknownName("catalogue entry", name, self.entries, "`cropzoo list` shows the catalogue")
+        return self.entries[name]
+
+
+def builtin_catalogue() -> Readable:
+    """registry.yaml: inside the installed package, or at the root of the repository in an editable install."""
+    packaged = files("cropzoo") / "registry.yaml"
+    if packaged.is_file():
+        return packaged
+    return Path(__file__).parents[2] / "registry.yaml"
+
+
+def read_catalogue(file: Readable) -> dict[str, CatalogueEntry]:
+    """The entries of one file.
+
+    Raises:
+        CropzooError: naming file, entry and field, and what is allowed.
+    """
+    content = _File.parse(read_mapping(file), str(file))
+    entries = {}
+    for name, values in content.entries.items():
+        if not _ENTRY_NAME.fullmatch(name):
+            raise CropzooError(f"{file}: entry {name!r}; a name is lower-case letters and digits joined by '-' or '.'")
+        entries[name] = CatalogueEntry.parse(values, f"{file}: entry {name!r}")
+    return entries
+
+
+def load_catalogue(zoo: Zoo, extra: Iterable[Path] = ()) -> Catalogue:
+    """The catalogue of cropzoo itself catalogue, then the plugins', then the user's files.
+
+    Args:
+        zoo: whose plugins may bring catalogues.
+        extra: files of the user.
+
+    Raises:
+        CropzooError: for a file of the user or of cropzoo that is wrong, or a name that is taken. A plugin's wrong
+            file is left out and told in `Catalogue.problems`.
+    """
+    entries: dict[str, CatalogueEntry] = {}
+    owners: dict[str, str] = {}
+    problems: list[str] = []
+
+    def add(owner: str, file: Readable) -> None:
+        new = read_catalogue(file)
+        for name in new:
+            if name in owners:
+                raise CropzooError(f"{file}: entry {name!r} is already given by {owners[name]}; choose another name")
+        entries.update(new)
+        owners.update(dict.fromkeys(new, owner))
+
+    add("cropzoo", builtin_catalogue())
+    for plugin, file in zoo.catalogues:
+        try:
+            add(plugin.name, file)
+        except CropzooError as error:
+            problems.append(f"catalogue of plugin {plugin.name!r} is left out: {error}")
+    for path in extra:
+        add(str(path), path)
+    return Catalogue(dict(sorted(entries.items())), owners, tuple(problems))

@@ -1,0 +1,118 @@
+"""Validated settings from outside: pydantic models whose errors are told in our words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cropzoo.errors import CropzooError, UsageError, suggest
+
+
+class Readable(Protocol):
+    """A file on disk or inside a package."""
+
+    def read_text(self, encoding: str | None = None) -> str:
+        """The whole text."""
+        ...
+
+
+class Schema(BaseModel):
+    """Frozen; unknown keys are refused with the close names; numbers are not made of texts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], where: str) -> Self:
+        """The model of these values.
+
+        Args:
+            where: what the values are, for the message: a file, an entry, the command line.
+
+        Raises:
+            UsageError: for each wrong field a line with its name, what it holds and what is allowed.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = [_tell(cls, dict(problem)) for problem in error.errors()]
+            raise UsageError("\n".join(f"{where}: {problem}" for problem in problems)) from None
+
+
+def _tell(model: type[BaseModel], problem: dict[str, Any]) -> str:
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {path!r}; {suggest(str(problem['loc'][-1]), _keys_at(model, problem['loc'][:-1]))}"
+    if problem["type"] == "missing":
+        return f"key {path!r} is missing"
+    must = str(problem["msg"]).removeprefix("Value error, ")
+    return f"key {path!r} is {problem['input']!r}; {must[:1].lower()}{must[1:]}"
+
+
+def _keys_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
+    """The keys that are allowed where an unknown one stood."""
+    for part in path:
+        field = model.model_fields.get(str(part))
+        inner = [] if field is None else [t for t in _types(field.annotation) if issubclass(t, BaseModel)]
+        if inner:
+            model = inner[0]
+    return list(model.model_fields)
+
+
+def _types(annotation: Any) -> list[type]:
+    if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
+        return [annotation]
+    return [found for part in getattr(annotation, "__args__", ()) for found in _types(part)]
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, with 1e-3 read as the number that it is, and a key given twice refused."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_EXPONENT = re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$")
+_Loader.add_implicit_resolver(  # YAML 1.1 takes 1e-3 for a text
+    "tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789")
+)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Plain data of a YAML text; tags, and so code, are refused.
+
+    Raises:
+        CropzooError: naming `where` and the line.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise CropzooError(f"{where}: not readable as YAML; {' '.join(str(error).split())}") from error
+
+
+def read_mapping(file: Path | Readable) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        CropzooError: when the file cannot be read, is no YAML or holds no mapping.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CropzooError(f"{file}: cannot be read; {error}") from error
+    values = parse_yaml(text, str(file))
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise CropzooError(f"{file}: holds {type(values).__name__}; it must hold a mapping of names to settings")
+    return values
