@@ -1,0 +1,94 @@
+"""A pre-norm transformer encoder that can stop short: the last layer computes only the tokens that are read."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Self-attention of `heads` heads of `head_dim` channels; no bias on queries, keys and values."""
+
+    def __init__(self, dim: int, heads: int, head_dim: int, dropout: float) -> None:
+        super().__init__()
+        inner = heads * head_dim
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * inner, bias=False)
+        # as published: one head of full width needs no mixing of heads
+        self.out = nn.Identity() if heads == 1 and head_dim == dim else nn.Linear(inner, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor, keep: int | None = None, mask: Tensor | None = None) -> Tensor:
+        """What each of the first `keep` tokens (None: all) gathers from all tokens.
+
+        Args:
+            tokens: (S, L, D).
+            keep: how many tokens ask.
+            mask: (S or 1, 1, 1, L), bool, True where a token may be attended to; None allows all.
+
+        Returns:
+            (S, keep or L, D).
+        """
+        if keep is None:
+            query, key, value = self._heads(F.linear(tokens, self.qkv.weight), 3)
+        else:
+            inner = self.qkv.out_features // 3
+            (query,) = self._heads(F.linear(tokens[:, :keep], self.qkv.weight[:inner]), 1)
+            key, value = self._heads(F.linear(tokens, self.qkv.weight[inner:]), 2)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        gathered: Tensor = self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
+        return gathered
+
+    def _heads(self, projected: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """(S, L, parts*h*e) as `parts` tensors (S, h, L, e)."""
+        sequences, length, _ = projected.shape
+        return projected.reshape(sequences, length, parts, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+class Layer(nn.Module):
+    """Attention, then a network on each token alone, each added to its input after a layer norm of it."""
+
+    def __init__(self, dim: int, heads: int, head_dim: int, mlp_ratio: int, dropout: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(dim)
+        self.attention = Attention(dim, heads, head_dim, dropout)
+        self.mlp_norm = nn.LayerNorm(dim)
+        self.mlp_in = nn.Linear(dim, mlp_ratio * dim)
+        self.mlp_out = nn.Linear(mlp_ratio * dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor, keep: int | None = None, mask: Tensor | None = None) -> Tensor:
+        """(S, L, D) to (S, keep or L, D); arguments as in `Attention.forward`."""
+        tokens = tokens[:, :keep] + self.attention(self.attention_norm(tokens), keep, mask)
+        inner = self.dropout(F.gelu(self.mlp_in(self.mlp_norm(tokens))))
+        added: Tensor = tokens + self.dropout(self.mlp_out(inner))
+        return added
+
+
+class Encoder(nn.Module):
+    """`depth` layers and a layer norm.
+
+    Source: Dosovitskiy et al. 2021, arXiv:2010.11929, with the exact GELU.
+    """
+
+    def __init__(self, dim: int, depth: int, heads: int, head_dim: int, mlp_ratio: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Layer(dim, heads, head_dim, mlp_ratio, dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, tokens: Tensor, keep: int | None = None, mask: Tensor | None = None) -> Tensor:
+        """The first `keep` tokens (None: all) after the last layer.
+
+        Args:
+            tokens: (S, L, D).
+            keep: how many tokens are read; the last layer computes no others.
+            mask: (S or 1, 1, 1, L), bool, True where a token may be attended to; None allows all.
+
+        Returns:
+            (S, keep or L, D).
+        """
+        last = len(self.layers) - 1
+        for index, layer in enumerate(self.layers):
+            tokens = layer(tokens, keep if index == last else None, mask)
+        encoded: Tensor = self.norm(tokens)
+        return encoded
