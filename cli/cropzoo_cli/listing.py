@@ -1,0 +1,61 @@
+"""`cropzoo list`: what the zoo holds, by kind."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+import click
+
+from cropzoo.errors import CropzooError, suggest
+from cropzoo.zoo import Zoo
+from cropzoo_cli.output import print_json, print_table
+from cropzoo_cli.settings import Settings, pass_settings
+
+COLUMNS = ("kind", "name", "owner", "licence", "summary")
+
+
+@click.command("list")
+@click.argument("pattern", required=False, default="*")
+@click.option("--json", "as_json", is_flag=True, help="Print every field as JSON, by kind.")
+@pass_settings
+def list_zoo(settings: Settings, pattern: str, as_json: bool) -> None:
+    """What the zoo holds: backbones, datasets, objectives, each with its owner.
+
+    PATTERN is part of a name, or a shell pattern for the whole of it, such as 'tsvit*'.
+    """
+    found = zoo_records(settings.zoo)
+    chosen = {
+        kind: [record for record in records if matches(record["name"], pattern)] for kind, records in found.items()
+    }
+    if not any(chosen.values()):
+        names = [record["name"] for records in found.values() for record in records]
+        raise CropzooError(f"nothing in the zoo matches {pattern!r}; {suggest(pattern.strip('*'), names)}")
+    if as_json:
+        print_json(chosen)
+        return
+    rows = [[record[column] for column in COLUMNS] for records in chosen.values() for record in records]
+    print_table(COLUMNS, rows)
+
+
+def zoo_records(zoo: Zoo) -> dict[str, list[dict[str, Any]]]:
+    """Every entry as a flat record, under "backbones", "datasets" and "objectives"."""
+    return {
+        f"{shelf.kind}s": [
+            {
+                "kind": shelf.kind,
+                **entry.spec.as_dict(),
+                "owner": entry.owner.name,
+                "distribution": entry.owner.distribution,
+                "version": entry.owner.version,
+            }
+            for entry in shelf.values()
+        ]
+        for shelf in zoo.shelves
+    }
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a shell pattern fits the whole name, or a plain word is part of it."""
+    is_glob = any(character in pattern for character in "*?[")
+    return fnmatchcase(name, pattern.lower() if is_glob else f"*{pattern.lower()}*")

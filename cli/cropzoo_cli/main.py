@@ -1,0 +1,109 @@
+"""The command `cropzoo`: global options, the table of commands, exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from cropzoo import __version__
+from cropzoo.errors import CropzooError, UsageError
+from cropzoo_cli.lazy import LazyCommand, LazyGroup
+from cropzoo_cli.settings import Settings
+
+DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+
+COMMANDS = {
+    "list": LazyCommand("cropzoo_cli.listing:list_zoo", "What the zoo holds, by kind."),
+    "show": LazyCommand("cropzoo_cli.show:show", "All about one entry of the zoo, or a checkpoint."),
+    "plugins": LazyCommand("cropzoo_cli.plugins:plugins", "The plugins, what each offers, why one is broken."),
+    "train": LazyCommand("cropzoo_cli.train:train", "Train a backbone on a dataset, with or without pre-training."),
+    "evaluate": LazyCommand("cropzoo_cli.evaluate:evaluate", "Score a checkpoint or run on a split."),
+    "export": LazyCommand("cropzoo_cli.export:export", "Write one weights file with its model card."),
+    "import-weights": LazyCommand(
+        "cropzoo_cli.import_weights:import_weights", "Turn a published weights file into a checkpoint."
+    ),
+}
+
+
+@click.command(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: cropzoo train --backbone tsvit --pretrain cscl",
+)
+@click.option(
+    "-p",
+    "--plugin",
+    "plugins",
+    multiple=True,
+    metavar="MODULE_OR_FILE",
+    help="Use this plugin too, by import name or .py file; may be given again. Also CROPZOO_PLUGINS, comma-separated.",
+)
+@click.option(
+    "--catalogue",
+    "catalogues",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Add the entries of this catalogue file; may be given again.",
+)
+@click.option("--offline", is_flag=True, envvar="CROPZOO_OFFLINE", show_envvar=True, help="Never touch the network.")
+@click.version_option(__version__, prog_name="cropzoo", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, plugins: tuple[str, ...], catalogues: tuple[Path, ...], offline: bool) -> None:
+    """Map crops from satellite image time series.
+
+    One command composes a backbone, a dataset and an objective; each may come from a plugin.
+    """
+    ctx.obj = Settings(tuple(dict.fromkeys((*_from_environment(), *plugins))), catalogues, offline)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 done, 1 failed, 2 wrong use, 130 interrupted.
+
+    Errors of the user are one line on stderr. Any other exception is a bug and leaves with its traceback.
+    """
+    try:
+        result = cli.main(args=args, prog_name="cropzoo", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return WRONG_USE
+    except click.ClickException as error:
+        return _fail(_describe(error), error.exit_code)
+    except CropzooError as error:
+        return _fail(str(error), WRONG_USE if isinstance(error, UsageError) else FAILED)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        _close_stdout()
+        return FAILED
+    return result if isinstance(result, int) else DONE
+
+
+def _from_environment() -> list[str]:
+    names = os.environ.get("CROPZOO_PLUGINS", "").split(",")
+    return [name.strip() for name in names if name.strip()]
+
+
+def _describe(error: click.ClickException) -> str:
+    message = error.format_message()
+    ctx = getattr(error, "ctx", None)
+    return f"{message}\n`{ctx.command_path} --help` shows every option" if ctx else message
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"error: {message}", err=True)
+    return code
+
+
+def _close_stdout() -> None:
+    """Whoever read stdout is gone (`cropzoo list | head -1`); Python would complain again as it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

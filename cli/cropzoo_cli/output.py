@@ -1,0 +1,61 @@
+"""Results to stdout, everything else to stderr; tables for people in a terminal, plain lines for everything else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+
+def warn(message: str) -> None:
+    """Print `warning: MESSAGE` to stderr."""
+    click.echo(f"warning: {message}", err=True)
+
+
+def note(message: str) -> None:
+    """Print progress to stderr."""
+    click.echo(message, err=True)
+
+
+def print_json(data: Any) -> None:
+    """Print `data` to stdout as indented JSON; anything that JSON does not know becomes text."""
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under their columns to stdout.
+
+    In a terminal the table fits its width; elsewhere each row is one line, never wrapped, never cut.
+    A row starts a new section of the terminal's table where its first cell differs from the row's before.
+    """
+    cells = [[str(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _print_rich(columns, cells)
+    else:
+        _print_plain(columns, cells)
+
+
+def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    lines = [list(columns), *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row, before in zip(rows, [None, *rows], strict=False):
+        if before is not None and row[0] != before[0]:
+            table.add_section()
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)

@@ -1,0 +1,32 @@
+"""`cropzoo plugins`: what was found, what each offers, and the full error of a broken one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from cropzoo.plugins import Plugin
+from cropzoo_cli.output import print_json, print_table
+from cropzoo_cli.settings import Settings, pass_settings
+
+COLUMNS = ("plugin", "distribution", "version", "offers")
+
+
+@click.command("plugins")
+@click.option("--json", "as_json", is_flag=True, help="Print every field as JSON.")
+@pass_settings
+def plugins(settings: Settings, as_json: bool) -> None:
+    """The plugins: name, distribution, version, what each offers; of a broken one the full error."""
+    zoo = settings.quiet_zoo
+    if as_json:
+        print_json([asdict(plugin) for plugin in zoo.plugins])
+        return
+    rows = [[p.name, p.distribution or "-", p.version or "-", _offers(p)] for p in zoo.plugins]
+    print_table(COLUMNS, rows)
+    for plugin in zoo.broken:
+        click.echo(f"\nplugin {plugin.name!r} ({plugin.origin}) is broken: {plugin.error}\n{plugin.details}")
+
+
+def _offers(plugin: Plugin) -> str:
+    return "broken, see below" if plugin.error else ", ".join(plugin.offers) or "nothing"
