@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import ClassVar, Literal, get_args
 
 from cropzoo.errors import CropzooError
@@ -45,27 +46,27 @@ class Spec:
     licence: str
 
     def __post_init__(self) -> None:
-        for field in ("name", "build", "summary", "source", "licence"):
-            value = getattr(self, field)
-            self.check(isinstance(value, str) and bool(value.strip()), field, "a text that is not empty")
-            self.check("\n" not in value, field, "a single line")
+        for text in ("name", "build", "summary", "source", "licence"):
+            value = getattr(self, text)
+            self.check(isinstance(value, str) and bool(value.strip()), text, "a text that is not empty")
+            self.check("\n" not in value, text, "a single line")
         self.check(bool(_NAME.fullmatch(self.name)), "name", "kebab-case: lower-case letters, digits, '-' and '.'")
         self.check(bool(_TARGET.fullmatch(self.build)), "build", "'package.module:factory'")
 
-    def check(self, holds: bool, field: str, must: str) -> None:
-        """Raise `InvalidSpec` for `field` unless `holds`."""
+    def check(self, holds: bool, name: str, must: str) -> None:
+        """Raise `InvalidSpec` for the field of that name unless `holds`."""
         if not holds:
-            raise InvalidSpec(f"{self.kind} spec {self.name!r}: {field} is {getattr(self, field)!r}; it must be {must}")
+            raise InvalidSpec(f"{self.kind} spec {self.name!r}: {name} is {getattr(self, name)!r}; it must be {must}")
 
-    def check_names(self, field: str) -> None:
-        """Raise `InvalidSpec` unless `field` is a tuple of distinct texts."""
-        value = getattr(self, field)
+    def check_names(self, name: str) -> None:
+        """Raise `InvalidSpec` unless the field of that name is a tuple of distinct texts."""
+        value = getattr(self, name)
         texts = isinstance(value, tuple) and all(isinstance(item, str) and item for item in value)
-        self.check(texts and len(set(value)) == len(value), field, "a tuple of distinct names")
+        self.check(texts and len(set(value)) == len(value), name, "a tuple of distinct names")
 
     def as_dict(self) -> dict[str, object]:
         """Every field, for `--json`."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,7 @@ class BackboneSpec(Spec):
         fixed_length: it works only at the number of dates that it was built for.
         size_multiple: image height and width must be a multiple of this at the default options.
         convert: `"package.module:function"` from a published state dict to the keys of ours; empty if there is none.
+        published: the options under which published weights give the published numbers.
     """
 
     kind: ClassVar[str] = "backbone"
@@ -86,12 +88,14 @@ class BackboneSpec(Spec):
     fixed_length: bool = False
     size_multiple: int = 1
     convert: str = ""
+    published: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check(self.dates in get_args(DateEncoding), "dates", "one of 'doy', 'days', 'none'")
         self.check(isinstance(self.fixed_length, bool), "fixed_length", "True or False")
         self.check(type(self.size_multiple) is int and self.size_multiple > 0, "size_multiple", "a positive integer")
+        self.check(isinstance(self.published, Mapping), "published", "a mapping of options")
         self.check(self.convert == "" or bool(_TARGET.fullmatch(self.convert)), "convert", "'package.module:function'")
 
 
@@ -113,8 +117,8 @@ class DatasetSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field in ("bands", "classes", "splits"):
-            self.check_names(field)
+        for names in ("bands", "classes", "splits"):
+            self.check_names(names)
         self.check(bool(self.splits), "splits", "at least one name")
 
 

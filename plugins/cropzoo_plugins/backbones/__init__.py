@@ -14,6 +14,7 @@ def cropzoo_backbones() -> Sequence[BackboneSpec]:
             name="tsvit",
             build="cropzoo_plugins.backbones.tsvit:TSViT",
             convert="cropzoo_plugins.backbones.tsvit_published:convert",
+            published={"output_order": "published"},
             summary="Vision transformer over time, then space, with a token for every class",
             source="Tarasiou et al. 2023, arXiv:2301.04944",
             licence="Apache-2.0",
