@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib import import_module, invalidate_caches
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -22,20 +22,24 @@ def import_plugin(name: str) -> ModuleType:
     path = Path(name).expanduser().resolve()
     if not path.is_file():
         raise CropzooError(f"plugin file {name!r} does not exist; give the path of a .py file or an import name")
-    stem = path.stem
+    stem, folder = path.stem, str(path.parent)
+    if not stem.isidentifier():
+        raise CropzooError(f"plugin file {name!r} cannot be imported as {stem!r}, which is no Python name; rename it")
+    if folder not in sys.path:
+        # worker processes that are spawned get sys.path but not sys.modules; at its end the folder shadows nothing
+        sys.path.append(folder)
+        invalidate_caches()
+    found = _file_of(stem)
+    if found != path:
+        raise CropzooError(
+            f"plugin file {name!r} cannot be imported as {stem!r}, the name of {str(found)!r}; rename it"
+        )
+    return import_module(stem)
+
+
+def _file_of(stem: str) -> Path | str:
+    """The file that `import stem` gives, or what stands in its place."""
     present = sys.modules.get(stem)
-    if present is not None and getattr(present, "__file__", None) == str(path):
-        return present
-    if not stem.isidentifier() or present is not None or find_spec(stem) is not None:
-        raise CropzooError(f"plugin file {name!r} cannot be imported as {stem!r}, which is taken or no name; rename it")
-    spec = spec_from_file_location(stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[stem] = module  # before it runs, as import does, so that dataclasses and pickles find it
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[stem]
-        raise
-    return module
+    spec = None if present is not None else find_spec(stem)
+    origin = spec.origin if spec is not None else getattr(present, "__file__", None)
+    return Path(origin).resolve() if origin and origin not in ("built-in", "frozen") else "a module of Python"

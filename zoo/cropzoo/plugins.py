@@ -125,13 +125,15 @@ def _call(manager: pluggy.PluginManager, hook: str, kind: type[Any]) -> Sequence
 
 
 def _reject_duplicates(offer: Offer, accepted: Sequence[Offer]) -> None:
-    owners = {(spec.kind, spec.name): other.plugin.name for other in accepted for spec in other.specs}
+    owners = {(spec.kind, spec.name): other.plugin for other in accepted for spec in other.specs}
     for spec in offer.specs:
-        key = (spec.kind, spec.name)
-        if key in owners:
-            owner = "this plugin itself" if owners[key] == offer.plugin.name else f"plugin {owners[key]!r}"
-            raise PluginError(f"{spec.kind} {spec.name!r} is already offered by {owner}; choose another name")
-        owners[key] = offer.plugin.name
+        owner = owners.setdefault((spec.kind, spec.name), offer.plugin)
+        if owner is not offer.plugin:
+            raise PluginError(f"{spec.kind} {spec.name!r} is already offered by plugin {owner.name!r}; rename it")
+    names = [(spec.kind, spec.name) for spec in offer.specs]
+    for kind, name in names:
+        if names.count((kind, name)) > 1:
+            raise PluginError(f"{kind} {name!r} is offered twice by this plugin; rename one")
 
 
 def _broken(plugin: Plugin, error: BaseException) -> Plugin:

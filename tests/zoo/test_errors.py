@@ -1,0 +1,28 @@
+"""The words of errors."""
+
+from __future__ import annotations
+
+import pytest
+
+from cropzoo import CropzooError, UnknownName, UsageError
+from cropzoo.errors import suggest
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "says"),
+    [
+        ("tsvti", ["tsvit", "utae"], "did you mean 'tsvit'?"),
+        ("unet3", ["unet3d", "unet3df", "tsvit"], "did you mean 'unet3d' or 'unet3df'?"),
+        ("x", ["b", "a", "b"], "known: a, b"),
+        ("x", [], "known: none"),
+    ],
+)
+def test_suggest(name, known, says):
+    assert suggest(name, known) == says
+
+
+def test_unknown_name_is_wrong_use():
+    error = UnknownName("band", "B2", ["B02", "B03"], "bands stand in the spec")
+    assert isinstance(error, UsageError)
+    assert isinstance(error, CropzooError)
+    assert str(error) == "unknown band 'B2'; did you mean 'B02'?; bands stand in the spec"

@@ -1,0 +1,49 @@
+"""The zoo: fresh at every call, with owners, and errors for names that nobody registered."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from cropzoo import UnknownName, load_zoo
+
+HEAVY = {"torch", "lightning", "torchmetrics", "torchgeo", "rasterio", "geopandas", "matplotlib", "sklearn", "pandas"}
+
+
+def test_built_ins_come_through_the_entry_points():
+    zoo = load_zoo()
+    assert "tsvit" in zoo.backbones
+    assert {"synthetic", "geotiff"} <= set(zoo.datasets)
+    assert {"cscl", "segmentation"} <= set(zoo.objectives)
+    assert zoo.backbones["tsvit"].owner.distribution == "cropzoo"
+    assert [plugin.error for plugin in zoo.broken] == []
+
+
+def test_without_entry_points_nothing_is_left():
+    zoo = load_zoo([])
+    assert [len(shelf) for shelf in zoo.shelves] == [0, 0, 0]
+
+
+def test_nothing_is_kept_between_calls(good_plugin):
+    assert "good" in load_zoo([good_plugin]).backbones
+    assert "good" not in load_zoo([]).backbones
+
+
+def test_close_names_are_suggested():
+    with pytest.raises(UnknownName, match=r"unknown backbone 'tsvti'; did you mean 'tsvit'\?"):
+        load_zoo().backbones["tsvti"]
+
+
+def test_far_names_get_the_known_ones(good_plugin):
+    with pytest.raises(UnknownName, match="unknown backbone 'xyz'; known: good; `cropzoo list`"):
+        load_zoo([good_plugin]).backbones["xyz"]
+
+
+def test_importing_and_loading_imports_nothing_heavy():
+    code = "import sys, cropzoo; cropzoo.load_zoo(); print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "cropzoo" in loaded
+    assert loaded & (HEAVY | {"numpy"}) == set()
