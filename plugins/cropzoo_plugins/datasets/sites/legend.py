@@ -1,0 +1,106 @@
+"""Which classes a dataset of sites has, and the label index of every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cropzoo import IGNORE, CropzooError, LabelClass
+from cropzoo.regions import Window
+from cropzoo_plugins.datasets.sites.classes import TABLE, make_table, number_texts, read_table
+from cropzoo_plugins.datasets.sites.parcels import MISSING
+from cropzoo_plugins.datasets.sites.site import Site
+
+Legend = tuple[tuple[LabelClass, ...], tuple[str, ...], list[NDArray[np.uint8]]]
+
+
+def make_legend(
+    root: Path, sites: Sequence[Site], train: Sequence[Sequence[Window]], ignore_codes: Sequence[int]
+) -> Legend:
+    """Classes that have a training pixel, names of those that have none, and labels (H, W) of every site.
+
+    Args:
+        root: its classes.csv, if there is one, names the classes and gives their order.
+        sites: all of them.
+        train: training windows of each site.
+        ignore_codes: crop codes that are no class.
+
+    Raises:
+        CropzooError: a code that classes.csv lacks, no class at all, or more than 255.
+    """
+    path = root / TABLE
+    table = read_table(path) if path.is_file() else None
+    texts = _crop_texts(sites)
+    numbers = number_texts(texts, table) if texts else {}
+    codes = [site.codes(numbers) for site in sites]
+    left_out = {MISSING, *ignore_codes}
+    if table is None:
+        table = make_table(set().union(*map(_unique, codes)) - left_out, _crop_names(sites, numbers))
+    else:
+        _check_table(path, table, sites, codes, left_out)
+    found = set().union(*map(_unique, codes)) - left_out
+    trained: set[int] = set()
+    for raster, windows in zip(codes, train, strict=True):
+        for row, column, height, width in windows:
+            trained |= _unique(raster[row : row + height, column : column + width])
+    classes = tuple(entry for entry in table if entry.code in found & trained)
+    if not 0 < len(classes) <= IGNORE:
+        raise CropzooError(
+            f"dataset root {str(root)!r}; {len(classes)} classes have a training pixel; there must be 1 to {IGNORE}; "
+            "check the labels, the split and option 'ignore_codes'"
+        )
+    ignored = tuple(entry.name for entry in table if entry.code in found - trained)
+    return classes, ignored, [_index(raster, classes) for raster in codes]
+
+
+def _unique(codes: NDArray[np.int64]) -> set[int]:
+    return set(np.unique(codes).tolist())
+
+
+def _index(codes: NDArray[np.int64], classes: Sequence[LabelClass]) -> NDArray[np.uint8]:
+    """Position of each code among the classes, 255 for any other."""
+    known = np.array([entry.code for entry in classes])
+    order = np.argsort(known)
+    near = np.minimum(np.searchsorted(known[order], codes), len(known) - 1)
+    labels = order[near].astype(np.uint8)
+    labels[known[order][near] != codes] = IGNORE
+    return labels
+
+
+def _check_table(
+    path: Path,
+    table: Sequence[LabelClass],
+    sites: Sequence[Site],
+    codes: Sequence[NDArray[np.int64]],
+    left_out: set[int],
+) -> None:
+    known = {entry.code for entry in table} | left_out
+    for site, raster in zip(sites, codes, strict=True):
+        unknown = sorted(_unique(raster) - known)
+        if unknown:
+            raise CropzooError(
+                f"labels {site.label_file!r}; they hold {', '.join(map(str, unknown))}, which {str(path)!r} lacks; "
+                "add a line for each code there, or name it in option 'ignore_codes'"
+            )
+
+
+def _crop_texts(sites: Sequence[Site]) -> set[str]:
+    """The crops of parcel files that give labels, as texts, if any of them is one: then digits are texts as well."""
+    crops = {crop for site in sites for crop in site.label_crops if crop is not None}
+    return set(map(str, crops)) if any(isinstance(crop, str) for crop in crops) else set()
+
+
+def _crop_names(sites: Sequence[Site], numbers: dict[str, int]) -> dict[int, str]:
+    """Names of the codes as the parcel files have them, else the texts that were numbered."""
+    names: dict[int, str] = {}
+    for site in sites:
+        if site.parcels is None or site.parcels.crops is None:
+            continue
+        for crop, name in zip(site.parcels.crops, site.parcels.names, strict=True):
+            code = numbers.get(str(crop), crop)
+            if name and isinstance(code, int):
+                names.setdefault(code, name)
+    return {code: text for text, code in numbers.items()} | names
