@@ -49,10 +49,17 @@ class Batch:
 
 @dataclass(frozen=True)
 class Losses:
-    """What an objective returns: `total` is minimised, `parts` are logged by name; all are scalars."""
+    """What an objective returns.
+
+    Args:
+        total: scalar; minimised.
+        parts: scalars by name; logged.
+        logits: (B, K, H, W) of an objective with a head, so that validation need not compute them again.
+    """
 
     total: Tensor
     parts: dict[str, Tensor] = field(default_factory=dict)
+    logits: Tensor | None = None
 
 
 class Backbone(nn.Module):
@@ -92,7 +99,8 @@ class Objective(nn.Module):
 
     Attributes:
         backbone: the network under training, a submodule.
-        head: what makes logits of features, where the objective trains one: then the run can be scored. Else None.
+        head: what makes logits of features, where the objective trains one: then it returns its logits and the run
+            can be scored. Else None.
     """
 
     head: nn.Module | None = None

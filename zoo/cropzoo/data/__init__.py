@@ -1,0 +1,1 @@
+"""From samples to batches: crops and tiles, dates, turns, collation, normalisation."""

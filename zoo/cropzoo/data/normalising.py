@@ -1,0 +1,65 @@
+"""From stored numbers to what a network reads, on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from cropzoo.contracts import Batch
+from cropzoo.errors import CropzooError
+
+
+class Normaliser(nn.Module):
+    """Scale, shift and divide by a dataset's statistics; pick and order bands by name.
+
+    Args:
+        given: names of the bands that come in.
+        wanted: names of those that go out, in order.
+        scale: reflectance of one stored unit.
+        mean, std: of the wanted bands, of scaled values.
+
+    Raises:
+        CropzooError: when a wanted band is not given, naming the difference.
+    """
+
+    picks: Tensor
+    factor: Tensor
+    shift: Tensor
+
+    def __init__(
+        self,
+        given: Sequence[str],
+        wanted: Sequence[str],
+        scale: float,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        missing = [band for band in wanted if band not in given]
+        if missing:
+            raise CropzooError(
+                f"the model needs bands {', '.join(wanted)}; the data lack {', '.join(missing)} "
+                f"(they have {', '.join(given)}); use data with all of them"
+            )
+        self.same = list(given) == list(wanted)
+        deviation = torch.tensor(std, dtype=torch.float64)
+        self.register_buffer("picks", torch.tensor([list(given).index(band) for band in wanted]), persistent=False)
+        self.register_buffer("factor", _per_band(scale / deviation), persistent=False)
+        self.register_buffer("shift", _per_band(torch.tensor(mean, dtype=torch.float64) / deviation), persistent=False)
+
+    def forward(self, batch: Batch) -> Batch:
+        """The batch with `series` float32 and normalised, zero at invalid dates."""
+        series = batch.series.to(torch.float32)  # first: unsigned 16-bit integers know few operations
+        if not self.same:
+            series = series.index_select(2, self.picks)
+        series = series * self.factor - self.shift
+        if not bool(batch.valid.all()):
+            series = series.masked_fill(~batch.valid[:, :, None, None, None], 0.0)
+        return replace(batch, series=series)
+
+
+def _per_band(values: Tensor) -> Tensor:
+    return values.to(torch.float32)[None, None, :, None, None]
