@@ -1,0 +1,122 @@
+"""The geometry of fields: a jittered mesh of lanes, each cell of it split again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cropzoo_plugins.datasets.landscape.noise import generator
+
+Polygon = NDArray[np.float64]
+Role = Literal["field", "road", "hedge", "verge"]
+
+CELL = 700.0
+"""Mean distance between lanes of the mesh, metres."""
+
+_JITTER = 0.24
+_GOAL = (2.6, 0.55)
+"""Median in hectares and spread (of the logarithm) of the area under which a field is not split any more."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A convex polygon, (N, 2), x and y in metres, and what it is."""
+
+    polygon: Polygon
+    role: Role
+
+
+def cell_pieces(seed: int, row: int, column: int) -> list[Piece]:
+    """The fields, roads and hedges in one cell of the mesh; they don't overlap, and what they leave open is verge."""
+    rng = generator(seed, "cell", row, column)
+    corners = np.stack([_corner(seed, row + down, column + right) for down, right in ((0, 0), (0, 1), (1, 1), (1, 0))])
+    inner = _inset(corners, rng.choice([1.0, 2.5, 3.5], size=4))
+    median, spread = _GOAL
+    goal = 1e4 * median * np.exp(spread * rng.standard_normal())
+    angle = np.arctan2(*(corners[1] - corners[0])[::-1]) + rng.normal(0, 0.2)
+    return list(_split(inner, rng, goal, angle))
+
+
+def area(polygon: Polygon) -> float:
+    """Square metres."""
+    x, y = polygon[:, 0], polygon[:, 1]
+    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+
+
+def _split(polygon: Polygon, rng: np.random.Generator, goal: float, angle: float) -> Iterator[Piece]:
+    size = area(polygon)
+    if len(polygon) < 3 or size < 300:
+        return
+    if size < goal * np.exp(0.5 * rng.standard_normal()) or size < 2500:
+        yield Piece(polygon, "field")
+        return
+    normal = _cut_direction(polygon, rng, angle)
+    along = polygon @ normal
+    share = rng.uniform(0.3, 0.7)
+    place = along.min() + share * float(np.ptp(along))
+    role, width = _divider(rng, size)
+    if width > 0:
+        yield Piece(_clip(_clip(polygon, normal, place + width / 2), -normal, -(place - width / 2)), role)
+    turned = float(angle + rng.normal(0, 0.05))
+    yield from _split(_clip(polygon, normal, place - width / 2), rng, goal, turned)
+    yield from _split(_clip(polygon, -normal, -(place + width / 2)), rng, goal, turned)
+
+
+def _cut_direction(polygon: Polygon, rng: np.random.Generator, angle: float) -> NDArray[np.float64]:
+    """The unit vector across which to cut: mostly the long side, but blocks of land also go into strips."""
+    first = np.array([np.cos(angle), np.sin(angle)])
+    second = np.array([-first[1], first[0]])
+    extents = [float(np.ptp(polygon @ side)) for side in (first, second)]
+    longer, shorter = (first, second) if extents[0] >= extents[1] else (second, first)
+    aspect = max(extents) / max(min(extents), 1.0)
+    lengthwise = rng.random() < (0.45 if aspect < 1.6 else 0.25 if aspect < 2.6 else 0.0)
+    chosen = shorter if lengthwise else longer
+    turn = rng.normal(0, 0.06)
+    return np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ chosen
+
+
+def _divider(rng: np.random.Generator, size: float) -> tuple[Role, float]:
+    """What lies along a cut through land of `size` square metres, and how wide it is in metres."""
+    draw = rng.random()
+    if size > 1.2e5 and draw < 0.5:
+        return "road", float(rng.choice([4.0, 6.0, 8.0]))
+    if draw > 0.82:
+        return "hedge", float(rng.uniform(3.0, 9.0))
+    return "verge", float(rng.choice([0.0, 1.0, 2.5]))
+
+
+def _corner(seed: int, row: int, column: int) -> NDArray[np.float64]:
+    shift = generator(seed, "corner", row, column).uniform(-_JITTER, _JITTER, size=2)
+    shifted: NDArray[np.float64] = CELL * (np.array([column, row]) + shift)
+    return shifted
+
+
+def _inset(polygon: Polygon, widths: NDArray[np.float64]) -> Polygon:
+    """The polygon (x, y with y down, corners clockwise as seen) less a band along each of its sides."""
+    inner = polygon
+    for start, end, width in zip(polygon, np.roll(polygon, -1, axis=0), widths, strict=True):
+        side = (end - start) / np.linalg.norm(end - start)
+        outward = np.array([side[1], -side[0]])
+        inner = _clip(inner, outward, float(outward @ start - width))
+    return inner
+
+
+def _clip(polygon: Polygon, normal: NDArray[np.float64], offset: float) -> Polygon:
+    """The part of a convex polygon where `point @ normal <= offset`.
+
+    Source: one edge of Sutherland and Hodgman 1974, doi:10.1145/360767.360802.
+    """
+    height = polygon @ normal - offset
+    kept: list[NDArray[np.float64]] = []
+    for here in range(len(polygon)):
+        there = (here + 1) % len(polygon)
+        if height[here] <= 0:
+            kept.append(polygon[here])
+        if (height[here] <= 0) != (height[there] <= 0):
+            share = height[here] / (height[here] - height[there])
+            kept.append(polygon[here] + share * (polygon[there] - polygon[here]))
+    return np.array(kept).reshape(-1, 2)

@@ -1,0 +1,104 @@
+"""The spectrum of each unit of land on each date, and how it varies inside the unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from cropzoo_plugins.datasets.landscape.curves import BANDS, curve_table, month_weights
+from cropzoo_plugins.datasets.landscape.land import GRASS, Unit
+from cropzoo_plugins.datasets.landscape.noise import Floats, generator
+
+TEXTURES = (25.0, 45.0, 110.0)
+"""Distances in metres over which the patterns inside a parcel change."""
+
+VARIATION = 1.0
+"""Spread between parcels relative to the measured one."""
+
+_PARCEL_SHIFT = 8.0
+"""Standard deviation of a parcel's phenology, days."""
+
+_SEASON_SHIFT = 7.0
+"""The same of a crop in a year, days."""
+
+_VIGOUR = np.array([-0.7, -0.5, -0.9, -0.7, 0.6, 0.9, 1.0, 1.0, -0.6, -0.85])
+"""How the bands move when a stand gets denser: visible and short-wave infrared fall, near infrared rises."""
+
+_SURFACES: dict[str, tuple[float, Floats]] = {
+    "verge": (0.10, np.array([0.06, 0.085, 0.08, 0.12, 0.20, 0.23, 0.24, 0.26, 0.22, 0.15])),
+    "garden": (0.20, np.array([0.05, 0.075, 0.06, 0.11, 0.24, 0.29, 0.30, 0.32, 0.20, 0.12])),
+    "meadow": (0.20, np.array([0.04, 0.07, 0.055, 0.11, 0.26, 0.32, 0.34, 0.35, 0.23, 0.13])),
+    "trees": (0.26, np.array([0.022, 0.042, 0.028, 0.07, 0.21, 0.27, 0.28, 0.30, 0.15, 0.075])),
+    "roof": (0.09, np.array([0.12, 0.14, 0.17, 0.19, 0.21, 0.22, 0.23, 0.24, 0.27, 0.26])),
+    "paved": (0.11, np.array([0.10, 0.115, 0.125, 0.14, 0.15, 0.16, 0.165, 0.17, 0.19, 0.18])),
+    "bare": (0.03, np.array([0.10, 0.13, 0.16, 0.19, 0.21, 0.23, 0.24, 0.26, 0.33, 0.29])),
+    "water": (0.01, np.array([0.045, 0.05, 0.035, 0.032, 0.028, 0.027, 0.022, 0.02, 0.012, 0.009])),
+}
+"""Share of the undeclared land and reflectance in summer, by surface; the season follows from the measured curve."""
+
+_SHARE = np.array([share for share, _ in _SURFACES.values()])
+
+
+@cache
+def _surface_curves() -> dict[str, Floats]:
+    """Monthly reflectance (12, C) by surface, so that their mixture is the measured curve of undeclared land."""
+    summer = np.stack([colour for _, colour in _SURFACES.values()])
+    green = (summer[:, 6] - summer[:, 2]) / (summer[:, 6] + summer[:, 2])
+    grass = curve_table().mean[GRASS] / curve_table().mean[GRASS, 4:9].mean(axis=0)
+    growing = 1 + np.clip(green, 0, 1)[:, None, None] * (grass[None] - 1)
+    curves = summer[:, None, :] * growing
+    mixture = np.tensordot(_SHARE / _SHARE.sum(), curves, axes=1)
+    return dict(zip(_SURFACES, curves * (curve_table().mean[0] / mixture), strict=True))
+
+
+def unit_spectra(units: Sequence[Unit], days: Floats, climate: int) -> tuple[Floats, Floats]:
+    """What the sensor would see of each unit.
+
+    Args:
+        units: U of them.
+        days: day of the year, (T,).
+        climate: seed of the year, shared by all land of one dataset.
+
+    Returns:
+        Mean reflectance (U, T, C), and the amplitude of each pattern of `TEXTURES` (U, P, T, C).
+    """
+    mean, between, within = (np.stack(figures) for figures in zip(*(_figures(u.cover) for u in units), strict=True))
+    own = [_draw(generator(unit.seed, "spectrum")) for unit in units]
+    year = [_draw(generator(climate, "year", str(unit.cover))) for unit in units]
+    shift = np.array([_PARCEL_SHIFT * a.shift + _SEASON_SHIFT * b.shift for a, b in zip(own, year, strict=True)])
+    wander = np.stack([a.wander + 0.5 * b.wander for a, b in zip(own, year, strict=True)])
+    shifted, plain = month_weights(days[None] - shift[:, None]), month_weights(days)
+    spectra = shifted @ mean + plain @ (VARIATION * between * wander)
+    looks = np.stack([_VIGOUR, np.ones(len(BANDS)), _VIGOUR])
+    sizes = np.stack([draw.sizes for draw in own])
+    amplitudes = sizes[:, :, None, None] * looks[:, None] * (plain @ within)[:, None]
+    return np.maximum(spectra, 0.1 * (plain @ mean)), amplitudes
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """What makes one unit, or one year, differ: phenology, monthly deviation (12, C), strength of each pattern (P,)."""
+
+    shift: float
+    wander: Floats
+    sizes: Floats
+
+
+def _draw(rng: np.random.Generator) -> _Draw:
+    """Deviations have a variance of about 1, change over some weeks, and are alike in bands that move together."""
+    lasting, monthly = rng.standard_normal((1, len(BANDS) + 2)), rng.standard_normal((12, len(BANDS) + 2))
+    slow = 0.65 * lasting + 0.9 * monthly
+    wander = 0.75 * slow[:, :1] * _VIGOUR + 0.45 * slow[:, 1:2] + 0.35 * slow[:, 2:]
+    sizes = rng.normal([0.55, 0.5, 0.5], 0.2) * rng.choice([-1.0, 1.0], size=len(TEXTURES))
+    return _Draw(float(rng.standard_normal()), wander, sizes)
+
+
+def _figures(cover: int | str) -> tuple[Floats, Floats, Floats]:
+    """Mean, spread between and spread within, each (12, C)."""
+    table = curve_table()
+    if isinstance(cover, int):
+        return table.mean[cover], table.between[cover], table.within[cover]
+    return _surface_curves()[cover], table.between[0], 0.5 * table.within[0]
