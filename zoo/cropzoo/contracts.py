@@ -103,11 +103,12 @@ class Objective(nn.Module):
             can be scored. Else None.
     """
 
-    head: nn.Module | None = None
+    head: nn.Module | None
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
+        self.head = None  # not in the class: torch looks submodules up only where the class has no such attribute
 
     def see_class_counts(self, counts: Tensor) -> None:
         """Told once, before training: pixels of each class in the training split, (classes,), int64."""
