@@ -55,6 +55,7 @@ class Recipe(Schema):
     Args:
         stages: pre-training objectives in order, then the one whose head is the result.
         weights: a checkpoint file or catalogue entry that the backbone starts from.
+        adapt_bands: take weights that were trained on other bands, as far as they fit.
         image_size: side of the crops in training and of the tiles in evaluation, px.
         length: dates that a fixed-length backbone takes; None for any number.
         max_dates: at most so many dates of a sample are used; None for all.
@@ -73,6 +74,7 @@ class Recipe(Schema):
     dataset: Choice
     stages: tuple[Stage, ...] = Field(min_length=1)
     weights: str | None = None
+    adapt_bands: bool = False
     image_size: int = Field(24, ge=1)
     length: int | None = Field(None, ge=1)
     max_dates: int | None = Field(None, ge=1)

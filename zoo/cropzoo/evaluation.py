@@ -1,0 +1,109 @@
+"""Scoring a model on a split, and predicting whole samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cropzoo.contracts import Batch, Model
+from cropzoo.data.items import Key, Tiles
+from cropzoo.data.loading import Collate, make_loader
+from cropzoo.data.normalising import Normaliser
+from cropzoo.errors import CropzooError
+from cropzoo.fit.trainer import Runtime, make_trainer, world
+from cropzoo.recipe import Recipe
+from cropzoo.samples import Sample
+from cropzoo.scores import Scorer
+
+
+class _Evaluation(pl.LightningModule):
+    def __init__(self, model: Model, normaliser: Normaliser, classes: Sequence[str]) -> None:
+        super().__init__()
+        self.model, self.normaliser, self.scorer = model, normaliser, Scorer(classes)
+        self.scores: dict[str, Any] = {}
+
+    def test_step(self, batch: Batch, index: int) -> None:
+        batch = self.normaliser(batch)
+        self.scorer.update(self.model(batch.series, batch.dates, batch.valid), batch)
+
+    def on_test_epoch_end(self) -> None:
+        self.scores = self.scorer.compute()
+
+
+def evaluate(
+    model: Model,
+    normaliser: Normaliser,
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+    collate: Collate,
+    recipe: Recipe,
+    runtime: Runtime,
+) -> dict[str, Any]:
+    """The scores of a model on a split, each labelled pixel counted once; see `Scorer.compute` for the keys.
+
+    Args:
+        model: what is scored.
+        normaliser: from stored numbers to the model's.
+        samples: the split.
+        classes: names, by label index.
+        collate: how items become a batch.
+        recipe: tile size, dates, batch size and precision.
+        runtime: device and workers; a distributed run shares the tiles out.
+
+    Raises:
+        CropzooError: when the split is empty or has no labelled pixel.
+    """
+    if not len(samples):
+        raise CropzooError("scoring a split; it has no sample; choose another split")
+    rank, processes = world()
+    loader = make_loader(
+        Tiles(samples, recipe),
+        collate,
+        batch_size=recipe.batch_size,
+        workers=runtime.workers,
+        rank=rank,
+        world=processes,
+    )
+    module = _Evaluation(model, normaliser, classes)
+    make_trainer(runtime, precision=recipe.precision).test(module, loader, verbose=False)
+    return module.scores
+
+
+@torch.no_grad()
+def predict_sample(
+    model: Model, normaliser: Normaliser, sample: Sample, collate: Collate, recipe: Recipe
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The class of every pixel of a sample and the probability of that class.
+
+    Args:
+        model: in evaluation mode.
+        normaliser: from stored numbers to the model's.
+        sample: of any size.
+        collate: how tiles become a batch.
+        recipe: tile size and dates.
+
+    Returns:
+        (classes (H, W) uint8, confidence (H, W) float32); where tiles overlap the first one counts.
+    """
+    tiles = Tiles([sample], recipe)
+    size, (height, width) = recipe.image_size, sample.series.shape[-2:]
+    logits = np.full((1, height, width), 0, np.float32)
+    for start in range(0, len(tiles), recipe.batch_size):
+        chunk = range(start, min(start + recipe.batch_size, len(tiles)))
+        batch = normaliser(collate([tiles[Key(0, position)] for position in chunk]))
+        output = model(batch.series, batch.dates, batch.valid).float().cpu().numpy()
+        if len(logits) != output.shape[1]:
+            logits = np.zeros((output.shape[1], height, width), np.float32)
+        for values, position in zip(output, chunk, strict=True):
+            tile = tiles.places[position][1]
+            rows = slice(tile.row + tile.seen_rows, min(tile.row + size, height))
+            columns = slice(tile.column + tile.seen_columns, min(tile.column + size, width))
+            inner = values[:, tile.seen_rows :, tile.seen_columns :]
+            logits[:, rows, columns] = inner[:, : rows.stop - rows.start, : columns.stop - columns.start]
+    chance = torch.from_numpy(logits).softmax(dim=0).numpy()
+    return chance.argmax(axis=0).astype(np.uint8), chance.max(axis=0)

@@ -1,0 +1,111 @@
+"""One stage as Lightning sees it: an objective, its optimiser, its validation score."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from cropzoo.contracts import Batch, Objective
+from cropzoo.data.normalising import Normaliser
+from cropzoo.recipe import Recipe
+from cropzoo.scores import Scorer
+
+
+def seed_from(*parts: object) -> int:
+    """A number in [0, 2**63) that stands for these values, the same on every machine."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def rate_factor(step: int, warmup: int, steps: int, floor: float) -> float:
+    """Share of the full rate at a step: a linear rise over `warmup` steps, then a cosine down to `floor`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min((step - warmup) / max(steps - warmup, 1), 1.0)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class StageModule(pl.LightningModule):
+    """Trains `objective` by one stage of a recipe.
+
+    Args:
+        objective: what is minimised; holds the backbone.
+        normaliser: from stored numbers to the network's.
+        recipe: all settings.
+        number: which of the recipe's stages.
+        classes: names, for the validation scores of an objective with a head.
+    """
+
+    def __init__(
+        self, objective: Objective, normaliser: Normaliser, recipe: Recipe, number: int, classes: tuple[str, ...]
+    ) -> None:
+        super().__init__()
+        self.objective, self.normaliser = objective, normaliser
+        self.recipe, self.number, self.stage = recipe, number, recipe.stages[number]
+        self.scorer = Scorer(classes, detail=False) if objective.head is not None else None
+
+    @property
+    def monitor(self) -> tuple[str, str]:
+        """What picks the weights, and whether "max" or "min" of it is best."""
+        return ("val_miou", "max") if self.scorer is not None else ("val_loss", "min")
+
+    def on_train_epoch_start(self) -> None:
+        """Dropout and the like start each epoch from its own seed, so that a resumed run goes on as it would have."""
+        torch.manual_seed(seed_from(self.recipe.seed, self.number, self.current_epoch, self.global_rank) >> 1)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """The total loss of a batch."""
+        batch = self.normaliser(batch)
+        losses = self.objective(batch)
+        self.log_dict(
+            {"train_loss": losses.total.detach(), **{f"train_{k}": v.detach() for k, v in losses.parts.items()}},
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(batch.series),
+        )
+        return losses.total  # type: ignore[no-any-return]
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """Loss and, with a head, scores of a batch."""
+        batch = self.normaliser(batch)
+        losses = self.objective(batch)
+        self.log("val_loss", losses.total, batch_size=len(batch.series), sync_dist=True)
+        if self.scorer is not None:
+            logits = losses.logits
+            if logits is None:
+                head = self.objective.head
+                assert isinstance(head, nn.Module)
+                logits = head(self.objective.backbone(batch.series, batch.dates, batch.valid))
+            self.scorer.update(logits, batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores of the whole split."""
+        if self.scorer is None:
+            return
+        scores = self.scorer.compute()
+        self.scorer.reset()
+        self.log_dict({"val_oa": scores["oa"], "val_miou": scores["miou"], "val_macro_f1": scores["macro_f1"]})
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, weight decay on matrices alone, with the stage's schedule by step."""
+        stage = self.stage
+        parameters = [p for p in self.objective.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": stage.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimiser = torch.optim.AdamW([group for group in groups if group["params"]], lr=stage.lr)
+        steps = int(self.trainer.estimated_stepping_batches)
+        warmup = min(round(stage.warmup_epochs * steps / stage.epochs), steps)
+        floor = min(stage.lr_min / stage.lr, 1.0)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_factor(step, warmup, steps, floor))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Beside Lightning's own state: which stage this is and whether it was stopped early."""
+        checkpoint["cropzoo"] = {"stage": self.number, "stopped": bool(self.trainer.should_stop)}

@@ -1,0 +1,142 @@
+"""The stages of a recipe, one after another, each on from where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from torch import Tensor
+
+from cropzoo.contracts import Backbone, Objective
+from cropzoo.data.items import Crops, Tiles
+from cropzoo.data.loading import Collate, make_loader
+from cropzoo.data.normalising import Normaliser
+from cropzoo.errors import CropzooError
+from cropzoo.fit.callbacks import BestWeights, EpochLog, LastState, Tell
+from cropzoo.fit.module import StageModule, seed_from
+from cropzoo.fit.trainer import Runtime, make_trainer, world
+from cropzoo.recipe import Recipe
+from cropzoo.runs import RunFolder
+from cropzoo.samples import Sample
+from cropzoo.zoo import Zoo
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What every stage works with.
+
+    Args:
+        counts: pixels of each class in the training split, (classes,), int64.
+        classes: names, by label index.
+    """
+
+    recipe: Recipe
+    zoo: Zoo
+    splits: Mapping[str, Sequence[Sample]]
+    counts: Tensor
+    classes: tuple[str, ...]
+    normaliser: Normaliser
+    collate: Collate
+
+
+def train_stages(
+    materials: Materials, backbone: Backbone, folder: RunFolder, runtime: Runtime, tell: Tell | None
+) -> Objective:
+    """Run every stage that has not ended yet.
+
+    Args:
+        materials: data and recipe.
+        backbone: the one network that all stages train, in place.
+        folder: holds the state to resume from, if there is one.
+        runtime: device and workers.
+        tell: takes lines of progress; None in a process that is not the first.
+
+    Returns:
+        The last stage's objective with the weights of its best epoch.
+    """
+    state = _last_state(folder)
+    reached = -1 if state is None else int(state["cropzoo"]["stage"])
+    objective: Objective | None = None
+    for number, stage in enumerate(materials.recipe.stages):
+        if number < reached:
+            continue
+        torch.manual_seed(seed_from(materials.recipe.seed, "objective", number))
+        objective = _objective(materials, backbone, number)
+        module = StageModule(objective, materials.normaliser, materials.recipe, number, materials.classes)
+        best = BestWeights(folder.best(number))
+        resumed = state is not None and number == reached
+        if tell is not None:
+            tell(f"stage {number + 1} of {len(materials.recipe.stages)}: {stage.objective}, {stage.epochs} epochs")
+        if not (resumed and state is not None and _ended(state, stage.epochs)):
+            _train(materials, module, best, folder, runtime, tell, resumed)
+        best.restore(module)
+    assert objective is not None
+    return objective
+
+
+def _objective(materials: Materials, backbone: Backbone, number: int) -> Objective:
+    stage = materials.recipe.stages[number]
+    entry = materials.zoo.objectives[stage.objective]
+    objective = entry.build(backbone, len(materials.classes), **stage.options)
+    if not isinstance(objective, Objective):
+        raise CropzooError(
+            f"objective {stage.objective!r} of plugin {entry.owner.name!r}: its factory returned "
+            f"{type(objective).__name__}; it must return a cropzoo.Objective"
+        )
+    objective.see_class_counts(materials.counts)
+    return objective
+
+
+def _train(
+    materials: Materials,
+    module: StageModule,
+    best: BestWeights,
+    folder: RunFolder,
+    runtime: Runtime,
+    tell: Tell | None,
+    resumed: bool,
+) -> None:
+    recipe, stage = materials.recipe, module.stage
+    rank, processes = world()
+    shared: dict[str, Any] = {
+        "batch_size": recipe.batch_size,
+        "workers": runtime.workers,
+        "rank": rank,
+        "world": processes,
+    }
+    stream = (recipe.seed, module.number)
+    crops = Crops(materials.splits["train"], recipe, stream)
+    train = make_loader(crops, materials.collate, stream=stream, **shared)
+    val = make_loader(Tiles(materials.splits["val"], recipe), materials.collate, **shared)
+    callbacks: list[Callback] = [EpochLog(folder.epochs, tell), best]
+    if recipe.patience:
+        name, mode = module.monitor
+        callbacks.append(EarlyStopping(name, mode=mode, patience=recipe.patience))
+    callbacks.append(LastState(folder.last))  # last, so that it holds what the others have seen
+    trainer = make_trainer(
+        runtime,
+        callbacks,
+        max_epochs=stage.epochs,
+        precision=recipe.precision,
+        gradient_clip_val=recipe.clip_norm or None,
+        default_root_dir=folder.path,
+    )
+    trainer.fit(module, train, val, ckpt_path=folder.last if resumed else None, weights_only=True)
+
+
+def _last_state(folder: RunFolder) -> dict[str, Any] | None:
+    """What last.ckpt says, or None where no epoch has ended yet."""
+    if not folder.last.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(folder.last, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many kinds for a file that is not its own
+        raise CropzooError(f"cannot resume from {str(folder.last)!r}; {error}; start anew with --overwrite") from error
+    return state
+
+
+def _ended(state: dict[str, Any], epochs: int) -> bool:
+    return bool(state["cropzoo"]["stopped"]) or int(state["epoch"]) + 1 >= epochs

@@ -1,0 +1,47 @@
+"""Opening a dataset by name, and holding it to its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cropzoo.errors import CropzooError, UnknownName
+from cropzoo.samples import IGNORE, Dataset, Sample
+from cropzoo.zoo import Zoo
+
+
+def open_dataset(zoo: Zoo, name: str, options: Mapping[str, Any]) -> Dataset:
+    """The dataset of that name with these options.
+
+    Raises:
+        UnknownName: for a name or option that does not exist.
+        CropzooError: when what its factory returned is no dataset, with what is missing.
+    """
+    entry = zoo.datasets[name]
+    dataset: Dataset = entry.build(**options)
+    where = f"dataset {name!r} of plugin {entry.owner.name!r}"
+    for attribute in ("bands", "classes", "scale", "mean", "std", "citation", "split"):
+        if not hasattr(dataset, attribute):
+            raise CropzooError(f"{where} has no {attribute!r}; see cropzoo.Dataset for what a dataset is")
+    for attribute in ("mean", "std"):
+        count = len(getattr(dataset, attribute))
+        if count != len(dataset.bands):
+            raise CropzooError(f"{where} has {len(dataset.bands)} bands and {count} values of {attribute!r}")
+    if len(dataset.classes) > IGNORE:
+        raise CropzooError(f"{where} has {len(dataset.classes)} classes; at most {IGNORE} can be told apart")
+    return dataset
+
+
+def open_split(dataset: Dataset, name: str, known: Sequence[str]) -> Sequence[Sample]:
+    """A split that has samples.
+
+    Raises:
+        UnknownName: for a split that the spec does not name.
+        CropzooError: for one that is empty.
+    """
+    if name not in known:
+        raise UnknownName("split", name, known)
+    samples = dataset.split(name)
+    if not len(samples):
+        raise CropzooError(f"split {name!r} of the dataset is empty; give it more data or another division")
+    return samples

@@ -1,0 +1,134 @@
+"""The run folder: what is in it and when it may be written."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cropzoo.errors import CropzooError, UsageError
+from cropzoo.files import read_json, write_json, write_text
+from cropzoo.recipe import Recipe
+from cropzoo.schema import read_mapping
+
+_CONTENTS = (
+    "recipe.yaml", "model.safetensors", "metrics.jsonl", "metrics.json", "report.html", "split.json",
+    "environment.json", "figures", "checkpoints",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder that one recipe's run fills."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """recipe.yaml: written first; a folder with it is a run."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def model(self) -> Path:
+        """model.safetensors: the checkpoint, written when training has ended."""
+        return self.path / "model.safetensors"
+
+    @property
+    def epochs(self) -> Path:
+        """metrics.jsonl: a line an epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        """metrics.json: the scores of the chosen weights, by split; the last file but the report."""
+        return self.path / "metrics.json"
+
+    @property
+    def last(self) -> Path:
+        """checkpoints/last.ckpt: the state to resume from."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    def best(self, stage: int) -> Path:
+        """The weights of a stage's best epoch."""
+        return self.path / "checkpoints" / f"best-{stage + 1}.safetensors"
+
+    def prepare(self, recipe: Recipe, overwrite: bool) -> None:
+        """Make the folder for a new run and write its recipe.
+
+        Raises:
+            UsageError: when a run is there already and `overwrite` is not asked for, or another thing is.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"run folder {str(self.path)!r} is a file; choose another --out or --name")
+        if self.path.is_dir() and any(self.path.iterdir()):
+            if not self.recipe.is_file():
+                raise UsageError(
+                    f"run folder {str(self.path)!r} is not empty and holds no run; choose another --out or --name"
+                )
+            if not overwrite:
+                raise UsageError(
+                    f"run folder {str(self.path)!r} holds a run already; "
+                    "continue it with --resume, replace it with --overwrite, or choose another --name"
+                )
+            self._clear()
+        write_text(self.recipe, yaml.safe_dump(recipe.to_mapping(), sort_keys=False))
+
+    def _clear(self) -> None:
+        """Remove what a run writes, and nothing else."""
+        for name in _CONTENTS:
+            target = self.path / name
+            if target.is_dir() and not target.is_symlink():
+                shutil.rmtree(target)
+            else:
+                target.unlink(missing_ok=True)
+
+    def stored_recipe(self) -> dict[str, Any]:
+        """The recipe of the run that is here, in mapping form.
+
+        Raises:
+            UsageError: when there is no run.
+        """
+        if not self.recipe.is_file():
+            raise UsageError(f"there is no run to resume in {str(self.path)!r}; start one without --resume")
+        return read_mapping(self.recipe)
+
+    @property
+    def finished(self) -> bool:
+        """Whether training and scoring have ended."""
+        return self.model.is_file() and self.metrics.is_file()
+
+    def scores(self, split: str = "test") -> dict[str, Any]:
+        """The stored scores of a split."""
+        metrics = read_json(self.metrics)
+        if split not in metrics:
+            raise CropzooError(f"{str(self.metrics)!r} has no scores of split {split!r}")
+        scores: dict[str, Any] = metrics[split]
+        return scores
+
+    def write_environment(self, device: str, processes: int, packages: Iterable[str]) -> None:
+        """environment.json: what the run was computed with."""
+        environment = {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "device": device,
+            "processes": processes,
+            "versions": versions(packages),
+        }
+        write_json(self.path / "environment.json", environment)
+
+
+def versions(packages: Iterable[str] = ()) -> dict[str, str]:
+    """Versions of cropzoo, of what it computes with, and of further packages."""
+    found = {}
+    for name in dict.fromkeys(("cropzoo", "torch", "lightning", "numpy", *packages)):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
