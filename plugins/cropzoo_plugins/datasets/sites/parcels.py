@@ -48,7 +48,7 @@ class Parcels:
     names: tuple[str, ...]
 
     def codes(self, numbers: Mapping[str, int]) -> NDArray[np.int64]:
-        """Crop codes, (H, W): 0 outside the parcels, `MISSING` in one without crop; `numbers` is the code of each text."""
+        """Crop codes, (H, W): 0 outside the parcels, `MISSING` in one without crop; `numbers` gives texts a code."""
         crops = self.crops or ()
         table = [MISSING if crop is None else numbers.get(str(crop), crop) for crop in crops]
         codes: NDArray[np.int64] = np.array([0, *table], np.int64)[self.ids]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
 from cropzoo import CropzooError
 from cropzoo_plugins.datasets.sites.dates import date_of
@@ -78,16 +79,34 @@ def name_crs(crs: Any) -> str:
 @contextmanager
 def open_raster(path: Path) -> Iterator[Any]:
     """An open raster; whatever GDAL fails at inside the block becomes an error that names the file."""
+    lost = _LostTags()
+    log = logging.getLogger("rasterio._env")
+    log.addFilter(lost)
     try:
         with warnings.catch_warnings():
             # A raster without a georeference is fine until parcels are to be laid on it, and then it is an error.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(path) as source:
+                if lost.seen:
+                    raise RasterioIOError("the end of the file is missing")
                 yield source
     except RasterioError as error:
         raise CropzooError(
             f"raster {str(path)!r}; it cannot be read, so it is truncated or no GeoTIFF; copy or download it again"
         ) from error
+    finally:
+        log.removeFilter(lost)
+
+
+class _LostTags(logging.Filter):
+    """Notes that GDAL could not read a tag: it opens a file whose end is cut off, without its CRS or band names."""
+
+    seen = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        lost = "IO error during reading" in record.getMessage()
+        self.seen |= lost
+        return not lost
 
 
 def grid_of(source: Any) -> Grid:

@@ -1,0 +1,81 @@
+"""The class table: from a file or made, and its colours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from cropzoo import CropzooError
+from cropzoo_plugins.datasets.geotiff import GeoTIFF
+from cropzoo_plugins.datasets.sites.classes import make_table, palette, read_table
+
+TABLE = "code,name,colour\n30,Meadow,#00FF00\n10,Wheat,\n20,Maize,#ffff00\n40,Hop,#123456\n0,Other,#000000\n77,Rice,\n"
+
+
+def test_a_table_gives_names_colours_and_order(geotiff: ModuleType, tmp_path: Path) -> None:
+    made = geotiff.make_site(tmp_path / "a")
+    (tmp_path / "classes.csv").write_text(TABLE)
+    dataset = GeoTIFF(tmp_path)
+    assert [(c.name, c.code) for c in dataset.classes] == [("Meadow", 30), ("Wheat", 10), ("Maize", 20), ("Other", 0)]
+    assert [c.colour for c in dataset.classes if c.code != 10] == ["#00ff00", "#ffff00", "#000000"]
+    assert dataset.ignored == ("Hop",)
+    labels = dataset.split("train")[0].labels
+    np.testing.assert_array_equal(np.array([30, 10, 20, 0])[labels], made.labels[:16, :15])
+
+
+def test_a_code_that_the_table_lacks_is_named(geotiff: ModuleType, tmp_path: Path) -> None:
+    geotiff.make_site(tmp_path / "a")
+    (tmp_path / "classes.csv").write_text("code,name\n0,Other\n10,Wheat\n20,Maize\n")
+    with pytest.raises(CropzooError, match=r"a/labels.tif'; they hold 30, 40, which .*classes.csv' lacks"):
+        GeoTIFF(tmp_path)
+    assert len(GeoTIFF(tmp_path, ignore_codes=(30, 40)).classes) == 3
+
+
+def test_crops_as_texts_are_found_by_the_table_s_names(geotiff: ModuleType, tmp_path: Path) -> None:
+    made = geotiff.make_site(tmp_path / "a", labels=False, parcels=False)
+    geotiff.write_parcels(made.folder / "parcels.gpkg", crop_code=["Wheat", "Maize", "Meadow", "Wheat", "Maize", "Hop"])
+    (tmp_path / "classes.csv").write_text(TABLE)
+    labels = GeoTIFF(tmp_path).split("train")[0].labels
+    np.testing.assert_array_equal(np.array([30, 10, 20, 0])[labels], made.labels[:16, :15])
+    (tmp_path / "classes.csv").write_text(TABLE.replace("Hop", "Hops"))
+    with pytest.raises(CropzooError, match="no class named 'Hop', a crop of the parcels"):
+        GeoTIFF(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("id,name\n1,a\n", "line 2; 'code' or 'name' is missing; the header is: code,name,colour"),
+        ("code,name\n1\n", "line 2; 'code' or 'name' is missing"),
+        ("code,name\n1,a\nx,b\n", "line 3; the code is 'x'; it must be a whole number"),
+        ("code,name\n1,\n", "line 2; the name is empty"),
+        ("code,name,colour\n1,a,red\n", "line 2; the colour is 'red'; write it like"),
+        ("code,name\n1,a\n1,b\n", "line 3; code 1 or name 'b' stands there twice"),
+        ("code,name\n1,a\n2,a\n", "line 3; code 2 or name 'a' stands there twice"),
+        ("code,name\n1,\xff\n", "no CSV in UTF-8"),
+    ],
+)
+def test_a_table_that_does_not_hold_is_named_with_its_line(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "classes.csv"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(CropzooError, match=f"classes.csv'.*{problem}"):
+        read_table(path)
+
+
+def test_made_tables_name_each_class_once() -> None:
+    table = make_table([20, 0, 10, 30, 20], {10: "grass", 30: "grass"})
+    assert [(entry.code, entry.name) for entry in table] == [
+        (0, "none declared"),
+        (10, "grass"),
+        (20, "20"),
+        (30, "grass (30)"),
+    ]
+
+
+def test_colours_differ_and_stay_when_classes_are_added() -> None:
+    colours = palette(60)
+    assert len(set(colours)) == 60
+    assert palette(10) == colours[:10]
