@@ -1,0 +1,160 @@
+"""Context-self contrastive loss: each pixel against the pixels in a window around it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from cropzoo import IGNORE, Backbone, Batch, Losses, Objective, UnknownName, UsageError
+from cropzoo_plugins.objectives.labels import labels_for
+from cropzoo_plugins.objectives.window_similarity import neighbours, window_similarity
+
+PAIRS = ("clean", "published")
+
+
+class ContextSelfSimilarity(nn.Module):
+    """Similarity between every pixel's query and the keys in a window around it.
+
+    Args:
+        in_channels: D, width of the features.
+        attention_channels: A, width of queries and keys; even.
+        window: w, cells along a side of the window; odd, at least 3.
+        dilation: pixels from one cell of the window to the next.
+        normalise: scale queries and keys to unit length, so that a similarity is a cosine.
+
+    Raises:
+        UsageError: for a window, dilation or width that cannot be.
+
+    Source: Tarasiou et al. 2022, arXiv:2104.04310. A vector of length zero has similarity 0 and, unlike there, no
+        gradient (there it is of order 1e12).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        attention_channels: int = 128,
+        window: int = 3,
+        dilation: int = 1,
+        normalise: bool = True,
+    ) -> None:
+        super().__init__()
+        if window < 3 or window % 2 == 0:
+            raise UsageError(f"cscl with window {window!r}; a window has a centre and neighbours; use 3, 5, 7, ...")
+        if dilation < 1:
+            raise UsageError(f"cscl with dilation {dilation!r}; cells lie at least one pixel apart; use 1 or more")
+        if attention_channels < 2 or attention_channels % 2:
+            raise UsageError(
+                f"cscl with attention_channels {attention_channels!r}; half of them tell the row, half the column; "
+                "use an even number"
+            )
+        self.dilation = dilation
+        self.normalise = normalise
+        half = attention_channels // 2
+        self.query_conv = nn.Conv2d(in_channels, attention_channels, kernel_size=1, bias=False)
+        self.key_conv = nn.Conv2d(in_channels, attention_channels, kernel_size=1, bias=False)
+        self.rel_h = nn.Parameter(torch.randn(half, 1, 1, window, 1))
+        self.rel_w = nn.Parameter(torch.randn(half, 1, 1, 1, window))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Similarity of each pixel to the cells of its window.
+
+        Args:
+            features: (B, D, H, W), floating.
+
+        Returns:
+            (B, H, W, w, w), float32 (float64 for float64 features), in [-1, 1] if normalised. Outside the image the
+            key is zero plus the cell's position.
+        """
+        window = self.rel_h.shape[3]
+        shape = (-1, window, window)
+        positions = torch.cat([self.rel_h[:, 0, 0].expand(shape), self.rel_w[:, 0, 0].expand(shape)])
+        query, key = self.query_conv.weight[:, :, 0, 0], self.key_conv.weight[:, :, 0, 0]
+        return window_similarity(features, query, key, positions, self.dilation, self.normalise)
+
+
+def same_class(labels: Tensor, window: int, dilation: int) -> tuple[Tensor, Tensor]:
+    """Which cells of each pixel's window have the pixel's own label, and which lie inside the image.
+
+    Args:
+        labels: (B, H, W), integer; 255 is a label like any other here.
+        window: cells along a side of the window.
+        dilation: pixels from one cell to the next.
+
+    Returns:
+        `same` and `inside`, (B, H, W, w, w), bool. `same` is False outside the image.
+    """
+    near = neighbours(*labels.shape, window, dilation, labels.device)
+    flat = labels.flatten()
+    shape = (*labels.shape, window, window)
+    same = (flat[near.index] == flat[:, None]) & near.inside
+    return same.view(shape), near.inside.view(shape)
+
+
+class CSCL(Objective):
+    """Neighbours of one class are drawn together, neighbours of different classes apart; a loss of boundaries.
+
+    The loss is the mean of `(1 - y) * s - positive_weight * y * s` over pairs of a pixel and a cell of its window,
+    s their similarity, y = 1 where their classes are the same.
+
+    Args:
+        backbone: its features are what the pairs compare.
+        classes: number of classes; unused, labels are only compared.
+        window, dilation, attention_channels, normalise: as in `ContextSelfSimilarity`.
+        positive_weight: None is 1 / (w * w - 1).
+        pairs: "clean" leaves out cells outside the image and the pixel itself; "published" counts them as different
+            and as same. Neither takes a pair with an ignored label, and both divide by the number of pairs taken.
+
+    Raises:
+        UnknownName: for other `pairs`.
+        UsageError: for a number that cannot be.
+
+    Source: Tarasiou et al. 2022, arXiv:2104.04310, and its code, which "published" equals where no label is ignored.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        classes: int,
+        *,
+        window: int = 3,
+        dilation: int = 1,
+        attention_channels: int = 128,
+        normalise: bool = True,
+        positive_weight: float | None = None,
+        pairs: str = "clean",
+    ) -> None:
+        super().__init__(backbone)
+        if pairs not in PAIRS:
+            raise UnknownName("pairs of cscl", pairs, PAIRS)
+        self.similarity = ContextSelfSimilarity(backbone.out_channels, attention_channels, window, dilation, normalise)
+        if positive_weight is not None and not 0 <= positive_weight < float("inf"):
+            raise UsageError(f"cscl with positive_weight {positive_weight!r}; it scales a loss; use a number from 0 up")
+        self.positive_weight = 1 / (window * window - 1) if positive_weight is None else positive_weight
+        self.window, self.dilation, self.pairs = window, dilation, pairs
+
+    def forward(self, batch: Batch) -> Losses:
+        """The loss of one batch; `parts` are the mean similarity of pairs of one class and of different classes."""
+        features = self.backbone(batch.series, batch.dates, batch.valid)
+        labels = labels_for(features, batch.labels, "cscl")
+        similarity = self.similarity(features)
+        same, different = self.select_pairs(labels)
+        positives, negatives = same.sum(), different.sum()
+        positive, negative = (similarity * same).sum(), (similarity * different).sum()
+        total = (negative - self.positive_weight * positive) / (positives + negatives).clamp(min=1)
+        parts = {
+            "positive_similarity": positive.detach() / positives.clamp(min=1),
+            "negative_similarity": negative.detach() / negatives.clamp(min=1),
+        }
+        return Losses(total, parts)
+
+    def select_pairs(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Pairs that count as same and as different, (B, H, W, w, w), bool, for labels (B, H, W)."""
+        same, inside = same_class(labels, self.window, self.dilation)
+        near = neighbours(*labels.shape, self.window, self.dilation, labels.device)
+        # Cells outside the image stand as the pixel itself in the index: they are taken if the pixel is.
+        known = (labels != IGNORE).flatten()
+        taken = (known[near.index] & known[:, None]).view(same.shape)
+        if self.pairs == "clean":
+            taken &= inside
+            taken[..., self.window // 2, self.window // 2] = False
+        return same & taken, ~same & taken
