@@ -55,7 +55,7 @@ def test_unknown_option_names_the_close_ones(entry):
 
 
 def test_unknown_option_names_the_known_ones_without_the_positional(entry):
-    with pytest.raises(UnknownName, match="known: depth, width$"):
+    with pytest.raises(UnknownName, match=r"known: depth, width$"):
         entry("made_factories:build").build(10, 5, patch_size=16)
 
 

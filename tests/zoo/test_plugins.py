@@ -66,7 +66,8 @@ def test_one_name_may_be_of_two_kinds(make_plugin):
 
 
 def test_plugin_may_be_an_object(make_plugin):
-    body = "class Mine:\n    @hookimpl\n    def cropzoo_backbones(self):\n        return [backbone('inside')]\nmine = Mine()"
+    method = "    @hookimpl\n    def cropzoo_backbones(self):\n        return [backbone('inside')]\n"
+    body = f"class Mine:\n{method}mine = Mine()\n"
     point = make_plugin("object", body)
     zoo = load_zoo([type(point)(name="object", value=f"{point.value}:mine", group="cropzoo")])
     assert list(zoo.backbones) == ["inside"]

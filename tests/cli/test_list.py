@@ -1,0 +1,97 @@
+"""`cropzoo list`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cropzoo_cli.listing import matches
+from cropzoo_cli.main import main
+from cropzoo_cli.output import print_table
+
+
+def test_plain_lines_by_kind_with_owner_licence_and_summary(capsys):
+    assert main(["list"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    lines = [line.split(maxsplit=4) for line in out.splitlines()]
+    assert lines[0] == ["kind", "name", "owner", "licence", "summary"]
+    kinds = [line[0] for line in lines[1:]]
+    order = ["backbone", "dataset", "objective", "entry"]
+    assert kinds == sorted(kinds, key=order.index)
+    [tsvit] = [line for line in lines if line[:2] == ["backbone", "tsvit"]]
+    assert tsvit[2:4] == ["cropzoo-backbones", "Apache-2.0"]
+    assert tsvit[4].startswith("Vision transformer")
+
+
+def test_json_holds_every_field_by_kind(capsys):
+    assert main(["list", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == ["backbones", "datasets", "objectives", "catalogue"]
+    [tsvit] = [record for record in found["backbones"] if record["name"] == "tsvit"]
+    assert tsvit["dates"] == "doy"
+    assert tsvit["distribution"] == "cropzoo"
+    assert {"name", "bands", "classes", "splits", "owner"} <= found["datasets"][0].keys()
+    assert {"name", "needs_labels", "owner"} <= found["objectives"][0].keys()
+
+
+def test_pattern_chooses(capsys):
+    assert main(["list", "syn*", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [record["name"] for records in found.values() for record in records] == ["synthetic"]
+
+
+def test_catalogue_entries_stand_in_the_list(tmp_path, capsys):
+    file = tmp_path / "mine.yaml"
+    file.write_text("version: 1\nentries:\n  tsvit.mine:\n    summary: My fields\n    source: me\n")
+    assert main(["--catalogue", str(file), "list", "mine"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [part.strip() for part in lines[1].split("  ") if part] == [
+        "entry",
+        "tsvit.mine",
+        str(file),
+        "Apache-2.0",
+        "My fields",
+    ]
+
+
+@pytest.mark.parametrize(("pattern", "says"), [("tsvti", "did you mean 'tsvit'"), ("zzz*", "known: cscl, ")])
+def test_nothing_found_is_an_error_with_close_names(pattern, says, capsys):
+    assert main(["list", pattern]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: nothing in the zoo matches {pattern!r}; ")
+    assert says in err
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "fits"),
+    [
+        ("tsvit", "*", True),
+        ("tsvit", "vit", True),
+        ("tsvit", "TSViT", True),
+        ("tsvit", "*vit*", True),
+        ("tsvit", "vit*", False),
+        ("tsvit-s.pastis", "tsvit*.pastis", True),
+        ("unet3d", "unet[23]d", True),
+        ("unet3d", "unet?d", True),
+        ("unet3df", "unet?d", False),
+    ],
+)
+def test_matches(name, pattern, fits):
+    assert matches(name, pattern) is fits
+
+
+def test_plain_table_is_aligned_and_never_cut(capsys):
+    print_table(("a", "long name"), [("wide cell", "x" * 300), ("b", "y")])
+    assert capsys.readouterr().out == f"a          long name\nwide cell  {'x' * 300}\nb          y\n"
+
+
+def test_table_in_a_terminal_holds_the_same_cells(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    print_table(("kind", "name"), [("backbone", "[bold]net[/bold]"), ("dataset", "fields")])
+    shown = capsys.readouterr().out
+    for text in ("kind", "[bold]net[/bold]", "fields", "─"):
+        assert text in shown

@@ -1,0 +1,205 @@
+"""The frame of the command line: global options, lazy commands, exit codes, and no traceback for a user's mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from cropzoo import CropzooError, UsageError, __version__
+from cropzoo_cli.lazy import LazyCommand
+from cropzoo_cli.main import COMMANDS, cli, main
+from cropzoo_cli.settings import Settings
+
+HEAVY = {"torch", "lightning", "numpy", "matplotlib", "rasterio", "geopandas"}
+HOOK = "@hookimpl\ndef cropzoo_backbones():\n    return [backbone({!r})]\n"
+
+
+@pytest.fixture
+def run_body(monkeypatch):
+    """`run_body(function)` runs a command with that body through `main`; returns the exit code."""
+
+    def run(body, *args):
+        @click.command()
+        @click.pass_obj
+        def probe(settings):
+            body(settings)
+
+        monkeypatch.setattr(sys.modules[__name__], "probe", probe, raising=False)
+        monkeypatch.setattr(cli, "lazy", {"probe": LazyCommand(f"{__name__}:probe", "A probe.")})
+        monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
+        return main([*args, "probe"])
+
+    return run
+
+
+def modules_after(*args: str) -> set[str]:
+    """The top-level modules that `cropzoo ARGS` has imported as it ends."""
+    code = (
+        "import sys\nfrom cropzoo_cli.main import main\ncode = main(sys.argv[1:])\n"
+        "print('modules:', *{name.partition('.')[0] for name in sys.modules})\n"
+        "print('commands:', *[name for name in sys.modules if name.startswith('cropzoo_cli.')])\nsys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True)
+    return set(done.stdout.partition("modules: ")[2].split())
+
+
+@pytest.mark.parametrize("args", [["--help"], ["list"], ["list", "--json"], ["plugins"]], ids=" ".join)
+def test_quick_commands_import_nothing_heavy(args):
+    loaded = modules_after(*args)
+    assert "cropzoo_cli" in loaded
+    assert loaded & HEAVY == set()
+
+
+def test_help_shows_every_command_and_imports_none():
+    loaded = modules_after("--help")
+    assert "cropzoo_cli.lazy" in loaded
+    assert not loaded & {command.target.partition(":")[0] for command in COMMANDS.values()}
+
+
+def test_help_has_a_line_for_every_command(capsys):
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for name, command in COMMANDS.items():
+        assert f"  {name} " in shown
+        assert command.help in " ".join(shown.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_under_its_name(name, capsys):
+    assert main([name, "--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"Usage: cropzoo {name} ")
+
+
+def test_without_a_command_help_comes_on_stderr(capsys):
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("Usage: cropzoo ")
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"cropzoo {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["trian"], "error: unknown command 'trian'; did you mean 'train'?"),
+        (["xyz"], "error: unknown command 'xyz'; known: evaluate, export,"),
+        (["--ofline", "list"], "'--offline'"),
+        (["list", "--jsn"], "'--json'"),
+        (["list", "a", "b"], "\n`cropzoo list --help` shows every option\n"),
+        (["--catalogue", "nowhere.yaml", "list"], "'nowhere.yaml' does not exist"),
+    ],
+)
+def test_wrong_use_is_a_line_and_exit_code_2(args, says, capsys):
+    assert main(args) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert says in err
+
+
+@pytest.mark.parametrize(("error", "code"), [(CropzooError, 1), (UsageError, 2)])
+def test_our_errors_are_a_line(error, code, run_body, capsys):
+    def body(settings):
+        raise error("asked; wrong; do this")
+
+    assert run_body(body) == code
+    assert capsys.readouterr() == ("", "error: asked; wrong; do this\n")
+
+
+def test_any_other_error_keeps_its_traceback(run_body):
+    def body(settings):
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        run_body(body)
+
+
+def test_interrupt_is_a_line_and_exit_code_130(run_body, capsys):
+    def body(settings):
+        raise KeyboardInterrupt
+
+    assert run_body(body) == 130
+    assert capsys.readouterr().err.strip() == "error: interrupted"
+
+
+def test_reader_that_leaves_early_is_no_error():
+    command = [sys.executable, "-c", "from cropzoo_cli.main import main; raise SystemExit(main(['list']))"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    error = process.stderr.read()
+    process.stderr.close()
+    process.wait()
+    assert error == b""
+
+
+def test_global_options_reach_the_command(run_body, tmp_path):
+    seen = []
+    catalogue = tmp_path / "mine.yaml"
+    catalogue.write_text("version: 1\nentries: {}\n")
+    assert run_body(seen.append, "-p", "a.py", "--plugin", "b", "--catalogue", str(catalogue), "--offline") == 0
+    assert seen == [Settings(("a.py", "b"), (catalogue,), True)]
+
+
+def test_environment_comes_before_the_options(run_body, monkeypatch):
+    seen = []
+    monkeypatch.setenv("CROPZOO_PLUGINS", "one, two.py,,three")
+    monkeypatch.setenv("CROPZOO_OFFLINE", "1")
+    assert run_body(seen.append, "-p", "three", "-p", "four") == 0
+    assert seen == [Settings(("one", "two.py", "three", "four"), (), True)]
+
+
+def test_zoo_is_loaded_once_and_each_broken_plugin_warned_about_once(run_body, capsys):
+    def body(settings):
+        assert settings.zoo is settings.zoo
+        assert "tsvit" in settings.zoo.backbones
+
+    assert run_body(body, "-p", "no_such_module") == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("warning: plugin 'no_such_module' is left out: ModuleNotFoundError")
+
+
+def test_broken_plugin_does_not_touch_help(tmp_path, capsys):
+    broken = tmp_path / "broken.py"
+    broken.write_text("1 / 0")
+    assert main(["-p", str(broken), "--help"]) == 0
+    assert main(["-p", str(broken), "list", "--help"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("variable", [False, True])
+def test_plugin_file_works_through_the_installed_command(variable, tmp_path, write_plugin):
+    path = write_plugin(tmp_path / "my_tried_model.py", HOOK.format("tried"))
+    command = [str(Path(sys.executable).with_name("cropzoo"))]
+    environment = {**os.environ, "CROPZOO_PLUGINS": str(path)} if variable else dict(os.environ)
+    options = [] if variable else ["-p", str(path)]
+    done = subprocess.run(
+        [*command, *options, "list", "tried", "--json"], env=environment, capture_output=True, text=True, check=True
+    )
+    [record] = json.loads(done.stdout)["backbones"]
+    assert (record["name"], record["owner"]) == ("tried", str(path))
+
+
+def test_plugin_that_prints_does_not_spoil_json(tmp_path, module_folder, write_plugin, capsys):
+    path = write_plugin(tmp_path / "my_chatty_model.py", "print('hello')\n" + HOOK.format("chatty"))
+    assert main(["-p", str(path), "list", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert "chatty" in str(json.loads(out)["backbones"])
+    assert err == "hello\n"
+
+
+def test_completion_offers_commands_and_options():
+    context = cli.make_context("cropzoo", [], resilient_parsing=True)
+    assert [item.value for item in cli.shell_complete(context, "imp")] == ["import-weights"]
+    assert "--offline" in [item.value for item in cli.shell_complete(context, "--")]

@@ -1,0 +1,198 @@
+"""The checks of a backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from cropzoo.contracts import Backbone
+from cropzoo.specs import BackboneSpec
+from cropzoo.testing.batches import random_series
+from cropzoo.testing.subjects import Checker, check_gradients, check_signature, equal_states, subject
+from cropzoo.zoo import Entry, Zoo, load_zoo
+
+CHANNELS, CLASSES = 3, 4
+
+
+def check_backbone(
+    name_or_spec: str | BackboneSpec,
+    zoo: Zoo | None = None,
+    *,
+    image_size: int | None = None,
+    length: int = 5,
+    **options: Any,
+) -> None:
+    """Raise AssertionError where a backbone breaks the contract; random numbers outside are left as they are.
+
+    Args:
+        name_or_spec: a name in the zoo, or a spec whose `build` can be imported.
+        zoo: where the name is looked up; the installed plugins if None.
+        image_size: height and width to build for, px; the first multiple of the spec's size_multiple from 8 on if None.
+        length: dates to build for; the check with padding uses fewer.
+        options: of the backbone; small ones make the checks fast.
+    """
+    entry = subject(name_or_spec, (zoo or load_zoo()).backbones)
+    multiple = entry.spec.size_multiple
+    size = image_size or -(-8 // multiple) * multiple
+    case = Case(entry, Checker(entry.spec), size, length, options)
+    with torch.random.fork_rng():
+        check_signature(case.check, entry, ("in_channels", "classes", "image_size", "length"), options)
+        for check in CHECKS:
+            torch.manual_seed(0)
+            check(case)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A backbone under check and the sizes to check it at."""
+
+    entry: Entry[BackboneSpec]
+    check: Checker
+    size: int
+    length: int
+    options: dict[str, Any]
+
+    def build(self, train: bool = False) -> Backbone:
+        """A new backbone; always the same weights after the same seed."""
+        backbone = self.entry.build(
+            in_channels=CHANNELS, classes=CLASSES, image_size=self.size, length=self.length, **self.options
+        )
+        self.check.expect(
+            isinstance(backbone, Backbone), f"its factory returned {type(backbone)}, not a cropzoo.Backbone"
+        )
+        built: Backbone = backbone.train(train)
+        return built
+
+    def series(self, batch: int = 2, length: int | None = None, extra: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """Series, dates, valid; images are `extra` pixels wider than the backbone was built for."""
+        shape = (batch, length or self.length, CHANNELS, self.size, self.size + extra)
+        return random_series(shape, self.entry.spec.dates)
+
+
+def _shape(case: Case) -> None:
+    backbone, check = case.build(), case.check
+    width, multiple = getattr(backbone, "out_channels", None), backbone.size_multiple
+    check.expect(isinstance(width, int), f"out_channels is {width!r}; it must be the width of the features")
+    if not case.options:
+        declared = case.entry.spec.size_multiple
+        check.expect(multiple == declared, f"size_multiple is {multiple}, its spec says {declared}")
+    lengths = [case.length] if case.entry.spec.fixed_length else [case.length, 1, 3]
+    for length in lengths:
+        for extra in (0, multiple):
+            given = case.series(length=length, extra=extra)
+            before = [tensor.clone() for tensor in given]
+            with torch.no_grad():
+                features = backbone(*given)
+            where = f"for {length} dates of {case.size} x {case.size + extra} px"
+            wanted = (2, width, case.size, case.size + extra)
+            check.expect(tuple(features.shape) == wanted, f"{where} features are {tuple(features.shape)}, not {wanted}")
+            check.expect(bool(torch.isfinite(features).all()), f"{where} features are not finite")
+            same = all(torch.equal(a, b) for a, b in zip(given, before, strict=True))
+            check.expect(same, "forward changes its own arguments")
+
+
+def _head(case: Case) -> None:
+    backbone = case.build()
+    for classes in (CLASSES, CLASSES + 3):
+        logits = backbone.make_head(classes)(backbone(*case.series()))
+        wanted = (2, classes, case.size, case.size)
+        case.check.expect(
+            tuple(logits.shape) == wanted, f"make_head({classes}) gives logits {tuple(logits.shape)}, not {wanted}"
+        )
+        case.check.expect(bool(torch.isfinite(logits).all()), f"make_head({classes}) gives logits that are not finite")
+
+
+def _gradients(case: Case) -> None:
+    backbone = case.build(train=True)
+    features = backbone(*case.series())
+    check_gradients(case.check, backbone, (features * torch.randn_like(features)).sum(), "in training")
+
+
+def _padding(case: Case) -> None:
+    """In the second sample the last dates are padding: what stands there, and how many they are, changes nothing."""
+    backbone, check = case.build(), case.check
+    series, dates, valid = case.series()
+    kept = case.length - case.length // 3
+    valid[1, kept:] = False
+    series[1, kept:], dates[1, kept:] = 0, 0
+    garbage, other = series.clone(), dates.clone()
+    garbage[1, kept:], other[1, kept:] = 1e4 * torch.randn_like(garbage[1, kept:]), 200
+    with torch.no_grad():
+        plain = backbone(series, dates, valid)
+        filled = backbone(garbage, other, valid)
+        same = torch.equal(plain, filled)
+        check.expect(same, f"what stands at invalid dates changes the features{_by(plain, filled)}")
+        if not case.entry.spec.fixed_length:
+            short = backbone(series[1:, :kept], dates[1:, :kept], valid[1:, :kept])
+            close = torch.allclose(plain[1:], short, rtol=1e-4, atol=1e-5)
+            check.expect(close, f"invalid dates at the end change the features{_by(plain[1:], short)}")
+
+
+def _batch_mates(case: Case) -> None:
+    backbone = case.build()
+    series, dates, valid = case.series(batch=3)
+    with torch.no_grad():
+        together = backbone(series, dates, valid)[:1]
+        alone = backbone(series[:1], dates[:1], valid[:1])
+    close = torch.allclose(together, alone, rtol=1e-4, atol=1e-5)
+    case.check.expect(close, f"in evaluation the other samples of a batch change the features{_by(together, alone)}")
+
+
+def _dates(case: Case) -> None:
+    if case.entry.spec.dates != "none":
+        return
+    backbone = case.build()
+    series, dates, valid = case.series()
+    with torch.no_grad():
+        same = torch.equal(backbone(series, dates, valid), backbone(series, dates + 30, valid))
+    case.check.expect(same, "other dates change the features, but its spec says dates='none'")
+
+
+def _repeats(case: Case) -> None:
+    torch.manual_seed(1)
+    first = case.build()
+    torch.manual_seed(1)
+    differ = equal_states(first, case.build())
+    case.check.expect(not differ, f"two builds after one seed differ in {', '.join(differ)}")
+    given = case.series()
+    with torch.no_grad():
+        same = torch.equal(first(*given), first(*given))
+    case.check.expect(same, "in evaluation a second forward gives other features")
+
+
+def _round_trip(case: Case) -> None:
+    first = case.build()
+    torch.manual_seed(2)
+    second = case.build()
+    try:
+        stored = safetensors.torch.save({key: value.contiguous() for key, value in first.state_dict().items()})
+    except RuntimeError as error:
+        case.check.fail(f"its weights cannot be saved as safetensors: {error}", error)
+    second.load_state_dict(safetensors.torch.load(stored), strict=True)
+    differ = equal_states(first, second)
+    case.check.expect(not differ, f"after saving and loading its weights differ in {', '.join(differ)}")
+    given = case.series()
+    with torch.no_grad():
+        same = torch.equal(first(*given), second(*given))
+    case.check.expect(same, "after loading its features differ: something that it uses is not in its state dict")
+
+
+def _by(a: Tensor, b: Tensor) -> str:
+    return f" by up to {float((a - b).abs().max()):.3g}"
+
+
+CHECKS: tuple[Callable[[Case], None], ...] = (
+    _shape,
+    _repeats,
+    _head,
+    _gradients,
+    _batch_mates,
+    _padding,
+    _dates,
+    _round_trip,
+)
