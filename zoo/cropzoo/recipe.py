@@ -47,6 +47,8 @@ class Stage(Schema):
 
 
 STAGE_FIELDS = tuple(name for name in Stage.model_fields if name not in ("objective", "options"))
+SHARED_FIELDS = tuple(name for name in STAGE_FIELDS if name != "epochs")
+"""What a mapping may give once for all stages; `epochs` is that of the last, `pretrain_epochs` of those before it."""
 
 
 class Recipe(Schema):
@@ -127,18 +129,25 @@ class Recipe(Schema):
         """
         rest = dict(values)
         names = [*rest.pop("pretrain", ()), rest.pop("objective", "segmentation")]
-        shared = {name: rest.pop(name) for name in STAGE_FIELDS if name in rest}
+        shared = {name: rest.pop(name) for name in SHARED_FIELDS if name in rest}
         sections = {name: rest.pop(name) for name in objectives if name in rest}
+        for name in names:
+            epochs = rest.get("epochs" if name == names[-1] else "pretrain_epochs")
+            sections[name] = {**({} if epochs is None else {"epochs": epochs}), **sections.get(name, {})}
+        rest.pop("epochs", None)
+        rest.pop("pretrain_epochs", None)
         dataset = dict(rest.pop("dataset", {}))
         if "min_clear" in dataset:
             rest["min_clear"] = dataset.pop("min_clear")
         if len(set(names)) < len(names):
             raise UsageError(f"{where}: stages are {', '.join(names)}; an objective can be a stage only once")
-        stages = [_stage(name, shared | sections.get(name, {}), where) for name in names]
+        stages = [_stage(name, shared | sections[name], where) for name in names]
         rest |= {"backbone": _choice(rest.get("backbone", {})), "dataset": _choice(dataset), "stages": stages}
         for key in rest:
             if key not in cls.model_fields:
-                known = {*cls.model_fields, *objectives, *STAGE_FIELDS, "pretrain", "objective"} - {"stages"}
+                known = {*cls.model_fields, *objectives, *STAGE_FIELDS, "pretrain", "pretrain_epochs", "objective"} - {
+                    "stages"
+                }
                 raise UnknownName(f"setting in {where}:", key, known)
         return cls.parse(rest, where)
 

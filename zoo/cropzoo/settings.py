@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cropzoo.catalogue import Catalogue
 from cropzoo.errors import UsageError
-from cropzoo.recipe import STAGE_FIELDS, Recipe
+from cropzoo.recipe import SHARED_FIELDS, Recipe
 from cropzoo.schema import parse_yaml
 from cropzoo.zoo import Zoo
 
 Settings = dict[str, Any]
+_NO_STAGE = ("backbone", "dataset")
 
 
 def normalise(layer: Mapping[str, Any], where: str) -> Settings:
@@ -38,11 +39,8 @@ def merge(lower: Settings, upper: Settings) -> Settings:
     name for a section drops the options that the lower layer gave to the name before.
     """
     merged = {key: dict(value) if isinstance(value, Mapping) else value for key, value in lower.items()}
-    for field in STAGE_FIELDS:
-        if field in upper:
-            for section in merged.values():
-                if isinstance(section, dict):
-                    section.pop(field, None)
+    for field, section in _sections_set_by(upper, merged):
+        section.pop(field, None)
     for key, value in upper.items():
         below = merged.get(key)
         if (
@@ -54,6 +52,18 @@ def merge(lower: Settings, upper: Settings) -> Settings:
         else:
             merged[key] = value
     return merged
+
+
+def _sections_set_by(upper: Settings, merged: Settings) -> Iterator[tuple[str, Settings]]:
+    """Each field that `upper` gives for several stages, with the section of each of those stages."""
+    stages = {name: value for name, value in merged.items() if isinstance(value, dict) and name not in _NO_STAGE}
+    last = upper.get("objective", merged.get("objective", "segmentation"))
+    for name, section in stages.items():
+        for field in SHARED_FIELDS:
+            if field in upper:
+                yield field, section
+        if ("epochs" if name == last else "pretrain_epochs") in upper:
+            yield "epochs", section
 
 
 def parse_assignments(assignments: Iterable[str]) -> Settings:

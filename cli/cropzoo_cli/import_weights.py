@@ -1,0 +1,77 @@
+"""`cropzoo import-weights`: a published weights file to a checkpoint of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cropzoo.catalogue import Catalogue
+from cropzoo.errors import CropzooError, UsageError
+from cropzoo.settings import parse_assignments
+from cropzoo_cli.options import pass_catalogue
+from cropzoo_cli.output import note
+from cropzoo_cli.settings import Settings
+
+
+@click.command("import-weights")
+@click.argument("backbone", metavar="BACKBONE")
+@click.argument("file", metavar="FILE.pth", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE.safetensors", help="Where to.")
+@click.option("--like", metavar="ENTRY", help="Catalogue entry whose settings and size the weights were trained with.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Such as backbone.dim=64, classes=19.")
+@click.option("--statistics-of", metavar="DATASET", help="Take bands, classes and statistics from this dataset.")
+@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@pass_catalogue
+def import_weights(
+    settings: Settings,
+    catalogue: Catalogue,
+    backbone: str,
+    file: Path,
+    out: Path,
+    like: str | None,
+    assignments: tuple[str, ...],
+    statistics_of: str | None,
+    overwrite: bool,
+) -> None:
+    r"""Turn a published weights file of BACKBONE into a checkpoint.
+
+    Sizes come from a catalogue entry (--like) and --set: bands, classes, image_size, length, backbone.OPTION,
+    dataset.OPTION. The file is read as tensors alone; nothing in it is run.
+
+    \b
+    cropzoo import-weights tsvit tsvit.pth --like tsvit.pastis --out tsvit.safetensors
+    """
+    if out.exists() and not overwrite:
+        raise UsageError(f"{str(out)!r} exists already; replace it with --overwrite or choose another --out")
+    plan = _plan(settings, catalogue, backbone, like, assignments)
+    note(f"{file}: importing torch")
+    from cropzoo.importing import import_published
+
+    metadata = import_published(backbone, file, out, settings.zoo, plan, statistics_of)
+    click.echo(f"checkpoint  {out}  {len(metadata.classes)} classes, {metadata.in_channels} bands")
+    if not metadata.mean:
+        note("it holds no band statistics: use it with --weights, or import it with --statistics-of DATASET")
+
+
+def _plan(
+    settings: Settings, catalogue: Catalogue, backbone: str, like: str | None, assignments: tuple[str, ...]
+) -> dict[str, Any]:
+    """Sizes and options: the spec's own for published weights, the entry's, the user's."""
+    spec = settings.zoo.backbones[backbone].spec
+    plan: dict[str, Any] = {"backbone": dict(spec.published), "dataset": {}}
+    if like is not None:
+        entry = catalogue[like]
+        section = entry.recipe.get("backbone", {})
+        if isinstance(section, dict) and section.get("name", backbone) != backbone:
+            raise UsageError(f"catalogue entry {like!r} is of backbone {section['name']!r}, not {backbone!r}")
+        if entry.size is None:
+            raise CropzooError(f"catalogue entry {like!r} gives no size; give --set bands=, classes=, image_size=")
+        options = {key: value for key, value in dict(section).items() if key != "name"}
+        plan |= {"bands": entry.size.bands, "classes": entry.size.classes, "image_size": entry.size.pixels}
+        plan |= {"length": entry.size.dates if spec.fixed_length else None}
+        plan["backbone"] = {**options, **plan["backbone"]}
+    for key, value in parse_assignments(assignments).items():
+        plan[key] = {**plan[key], **value} if isinstance(value, dict) and key in plan else value
+    return plan

@@ -1,0 +1,36 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any
+
+import click
+
+from cropzoo.catalogue import load_catalogue
+from cropzoo_cli.output import warn
+from cropzoo_cli.settings import Settings
+
+Command = Callable[..., Any]
+
+
+def compute_options(command: Command) -> Command:
+    """Adds --device and --workers."""
+    command = click.option(
+        "-j", "--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that read ahead."
+    )(command)
+    return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")(command)
+
+
+def pass_catalogue(command: Command) -> Command:
+    """Calls the command with the global settings and the catalogue before its own options."""
+
+    @click.pass_obj
+    def with_catalogue(settings: Settings, *args: Any, **options: Any) -> Any:
+        catalogue = load_catalogue(settings.zoo, settings.catalogues)
+        for problem in catalogue.problems:
+            warn(problem)
+        return command(settings, catalogue, *args, **options)
+
+    return update_wrapper(with_catalogue, command)

@@ -1,0 +1,37 @@
+"""Scores as lines of text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def percent(value: float | None) -> str:
+    """A share as per cent with one decimal, aligned; a dash where there is none."""
+    return "    -" if value is None else f"{100 * value:5.1f}"
+
+
+def score_lines(split: str, scores: dict[str, Any]) -> list[str]:
+    """The scores of a split: overall, boundary, interior, parcels, then by class."""
+    lines = [f"{split:<20}    OA   mIoU  macro F1      pixels"]
+    regions = [("all pixels", scores), ("boundary", scores["boundary"]), ("interior", scores["interior"])]
+    parcels = scores["parcels"]
+    if parcels:
+        regions += [("parcel boundary", parcels["boundary"]), ("parcel interior", parcels["interior"])]
+    for name, region in regions:
+        if region:
+            lines.append(
+                f"{name:<20} {percent(region['oa'])}  {percent(region['miou'])}     {percent(region['macro_f1'])}"
+                f"  {region['pixels']:>10,}"
+            )
+    if parcels:
+        lines.append(f"{'parcels (majority)':<20} {percent(parcels['accuracy'])}  {parcels['count']:>30,} parcels")
+    if scores["ece"] is not None:
+        lines.append(f"{'calibration error':<20} {percent(scores['ece'])}")
+    width = max(len(name) for name in scores["per_class"])
+    lines += ["", f"{'class':<{width}}  precision  recall     F1    IoU     pixels"]
+    for name, values in scores["per_class"].items():
+        precision, recall, f1, iou = (percent(values[key]) for key in ("precision", "recall", "f1", "iou"))
+        lines.append(f"{name:<{width}}      {precision}   {recall}  {f1}  {iou}  {values['support']:>9,}")
+    if scores["without_support"]:
+        lines.append(f"without a pixel, left out of the means: {', '.join(scores['without_support'])}")
+    return lines

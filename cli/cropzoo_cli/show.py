@@ -1,0 +1,143 @@
+"""`cropzoo show`: all about a backbone, dataset, objective, catalogue entry or checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cropzoo.catalogue import Catalogue, CatalogueEntry, Size
+from cropzoo.errors import UnknownName
+from cropzoo.recipe import Choice
+from cropzoo.zoo import Entry, Zoo
+from cropzoo_cli.options import pass_catalogue
+from cropzoo_cli.output import print_json
+from cropzoo_cli.settings import Settings
+
+DEFAULT_SIZE = Size(bands=10, classes=19, dates=60, pixels=24)
+"""What costs are counted at where nothing else is said: the setting of PASTIS."""
+
+
+@click.command()
+@click.argument("name", metavar="NAME|CHECKPOINT")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@pass_catalogue
+def show(settings: Settings, catalogue: Catalogue, name: str, as_json: bool) -> None:
+    """All about one entry of the zoo or the catalogue, or a checkpoint file or run folder."""
+    facts = _facts(settings.zoo, catalogue, name)
+    if as_json:
+        print_json(facts)
+        return
+    width = max(len(key) for key in facts)
+    for key, value in facts.items():
+        for line, text in enumerate(_lines(value)):
+            click.echo(f"{key if line == 0 else '':<{width}}  {text}".rstrip())
+
+
+def _facts(zoo: Zoo, catalogue: Catalogue, name: str) -> dict[str, Any]:
+    if Path(name).exists():
+        return _checkpoint(Path(name), zoo)
+    if name in catalogue.entries:
+        return _entry(zoo, name, catalogue)
+    for shelf in zoo.shelves:
+        if name in shelf:
+            return _spec(zoo, shelf[name])
+    known = [*catalogue.entries, *(each for shelf in zoo.shelves for each in shelf)]
+    raise UnknownName("name", name, known, "it is no file, entry, backbone, dataset or objective")
+
+
+def _spec(zoo: Zoo, entry: Entry[Any]) -> dict[str, Any]:
+    from cropzoo.building import known_options, load_target
+
+    spec, owner = entry.spec, entry.owner
+    facts = {"kind": spec.kind, **spec.as_dict(), "plugin": f"{owner.name} {owner.version}".strip()}
+    factory = load_target(spec.build, f"{spec.kind} {spec.name!r}")
+    given = {"backbone", "classes", "in_channels", "image_size", "length"} if spec.kind != "dataset" else set()
+    facts["options"] = {
+        option: "required" if parameter.default is parameter.empty else parameter.default
+        for option, parameter in known_options(factory).items()
+        if option not in given
+    }
+    if spec.kind == "backbone":
+        facts |= _costs(zoo, Choice(name=spec.name), DEFAULT_SIZE)
+    return {key: value for key, value in facts.items() if value not in ("", (), {})}
+
+
+def _entry(zoo: Zoo, name: str, catalogue: Catalogue) -> dict[str, Any]:
+    entry: CatalogueEntry = catalogue[name]
+    facts: dict[str, Any] = {"kind": "catalogue entry", "name": name, "owner": catalogue.owners[name]}
+    facts |= {"summary": entry.summary, "source": entry.source, "licence": entry.licence}
+    if entry.parameters is not None:
+        facts["published parameters"] = f"{entry.parameters} M"
+    section = entry.recipe.get("backbone")
+    if entry.size is not None and section is not None:
+        options = {"name": section} if isinstance(section, str) else dict(section)
+        backbone = Choice(name=options.pop("name"), options=options)
+        facts |= _costs(zoo, backbone, entry.size)
+    facts["recipe"] = entry.recipe
+    facts["published scores"] = [
+        f"{score.data}: OA {_number(score.oa)}, mIoU {_number(score.miou)} ({score.source})" for score in entry.scores
+    ]
+    facts["weights"] = entry.weights.model_dump() if entry.weights else "none; train it with -c " + name
+    return {key: value for key, value in facts.items() if value not in ("", [], {})}
+
+
+def _checkpoint(path: Path, zoo: Zoo) -> dict[str, Any]:
+    from cropzoo.checkpoint import read_metadata
+    from cropzoo.files import sha256_of
+
+    path = path / "model.safetensors" if path.is_dir() else path
+    metadata = read_metadata(path)
+    content = metadata.model_dump(mode="json")
+    scores, length = content.pop("scores"), metadata.length or DEFAULT_SIZE.dates
+    size = Size(bands=metadata.in_channels, classes=len(metadata.classes), dates=length, pixels=metadata.image_size)
+    content["classes"] = [f"{label.code} {label.name} {label.colour}" for label in metadata.classes]
+    facts = {"kind": "checkpoint", "file": str(path), "bytes": path.stat().st_size, "sha256": sha256_of(path)}
+    facts |= _costs(zoo, metadata.backbone, size) if metadata.backbone.name in zoo.backbones else {}
+    if scores:
+        facts["test scores"] = {key: scores[key] for key in ("oa", "miou", "macro_f1", "ece", "pixels")}
+        for region in ("boundary", "interior"):
+            if scores.get(region):
+                facts[f"{region} scores"] = {key: scores[region][key] for key in ("oa", "miou", "macro_f1", "pixels")}
+        facts["IoU by class"] = {name: values["iou"] for name, values in scores["per_class"].items()}
+    return {**facts, **{key: value for key, value in content.items() if value not in ("", None, [], {})}}
+
+
+def _costs(zoo: Zoo, backbone: Choice, size: Size) -> dict[str, Any]:
+    from cropzoo.costs import count_costs
+    from cropzoo.models import create_model
+
+    model = create_model(
+        backbone.name,
+        in_channels=size.bands,
+        classes=size.classes,
+        image_size=size.pixels,
+        length=size.dates,
+        zoo=zoo,
+        **backbone.options,
+    )
+    costs = count_costs(model, size)
+    at = f"{size.bands} bands, {size.classes} classes, {size.dates} dates, {size.pixels} x {size.pixels} px"
+    return {"parameters": f"{costs.parameters:,}", "GFLOPs": f"{costs.gflops:.2f} (one series: {at})"}
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:g}"
+
+
+def _lines(value: Any) -> Iterable[str]:
+    if isinstance(value, dict):
+        return [f"{key}: {_inline(item)}" for key, item in value.items()]
+    if isinstance(value, (list, tuple)) and any(len(str(item)) > 12 for item in value):
+        return [_inline(item) for item in value]
+    return [_inline(value)]
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_inline(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_inline(item) for item in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

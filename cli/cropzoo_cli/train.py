@@ -1,0 +1,164 @@
+"""`cropzoo train`: flags to a recipe to a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from cropzoo.catalogue import Catalogue
+from cropzoo.errors import UsageError
+from cropzoo.recipe import Recipe
+from cropzoo.runs import RunFolder
+from cropzoo.schema import read_mapping
+from cropzoo.settings import parse_assignments, resolve
+from cropzoo.zoo import Zoo
+from cropzoo_cli.options import compute_options, pass_catalogue
+from cropzoo_cli.output import note, print_json
+from cropzoo_cli.settings import Settings
+
+RECIPE_FLAGS = (
+    "backbone", "dataset", "pretrain", "weights", "epochs", "pretrain_epochs", "batch_size", "lr", "weight_decay",
+    "seed", "precision", "max_dates", "date_sampling",
+)  # fmt: skip
+
+
+@click.command()
+@click.option("--backbone", metavar="NAME", help="Network; `cropzoo list` shows them.")
+@click.option("--dataset", metavar="NAME", help="Data; synthetic if none is named.")
+@click.option("--pretrain", metavar="NAME[,NAME]", help="Objective to pre-train with, such as cscl; none for none.")
+@click.option("--weights", metavar="FILE|RUN|ENTRY", help="Start the backbone from this checkpoint.")
+@click.option("--adapt-bands", is_flag=True, help="Take --weights that were trained on other bands, where they fit.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the last stage.")
+@click.option("--pretrain-epochs", type=click.IntRange(min=1), help="Epochs of each stage before it.")
+@click.option("-b", "--batch-size", "--batch_size", type=click.IntRange(min=1), help="Crops a step.")
+@click.option("--lr", type=float, help="Learning rate of every stage.")
+@click.option("--weight-decay", type=float, help="Weight decay of every stage.")
+@click.option("--max-dates", type=click.IntRange(min=1), help="Use at most so many dates of a series.")
+@click.option("--date-sampling", type=click.Choice(["uniform", "random", "clearest"]), help="Which ones.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and crops.")
+@click.option("--precision", metavar="32|bf16|16", help="Number format of the computation.")
+@compute_options
+@click.option("-c", "--config", metavar="FILE|ENTRY", help="Settings from a YAML file or a catalogue entry.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting: backbone.dim=64, lr=1e-3.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder; runs/NAME if not given.")
+@click.option("--name", help="Name of the run below runs/.")
+@click.option("--resume", is_flag=True, help="Continue the run that is there.")
+@click.option("--overwrite", is_flag=True, help="Replace the run that is there.")
+@click.option("--print-config", is_flag=True, help="Print the recipe and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
+@pass_catalogue
+def train(
+    settings: Settings,
+    catalogue: Catalogue,
+    config: str | None,
+    assignments: tuple[str, ...],
+    out: Path | None,
+    name: str | None,
+    device: str,
+    workers: int,
+    resume: bool,
+    overwrite: bool,
+    print_config: bool,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    r"""Train a backbone on a dataset, with or without pre-training.
+
+    \b
+    cropzoo train --backbone tsvit --pretrain cscl
+    cropzoo train --backbone tsvit --dataset geotiff --set dataset.root=fields/
+    """
+    if out and name:
+        raise UsageError("--out and --name both say where the run goes; give one of them")
+    if resume and overwrite:
+        raise UsageError("--resume continues a run and --overwrite replaces it; give one of them")
+    layers = _layers(catalogue, config, assignments, flags)
+    if resume:
+        folder = RunFolder(out or Path("runs") / (name or _default_name(settings.zoo, catalogue, layers)))
+        recipe = _resumed(settings.zoo, catalogue, folder, layers)
+    else:
+        recipe, pair = resolve(settings.zoo, catalogue, *layers)
+        if pair:
+            note(f"settings of catalogue entry {pair} are this pair's defaults (--print-config shows them)")
+        folder = RunFolder(out or Path("runs") / (name or run_name(recipe)))
+    if print_config:
+        click.echo(yaml.safe_dump(recipe.to_mapping(), sort_keys=False), nl=False)
+        return
+    _run(settings, catalogue, recipe, folder, (device, workers), resume, overwrite, as_json)
+
+
+def run_name(recipe: Recipe) -> str:
+    """The name of a run that was given none."""
+    return "-".join([recipe.backbone.name.replace("/", "-"), *recipe.pretrain, recipe.dataset.name])
+
+
+def _layers(
+    catalogue: Catalogue, config: str | None, assignments: tuple[str, ...], flags: dict[str, Any]
+) -> list[tuple[str, dict[str, Any]]]:
+    layers: list[tuple[str, dict[str, Any]]] = []
+    if config is not None:
+        path = Path(config)
+        is_file = path.exists() or path.suffix in (".yaml", ".yml")
+        layers.append((config, read_mapping(path) if is_file else dict(catalogue[config].recipe)))
+    given: dict[str, Any] = {key: flags[key] for key in RECIPE_FLAGS if flags.get(key) is not None}
+    if flags["adapt_bands"]:
+        given["adapt_bands"] = True
+    layers.append(("the command line", given))
+    layers.append(("--set", parse_assignments(assignments)))
+    return layers
+
+
+def _default_name(zoo: Zoo, catalogue: Catalogue, layers: list[tuple[str, dict[str, Any]]]) -> str:
+    recipe, _ = resolve(zoo, catalogue, *layers)
+    return run_name(recipe)
+
+
+def _resumed(zoo: Zoo, catalogue: Catalogue, folder: RunFolder, layers: list[tuple[str, dict[str, Any]]]) -> Recipe:
+    """The stored recipe, which flags may repeat but not change."""
+    stored = folder.stored_recipe()
+    recipe = Recipe.from_mapping(stored, str(folder.recipe), list(zoo.objectives))
+    asked, _ = resolve(zoo, catalogue, (str(folder.recipe), stored), *layers)
+    if asked != recipe:
+        old, new = recipe.to_mapping(), asked.to_mapping()
+        changed = [f"{key} {old.get(key)!r} -> {new.get(key)!r}" for key in new if old.get(key) != new.get(key)]
+        raise UsageError(
+            f"--resume continues {str(folder.path)!r} as it was begun, but these settings differ: "
+            f"{'; '.join(changed)}; leave them out, or start another run with --name"
+        )
+    return recipe
+
+
+def _run(
+    settings: Settings,
+    catalogue: Catalogue,
+    recipe: Recipe,
+    folder: RunFolder,
+    compute: tuple[str, int],
+    resume: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    if resume and folder.finished:
+        note(f"run {folder.path} is finished already")
+        scores = folder.scores()
+    else:
+        note(f"run {folder.path}: importing torch")
+        from cropzoo.fit import fit
+        from cropzoo.fit.trainer import Runtime, world
+
+        first = world()[0] == 0
+        if not resume and first:
+            folder.prepare(recipe, overwrite)
+        scores = fit(recipe, settings.zoo, catalogue, folder, Runtime(*compute), note, settings.offline)
+        if not first:
+            return
+    if as_json:
+        print_json({"run": str(folder.path), "test": scores})
+        return
+    from cropzoo_cli.scores import score_lines
+
+    click.echo("\n".join(score_lines("test", scores)))
+    click.echo(f"checkpoint  {folder.model}\nreport      {folder.path / 'report.html'}")

@@ -1,0 +1,36 @@
+"""What a network costs: parameters and floating-point operations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from cropzoo.catalogue import Size
+from cropzoo.contracts import Model
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Parameters of backbone and head, and operations of one forward pass over one series.
+
+    Args:
+        parameters: that training changes.
+        gflops: 1e9 operations, a multiplication and an addition counted as two.
+    """
+
+    parameters: int
+    gflops: float
+
+
+@torch.no_grad()
+def count_costs(model: Model, size: Size) -> Costs:
+    """The costs of a model at one series of that size, of matrix products, convolutions and attention."""
+    shape = (1, size.dates, size.bands, size.pixels, size.pixels)
+    dates = torch.linspace(1, 365, size.dates).round().long()[None]
+    model.eval()
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(shape), dates)
+    parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return Costs(parameters, counter.get_total_flops() / 1e9)

@@ -1,0 +1,119 @@
+"""Published weights files: read as tensors alone, renamed, saved as checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from cropzoo.checkpoint import Metadata, save_checkpoint
+from cropzoo.errors import CropzooError, UsageError
+from cropzoo.models import convert_published, create_model, load_exactly
+from cropzoo.opening import open_dataset
+from cropzoo.recipe import Choice
+from cropzoo.runs import versions
+from cropzoo.samples import LabelClass
+from cropzoo.schema import Schema
+from cropzoo.zoo import Zoo
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+"""Keys under which training programs keep the weights."""
+
+
+class _Plan(Schema):
+    bands: int = Field(ge=1)
+    classes: int = Field(ge=2)
+    image_size: int = Field(ge=1)
+    length: int | None = None
+    backbone: dict[str, Any] = Field(default_factory=dict)
+    dataset: dict[str, Any] = Field(default_factory=dict)
+
+
+def read_published(path: Path) -> dict[str, Tensor]:
+    """The state dict in a .pth file; pickled code in it is refused, not run.
+
+    Raises:
+        CropzooError: when the file is damaged, holds more than tensors, or no state dict.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many kinds for a file that is not its own
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CropzooError(f"{str(path)!r} cannot be read as weights alone; {reason}") from error
+    for key in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise CropzooError(f"{str(path)!r} holds no state dict; a mapping of names to tensors is needed")
+    return {str(name).removeprefix("module."): value for name, value in content.items()}
+
+
+def import_published(
+    name: str, path: Path, out: Path, zoo: Zoo, plan: Mapping[str, Any], statistics_of: str | None = None
+) -> Metadata:
+    """Save a published weights file as a checkpoint.
+
+    Args:
+        name: of the backbone.
+        path: of the published file.
+        out: of the checkpoint.
+        zoo: where names are looked up.
+        plan: bands, classes, image_size, length (numbers), backbone and dataset (options).
+        statistics_of: dataset that gives names of bands and classes and the statistics.
+
+    Returns:
+        What the checkpoint says.
+
+    Raises:
+        UsageError: for a size that is missing, or a dataset of another number of bands or classes.
+        CropzooError: for a file of another network; its differences are listed.
+    """
+    sizes = _Plan.parse(plan, "import-weights (--like ENTRY or --set)")
+    model = create_model(
+        name,
+        in_channels=sizes.bands,
+        classes=sizes.classes,
+        image_size=sizes.image_size,
+        length=sizes.length,
+        zoo=zoo,
+        **sizes.backbone,
+    )
+    load_exactly(model, convert_published(name, read_published(path), zoo=zoo), f"published file {str(path)!r}")
+    spec = zoo.backbones[name].spec
+    metadata = Metadata(
+        backbone=Choice(name=name, options=sizes.backbone),
+        in_channels=sizes.bands,
+        image_size=sizes.image_size,
+        length=sizes.length,
+        dates=spec.dates,
+        licence=spec.licence,
+        citation=spec.source,
+        versions=versions(),
+        **_names(sizes, zoo, statistics_of),
+    )
+    save_checkpoint(out, model.state_dict(), metadata)
+    return metadata
+
+
+def _names(sizes: _Plan, zoo: Zoo, statistics_of: str | None) -> dict[str, Any]:
+    if statistics_of is None:
+        plain = [LabelClass(f"class {number}", number, "#808080") for number in range(sizes.classes)]
+        return {"classes": tuple(plain)}
+    dataset = open_dataset(zoo, statistics_of, sizes.dataset)
+    found = (len(dataset.bands), len(dataset.classes))
+    if found != (sizes.bands, sizes.classes):
+        raise UsageError(
+            f"dataset {statistics_of!r} has {found[0]} bands and {found[1]} classes, "
+            f"the weights {sizes.bands} and {sizes.classes}; name the data that they were trained on"
+        )
+    return {
+        "classes": dataset.classes,
+        "bands": dataset.bands,
+        "scale": dataset.scale,
+        "mean": dataset.mean,
+        "std": dataset.std,
+    }

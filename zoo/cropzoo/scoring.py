@@ -1,0 +1,105 @@
+"""Scoring a checkpoint on a dataset whose bands and classes are matched by name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cropzoo.checkpoint import Metadata, read_metadata
+from cropzoo.data.loading import Collate
+from cropzoo.data.normalising import Normaliser
+from cropzoo.errors import CropzooError, UsageError
+from cropzoo.evaluation import evaluate
+from cropzoo.fit.trainer import Runtime
+from cropzoo.models import load_model
+from cropzoo.opening import open_dataset, open_split
+from cropzoo.recipe import Recipe
+from cropzoo.samples import IGNORE, Dataset, LabelClass, Sample
+from cropzoo.settings import merge
+from cropzoo.zoo import Zoo
+
+_log = logging.getLogger("cropzoo")
+
+
+def score_checkpoint(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any], runtime: Runtime) -> dict[str, Any]:
+    """The scores of a checkpoint; see `Scorer.compute` for the keys.
+
+    Args:
+        path: of the checkpoint.
+        zoo: where backbone and dataset are looked up.
+        split: of the dataset.
+        changes: settings in the recipe's mapping form over those that it was trained with.
+        runtime: device and workers.
+
+    Raises:
+        UsageError: when neither checkpoint nor changes name a dataset, or no statistics are stored.
+        CropzooError: when bands or classes don't fit.
+    """
+    metadata = read_metadata(path)
+    recipe = _recipe(metadata, zoo, changes)
+    if metadata.scale is None or not metadata.mean or not metadata.std:
+        raise UsageError(
+            f"{str(path)!r} holds no band statistics, so it can start a training (--weights) but not be scored; "
+            "import it again with --statistics-of DATASET"
+        )
+    dataset = open_dataset(zoo, recipe.dataset.name, recipe.dataset.options)
+    samples = open_split(dataset, split, zoo.datasets[recipe.dataset.name].spec.splits)
+    samples = _Relabelled(samples, _label_table(dataset, metadata.classes))
+    normaliser = Normaliser(
+        dataset.bands,
+        metadata.bands,
+        dataset.scale,
+        metadata.mean,
+        metadata.std,
+    )
+    model = load_model(path, zoo=zoo)
+    collate = Collate(metadata.dates, metadata.length)
+    names = [label.name for label in metadata.classes]
+    return evaluate(model, normaliser, samples, names, collate, recipe, runtime)
+
+
+def _recipe(metadata: Metadata, zoo: Zoo, changes: Mapping[str, Any]) -> Recipe:
+    trained = dict(metadata.recipe) or {
+        "backbone": {"name": metadata.backbone.name, **metadata.backbone.options},
+        "image_size": metadata.image_size,
+        "length": metadata.length,
+    }
+    merged = merge(trained, dict(changes))
+    if "name" not in merged.get("dataset", {}):
+        raise UsageError("the checkpoint does not say what it was trained on; name the data with --dataset")
+    return Recipe.from_mapping(merged, "the checkpoint's recipe", list(zoo.objectives))
+
+
+def _label_table(dataset: Dataset, wanted: Sequence[LabelClass]) -> NDArray[np.uint8]:
+    """From the dataset's label indices to the model's, by class name; classes that the model never saw are ignored."""
+    index = {label.name: number for number, label in enumerate(wanted)}
+    table = np.full(256, IGNORE, np.uint8)
+    for number, label in enumerate(dataset.classes):
+        table[number] = index.get(label.name, IGNORE)
+    unseen = [label.name for label in dataset.classes if label.name not in index]
+    if unseen:
+        _log.warning("classes that the model never saw are left out of the scores: %s", ", ".join(unseen))
+    if len(unseen) == len(dataset.classes):
+        ours, theirs = (", ".join(label.name for label in classes) for classes in (wanted, dataset.classes))
+        raise CropzooError(f"the model and the data share no class; the model knows {ours}, the data have {theirs}")
+    return table
+
+
+class _Relabelled(Sequence[Sample]):
+    """Samples with their labels sent through a table of 256 entries."""
+
+    def __init__(self, samples: Sequence[Sample], table: NDArray[np.uint8]) -> None:
+        self.samples, self.table = samples, table
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, number: Any) -> Any:
+        sample = self.samples[number]
+        return sample if sample.labels is None else replace(sample, labels=self.table[np.asarray(sample.labels)])
