@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from datetime import date
 from pathlib import Path
 from types import ModuleType
@@ -185,3 +186,10 @@ def test_other_splits(geotiff: ModuleType, tmp_path: Path) -> None:
         GeoTIFF(tmp_path, split="halfs")
     with pytest.raises(UnknownName, match="split 'tests'; did you mean 'test'"):
         dataset.split("tests")
+
+
+def test_a_dataset_goes_to_other_processes(geotiff: ModuleType, tmp_path: Path) -> None:
+    geotiff.make_site(tmp_path / "a")
+    dataset = GeoTIFF(tmp_path)
+    copy = pickle.loads(pickle.dumps(dataset))
+    np.testing.assert_array_equal(copy.split("test")[0].series, dataset.split("test")[0].series)

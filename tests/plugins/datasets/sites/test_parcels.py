@@ -43,6 +43,13 @@ def test_the_label_raster_wins_and_the_parcels_give_ids(geotiff: ModuleType, tmp
     np.testing.assert_array_equal(sample.parcels, made.ids[:16, :15])
 
 
+def test_parcels_beside_a_label_raster_need_no_crops(geotiff: ModuleType, tmp_path: Path) -> None:
+    made = geotiff.make_site(tmp_path / "a")
+    dataset = GeoTIFF(tmp_path, crop_column="none", name_column="none")
+    np.testing.assert_array_equal(dataset.split("train")[0].parcels, made.ids[:16, :15])
+    assert [entry.name for entry in dataset.classes] == ["none declared", "10", "20", "30"]
+
+
 def test_without_parcels_there_are_labels_and_no_ids(geotiff: ModuleType, tmp_path: Path) -> None:
     geotiff.make_site(tmp_path / "a", parcels=False)
     dataset = GeoTIFF(tmp_path)
