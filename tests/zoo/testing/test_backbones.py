@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cropzoo import BackboneSpec, UnknownName, load_zoo
+from cropzoo import BackboneSpec, CropzooError, UnknownName, load_zoo
 from cropzoo.testing import check_backbone
 
 NETS = """
 import torch
 from torch import nn
-from cropzoo import Backbone
+from cropzoo import Backbone, CropzooError
 
 
 class Good(Backbone):
@@ -60,6 +60,13 @@ class Coarse(Good):
 class OneSize(Good):
     def forward(self, series, dates, valid):
         return super().forward(series, dates, valid)[..., :8]
+
+
+class SaysOneSize(Good):
+    def forward(self, series, dates, valid):
+        if series.shape[-1] != 8:
+            raise CropzooError("net was built for 8 px")
+        return super().forward(series, dates, valid)
 
 
 class NotFinite(Good):
@@ -185,6 +192,12 @@ def test_fixed_length_is_asked_for_no_other_length(make_spec):
 def test_spec_that_says_no_dates_is_held_to_it(make_spec):
     with pytest.raises(AssertionError, match="other dates change the features, but its spec says dates='none'"):
         check_backbone(make_spec("Good", dates="none"))
+
+
+def test_network_of_one_size_may_say_so(make_spec):
+    check_backbone(make_spec("SaysOneSize"))
+    with pytest.raises(CropzooError, match="built for 8 px"):
+        check_backbone(make_spec("SaysOneSize"), image_size=9)
 
 
 def test_unknown_name_and_unknown_option():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cropzoo.contracts import Backbone
+from cropzoo.errors import CropzooError
 from cropzoo.specs import BackboneSpec
 from cropzoo.testing.batches import random_series
 from cropzoo.testing.subjects import Checker, check_gradients, check_signature, equal_states, subject
@@ -86,8 +87,13 @@ def _shape(case: Case) -> None:
         for extra in (0, multiple):
             given = case.series(length=length, extra=extra)
             before = [tensor.clone() for tensor in given]
-            with torch.no_grad():
-                features = backbone(*given)
+            try:
+                with torch.no_grad():
+                    features = backbone(*given)
+            except CropzooError:
+                if extra:  # a network that knows one size alone may say so
+                    continue
+                raise
             where = f"for {length} dates of {case.size} x {case.size + extra} px"
             wanted = (2, width, case.size, case.size + extra)
             check.expect(tuple(features.shape) == wanted, f"{where} features are {tuple(features.shape)}, not {wanted}")
