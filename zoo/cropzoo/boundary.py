@@ -36,7 +36,8 @@ def boundary_bits(labels: NDArray[Any], parcels: NDArray[Any] | None = None) -> 
     Source: Tarasiou et al. 2022, arXiv:2104.04310, for the class boundary; the treatment of ignored pixels is ours.
     """
     if labels.ndim != 2 or (parcels is not None and parcels.shape != labels.shape):
-        raise ValueError(f"labels {labels.shape} and parcels {np.shape(parcels)} must both be (H, W)")
+        shapes = [array.shape for array in (labels, parcels) if array is not None]
+        raise ValueError(f"labels and parcels must be (H, W), both of one shape; they are {shapes}")
     known = labels != IGNORE
     classes = labels.astype(np.int16)
     low = _window(np.where(known, classes, IGNORE), np.minimum)

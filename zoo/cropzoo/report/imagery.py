@@ -1,0 +1,91 @@
+"""A picture of a series in the colours that an eye would see."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cropzoo.samples import Sample
+
+_COLOURS = (("b04", "b4", "red"), ("b03", "b3", "green"), ("b02", "b2", "blue"))
+_SUMMER = (6, 7, 8)
+_DATES = 3
+"""So many of the clearest dates make the picture: a median of three drops the cloud that one of them has."""
+
+_LEAST_RANGE = 0.02
+"""Reflectance: a channel that varies less is not stretched further, or noise would look like fields."""
+
+
+def rgb_image(sample: Sample, bands: Sequence[str], scale: float) -> NDArray[np.float32]:
+    """Red, green and blue of the clearest summer dates, each stretched from its 2nd to its 98th percentile.
+
+    Bands B04, B03, B02 where they exist, else the first three (a series of fewer repeats its last). Dates are ranked by
+    their clear pixels, without a cloud mask by how dark the last channel is, since clouds and haze are bright in blue.
+    Summer is June to August, south of the equator December to February; a series without it shows its clearest dates.
+
+    Args:
+        sample: what to show.
+        bands: names of its bands.
+        scale: reflectance of one stored unit.
+
+    Returns:
+        (H, W, 3), float32 in 0..1.
+    """
+    channels = _channels(bands, sample.series.shape[1])
+    candidates = _summer(sample)
+    best = _clearest(sample, candidates, channels[-1])[:_DATES]
+    images: NDArray[np.float32] = np.stack([np.asarray(sample.series[t][channels], np.float32) for t in best]) * scale
+    seen = np.isfinite(images)
+    if sample.clear is not None:
+        seen &= np.stack([sample.clear[t] for t in best])[:, None]
+    # Where no date is clear, all of them count: a cloud is a better picture than a hole.
+    seen |= ~seen.any(axis=0, keepdims=True) & np.isfinite(images)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+        image = np.nan_to_num(np.nanmedian(np.where(seen, images, np.nan), axis=0))
+    return np.stack([_stretch(channel) for channel in image], axis=-1)
+
+
+def _channels(bands: Sequence[str], count: int) -> list[int]:
+    names = [band.lower() for band in bands]
+    found = [next((names.index(name) for name in choices if name in names), None) for choices in _COLOURS]
+    known = [index for index in found if index is not None]
+    return known if len(known) == 3 else [min(index, count - 1) for index in range(3)]
+
+
+def _summer(sample: Sample) -> list[int]:
+    wanted = tuple((month + 5) % 12 + 1 for month in _SUMMER) if _is_southern(sample.place) else _SUMMER
+    months = [(date(1970, 1, 1) + timedelta(days=int(day))).month for day in sample.dates]
+    return [t for t, month in enumerate(months) if month in wanted] or list(range(len(months)))
+
+
+def _is_southern(place: dict[str, Any]) -> bool:
+    """UTM zones south of the equator have codes of their own; elsewhere the origin's y tells."""
+    crs = str(place.get("crs", "")).upper()
+    origin_y = float((place.get("transform") or [0.0] * 6)[5])
+    return crs.startswith("EPSG:327") or (crs == "EPSG:4326" and origin_y < 0)
+
+
+def _clearest(sample: Sample, dates: list[int], blue: int) -> list[int]:
+    if sample.clear is not None:
+        shares: list[float] = np.mean(sample.clear, axis=(1, 2)).tolist()
+        return sorted(dates, key=lambda t: -shares[t])
+
+    def haze(t: int) -> float:
+        values = np.asarray(sample.series[t][blue], np.float32)
+        mean = float(np.mean(values))
+        # An empty date is dark but shows nothing.
+        return mean if np.isfinite(mean) and bool((values > 0).any()) else float("inf")
+
+    return sorted(dates, key=haze)
+
+
+def _stretch(channel: NDArray[np.float32]) -> NDArray[np.float32]:
+    low, high = np.percentile(channel, (2, 98))
+    stretched: NDArray[np.float32] = ((channel - low) / max(high - low, _LEAST_RANGE)).astype(np.float32)
+    return np.clip(stretched, 0.0, 1.0)
