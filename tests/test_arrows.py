@@ -1,4 +1,4 @@
-"""Imports go plugins -> library and command line -> library, and nowhere else; read from the source, not by importing."""
+"""Imports go from plugins and the command line to the library, and nowhere else; read from the source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cropzoo list`: what the zoo holds, by kind."""
+"""`cropzoo list`: what the zoo and the catalogue hold, by kind."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
+from cropzoo.catalogue import Catalogue
 from cropzoo.errors import CropzooError, suggest
 from cropzoo.zoo import Zoo
+from cropzoo_cli.options import pass_catalogue
 from cropzoo_cli.output import print_json, print_table
-from cropzoo_cli.settings import Settings, pass_settings
+from cropzoo_cli.settings import Settings
 
 COLUMNS = ("kind", "name", "owner", "licence", "summary")
 
@@ -18,13 +20,13 @@ COLUMNS = ("kind", "name", "owner", "licence", "summary")
 @click.command("list")
 @click.argument("pattern", required=False, default="*")
 @click.option("--json", "as_json", is_flag=True, help="Print every field as JSON, by kind.")
-@pass_settings
-def list_zoo(settings: Settings, pattern: str, as_json: bool) -> None:
-    """What the zoo holds: backbones, datasets, objectives, each with its owner.
+@pass_catalogue
+def list_zoo(settings: Settings, catalogue: Catalogue, pattern: str, as_json: bool) -> None:
+    """Backbones, datasets, objectives and catalogue entries, each with its owner.
 
     PATTERN is part of a name, or a shell pattern for the whole of it, such as 'tsvit*'.
     """
-    found = zoo_records(settings.zoo)
+    found = {**zoo_records(settings.zoo), "catalogue": catalogue_records(catalogue)}
     chosen = {
         kind: [record for record in records if matches(record["name"], pattern)] for kind, records in found.items()
     }
@@ -53,6 +55,14 @@ def zoo_records(zoo: Zoo) -> dict[str, list[dict[str, Any]]]:
         ]
         for shelf in zoo.shelves
     }
+
+
+def catalogue_records(catalogue: Catalogue) -> list[dict[str, Any]]:
+    """Every entry of the catalogue as a record."""
+    return [
+        {"kind": "entry", "name": name, **entry.model_dump(mode="json"), "owner": catalogue.owners[name]}
+        for name, entry in catalogue.entries.items()
+    ]
 
 
 def matches(name: str, pattern: str) -> bool:
