@@ -137,9 +137,10 @@ def test_panels_are_pixel_for_pixel(
 
 def test_confusion_shows_shares_of_rows_and_counts(make_run: Callable[..., Path], scores: dict[str, Any]) -> None:
     page = report(make_run())
-    row = scores["confusion"][0]
-    assert sum(row) == 99
-    assert f"{100 * row[0] / 99:.1f} {row[0]}" in page.text
+    right, _, wrong = scores["confusion"][0]
+    assert right + wrong == 99
+    matrix = page.text.split("Labels ↓")[1]
+    assert f" meadow {100 * right / 99:.1f} {right} · {100 * wrong / 99:.1f} {wrong} " in matrix
 
 
 @pytest.mark.parametrize("stages", [{"segmentation": 4}, {"segmentation": 1}, {"cscl": 1, "segmentation": 150}, {}])

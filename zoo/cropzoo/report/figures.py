@@ -39,12 +39,13 @@ def save_patches(path: Path, patches: Sequence[Patch], classes: Sequence[LabelCl
     rows = [panels(patch, classes) for patch in patches]
     columns = max(len(row) for row in rows)
     boxes = [(item.name, safe_colour(item.colour)) for item in classes_in(patches, classes)] + marks(patches)
-    lines = -(-len(boxes) // columns)
-    legend = 0.3 + 0.22 * lines
-    width = _SIDE * min(max(patch.labels.shape[1] / patch.labels.shape[0] for patch in patches), 2.0)
+    side = _SIDE * min(max(patch.labels.shape[1] / patch.labels.shape[0] for patch in patches), 2.0)
+    width = max((side + 0.1) * columns, _LEAST_WIDTH)
+    beside = max(1, int(width / (0.5 + 0.085 * max(len(name) for name, _ in boxes))))
+    legend = 0.3 + 0.22 * -(-len(boxes) // beside)
     height = (_SIDE + 0.1) * len(rows) + 0.3 + legend
     # A figure of its own canvas: pyplot would keep state between calls and pick a window system.
-    figure = Figure(figsize=(max((width + 0.1) * columns, _LEAST_WIDTH), height), dpi=144, facecolor="white")
+    figure = Figure(figsize=(width, height), dpi=144, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for number, row in enumerate(rows):
@@ -55,7 +56,7 @@ def save_patches(path: Path, patches: Sequence[Patch], classes: Sequence[LabelCl
             if number == 0:
                 axes[number][column].set_title(title, fontsize=11, color="#333333")
     handles = [Box(facecolor=colour, edgecolor="#999999", linewidth=0.5, label=name) for name, colour in boxes]
-    figure.legend(handles=handles, loc="lower center", ncols=columns, frameon=False, fontsize=9, handlelength=1.2)
+    figure.legend(handles=handles, loc="lower center", ncols=beside, frameon=False, fontsize=9, handlelength=1.2)
     figure.subplots_adjust(0.01, legend / height, 0.99, 1 - 0.3 / height, wspace=0.04, hspace=0.04)
     with replacing(path) as scratch:
         figure.savefig(scratch, format="png")

@@ -97,7 +97,7 @@ def marks(patches: Sequence[Patch]) -> list[tuple[str, str]]:
     """Name and colour of every mark in the panels that is no class."""
     found = [("wrong", WRONG), ("class boundary", AT_CLASS)]
     if any((patch.boundary & PARCEL_BOUNDARY).any() for patch in patches):
-        found.append(("boundary of parcels with one class", AT_PARCEL))
+        found.append(("parcel boundary alone", AT_PARCEL))
     if any((patch.labels == IGNORE).any() for patch in patches):
         found.append(("not scored", IGNORED))
     return found
