@@ -1,0 +1,55 @@
+# Needs Python 3.11 or later, make and pip; everything else goes into .venv.
+#   make demo    train, score and report on the built-in dataset
+#   make test    run the tests
+#   make check   lint, formatting, types, direction of imports
+#   make bench   measure speed against straightforward formulations
+#   make clean   remove .venv and what tools left behind
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PYTEST ?= -n 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean
+
+help:
+	@sed -n '2,6s/^#   //p' Makefile
+
+# The stamps are what pip has installed; they age when pyproject.toml changes.
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "cropzoo needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1);" \
+	    "run: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+$(VENV)/installed: $(VENV)/made pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/made pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/installed
+
+demo: $(VENV)/installed
+	$(BIN)/cropzoo train --backbone tsvit --pretrain cscl --name demo --overwrite
+
+# One thread a worker: two workers with two threads each get in each other's way on two cores.
+test: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST)
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --quiet tests/test_arrows.py
+
+bench: $(VENV)/installed-dev
+	@for script in $(sort $(filter-out benchmarks/measure.py benchmarks/straightforward%,$(wildcard benchmarks/*.py))); do \
+	  echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
