@@ -35,14 +35,14 @@ def import_weights(
     statistics_of: str | None,
     overwrite: bool,
 ) -> None:
-    r"""Turn a published weights file of BACKBONE into a checkpoint.
+    """Turn a published weights file of BACKBONE into a checkpoint.
 
     Sizes come from a catalogue entry (--like) and --set: bands, classes, image_size, length, backbone.OPTION,
     dataset.OPTION. The file is read as tensors alone; nothing in it is run.
 
     \b
     cropzoo import-weights tsvit tsvit.pth --like tsvit.pastis --out tsvit.safetensors
-    """
+    """  # noqa: D301 click reads the backspace character itself
     if out.exists() and not overwrite:
         raise UsageError(f"{str(out)!r} exists already; replace it with --overwrite or choose another --out")
     plan = _plan(settings, catalogue, backbone, like, assignments)

@@ -65,12 +65,12 @@ def train(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    r"""Train a backbone on a dataset, with or without pre-training.
+    """Train a backbone on a dataset, with or without pre-training.
 
     \b
     cropzoo train --backbone tsvit --pretrain cscl
     cropzoo train --backbone tsvit --dataset geotiff --set dataset.root=fields/
-    """
+    """  # noqa: D301 click reads the backspace character itself
     if out and name:
         raise UsageError("--out and --name both say where the run goes; give one of them")
     if resume and overwrite:
