@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.features import rasterize
 
-from cropzoo_plugins.datasets.landscape.noise import Floats, generator, key, smooth_field
+from cropzoo_plugins.datasets.landscape.noise import Floats, generator, key, level, smooth_field
 from cropzoo_plugins.datasets.landscape.parcels import CELL, Piece, area, cell_pieces
 
 FINE = 4
@@ -30,6 +30,9 @@ PIECES = 1024
 
 _BEND = 8.0
 """Standard deviation of the shift that bends straight edges, metres; it reaches three times as far."""
+
+_SITES = {"village": 0.2, "wood": 0.22}
+"""Shares of the cells of the mesh that have one."""
 
 _GOLDEN = (5**0.5 - 1) / 2
 
@@ -145,25 +148,28 @@ def _lasting_pieces(seed: int, row: int, column: int) -> tuple[tuple[Piece, str]
     """The pieces of a cell with the use that they keep from year to year."""
     rng = generator(seed, "use", row, column)
     pieces = cell_pieces(seed, row, column)
-    village = rng.random() < 0.26
-    centre = CELL * (np.array([column, row]) + rng.uniform(0.2, 0.8, size=2))
-    radius = rng.uniform(110, 260)
     middles = np.stack([piece.polygon.mean(axis=0) for piece in pieces])
-    woods, valleys = (
-        np.diagonal(smooth_field(key(seed, name), middles[:, 1], middles[:, 0], spacing))
-        for name, spacing in (("forest", 800.0), ("valley", 500.0))
-    )
+    villages, woods = (_near(seed, name, share, row, column, middles) for name, share in _SITES.items())
+    valleys = np.diagonal(smooth_field(key(seed, "valley"), middles[:, 1], middles[:, 0], 500.0))
     used = []
-    for piece, middle, wood, valley in zip(pieces, middles, woods, valleys, strict=True):
-        draw, second = rng.random(2)
+    for index, piece in enumerate(pieces):
         if piece.role != "field":
             use = {"road": "paved", "hedge": "trees", "verge": "verge"}[piece.role]
-        elif village and float(np.hypot(*(middle - centre))) < radius * (0.8 + 0.4 * second):
+        elif villages[index]:
             use = "village"
         else:
-            use = "trees" if wood > 1.35 else _field_use(area(piece.polygon), draw, valley)
+            use = "trees" if woods[index] else _field_use(area(piece.polygon), rng.random(), valleys[index])
         used.append((piece, use))
     return tuple(used)
+
+
+def _near(seed: int, name: str, share: float, row: int, column: int, middles: Floats) -> NDArray[np.bool_]:
+    """Which places (N, 2) lie around the middle of the village, or the wood, that this `share` of cells has."""
+    rng = generator(seed, name, row, column)
+    centre = CELL * (np.array([column, row]) + rng.uniform(0.2, 0.8, size=2))
+    radius = rng.uniform(90, 240) * rng.uniform(0.8, 1.2, size=len(middles))
+    there = level(seed, name, row, column) < share
+    return np.asarray(there & (np.hypot(*(middles - centre).T) < radius))
 
 
 def _field_use(size: float, draw: float, valley: float) -> str:

@@ -21,6 +21,17 @@ def generator(*parts: int | str) -> np.random.Generator:
     return np.random.default_rng(key(*parts))
 
 
+def level(seed: int, name: str, row: int, column: int) -> float:
+    """A number in (0, 1) for each cell of a mesh that is far from those of the cells around it.
+
+    Even a small region then has its share of everything.
+
+    Source: the R2 sequence, M. Roberts 2018, extremelearning.com.au/unreasonable-effectiveness-of-quasirandom-sequences.
+    """
+    place = generator(seed, "level", name).random() + 0.7548776662466927 * row + 0.5698402909980532 * column
+    return float(min(max(place % 1.0, 1e-6), 1 - 1e-6))
+
+
 def uniform(seeds: Sequence[int], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Floats:
     """One number in (0, 1) for each seed and lattice point.
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo_plugins.datasets.landscape.noise import generator
+from cropzoo_plugins.datasets.landscape.noise import generator, level
 
 Polygon = NDArray[np.float64]
 Role = Literal["field", "road", "hedge", "verge"]
 
-CELL = 700.0
+CELL = 560.0
 """Mean distance between lanes of the mesh, metres."""
 
 _JITTER = 0.24
-_GOAL = (2.6, 0.55)
+_GOAL = (4.6, 0.75)
 """Median in hectares and spread (of the logarithm) of the area under which a field is not split any more."""
 
 
@@ -36,22 +37,23 @@ def cell_pieces(seed: int, row: int, column: int) -> list[Piece]:
     corners = np.stack([_corner(seed, row + down, column + right) for down, right in ((0, 0), (0, 1), (1, 1), (1, 0))])
     inner = _inset(corners, rng.choice([1.0, 2.5, 3.5], size=4))
     median, spread = _GOAL
-    goal = 1e4 * median * np.exp(spread * rng.standard_normal())
+    goal = 1e4 * median * np.exp(spread * NormalDist().inv_cdf(level(seed, "goal", row, column)))
     angle = np.arctan2(*(corners[1] - corners[0])[::-1]) + rng.normal(0, 0.2)
     return list(_split(inner, rng, goal, angle))
 
 
 def area(polygon: Polygon) -> float:
     """Square metres."""
-    x, y = polygon[:, 0], polygon[:, 1]
-    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+    points = polygon.tolist()
+    turns = (x * below - y * right for (x, y), (right, below) in zip(points, points[1:] + points[:1], strict=True))
+    return abs(sum(turns)) / 2
 
 
 def _split(polygon: Polygon, rng: np.random.Generator, goal: float, angle: float) -> Iterator[Piece]:
     size = area(polygon)
     if len(polygon) < 3 or size < 300:
         return
-    if size < goal * np.exp(0.5 * rng.standard_normal()) or size < 2500:
+    if size < goal * np.exp(0.35 * rng.standard_normal()) or size < 2500:
         yield Piece(polygon, "field")
         return
     normal = _cut_direction(polygon, rng, angle)
@@ -110,13 +112,14 @@ def _clip(polygon: Polygon, normal: NDArray[np.float64], offset: float) -> Polyg
 
     Source: one edge of Sutherland and Hodgman 1974, doi:10.1145/360767.360802.
     """
-    height = polygon @ normal - offset
-    kept: list[NDArray[np.float64]] = []
-    for here in range(len(polygon)):
-        there = (here + 1) % len(polygon)
-        if height[here] <= 0:
-            kept.append(polygon[here])
-        if (height[here] <= 0) != (height[there] <= 0):
-            share = height[here] / (height[here] - height[there])
-            kept.append(polygon[here] + share * (polygon[there] - polygon[here]))
+    points = polygon.tolist()
+    heights = (polygon @ normal - offset).tolist()
+    kept: list[tuple[float, float]] = []
+    for here, (x, y) in enumerate(points):
+        there = (here + 1) % len(points)
+        if heights[here] <= 0:
+            kept.append((x, y))
+        if (heights[here] <= 0) != (heights[there] <= 0):
+            share = heights[here] / (heights[here] - heights[there])
+            kept.append((x + share * (points[there][0] - x), y + share * (points[there][1] - y)))
     return np.array(kept).reshape(-1, 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from cropzoo_plugins.datasets.landscape.noise import Floats, generator
 TEXTURES = (25.0, 45.0, 110.0)
 """Distances in metres over which the patterns inside a parcel change."""
 
-VARIATION = 1.0
+VARIATION = 1.1
 """Spread between parcels relative to the measured one."""
 
 _PARCEL_SHIFT = 8.0
@@ -26,6 +26,16 @@ _SEASON_SHIFT = 7.0
 
 _VIGOUR = np.array([-0.7, -0.5, -0.9, -0.7, 0.6, 0.9, 1.0, 1.0, -0.6, -0.85])
 """How the bands move when a stand gets denser: visible and short-wave infrared fall, near infrared rises."""
+
+_FACTORS = np.concatenate(
+    [
+        0.75 * _VIGOUR[None],
+        np.full((1, len(BANDS)), 0.45),
+        0.3 * np.repeat(np.eye(3), (4, 4, 2), axis=1),
+        0.12 * np.eye(len(BANDS)),
+    ]
+)
+"""What moves the bands, (factors, C): vigour, brightness, each part of the spectrum on its own, each band on its own."""
 
 _SURFACES: dict[str, tuple[float, Floats]] = {
     "verge": (0.10, np.array([0.06, 0.085, 0.08, 0.12, 0.20, 0.23, 0.24, 0.26, 0.22, 0.15])),
@@ -67,15 +77,20 @@ def unit_spectra(units: Sequence[Unit], days: Floats, climate: int) -> tuple[Flo
     """
     mean, between, within = (np.stack(figures) for figures in zip(*(_figures(u.cover) for u in units), strict=True))
     own = [_draw(generator(unit.seed, "spectrum")) for unit in units]
-    year = [_draw(generator(climate, "year", str(unit.cover))) for unit in units]
+    year = [_year_draw(climate, str(unit.cover)) for unit in units]
     shift = np.array([_PARCEL_SHIFT * a.shift + _SEASON_SHIFT * b.shift for a, b in zip(own, year, strict=True)])
     wander = np.stack([a.wander + 0.5 * b.wander for a, b in zip(own, year, strict=True)])
     shifted, plain = month_weights(days[None] - shift[:, None]), month_weights(days)
-    spectra = shifted @ mean + plain @ (VARIATION * between * wander)
+    spectra = _offset(shifted @ mean, plain @ (VARIATION * between * wander))
     looks = np.stack([_VIGOUR, np.ones(len(BANDS)), _VIGOUR])
     sizes = np.stack([draw.sizes for draw in own])
     amplitudes = sizes[:, :, None, None] * looks[:, None] * (plain @ within)[:, None]
-    return np.maximum(spectra, 0.1 * (plain @ mean)), amplitudes
+    return spectra, amplitudes
+
+
+def _offset(mean: Floats, deviation: Floats) -> Floats:
+    """Their sum, but below the mean it falls off smoothly and stays above zero, as reflectance does."""
+    return np.where(deviation > 0, mean + deviation, mean * np.exp(np.minimum(deviation, 0) / mean))
 
 
 @dataclass(frozen=True)
@@ -89,11 +104,16 @@ class _Draw:
 
 def _draw(rng: np.random.Generator) -> _Draw:
     """Deviations have a variance of about 1, change over some weeks, and are alike in bands that move together."""
-    lasting, monthly = rng.standard_normal((1, len(BANDS) + 2)), rng.standard_normal((12, len(BANDS) + 2))
-    slow = 0.65 * lasting + 0.9 * monthly
-    wander = 0.75 * slow[:, :1] * _VIGOUR + 0.45 * slow[:, 1:2] + 0.35 * slow[:, 2:]
+    count = len(_FACTORS)
+    slow = 0.65 * rng.standard_normal((1, count)) + 0.9 * rng.standard_normal((12, count))
+    wander = slow @ _FACTORS
     sizes = rng.normal([0.55, 0.5, 0.5], 0.2) * rng.choice([-1.0, 1.0], size=len(TEXTURES))
     return _Draw(float(rng.standard_normal()), wander, sizes)
+
+
+@lru_cache(maxsize=1024)
+def _year_draw(climate: int, cover: str) -> _Draw:
+    return _draw(generator(climate, "year", cover))
 
 
 def _figures(cover: int | str) -> tuple[Floats, Floats, Floats]:
