@@ -46,7 +46,7 @@ def nearest_neighbour(
     chosen = list(_draw(train, pixels, seed))
     if not chosen:
         raise CropzooError(
-            "nearest-neighbour floor; the training split has no labelled pixel; use a labelled dataset, or widen the split"
+            "nearest-neighbour floor; the training split has no labelled pixel; use a dataset with labels, or widen it"
         )
     months = np.unique(np.concatenate([_months(sample.dates) for sample, _, _ in chosen]))
     features = [_describe(sample, flat, months) for sample, flat, _ in chosen]
@@ -115,8 +115,8 @@ def _coarse_labels(sample: Sample) -> NDArray[np.int64]:
     if sample.labels is None:
         return np.full(rows * columns, IGNORE, np.int64)
     scale = sample.label_scale
-    tiles = np.asarray(sample.labels, np.int64).reshape(rows, scale, columns, scale)
-    tiles = tiles.transpose(0, 2, 1, 3).reshape(rows * columns, scale * scale)
+    fine = np.asarray(sample.labels, np.int64).reshape(rows, scale, columns, scale)
+    tiles = fine.transpose(0, 2, 1, 3).reshape(rows * columns, scale * scale)
     votes = (tiles[:, :, None] == tiles[:, None, :]).sum(axis=2)
     commonest: NDArray[np.int64] = np.take_along_axis(tiles, votes.argmax(axis=1)[:, None], axis=1)[:, 0]
     return commonest
@@ -126,7 +126,7 @@ def _months(dates: NDArray[np.int32]) -> NDArray[np.int64]:
     """The month of each date, counted from January of the year in which the series ends."""
     stamps = np.asarray(dates).astype("datetime64[D]")
     first = stamps[-1].astype("datetime64[Y]").astype("datetime64[M]")
-    return (stamps.astype("datetime64[M]") - first).astype(np.int64)
+    return np.asarray((stamps.astype("datetime64[M]") - first).astype(np.int64))
 
 
 def _describe(sample: Sample, flat: NDArray[np.intp], months: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -77,12 +77,12 @@ def _threads() -> ThreadpoolController:
 def _render(scene: Scene) -> Arrays:
     top, left = 10.0 * scene.size * scene.row, 10.0 * scene.size * scene.column
     season = key(scene.seed, "season", scene.year)
-    offsets = (np.arange(scene.size * FINE + 2 * MARGIN) - MARGIN + 0.5) * STEP
+    offsets = (np.arange(scene.size * FINE + 2 * MARGIN, dtype=np.float64) - MARGIN + 0.5) * STEP
     land = Land(scene.seed, scene.year, scene.cells_across, scene.first_parcel)
     units, cells = land.window(top + offsets, left + offsets)
     block = key(scene.seed, "block", scene.year, scene.row, scene.column)
     dates = weather.acquisitions(season, scene.year, block, scene.dates)
-    centres = (np.arange(scene.size) + 0.5) * 10.0
+    centres = (np.arange(scene.size, dtype=np.float64) + 0.5) * 10.0
     y, x = top + centres, left + centres
     days = (dates - (date(scene.year, 1, 1) - date(1970, 1, 1)).days + 1).astype(np.float64)
     ground = _ground(units, cells, days, y, x, scene.climate, scene.seed)

@@ -26,7 +26,7 @@ def level(seed: int, name: str, row: int, column: int) -> float:
 
     Even a small region then has its share of everything.
 
-    Source: the R2 sequence, M. Roberts 2018, extremelearning.com.au/unreasonable-effectiveness-of-quasirandom-sequences.
+    Source: the additive sequence of the plastic constant's powers, called R2 by M. Roberts 2018.
     """
     place = generator(seed, "level", name).random() + 0.7548776662466927 * row + 0.5698402909980532 * column
     return float(min(max(place % 1.0, 1e-6), 1 - 1e-6))

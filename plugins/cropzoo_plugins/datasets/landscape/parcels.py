@@ -46,7 +46,7 @@ def area(polygon: Polygon) -> float:
     """Square metres."""
     points = polygon.tolist()
     turns = (x * below - y * right for (x, y), (right, below) in zip(points, points[1:] + points[:1], strict=True))
-    return abs(sum(turns)) / 2
+    return float(abs(sum(turns))) / 2
 
 
 def _split(polygon: Polygon, rng: np.random.Generator, goal: float, angle: float) -> Iterator[Piece]:
@@ -78,7 +78,7 @@ def _cut_direction(polygon: Polygon, rng: np.random.Generator, angle: float) -> 
     lengthwise = rng.random() < (0.45 if aspect < 1.6 else 0.25 if aspect < 2.6 else 0.0)
     chosen = shorter if lengthwise else longer
     turn = rng.normal(0, 0.06)
-    return np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ chosen
+    return np.asarray(np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ chosen)
 
 
 def _divider(rng: np.random.Generator, size: float) -> tuple[Role, float]:

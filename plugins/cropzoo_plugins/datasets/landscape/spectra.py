@@ -27,6 +27,9 @@ _SEASON_SHIFT = 7.0
 _VIGOUR = np.array([-0.7, -0.5, -0.9, -0.7, 0.6, 0.9, 1.0, 1.0, -0.6, -0.85])
 """How the bands move when a stand gets denser: visible and short-wave infrared fall, near infrared rises."""
 
+_SOIL_LINE = np.array([0.0, 0.0, 0.0, 0.0, 1.08, 1.14, 1.2, 1.25, 0.0, 0.0])
+"""Reflectance of bare soil relative to its red band: where no stand is left, near infrared stays above red."""
+
 _FACTORS = np.concatenate(
     [
         0.75 * _VIGOUR[None],
@@ -35,7 +38,7 @@ _FACTORS = np.concatenate(
         0.12 * np.eye(len(BANDS)),
     ]
 )
-"""What moves the bands, (factors, C): vigour, brightness, each part of the spectrum on its own, each band on its own."""
+"""What moves the bands, (factors, C): vigour, brightness, each part of the spectrum, each band."""
 
 _SURFACES: dict[str, tuple[float, Floats]] = {
     "verge": (0.10, np.array([0.06, 0.085, 0.08, 0.12, 0.20, 0.23, 0.24, 0.26, 0.22, 0.15])),
@@ -82,6 +85,8 @@ def unit_spectra(units: Sequence[Unit], days: Floats, climate: int) -> tuple[Flo
     wander = np.stack([a.wander + 0.5 * b.wander for a, b in zip(own, year, strict=True)])
     shifted, plain = month_weights(days[None] - shift[:, None]), month_weights(days)
     spectra = _offset(shifted @ mean, plain @ (VARIATION * between * wander))
+    dry = np.array([unit.cover != "water" for unit in units])[:, None, None]
+    spectra = np.maximum(spectra, dry * _SOIL_LINE * spectra[:, :, 2:3])
     looks = np.stack([_VIGOUR, np.ones(len(BANDS)), _VIGOUR])
     sizes = np.stack([draw.sizes for draw in own])
     amplitudes = sizes[:, :, None, None] * looks[:, None] * (plain @ within)[:, None]
