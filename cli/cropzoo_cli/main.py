@@ -68,7 +68,6 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     try:
         result = cli.main(args=args, prog_name="cropzoo", standalone_mode=False)
-        sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return WRONG_USE
@@ -78,9 +77,6 @@ def main(args: Sequence[str] | None = None) -> int:
         return _fail(str(error), WRONG_USE if isinstance(error, UsageError) else FAILED)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        _close_stdout()
-        return FAILED
     return result if isinstance(result, int) else DONE
 
 
@@ -98,11 +94,6 @@ def _describe(error: click.ClickException) -> str:
 def _fail(message: str, code: int) -> int:
     click.echo(f"error: {message}", err=True)
     return code
-
-
-def _close_stdout() -> None:
-    """Whoever read stdout is gone (`cropzoo list | head -1`); Python would complain again as it flushes at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":
