@@ -30,6 +30,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 
+ROWS_AT_ONCE = 8192
+"""Pixels that a CPU treats together: larger matrices leave its cache, and each is given fresh pages by the system."""
+
+
 @dataclass(frozen=True)
 class Neighbours:
     """Which pixel stands in each cell of each pixel's window.
@@ -102,14 +106,14 @@ class WindowSimilarity(torch.autograd.Function):
     def forward(
         ctx: Any, pixels: Tensor, query: Tensor, key: Tensor, positions: Tensor, near: Neighbours, normalise: bool
     ) -> Tensor:
-        """Similarity, (N, w*w), of pixels (N, D) under weights `query`, `key` (A, D) and `positions` (A, w*w)."""
+        """Similarity, (N, w*w), of pixels (N, D) under weights `query`, `key` (A, D) and `positions` (w*w, A)."""
         q, k = pixels @ query.t(), pixels @ key.t()
-        products = dot_neighbours(q, k, near).addmm_(q, positions)
+        products = dot_neighbours(q, k, near).addmm_(q, positions.t())
         ctx.near, ctx.normalise = near, normalise
         if not normalise:
             ctx.save_for_backward(pixels, query, key, positions, q, k)
             return products
-        u = inverse_root(torch.linalg.vecdot(q, q), q.new_tensor(1e-24))[:, None]
+        u = inverse_root(torch.linalg.vector_norm(q, dim=1, keepdim=True).square_(), q.new_tensor(1e-24))
         m = inverse_key_norms(k, positions, near)
         similarity = products.mul_(u).mul_(m)
         ctx.save_for_backward(pixels, query, key, positions, q, k, u, m, similarity)
@@ -122,29 +126,29 @@ class WindowSimilarity(torch.autograd.Function):
         pixels, query, key, positions, q, k, *norms = ctx.saved_tensors
         near: Neighbours = ctx.near
         f = grad * norms[0] * norms[1] if ctx.normalise else grad
-        grad_q = sum_neighbours(f.masked_fill(~near.inside, 0), k, near).addmm_(f, positions.t())
+        grad_q = sum_neighbours(f.masked_fill(~near.inside, 0), k, near).addmm_(f, positions)
         grad_k = sum_neighbours(near.turn(f), q, near)
-        grad_positions = q.t() @ f
+        grad_positions = f.t() @ q
         if ctx.normalise:
             u, m, similarity = norms
             pull = grad * similarity
             grad_q.addcmul_(q, pull.sum(1, keepdim=True).mul_(u).mul_(u), value=-1)
             t = pull.mul_(m).mul_(m)
-            grad_positions.addcmul_(positions, t.sum(0), value=-1)
+            grad_positions.addcmul_(positions, t.sum(0)[:, None], value=-1)
             by_key = near.turn(t).flip(1)
-            grad_k.addcmul_(k, by_key.sum(1, keepdim=True), value=-1).addmm_(by_key, positions.t(), alpha=-1)
-            grad_positions.addmm_(k.t(), by_key, alpha=-1)
+            grad_k.addcmul_(k, by_key.sum(1, keepdim=True), value=-1).addmm_(by_key, positions, alpha=-1)
+            grad_positions.addmm_(by_key.t(), k, alpha=-1)
         grad_pixels = (grad_q @ query).addmm_(grad_k, key)
         return grad_pixels, grad_q.t() @ pixels, grad_k.t() @ pixels, grad_positions, None, None
 
 
 def inverse_key_norms(k: Tensor, positions: Tensor, near: Neighbours) -> Tensor:
     """`1 / |k[n + o] + R[o]|`, (N, w*w)."""
-    own = torch.linalg.vecdot(k, k)[:, None]
-    fixed = positions.square().sum(0)
+    own = torch.linalg.vector_norm(k, dim=1, keepdim=True).square_()
+    fixed = positions.square().sum(1)
     # Below the rounding error of the sum of three the norm is not known: such a key counts as zero.
     error = 4 * torch.finfo(k.dtype).eps
-    m = inverse_root(own + fixed + 2 * (k @ positions), error * (own + fixed))
+    m = inverse_root(own + fixed + 2 * (k @ positions.t()), error * (own + fixed))
     return torch.where(near.inside, m.gather(0, near.index), inverse_root(fixed, fixed.new_tensor(1e-24)))
 
 
@@ -171,9 +175,17 @@ def window_similarity(
     images, _, height, width = features.shape
     window = positions.shape[-1]
     dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
-    near = neighbours(images, height, width, window, dilation, features.device)
     with torch.autocast(features.device.type, enabled=False):
-        pixels = features.to(dtype).permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-        weights = (query.to(dtype), key.to(dtype), positions.to(dtype).flatten(1))
-        similarity = cast(Tensor, WindowSimilarity.apply(pixels, *weights, near, normalise))
-    return similarity.view(images, height, width, window, window)
+        weights = (query.to(dtype), key.to(dtype), positions.to(dtype).flatten(1).t().contiguous())
+        parts = []
+        for group in features.to(dtype).split(images_at_once(features)):
+            near = neighbours(len(group), height, width, window, dilation, features.device)
+            pixels = group.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+            parts.append(cast(Tensor, WindowSimilarity.apply(pixels, *weights, near, normalise)))
+        return torch.cat(parts).view(images, height, width, window, window)
+
+
+def images_at_once(features: Tensor) -> int:
+    """How many images of (B, D, H, W) to treat together: all on an accelerator, on a CPU what stays in its cache."""
+    images, _, height, width = features.shape
+    return images if features.device.type != "cpu" else max(1, ROWS_AT_ONCE // (height * width))
