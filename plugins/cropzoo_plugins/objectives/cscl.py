@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cropzoo import IGNORE, Backbone, Batch, Losses, Objective, UnknownName, UsageError
 from cropzoo_plugins.objectives.labels import labels_for
-from cropzoo_plugins.objectives.window_similarity import neighbours, window_similarity
+from cropzoo_plugins.objectives.window_similarity import window_similarity
 
 PAIRS = ("clean", "published")
 
@@ -81,13 +82,18 @@ def same_class(labels: Tensor, window: int, dilation: int) -> tuple[Tensor, Tens
         dilation: pixels from one cell to the next.
 
     Returns:
-        `same` and `inside`, (B, H, W, w, w), bool. `same` is False outside the image.
+        `same`, (B, H, W, w, w), and `inside`, (1, H, W, w, w), bool. `same` is False outside the image.
     """
-    near = neighbours(*labels.shape, window, dilation, labels.device)
-    flat = labels.flatten()
-    shape = (*labels.shape, window, window)
-    same = (flat[near.index] == flat[:, None]) & near.inside
-    return same.view(shape), near.inside.view(shape)
+    inside = windows_of(torch.ones_like(labels[:1], dtype=torch.bool), window, dilation)
+    return (windows_of(labels, window, dilation) == labels[..., None, None]) & inside, inside
+
+
+def windows_of(maps: Tensor, window: int, dilation: int) -> Tensor:
+    """The window around every pixel of maps (B, H, W), zero outside the image: a view, (B, H, W, w, w)."""
+    reach = window // 2 * dilation
+    padded = F.pad(maps, (reach, reach, reach, reach))
+    span = 2 * reach + 1
+    return padded.unfold(1, span, 1).unfold(2, span, 1)[..., ::dilation, ::dilation]
 
 
 class CSCL(Objective):
@@ -150,10 +156,8 @@ class CSCL(Objective):
     def select_pairs(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Pairs that count as same and as different, (B, H, W, w, w), bool, for labels (B, H, W)."""
         same, inside = same_class(labels, self.window, self.dilation)
-        near = neighbours(*labels.shape, self.window, self.dilation, labels.device)
-        # Cells outside the image stand as the pixel itself in the index: they are taken if the pixel is.
-        known = (labels != IGNORE).flatten()
-        taken = (known[near.index] & known[:, None]).view(same.shape)
+        # A cell outside the image is known: whether such pairs are taken is for `pairs` to say.
+        taken = (windows_of(labels, self.window, self.dilation) != IGNORE) & (labels != IGNORE)[..., None, None]
         if self.pairs == "clean":
             taken &= inside
             taken[..., self.window // 2, self.window // 2] = False

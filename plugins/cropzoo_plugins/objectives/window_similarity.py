@@ -29,7 +29,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-
 ROWS_AT_ONCE = 8192
 """Pixels that a CPU treats together: larger matrices leave its cache, and each is given fresh pages by the system."""
 
@@ -77,9 +76,8 @@ def dot_neighbours(rows: Tensor, others: Tensor, near: Neighbours) -> Tensor:
     pixels, cells = near.index.shape
     # PyTorch refuses a pattern with more entries than the matrix has, as wide windows in tiny images would give.
     if rows.device.type != "cpu" or cells > pixels:
-        columns = [torch.linalg.vecdot(rows, others[index]) for index in near.index.unbind(1)]
-        return torch.stack(columns, 1).masked_fill_(~near.inside, 0)
-    # One pass over the pairs with both rows in cache: 20 times faster than nine products of maps followed by sums.
+        return dot_cells(rows, others, near)
+    # One pass over the pairs with both rows in cache: 20 times faster than products of maps, summed.
     starts = torch.arange(0, pixels * cells + 1, cells)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
@@ -91,8 +89,19 @@ def dot_neighbours(rows: Tensor, others: Tensor, near: Neighbours) -> Tensor:
 
 def sum_neighbours(weights: Tensor, others: Tensor, near: Neighbours) -> Tensor:
     """`sum_o weights[n, o] * others[n + o]`, (N, A); `weights` must be zero outside the image."""
-    if others.device.type == "cpu":
-        return F.embedding_bag(near.index, others, per_sample_weights=weights, mode="sum")
+    if others.device.type != "cpu":
+        return sum_cells(weights, others, near)
+    return F.embedding_bag(near.index, others, per_sample_weights=weights, mode="sum")
+
+
+def dot_cells(rows: Tensor, others: Tensor, near: Neighbours) -> Tensor:
+    """`dot_neighbours` on any device, cell by cell of the window."""
+    columns = [torch.linalg.vecdot(rows, others[index]) for index in near.index.unbind(1)]
+    return torch.stack(columns, 1).masked_fill_(~near.inside, 0)
+
+
+def sum_cells(weights: Tensor, others: Tensor, near: Neighbours) -> Tensor:
+    """`sum_neighbours` on any device, cell by cell of the window."""
     total = torch.zeros_like(others)
     for index, weight in zip(near.index.unbind(1), weights.unbind(1), strict=True):
         total.addcmul_(others[index], weight[:, None])
@@ -178,7 +187,7 @@ def window_similarity(
     with torch.autocast(features.device.type, enabled=False):
         weights = (query.to(dtype), key.to(dtype), positions.to(dtype).flatten(1).t().contiguous())
         parts = []
-        for group in features.to(dtype).split(images_at_once(features)):
+        for group in torch.split(features.to(dtype), images_at_once(features)):
             near = neighbours(len(group), height, width, window, dilation, features.device)
             pixels = group.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
             parts.append(cast(Tensor, WindowSimilarity.apply(pixels, *weights, near, normalise)))
