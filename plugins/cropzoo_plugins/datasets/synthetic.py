@@ -21,7 +21,7 @@ from cropzoo_plugins.datasets.landscape.noise import key
 from cropzoo_plugins.datasets.landscape.parcels import CELL
 from cropzoo_plugins.datasets.landscape.weather import PASSES
 
-VERSION = 5
+VERSION = 6
 """Of the generator: raised with every change of what it makes, so that no old block is read."""
 
 SPLITS = ("train", "val", "test")

@@ -13,11 +13,12 @@ from cropzoo_plugins.datasets.landscape.noise import Floats
 MARGIN = 16
 """Cells of the fine map around a block that its pixels still see: 40 m, beyond which the widest blur is under 1e-5."""
 
-BLUR = {10: 9.0, 20: 18.0}
+BLUR = {10: 11.0, 20: 20.0}
 """Full width at half maximum of the blur in metres, by pixel size.
 
-With the mean over the pixel, the contrast left at the Nyquist frequency is .64 * exp(-(pi * .9 / 2)^2 / (4 ln 2)) =
-.31, near the upper end of the .15 to .30 that the mission requires of its bands.
+Optics and the resampling to the product's grid together. With the mean over the pixel, the contrast left at the Nyquist
+frequency is .64 * exp(-(pi / 2 * blur / pixel)^2 / (4 ln 2)): .22 at 10 m and .26 at 20 m, within the .15 to .30 that
+the mission requires.
 """
 
 
