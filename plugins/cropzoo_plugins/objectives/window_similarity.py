@@ -1,7 +1,7 @@
 """Similarity of every pixel to the pixels in a window around it, without unfolding: the numbers and their gradients.
 
 Rows are pixels, n = image, row, column in that order; o = 0..w*w-1 counts the cells of the window row by row. With
-q, k the queries and keys, R (A, w*w) the positions, n+o the pixel in cell o of n's window and k = 0 outside the image:
+q, k the queries and keys, R (w*w, A) the positions, n+o the pixel in cell o of n's window and k = 0 outside the image:
 
     |k[n+o] + R[o]|^2 = |k[n+o]|^2 + 2 k[n+o].R[o] + |R[o]|^2
     s[n,o] = u[n] * (q[n].k[n+o] + q[n].R[o]) * m[n,o]       u = 1 / |q|,  m[n,o] = 1 / |k[n+o] + R[o]|
