@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cropzoo.catalogue import Catalogue
+from cropzoo.processes import is_first
 from cropzoo.settings import merge, normalise, parse_assignments
 from cropzoo.weights import find_checkpoint
 from cropzoo_cli.options import compute_options, pass_catalogue
@@ -44,11 +45,11 @@ def evaluate(
     changes = _changes(dataset, batch_size, assignments)
     path = find_checkpoint(source, catalogue, settings.offline)
     note(f"checkpoint {path}: importing torch")
-    from cropzoo.fit.trainer import Runtime, world
+    from cropzoo.fit.trainer import Runtime
     from cropzoo.scoring import score_checkpoint
 
     scores = score_checkpoint(path, settings.zoo, split, changes, Runtime(device, workers))
-    if world()[0] != 0:
+    if not is_first():
         return
     if as_json:
         print_json(scores)

@@ -9,15 +9,18 @@ from typing import Any
 
 import click
 
+from cropzoo.processes import is_first
+
 
 def warn(message: str) -> None:
-    """Print `warning: MESSAGE` to stderr."""
-    click.echo(f"warning: {message}", err=True)
+    """Print `warning: MESSAGE` to stderr, from the first process of a distributed run."""
+    note(f"warning: {message}")
 
 
 def note(message: str) -> None:
-    """Print progress to stderr."""
-    click.echo(message, err=True)
+    """Print progress to stderr, from the first process of a distributed run."""
+    if is_first():
+        click.echo(message, err=True)
 
 
 def print_json(data: Any) -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import yaml
 
 from cropzoo.catalogue import Catalogue
 from cropzoo.errors import UsageError
+from cropzoo.processes import is_first
 from cropzoo.recipe import Recipe
 from cropzoo.runs import RunFolder
 from cropzoo.schema import read_mapping
-from cropzoo.settings import parse_assignments, resolve
+from cropzoo.settings import normalise, parse_assignments, resolve
 from cropzoo.zoo import Zoo
 from cropzoo_cli.options import compute_options, pass_catalogue
 from cropzoo_cli.output import note, print_json
 from cropzoo_cli.settings import Settings
+
+INTERRUPTED = 130
 
 RECIPE_FLAGS = (
     "backbone", "dataset", "pretrain", "weights", "epochs", "pretrain_epochs", "batch_size", "lr", "weight_decay",
@@ -120,7 +124,7 @@ def _resumed(zoo: Zoo, catalogue: Catalogue, folder: RunFolder, layers: list[tup
     """The stored recipe, which flags may repeat but not change."""
     stored = folder.stored_recipe()
     recipe = Recipe.from_mapping(stored, str(folder.recipe), list(zoo.objectives))
-    asked, _ = resolve(zoo, catalogue, (str(folder.recipe), stored), *layers)
+    asked, _ = resolve(zoo, catalogue, (str(folder.recipe), _without_dropped_stages(stored, recipe, layers)), *layers)
     if asked != recipe:
         old, new = recipe.to_mapping(), asked.to_mapping()
         changed = [f"{key} {old.get(key)!r} -> {new.get(key)!r}" for key in new if old.get(key) != new.get(key)]
@@ -129,6 +133,18 @@ def _resumed(zoo: Zoo, catalogue: Catalogue, folder: RunFolder, layers: list[tup
             f"{'; '.join(changed)}; leave them out, or start another run with --name"
         )
     return recipe
+
+
+def _without_dropped_stages(
+    stored: dict[str, Any], recipe: Recipe, layers: list[tuple[str, dict[str, Any]]]
+) -> dict[str, Any]:
+    """The stored settings without those of stages that the user asks to leave out: that is a difference to tell."""
+    asked: dict[str, Any] = {}
+    for where, layer in layers:
+        asked |= normalise(layer, where)
+    kept = {*asked.get("pretrain", recipe.pretrain), asked.get("objective", recipe.stages[-1].objective)}
+    dropped = {stage.objective for stage in recipe.stages} - kept
+    return {key: value for key, value in stored.items() if key not in dropped}
 
 
 def _run(
@@ -145,20 +161,26 @@ def _run(
         note(f"run {folder.path} is finished already")
         scores = folder.scores()
     else:
+        if not resume:
+            folder.check(overwrite)
         note(f"run {folder.path}: importing torch")
         from cropzoo.fit import fit
-        from cropzoo.fit.trainer import Runtime, world
+        from cropzoo.fit.trainer import Runtime
 
-        first = world()[0] == 0
-        if not resume and first:
-            folder.prepare(recipe, overwrite)
-        scores = fit(recipe, settings.zoo, catalogue, folder, Runtime(*compute), note, settings.offline)
-        if not first:
-            return
+        start: Literal["new", "overwrite", "resume"] = "resume" if resume else "overwrite" if overwrite else "new"
+        try:
+            scores = fit(recipe, settings.zoo, catalogue, folder, Runtime(*compute), note, settings.offline, start)
+        except KeyboardInterrupt:
+            if folder.recipe.is_file():
+                note(f"interrupted; go on with: cropzoo train --resume --out {shlex.quote(str(folder.path))}")
+                raise click.exceptions.Exit(INTERRUPTED) from None
+            raise
+    if not is_first():
+        return
     if as_json:
         print_json({"run": str(folder.path), "test": scores})
         return
     from cropzoo_cli.scores import score_lines
 
     click.echo("\n".join(score_lines("test", scores)))
-    click.echo(f"checkpoint  {folder.model}\nreport      {folder.path / 'report.html'}")
+    click.echo(f"\ncheckpoint  {folder.model}\nreport      {folder.report}")

@@ -15,7 +15,8 @@ from cropzoo.data.items import Key, Tiles
 from cropzoo.data.loading import Collate, make_loader
 from cropzoo.data.normalising import Normaliser
 from cropzoo.errors import CropzooError
-from cropzoo.fit.trainer import Runtime, make_trainer, world
+from cropzoo.fit.trainer import Runtime, interruptible, make_trainer
+from cropzoo.processes import world
 from cropzoo.recipe import Recipe
 from cropzoo.samples import Sample
 from cropzoo.scores import Scorer
@@ -70,7 +71,9 @@ def evaluate(
         world=processes,
     )
     module = _Evaluation(model, normaliser, classes)
-    make_trainer(runtime, precision=recipe.precision).test(module, loader, verbose=False)
+    trainer = make_trainer(runtime, precision=recipe.precision)
+    with interruptible():
+        trainer.test(module, loader, verbose=False)
     return module.scores
 
 

@@ -46,8 +46,13 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """metrics.json: the scores of the chosen weights, by split; the last file but the report."""
+        """metrics.json: the scores of the chosen weights, by split."""
         return self.path / "metrics.json"
+
+    @property
+    def report(self) -> Path:
+        """report.html: the last file that a run writes."""
+        return self.path / "report.html"
 
     @property
     def last(self) -> Path:
@@ -58,8 +63,8 @@ class RunFolder:
         """The weights of a stage's best epoch."""
         return self.path / "checkpoints" / f"best-{stage + 1}.safetensors"
 
-    def prepare(self, recipe: Recipe, overwrite: bool) -> None:
-        """Make the folder for a new run and write its recipe.
+    def check(self, overwrite: bool) -> None:
+        """Refuse a place where a new run cannot go.
 
         Raises:
             UsageError: when a run is there already and `overwrite` is not asked for, or another thing is.
@@ -76,6 +81,11 @@ class RunFolder:
                     f"run folder {str(self.path)!r} holds a run already; "
                     "continue it with --resume, replace it with --overwrite, or choose another --name"
                 )
+
+    def prepare(self, recipe: Recipe, overwrite: bool) -> None:
+        """Make the folder for a new run and write its recipe; errors as in `check`."""
+        self.check(overwrite)
+        if overwrite:
             self._clear()
         write_text(self.recipe, yaml.safe_dump(recipe.to_mapping(), sort_keys=False))
 
@@ -100,8 +110,8 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether training and scoring have ended."""
-        return self.model.is_file() and self.metrics.is_file()
+        """Whether training, scoring and reporting have ended."""
+        return self.model.is_file() and self.metrics.is_file() and self.report.is_file()
 
     def scores(self, split: str = "test") -> dict[str, Any]:
         """The stored scores of a split."""

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from cropzoo.contracts import Batch
 from cropzoo.data.dates import encode_dates
+from cropzoo.data.failures import Batches, FailingLoader, as_it_is
 from cropzoo.data.items import Crops, Item, Key, Tiles
 from cropzoo.specs import DateEncoding
 
@@ -106,7 +107,7 @@ def make_loader(
     stream: Sequence[int] | None = None,
     rank: int = 0,
     world: int = 1,
-) -> DataLoader[Item]:
+) -> DataLoader[Any]:
     """A loader of batches as stored.
 
     Args:
@@ -117,11 +118,11 @@ def make_loader(
         stream: seeds the order; None keeps it.
         rank, world: this process among those of a distributed run.
     """
-    return DataLoader(
-        items,
+    return FailingLoader(
+        Batches(items, collate),
         batch_size=max(batch_size // world, 1),
         sampler=Order(len(items), stream, rank, world),
-        collate_fn=collate,
+        collate_fn=as_it_is,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,

@@ -11,8 +11,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, Checkpoint
-from safetensors.torch import load_file, save_file
 
+from cropzoo.checkpoint import read_state, save_tensors
+from cropzoo.errors import CropzooError
 from cropzoo.files import replacing, write_text
 from cropzoo.fit.module import StageModule
 
@@ -95,18 +96,21 @@ class BestWeights(Checkpoint):
         assert isinstance(pl_module, StageModule)
         name, mode = pl_module.monitor
         score = float(trainer.callback_metrics[name])
+        if not math.isfinite(score):
+            raise CropzooError(
+                f"training {pl_module.stage.objective!r}; after epoch {trainer.current_epoch + 1} {name} is {score}; "
+                "check the series of the validation split, or lower lr"
+            )
         sign = 1.0 if mode == "max" else -1.0
         if self.best is not None and not sign * score > sign * self.best:
             return
         self.best, self.epoch = score, trainer.current_epoch
         if trainer.is_global_zero:
-            state = {name: value.contiguous() for name, value in pl_module.objective.state_dict().items()}
-            with replacing(self.path) as scratch:
-                save_file(state, scratch)
+            save_tensors(self.path, pl_module.objective.state_dict())
 
     def restore(self, module: StageModule) -> None:
         """Give the objective its best weights back."""
-        module.objective.load_state_dict(load_file(self.path))
+        module.objective.load_state_dict(read_state(self.path))
 
     def state_dict(self) -> dict[str, Any]:
         """What is saved in last.ckpt."""
@@ -128,8 +132,9 @@ class LastState(Checkpoint):
         self.path = path
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save everything that resuming needs; every process takes part."""
-        scratch = self.path.with_name(f"{self.path.name}.part")
-        trainer.save_checkpoint(scratch)
-        if trainer.is_global_zero:
-            scratch.replace(self.path)
+        """Save everything that resuming needs; every process takes part, the first one writes."""
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(self.path)
+            return
+        with replacing(self.path) as scratch:
+            trainer.save_checkpoint(scratch)

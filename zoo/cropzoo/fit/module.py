@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cropzoo.contracts import Batch, Objective
 from cropzoo.data.normalising import Normaliser
+from cropzoo.errors import CropzooError
 from cropzoo.recipe import Recipe
 from cropzoo.scores import Scorer
 
@@ -48,6 +49,7 @@ class StageModule(pl.LightningModule):
         self.objective, self.normaliser = objective, normaliser
         self.recipe, self.number, self.stage = recipe, number, recipe.stages[number]
         self.scorer = Scorer(classes, detail=False) if objective.head is not None else None
+        self._finite = torch.ones((), dtype=torch.bool)
 
     @property
     def monitor(self) -> tuple[str, str]:
@@ -55,20 +57,38 @@ class StageModule(pl.LightningModule):
         return ("val_miou", "max") if self.scorer is not None else ("val_loss", "min")
 
     def on_train_epoch_start(self) -> None:
-        """Dropout and the like start each epoch from its own seed, so that a resumed run goes on as it would have."""
-        torch.manual_seed(seed_from(self.recipe.seed, self.number, self.current_epoch, self.global_rank) >> 1)
+        """No step of this epoch has failed yet."""
+        self._finite = torch.ones((), dtype=torch.bool, device=self.device)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Dropout and the like start each step from its own seed, so that a resumed run goes on as it would have."""
+        torch.manual_seed(seed_from(self.recipe.seed, self.number, self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The total loss of a batch."""
         batch = self.normaliser(batch)
         losses = self.objective(batch)
+        self._finite &= losses.total.detach().isfinite()  # read once an epoch: a GPU would wait at every step
         self.log_dict(
             {"train_loss": losses.total.detach(), **{f"train_{k}": v.detach() for k, v in losses.parts.items()}},
             on_step=False,
             on_epoch=True,
             batch_size=len(batch.series),
+            sync_dist=True,
         )
         return losses.total  # type: ignore[no-any-return]
+
+    def on_validation_epoch_start(self) -> None:
+        """Stop a training that has left the numbers: no later epoch can bring it back.
+
+        Raises:
+            CropzooError: when a loss of this epoch was NaN or infinite.
+        """
+        if not bool(self._finite):
+            raise CropzooError(
+                f"training {self.stage.objective!r} in epoch {self.current_epoch + 1}; the loss is NaN or infinite; "
+                f"lower the rate (lr is {self.stage.lr:g}) or warm up longer (warmup_epochs), and check the series"
+            )
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Loss and, with a head, scores of a batch."""

@@ -14,10 +14,11 @@ from cropzoo.contracts import Backbone, Objective
 from cropzoo.data.items import Crops, Tiles
 from cropzoo.data.loading import Collate, make_loader
 from cropzoo.data.normalising import Normaliser
-from cropzoo.errors import CropzooError
+from cropzoo.errors import CropzooError, UsageError
 from cropzoo.fit.callbacks import BestWeights, EpochLog, LastState, Tell
 from cropzoo.fit.module import StageModule, seed_from
-from cropzoo.fit.trainer import Runtime, make_trainer, world
+from cropzoo.fit.trainer import Runtime, interruptible, make_trainer
+from cropzoo.processes import world
 from cropzoo.recipe import Recipe
 from cropzoo.runs import RunFolder
 from cropzoo.samples import Sample
@@ -40,6 +41,21 @@ class Materials:
     classes: tuple[str, ...]
     normaliser: Normaliser
     collate: Collate
+
+
+def check_stages(materials: Materials, backbone: Backbone) -> None:
+    """Build the objective of every stage once: what is wrong with the last one is told before the first one trains.
+
+    Raises:
+        UsageError: for options that an objective does not take, or a last stage without a head.
+    """
+    stages = materials.recipe.stages
+    last = [_objective(materials, backbone, number) for number in range(len(stages))][-1]
+    if last.head is None:
+        raise UsageError(
+            f"the last stage, {stages[-1].objective!r}, trains no head, so nothing can be scored; "
+            "pre-train with it (--pretrain) and end on an objective with a head, such as segmentation"
+        )
 
 
 def train_stages(
@@ -124,7 +140,8 @@ def _train(
         gradient_clip_val=recipe.clip_norm or None,
         default_root_dir=folder.path,
     )
-    trainer.fit(module, train, val, ckpt_path=folder.last if resumed else None, weights_only=True)
+    with interruptible():
+        trainer.fit(module, train, val, ckpt_path=folder.last if resumed else None, weights_only=True)
 
 
 def _last_state(folder: RunFolder) -> dict[str, Any] | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +18,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 
 from cropzoo.errors import UsageError
+from cropzoo.processes import is_first, world
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,6 @@ class Runtime:
 
     device: str = "auto"
     workers: int = 0
-
-
-def world() -> tuple[int, int]:
-    """(rank, processes) of the run that torchrun or SLURM started; (0, 1) alone."""
-    if "TORCHELASTIC_RUN_ID" in os.environ or ("RANK" in os.environ and "WORLD_SIZE" in os.environ):
-        return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    if os.environ.get("SLURM_JOB_NAME") not in (None, "bash", "interactive") and "SLURM_NTASKS" in os.environ:
-        return int(os.environ.get("SLURM_PROCID", 0)), int(os.environ["SLURM_NTASKS"])
-    return 0, 1
 
 
 def make_trainer(runtime: Runtime, callbacks: Sequence[Callback] = (), **settings: Any) -> pl.Trainer:
@@ -59,7 +54,7 @@ def make_trainer(runtime: Runtime, callbacks: Sequence[Callback] = (), **setting
         settings |= {"strategy": strategy, "num_nodes": nodes}
         settings["sync_batchnorm"] = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
         devices = processes // nodes
-    bar = sys.stderr.isatty() and world()[0] == 0
+    bar = sys.stderr.isatty() and is_first()
     if bar:
         callbacks = [*callbacks, RichProgressBar(leave=False, console_kwargs={"stderr": True})]
     return pl.Trainer(
@@ -75,6 +70,37 @@ def make_trainer(runtime: Runtime, callbacks: Sequence[Callback] = (), **setting
         num_sanity_val_steps=0,
         **settings,
     )
+
+
+def meet(runtime: Runtime, precision: str) -> None:
+    """Check device and number format before any work is done, and bring the processes of a distributed run together.
+
+    Raises:
+        UsageError: for a device or number format that cannot be had here.
+    """
+    trainer = make_trainer(runtime, precision=precision)
+    if world()[1] > 1:
+        trainer.strategy.setup_environment()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Keep Ctrl-C a KeyboardInterrupt: Lightning makes it exit code 1 and leaves SIGINT ignored from then on.
+
+    Raises:
+        KeyboardInterrupt: where Lightning was interrupted.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
 
 
 def _device(name: str) -> tuple[str, Any]:
@@ -103,5 +129,6 @@ def _quiet() -> None:
         ".*smaller than the logging interval.*",
         ".*LeafSpec.*",
         ".*isinstance\\(treespec.*",
+        ".*when logging on epoch level in distributed setting.*",  # a Scorer's numbers are those of all processes
     ):
         warnings.filterwarnings("ignore", hint)

@@ -1,0 +1,114 @@
+"""What a run starts from: its data, checked and described, and its backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from cropzoo.catalogue import Catalogue
+from cropzoo.contracts import Backbone
+from cropzoo.errors import CropzooError, UsageError
+from cropzoo.files import write_json
+from cropzoo.fit.callbacks import Tell
+from cropzoo.fit.module import seed_from
+from cropzoo.fit.trainer import Runtime
+from cropzoo.models import create_backbone
+from cropzoo.opening import open_dataset, open_split
+from cropzoo.processes import world
+from cropzoo.recipe import Recipe
+from cropzoo.runs import RunFolder
+from cropzoo.samples import Dataset, Sample
+from cropzoo.statistics import class_counts
+from cropzoo.transfer import start_from
+from cropzoo.weights import find_checkpoint
+from cropzoo.zoo import Zoo
+
+SHOWN = 6
+"""New parameters that are listed by name; the rest is counted."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """An open dataset.
+
+    Args:
+        counts: labelled pixels of each class, by split.
+    """
+
+    dataset: Dataset
+    splits: dict[str, Sequence[Sample]]
+    counts: dict[str, list[int]]
+
+
+def open_data(zoo: Zoo, recipe: Recipe) -> Data:
+    """The three splits of the recipe's dataset.
+
+    Raises:
+        UsageError: for a dataset without labels.
+        CropzooError: for a split without a labelled pixel, and whatever the dataset finds wrong.
+    """
+    dataset = open_dataset(zoo, recipe.dataset.name, recipe.dataset.options)
+    spec = zoo.datasets[recipe.dataset.name].spec
+    if not dataset.classes:
+        raise UsageError(
+            f"training on dataset {spec.name!r}; it has no labels, and a run ends on scores; use a dataset with labels"
+        )
+    splits = {name: open_split(dataset, name, spec.splits) for name in ("train", "val", "test")}
+    counts = {name: class_counts(samples, len(dataset.classes)).tolist() for name, samples in splits.items()}
+    for name, pixels in counts.items():
+        if not sum(pixels):
+            raise CropzooError(f"split {name!r} has no labelled pixel; give it more data or another division")
+    return Data(dataset, splits, counts)
+
+
+def describe(folder: RunFolder, recipe: Recipe, zoo: Zoo, data: Data, runtime: Runtime) -> None:
+    """Write split.json and environment.json."""
+    names = [label.name for label in data.dataset.classes]
+    split = {
+        name: {
+            "samples": len(samples),
+            "names": [samples[number].name for number in range(len(samples))],
+            "pixels": dict(zip(names, data.counts[name], strict=True)),
+        }
+        for name, samples in data.splits.items()
+    }
+    write_json(folder.path / "split.json", split)
+    folder.write_environment(runtime.device, world()[1], packages(recipe, zoo))
+
+
+def packages(recipe: Recipe, zoo: Zoo) -> list[str]:
+    """Distributions whose plugins take part."""
+    owners = [zoo.backbones[recipe.backbone.name].owner, zoo.datasets[recipe.dataset.name].owner]
+    owners += [zoo.objectives[stage.objective].owner for stage in recipe.stages]
+    return [owner.distribution for owner in owners if owner.distribution]
+
+
+def new_backbone(recipe: Recipe, zoo: Zoo, dataset: Dataset) -> Backbone:
+    """The recipe's backbone for that dataset, with its initial weights."""
+    torch.manual_seed(seed_from(recipe.seed, "backbone"))
+    return create_backbone(
+        recipe.backbone.name,
+        in_channels=len(dataset.bands),
+        classes=len(dataset.classes),
+        image_size=recipe.image_size,
+        length=recipe.length,
+        zoo=zoo,
+        options=recipe.backbone.options,
+    )
+
+
+def load_weights(
+    backbone: Backbone, recipe: Recipe, catalogue: Catalogue, dataset: Dataset, tell: Tell, offline: bool
+) -> None:
+    """Start the backbone from `recipe.weights`, and tell what fits."""
+    if recipe.weights is None:
+        return
+    path = find_checkpoint(recipe.weights, catalogue, offline)
+    transfer = start_from(backbone, recipe.backbone.name, path, dataset.bands, recipe.adapt_bands)
+    tell(f"weights {recipe.weights}: {len(transfer.loaded)} parameters loaded, {len(transfer.fresh)} start new")
+    for line in transfer.fresh[:SHOWN]:
+        tell(f"  new: {line}")
+    if len(transfer.fresh) > SHOWN:
+        tell(f"  new: and {len(transfer.fresh) - SHOWN} more")
