@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from cropzoo.errors import UnknownName, UsageError
-from cropzoo.schema import Schema
+from cropzoo.schema import Flag, Real, Schema, Whole
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
 DateSampling = Literal["uniform", "random", "clearest"]
@@ -39,11 +39,11 @@ class Stage(Schema):
 
     objective: str
     options: dict[str, Any] = Field(default_factory=dict)
-    epochs: int = Field(20, ge=1)
-    lr: float = Field(1e-3, gt=0)
-    lr_min: float = Field(5e-6, ge=0)
-    warmup_epochs: float = Field(1.0, ge=0)
-    weight_decay: float = Field(0.01, ge=0)
+    epochs: Whole = Field(20, ge=1)
+    lr: Real = Field(1e-3, gt=0)
+    lr_min: Real = Field(5e-6, ge=0)
+    warmup_epochs: Real = Field(1.0, ge=0)
+    weight_decay: Real = Field(0.01, ge=0)
 
 
 STAGE_FIELDS = tuple(name for name in Stage.model_fields if name not in ("objective", "options"))
@@ -76,18 +76,18 @@ class Recipe(Schema):
     dataset: Choice
     stages: tuple[Stage, ...] = Field(min_length=1)
     weights: str | None = None
-    adapt_bands: bool = False
-    image_size: int = Field(24, ge=1)
-    length: int | None = Field(None, ge=1)
-    max_dates: int | None = Field(None, ge=1)
+    adapt_bands: Flag = False
+    image_size: Whole = Field(24, ge=1)
+    length: Whole | None = Field(None, ge=1)
+    max_dates: Whole | None = Field(None, ge=1)
     date_sampling: DateSampling = "uniform"
-    min_clear: float = Field(0.0, ge=0, le=1)
-    batch_size: int = Field(16, ge=1)
-    turns: bool = True
-    date_drop: float = Field(0.0, ge=0, lt=1)
-    clip_norm: float = Field(1.0, ge=0)
-    patience: int = Field(0, ge=0)
-    seed: int = Field(0, ge=0)
+    min_clear: Real = Field(0.0, ge=0, le=1)
+    batch_size: Whole = Field(16, ge=1)
+    turns: Flag = True
+    date_drop: Real = Field(0.0, ge=0, lt=1)
+    clip_norm: Real = Field(1.0, ge=0)
+    patience: Whole = Field(0, ge=0)
+    seed: Whole = Field(0, ge=0)
     precision: Precision = "32-true"
 
     @field_validator("precision", mode="before")
@@ -122,34 +122,76 @@ class Recipe(Schema):
 
         Args:
             where: what the mapping is, for messages.
-            objectives: every known one; a section may stand for each.
+            objectives: every known one, to tell a section that no stage uses from an unknown key.
 
         Raises:
             UsageError: for a key that is unknown or a value that is not allowed.
         """
-        rest = dict(values)
+        rest, known = normalise(values, where), set(objectives)
         names = [*rest.pop("pretrain", ()), rest.pop("objective", "segmentation")]
-        shared = {name: rest.pop(name) for name in SHARED_FIELDS if name in rest}
-        sections = {name: rest.pop(name) for name in objectives if name in rest}
-        for name in names:
-            epochs = rest.get("epochs" if name == names[-1] else "pretrain_epochs")
-            sections[name] = {**({} if epochs is None else {"epochs": epochs}), **sections.get(name, {})}
-        rest.pop("epochs", None)
-        rest.pop("pretrain_epochs", None)
-        dataset = dict(rest.pop("dataset", {}))
-        if "min_clear" in dataset:
-            rest["min_clear"] = dataset.pop("min_clear")
         if len(set(names)) < len(names):
             raise UsageError(f"{where}: stages are {', '.join(names)}; an objective can be a stage only once")
-        stages = [_stage(name, shared | sections[name], where) for name in names]
-        rest |= {"backbone": _choice(rest.get("backbone", {})), "dataset": _choice(dataset), "stages": stages}
+        shared = {name: rest.pop(name) for name in SHARED_FIELDS if name in rest}
+        epochs = {True: rest.pop("epochs", None), False: rest.pop("pretrain_epochs", None)}
+        stages = []
+        for name in names:
+            given = epochs[name == names[-1]]
+            section = {**shared, **({} if given is None else {"epochs": given})}
+            stages.append(_stage(name, {**section, **_section(rest.pop(name, {}), name, where)}, where))
+        dataset = rest.pop("dataset", {})
+        if "min_clear" in dataset:
+            rest["min_clear"] = dataset.pop("min_clear")
+        allowed = {*cls.model_fields, *STAGE_FIELDS, "pretrain", "pretrain_epochs", "objective"} - {"stages"}
         for key in rest:
-            if key not in cls.model_fields:
-                known = {*cls.model_fields, *objectives, *STAGE_FIELDS, "pretrain", "pretrain_epochs", "objective"} - {
-                    "stages"
-                }
-                raise UnknownName(f"setting in {where}:", key, known)
+            if key in known:
+                raise UsageError(
+                    f"{where}: settings are given for {key!r}, which is no stage of this run; add --pretrain {key}"
+                )
+            if key not in allowed:
+                raise UnknownName(f"setting in {where}:", key, allowed | known)
+        rest |= {"backbone": _choice(rest.get("backbone", {})), "dataset": _choice(dataset), "stages": stages}
         return cls.parse(rest, where)
+
+
+def normalise(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The mapping form with its short forms written out.
+
+    `backbone: tsvit` becomes a mapping with a name, `pretrain: cscl` a list of one, `min_clear` an item of the dataset.
+
+    Raises:
+        UsageError: for one of these that is neither form.
+    """
+    settings = dict(layer)
+    for key in ("backbone", "dataset"):
+        if key in settings:
+            settings[key] = _named(settings[key], f"{where}: {key}")
+    if "min_clear" in settings:
+        dataset = settings.setdefault("dataset", {})
+        if "min_clear" in dataset:
+            raise UsageError(f"{where}: min_clear is given twice, alone and as dataset.min_clear; leave one out")
+        dataset["min_clear"] = settings.pop("min_clear")
+    if "pretrain" in settings:
+        chosen = settings["pretrain"]
+        names = chosen.split(",") if isinstance(chosen, str) else chosen or []
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise UsageError(f"{where}: pretrain is {chosen!r}; it must be a list of objectives")
+        settings["pretrain"] = [name.strip() for name in names if name.strip() not in ("", "none")]
+    if not isinstance(settings.get("objective", ""), str):
+        raise UsageError(f"{where}: objective is {settings['objective']!r}; it must be the name of an objective")
+    return settings
+
+
+def _named(value: Any, what: str) -> dict[str, Any]:
+    section = {"name": value} if isinstance(value, str) else value
+    if not isinstance(section, Mapping) or not isinstance(section.get("name", ""), str):
+        raise UsageError(f"{what} is {value!r}; it must be a name or a mapping with a name")
+    return dict(section)
+
+
+def _section(value: Any, objective: str, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{where}: {objective} is {value!r}; it must be a mapping of that stage's settings")
+    return value
 
 
 def _choice(section: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Annotated, Any, Protocol, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Strict, ValidationError
 
 from cropzoo.errors import CropzooError, UsageError, suggest
+
+Whole = Annotated[int, Strict()]
+"""An integer; neither the text "3" nor true is one."""
+
+Real = Annotated[float, Strict()]
+"""A finite number, integers among them."""
+
+Flag = Annotated[bool, Strict()]
+"""True or false; neither "yes" nor 1."""
 
 
 class Readable(Protocol):
@@ -22,9 +32,9 @@ class Readable(Protocol):
 
 
 class Schema(BaseModel):
-    """Frozen; unknown keys are refused with the close names; numbers are not made of texts."""
+    """Frozen; unknown keys are refused with the close names. Give numbers as `Whole`, `Real` and `Flag`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str) -> Self:
@@ -50,7 +60,14 @@ def _tell(model: type[BaseModel], problem: dict[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"key {path!r} is missing"
     must = str(problem["msg"]).removeprefix("Value error, ")
-    return f"key {path!r} is {problem['input']!r}; {must[:1].lower()}{must[1:]}"
+    if not path:
+        return must
+    return f"key {path!r} is {_SHORT.repr(problem['input'])}; {must[:1].lower()}{must[1:]}"
+
+
+_SHORT = reprlib.Repr()
+"""A section of settings is long; its beginning is enough to know it by."""
+_SHORT.maxstring = _SHORT.maxother = 80
 
 
 def _keys_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
@@ -73,13 +90,17 @@ class _Loader(yaml.SafeLoader):
     """The safe loader, with 1e-3 read as the number that it is, and a key given twice refused."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
-            seen.add(key)
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue  # the safe loader refuses a list as a key, and merges `<<` below the mapping's own keys
+            if (key.tag, key.value) in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is given twice", key.start_mark)
+            seen.add((key.tag, key.value))
         return super().construct_mapping(node, deep)
+
+
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 _EXPONENT = re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$")
@@ -96,7 +117,7 @@ def parse_yaml(text: str, where: str) -> Any:
     """
     try:
         return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2019-13-45
         raise CropzooError(f"{where}: not readable as YAML; {' '.join(str(error).split())}") from error
 
 

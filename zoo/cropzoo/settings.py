@@ -6,30 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cropzoo.catalogue import Catalogue
-from cropzoo.errors import UsageError
-from cropzoo.recipe import SHARED_FIELDS, Recipe
+from cropzoo.errors import CropzooError, UsageError
+from cropzoo.recipe import SHARED_FIELDS, Recipe, normalise
 from cropzoo.schema import parse_yaml
 from cropzoo.zoo import Zoo
 
+__all__ = ["merge", "normalise", "parse_assignments", "resolve"]
+
 Settings = dict[str, Any]
 _NO_STAGE = ("backbone", "dataset")
-
-
-def normalise(layer: Mapping[str, Any], where: str) -> Settings:
-    """Short forms written out: `backbone: tsvit` is a mapping with a name, `pretrain: cscl` a list of one."""
-    settings = dict(layer)
-    for key in ("backbone", "dataset"):
-        if isinstance(settings.get(key), str):
-            settings[key] = {"name": settings[key]}
-        elif not isinstance(settings.get(key, {}), Mapping):
-            raise UsageError(f"{where}: {key} is {settings[key]!r}; it must be a name or a mapping with a name")
-    if "pretrain" in settings:
-        chosen = settings["pretrain"]
-        names = chosen.split(",") if isinstance(chosen, str) else chosen or []
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise UsageError(f"{where}: pretrain is {chosen!r}; it must be a list of objectives")
-        settings["pretrain"] = [name for name in names if name != "none"]
-    return settings
 
 
 def merge(lower: Settings, upper: Settings) -> Settings:
@@ -43,15 +28,15 @@ def merge(lower: Settings, upper: Settings) -> Settings:
         section.pop(field, None)
     for key, value in upper.items():
         below = merged.get(key)
-        if (
-            isinstance(value, Mapping)
-            and isinstance(below, dict)
-            and value.get("name", below.get("name")) == below.get("name")
-        ):
+        if isinstance(value, Mapping) and isinstance(below, dict) and not _renames(value, below):
             merged[key] = {**below, **value}
         else:
             merged[key] = value
     return merged
+
+
+def _renames(value: Mapping[str, Any], below: Settings) -> bool:
+    return "name" in value and "name" in below and value["name"] != below["name"]
 
 
 def _sections_set_by(upper: Settings, merged: Settings) -> Iterator[tuple[str, Settings]]:
@@ -78,14 +63,19 @@ def parse_assignments(assignments: Iterable[str]) -> Settings:
         keys = path.split(".")
         if not equals or not all(keys) or len(keys) > 2:
             raise UsageError(f"--set {assignment!r}; it must read key=value or section.key=value")
-        value = parse_yaml(text, f"--set {path}")
-        if len(keys) == 1:
+        try:
+            value = parse_yaml(text, f"--set {path}")
+        except CropzooError as error:
+            raise UsageError(str(error)) from None
+        section = settings.get(keys[0])
+        if len(keys) == 1 and isinstance(section, dict) and isinstance(value, str):
+            section["name"] = value
+        elif len(keys) == 1:
             settings[keys[0]] = value
-            continue
-        section = settings.setdefault(keys[0], {})
-        if not isinstance(section, dict):
-            section = settings[keys[0]] = {"name": section}
-        section[keys[1]] = value
+        elif isinstance(section, dict):
+            section[keys[1]] = value
+        else:
+            settings[keys[0]] = {**({} if section is None else {"name": section}), keys[1]: value}
     return settings
 
 
@@ -103,31 +93,34 @@ def resolve(zoo: Zoo, catalogue: Catalogue, *layers: tuple[str, Mapping[str, Any
     """
     asked: Settings = {}
     for where, layer in layers:
-        settings = normalise(layer, where)
-        for key in settings:
-            if key in zoo.objectives and not isinstance(settings[key], Mapping):
-                raise UsageError(f"{where}: {key} is {settings[key]!r}; it must be a mapping of that stage's settings")
-        asked = merge(asked, settings)
+        asked = merge(asked, _checked(zoo, layer, where))
     asked.setdefault("dataset", {}).setdefault("name", "synthetic")
-    backbone = asked.get("backbone", {}).get("name")
+    backbone, dataset = asked.get("backbone", {}).get("name"), asked["dataset"]["name"]
     if not backbone:
         raise UsageError(f"no backbone is named; add --backbone NAME, one of: {', '.join(zoo.backbones)}")
-    _check_names(zoo, asked)
+    _look_up(zoo, backbone, dataset)
 
-    pair = f"{backbone}.{asked['dataset']['name']}"
+    pair = f"{backbone}.{dataset}"
     defaults = catalogue.entries[pair].recipe if pair in catalogue.entries else {}
-    used = {*asked.get("pretrain", defaults.get("pretrain", ())), asked.get("objective", "segmentation")}
-    lower = {key: value for key, value in normalise(defaults, pair).items() if key not in zoo.objectives or key in used}
+    lower = _checked(zoo, defaults, f"catalogue entry {pair!r}")
     merged = merge(lower, asked)
-    for name in zoo.objectives:
-        if name in merged and name not in used:
-            raise UsageError(f"settings are given for {name!r}, which is no stage of this run; add --pretrain {name}")
-    return Recipe.from_mapping(merged, "the recipe", list(zoo.objectives)), pair if defaults else ""
-
-
-def _check_names(zoo: Zoo, asked: Settings) -> None:
-    """Look every name up, so that an unknown one is told with the close ones before anything is built."""
-    zoo.backbones[asked["backbone"]["name"]]
-    zoo.datasets[asked["dataset"]["name"]]
-    for name in (*asked.get("pretrain", ()), asked.get("objective", "segmentation")):
+    stages = [*merged.get("pretrain", ()), merged.get("objective", "segmentation")]
+    for name in stages:
         zoo.objectives[name]
+    for name in set(lower) & set(zoo.objectives) - set(asked) - set(stages):
+        del merged[name]  # the entry's settings for a stage that this run does not have
+    return Recipe.from_mapping(merged, "the recipe", zoo.objectives), pair if defaults else ""
+
+
+def _checked(zoo: Zoo, layer: Mapping[str, Any], where: str) -> Settings:
+    settings = normalise(layer, where)
+    for key in settings:
+        if key in zoo.objectives and not isinstance(settings[key], Mapping):
+            raise UsageError(f"{where}: {key} is {settings[key]!r}; it must be a mapping of that stage's settings")
+    return settings
+
+
+def _look_up(zoo: Zoo, backbone: str, dataset: str) -> None:
+    """Look names up, so that an unknown one is told with the close ones before anything is built."""
+    zoo.backbones[backbone]
+    zoo.datasets[dataset]
