@@ -33,7 +33,9 @@ class Sample:
         parcels: (H, W) like labels, int32 parcel ids, 0 = none.
         clear: (T, H, W), bool, False = cloud, shadow or no data.
         name: which sample this is, for messages and figures.
-        place: how to find it on Earth, {"crs": "EPSG:32631", "transform": [six numbers]}; empty if unknown.
+        place: how to find it on Earth, {"crs": "EPSG:32631", "transform": [a, b, c, d, e, f]}; empty if unknown. The
+            pixel of the series whose upper left corner is at (row, column) lies at
+            x = a * column + b * row + c, y = d * column + e * row + f, as in rasterio.
     """
 
     series: NDArray[Any]
@@ -60,6 +62,7 @@ class Sample:
             labels=None if self.labels is None else self.labels[fine],
             parcels=None if self.parcels is None else self.parcels[fine],
             clear=None if self.clear is None else self.clear[coarse],
+            place=_moved(self.place, row, column),
         )
 
     def take_dates(self, keep: NDArray[np.intp]) -> Sample:
@@ -70,6 +73,14 @@ class Sample:
             dates=self.dates[keep],
             clear=None if self.clear is None else self.clear[keep],
         )
+
+
+def _moved(place: dict[str, Any], row: int, column: int) -> dict[str, Any]:
+    """The place of a window of another that starts at (row, column)."""
+    if not place:
+        return place
+    a, b, c, d, e, f = place["transform"]
+    return {**place, "transform": [a, b, c + a * column + b * row, d, e, f + d * column + e * row]}
 
 
 class Dataset(Protocol):

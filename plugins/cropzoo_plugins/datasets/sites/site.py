@@ -115,16 +115,14 @@ class Site:
         """The part of the site in a window; `labels` are class indices of the whole site."""
         series, clear = self.stack
         ids = None if self.parcels is None else self.parcels.ids
-        part = Sample(series, self.dates, labels, ids, clear, name, self.place(window))
-        return part.crop(*window)
+        return Sample(series, self.dates, labels, ids, clear, name, self.place).crop(*window)
 
-    def place(self, window: Window) -> dict[str, Any]:
-        """Where a window lies on Earth; empty without a CRS."""
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where the site lies on Earth; empty without a CRS."""
         if not self.grid.crs:
             return {}
-        a, b, _, d, e, _ = tuple(self.grid.transform)[:6]
-        x, y = self.grid.locate(window.row, window.column)
-        return {"crs": name_crs(self.grid.crs), "transform": [a, b, x, d, e, y]}
+        return {"crs": name_crs(self.grid.crs), "transform": [float(each) for each in tuple(self.grid.transform)[:6]]}
 
 
 def _read_labels(path: Path, grid: Grid) -> NDArray[np.int64]:
