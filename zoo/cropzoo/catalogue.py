@@ -9,10 +9,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from cropzoo.errors import CropzooError, UnknownName
-from cropzoo.schema import Readable, Schema, read_mapping
+from cropzoo.recipe import Recipe, normalise
+from cropzoo.schema import Readable, Real, Schema, Whole, read_mapping
 from cropzoo.zoo import Zoo
 
 _ENTRY_NAME = re.compile(r"[a-z0-9]+([-.][a-z0-9]+)*")
@@ -23,19 +24,25 @@ Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 class Size(Schema):
     """The input that an entry's network is built for; costs are counted at it."""
 
-    bands: int = Field(ge=1)
-    classes: int = Field(ge=1)
-    dates: int = Field(ge=1)
-    pixels: int = Field(ge=1)
+    bands: Whole = Field(ge=1)
+    classes: Whole = Field(ge=1)
+    dates: Whole = Field(ge=1)
+    pixels: Whole = Field(ge=1)
 
 
 class Score(Schema):
     """One published result, in per cent."""
 
     data: Text
-    oa: float | None = Field(None, ge=0, le=100)
-    miou: float | None = Field(None, ge=0, le=100)
+    oa: Real | None = Field(None, ge=0, le=100)
+    miou: Real | None = Field(None, ge=0, le=100)
     source: Text
+
+    @model_validator(mode="after")
+    def _holds_a_number(self) -> Score:
+        if self.oa is None and self.miou is None:
+            raise ValueError("a score needs oa, miou or both")
+        return self
 
 
 class Weights(Schema):
@@ -43,7 +50,7 @@ class Weights(Schema):
 
     url: Annotated[str, StringConstraints(pattern=r"^(https|http|file)://")]
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    size: int = Field(ge=1, description="bytes")
+    size: Whole = Field(ge=1, description="bytes")
     licence: Text
 
 
@@ -66,7 +73,7 @@ class CatalogueEntry(Schema):
     size: Size | None = None
     scores: tuple[Score, ...] = ()
     weights: Weights | None = None
-    parameters: float | None = Field(None, gt=0)
+    parameters: Real | None = Field(None, gt=0)
 
 
 class _File(Schema):
@@ -101,8 +108,12 @@ def builtin_catalogue() -> Readable:
     return Path(__file__).parents[2] / "registry.yaml"
 
 
-def read_catalogue(file: Readable) -> dict[str, CatalogueEntry]:
+def read_catalogue(file: Readable, objectives: Iterable[str] = ()) -> dict[str, CatalogueEntry]:
     """The entries of one file.
+
+    Args:
+        file: in the schema of registry.yaml.
+        objectives: names that may stand for a section in a recipe, beside those of its stages.
 
     Raises:
         CropzooError: naming file, entry and field, and what is allowed.
@@ -110,14 +121,27 @@ def read_catalogue(file: Readable) -> dict[str, CatalogueEntry]:
     content = _File.parse(read_mapping(file), str(file))
     entries = {}
     for name, values in content.entries.items():
+        where = f"{file}: entry {name!r}"
         if not _ENTRY_NAME.fullmatch(name):
-            raise CropzooError(f"{file}: entry {name!r}; a name is lower-case letters and digits joined by '-' or '.'")
-        entries[name] = CatalogueEntry.parse(values, f"{file}: entry {name!r}")
+            raise CropzooError(f"{where}; a name is lower-case letters and digits joined by '-' or '.'")
+        entries[name] = CatalogueEntry.parse(values, where)
+        _check_recipe(entries[name].recipe, f"{where}: recipe", objectives)
     return entries
 
 
+def _check_recipe(recipe: Mapping[str, Any], where: str, objectives: Iterable[str]) -> None:
+    """Refuse a key or value that no recipe can have; an entry need not name backbone and dataset, nor every stage."""
+    settings = normalise(recipe, where)
+    stages = [*settings.get("pretrain", ()), settings.get("objective", "segmentation")]
+    others = [name for name in objectives if name in settings and name not in stages]
+    whole: dict[str, Any] = {"backbone": {}, "dataset": {}, **settings, "pretrain": [*others, *stages[:-1]]}
+    for section in ("backbone", "dataset"):
+        whole[section] = {"name": "any", **whole[section]}
+    Recipe.from_mapping(whole, where, objectives)
+
+
 def load_catalogue(zoo: Zoo, extra: Iterable[Path] = ()) -> Catalogue:
-    """The catalogue of cropzoo itself catalogue, then the plugins', then the user's files.
+    """The catalogue of cropzoo itself, then the plugins', then the user's files.
 
     Args:
         zoo: whose plugins may bring catalogues.
@@ -125,14 +149,14 @@ def load_catalogue(zoo: Zoo, extra: Iterable[Path] = ()) -> Catalogue:
 
     Raises:
         CropzooError: for a file of the user or of cropzoo that is wrong, or a name that is taken. A plugin's wrong
-            file is left out and told in `Catalogue.problems`.
+            file is left out whole and told in `Catalogue.problems`.
     """
     entries: dict[str, CatalogueEntry] = {}
     owners: dict[str, str] = {}
     problems: list[str] = []
 
     def add(owner: str, file: Readable) -> None:
-        new = read_catalogue(file)
+        new = read_catalogue(file, zoo.objectives)
         for name in new:
             if name in owners:
                 raise CropzooError(f"{file}: entry {name!r} is already given by {owners[name]}; choose another name")
@@ -143,8 +167,9 @@ def load_catalogue(zoo: Zoo, extra: Iterable[Path] = ()) -> Catalogue:
     for plugin, file in zoo.catalogues:
         try:
             add(plugin.name, file)
-        except CropzooError as error:
-            problems.append(f"catalogue of plugin {plugin.name!r} is left out: {error}")
+        except Exception as error:  # a plugin's file may be any object with read_text, and raise anything
+            reason = str(error) if isinstance(error, CropzooError) else f"{file}: {type(error).__name__}: {error}"
+            problems.append(f"catalogue of plugin {plugin.name!r} is left out: {reason}")
     for path in extra:
         add(str(path), path)
     return Catalogue(dict(sorted(entries.items())), owners, tuple(problems))
