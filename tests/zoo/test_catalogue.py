@@ -11,7 +11,7 @@ from cropzoo.zoo import load_zoo
 
 GOOD = "version: 1\nentries:\n  net.fields: {summary: a, source: b, recipe: {backbone: net, dataset: fields}}\n"
 HEAD = "version: 1\nentries:\n  net.fields: {summary: a, source: b, "
-SHA = "0" * 64
+SHA = f"sha256: {'0' * 64}"
 
 
 @pytest.fixture
@@ -38,10 +38,10 @@ def write(tmp_path):
         (HEAD + "size: {bands: 3}}\n", "mine.yaml: entry 'net.fields': key 'size.classes' is missing"),
         (HEAD + "scores: [{data: d, source: s}]}\n", "key 'scores.0' is {'data': 'd', 'source': 's'}; a score needs"),
         (HEAD + "scores: [{data: d, oa: 101, source: s}]}\n", "key 'scores.0.oa' is 101; input should be less than"),
-        (HEAD + "weights: {url: 'ftp://x', sha256: %s, size: 1, licence: MIT}}\n" % SHA, "key 'weights.url' is 'ftp"),
+        (HEAD + "weights: {url: 'ftp://x', " + SHA + ", size: 1, licence: MIT}}\n", "key 'weights.url' is 'ftp"),
         (HEAD + "weights: {url: 'https://x', sha256: abc, size: 1, licence: MIT}}\n", "key 'weights.sha256' is 'abc'"),
-        (HEAD + "weights: {url: 'https://x', sha256: %s, size: 1}}\n" % SHA, "key 'weights.licence' is missing"),
-        (HEAD + "weights: {url: 'https://x', sha256: %s, size: 0, licence: M}}\n" % SHA, "key 'weights.size' is 0"),
+        (HEAD + "weights: {url: 'https://x', " + SHA + ", size: 1}}\n", "key 'weights.licence' is missing"),
+        (HEAD + "weights: {url: 'https://x', " + SHA + ", size: 0, licence: M}}\n", "key 'weights.size' is 0"),
         (HEAD + "recipe: {epoch: 3}}\n", "entry 'net.fields': recipe: 'epoch'; did you mean 'epochs'"),
         (HEAD + "recipe: {epochs: many}}\n", "recipe: stage 'segmentation': key 'epochs' is 'many'"),
         (HEAD + "recipe: {cscl: {lr: -1}}}\n", "recipe: stage 'cscl': key 'lr' is -1"),

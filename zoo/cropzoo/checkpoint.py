@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cropzoo.errors import CropzooError
+from cropzoo.errors import CropzooError, UsageError
 from cropzoo.files import replacing
 from cropzoo.recipe import Choice
 from cropzoo.samples import LabelClass
-from cropzoo.schema import Schema
+from cropzoo.schema import Real, Schema, Whole
 
 FORMAT = 1
 """Raised when a reader of the format before would misread a file."""
@@ -33,7 +34,7 @@ class DataNote(Schema):
 
 
 class Metadata(Schema):
-    """What a checkpoint says of its model (design: format version 1).
+    """What a checkpoint says of its model. Keys that a later cropzoo adds within the same format are passed over.
 
     Args:
         backbone: its name and options.
@@ -47,32 +48,45 @@ class Metadata(Schema):
         versions: of cropzoo, torch and the plugins that took part.
     """
 
-    format: int = FORMAT
+    model_config = ConfigDict(extra="ignore")
+
+    format: Whole = FORMAT
     backbone: Choice
-    in_channels: int = Field(ge=1)
-    image_size: int = Field(ge=1)
-    length: int | None = None
-    classes: tuple[LabelClass, ...]
+    in_channels: Whole = Field(ge=1)
+    image_size: Whole = Field(ge=1)
+    length: Whole | None = Field(None, ge=1)
+    classes: tuple[LabelClass, ...] = Field(min_length=1)
     bands: tuple[str, ...] = ()
-    scale: float | None = None
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
+    scale: Real | None = Field(None, gt=0)
+    mean: tuple[Real, ...] = ()
+    std: tuple[Real, ...] = ()
     dates: Literal["doy", "days", "none"]
     scores: dict[str, Any] = Field(default_factory=dict)
     dataset: DataNote | None = None
     recipe: dict[str, Any] = Field(default_factory=dict)
-    seed: int | None = None
+    seed: Whole | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     licence: str = ""
     citation: str = ""
 
     @model_validator(mode="after")
-    def _one_of_each(self) -> Metadata:
+    def _fits_together(self) -> Metadata:
         for field in ("bands", "mean", "std"):
             values = getattr(self, field)
             if values and len(values) != self.in_channels:
                 raise ValueError(f"{field} has {len(values)} items for {self.in_channels} input channels")
+        if any(value <= 0 for value in self.std):
+            raise ValueError("std holds a value that is not above 0")
+        for field, names in (("bands", self.bands), ("classes", [each.name for each in self.classes])):
+            if len(set(names)) < len(names):
+                raise ValueError(f"{field} holds a name twice")
+        for each in self.classes:
+            if not _COLOUR.fullmatch(each.colour):
+                raise ValueError(f"class {each.name!r} has colour {each.colour!r}; it must be '#rrggbb'")
         return self
+
+
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Tensor], metadata: Metadata) -> None:
@@ -81,11 +95,31 @@ def save_checkpoint(path: Path, state: Mapping[str, Tensor], metadata: Metadata)
     Raises:
         CropzooError: when the file cannot be written.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     text = json.dumps(metadata.model_dump(mode="json"), allow_nan=False, sort_keys=True)
+    save_tensors(path, state, {KEY: text})
+
+
+def save_tensors(path: Path, state: Mapping[str, Tensor], notes: Mapping[str, str] | None = None) -> None:
+    """Write tensors of any device as one safetensors file; a failure leaves what stood there.
+
+    Args:
+        path: of the file.
+        state: tensors that share memory, such as tied weights, are written one by one.
+        notes: the file's metadata.
+
+    Raises:
+        CropzooError: when the file cannot be written.
+    """
+    tensors: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in state.items():
+        own = tensor.detach().cpu().contiguous()
+        storage = own.untyped_storage().data_ptr()
+        tensors[name] = own.clone() if storage in seen else own
+        seen.add(storage)
     with replacing(path) as scratch:
         try:
-            save_file(tensors, scratch, {KEY: text})
+            save_file(tensors, scratch, dict(notes or {}))
         except SafetensorError as error:  # how the library tells a full disk
             raise OSError(None, str(error)) from error
 
@@ -105,13 +139,18 @@ def read_metadata(path: Path) -> Metadata:
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
-        raise CropzooError(f"{str(path)!r} has damaged metadata; {error}") from error
+        raise CropzooError(f"{str(path)!r} has damaged metadata; {error}; get it again") from error
     found = values.get("format") if isinstance(values, dict) else None
-    if isinstance(found, int) and found > FORMAT:
+    if type(found) is not int:
+        raise CropzooError(f"{str(path)!r} has damaged metadata; its format is {found!r}, not a number; get it again")
+    if found > FORMAT:
         raise CropzooError(
             f"{str(path)!r} has checkpoint format {found}; this cropzoo reads up to {FORMAT}; upgrade cropzoo"
         )
-    return Metadata.parse(values if isinstance(values, dict) else {}, str(path))
+    try:
+        return Metadata.parse(values, f"metadata of {str(path)!r}")
+    except UsageError as error:  # a damaged file is no wrong use
+        raise CropzooError(str(error)) from None
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -126,4 +165,4 @@ def _open(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        raise CropzooError(f"{str(path)!r} is no whole safetensors file; {error}") from error
+        raise CropzooError(f"{str(path)!r} is no whole safetensors file; {error}; get it again") from error

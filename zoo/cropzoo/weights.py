@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
 from urllib.parse import urlparse
 from urllib.request import urlopen
 
@@ -39,7 +40,10 @@ def find_checkpoint(source: str | Path, catalogue: Catalogue, offline: bool = Fa
     path = Path(source).expanduser()
     if path.is_dir():
         if not (path / "model.safetensors").is_file():
-            raise CropzooError(f"run folder {str(path)!r} has no model.safetensors; its training did not end yet")
+            raise CropzooError(
+                f"folder {str(path)!r} has no model.safetensors; "
+                "it is no run, or its training has not ended (cropzoo train --resume)"
+            )
         return path / "model.safetensors"
     if path.exists():
         return path
@@ -72,23 +76,29 @@ def download(weights: Weights, name: str, offline: bool = False) -> Path:
     if offline and urlparse(weights.url).scheme != "file":
         raise CropzooError(f"weights of {name!r} are not in the cache and --offline is set; drop it, {by_hand}")
     with replacing(target) as scratch:
-        _fetch(weights.url, scratch, weights.size, name, by_hand)
+        with scratch.open("wb") as file:
+            for chunk in _fetch(weights.url, weights.size, f"weights of {name!r}", by_hand):
+                file.write(chunk)
         found = sha256_of(scratch)
         if found != weights.sha256:
+            size = scratch.stat().st_size
+            told = "more than" if size > weights.size else f"{size} of"
             raise CropzooError(
-                f"weights of {name!r} from {weights.url} have SHA-256 {found}, the catalogue says {weights.sha256}; "
-                f"the file was thrown away; ask who gives the catalogue, {by_hand}"
+                f"weights of {name!r} from {weights.url} are not what the catalogue says: {told} {weights.size} bytes, "
+                f"SHA-256 {found} and not {weights.sha256}; the file was thrown away; "
+                f"ask who gives the catalogue, {by_hand}"
             )
     return target
 
 
-def _fetch(url: str, scratch: Path, size: int, name: str, by_hand: str) -> None:
+def _fetch(url: str, size: int, what: str, by_hand: str) -> Iterator[bytes]:
+    """The bytes at a url, at most one more than `size`: a wrong answer must not fill the disk."""
+    left = size + 1
     try:
-        with urlopen(url, timeout=TIMEOUT) as answer, scratch.open("wb") as file:
-            left = size + 1  # one byte more than expected is a wrong answer: it must not fill the disk
+        with urlopen(url, timeout=TIMEOUT) as answer:
             while left > 0 and (chunk := answer.read(min(left, 1 << 20))):
-                file.write(chunk)
                 left -= len(chunk)
-    except (URLError, TimeoutError, ConnectionError) as error:
+                yield chunk
+    except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", error)
-        raise CropzooError(f"weights of {name!r} cannot be had from {url}; {reason}; try again, {by_hand}") from error
+        raise CropzooError(f"{what} cannot be had from {url}; {reason}; try again, {by_hand}") from error
