@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.recipe import DateSampling
+from cropzoo.recipe import DateSampling, Recipe
 from cropzoo.samples import Sample
 from cropzoo.specs import DateEncoding
 
 
-def encode_dates(dates: NDArray[np.int32], encoding: DateEncoding) -> NDArray[np.int64]:
+def encode_dates(dates: NDArray[np.int32], encoding: DateEncoding, first: int | None = None) -> NDArray[np.int64]:
     """Dates as a backbone reads them.
 
     Args:
@@ -18,6 +20,8 @@ def encode_dates(dates: NDArray[np.int32], encoding: DateEncoding) -> NDArray[np
         encoding: "doy" day of year, 1 to 366; "days" since 1 September before the first date, the reference of
             PASTIS (Garnot and Landrieu 2021, arXiv:2107.07933), so a day of September itself counts from that month;
             "none" zeros.
+        first: the first date of the whole series, where `dates` are a part of it: the reference must not depend on
+            which dates are used.
 
     Returns:
         (T,), int64.
@@ -28,9 +32,10 @@ def encode_dates(dates: NDArray[np.int32], encoding: DateEncoding) -> NDArray[np
     if encoding == "doy":
         of_year: NDArray[np.int64] = (days - days.astype("datetime64[Y]")).astype(np.int64) + 1
         return of_year
-    september = days[0].astype("datetime64[Y]").astype("datetime64[M]") + 8
+    start = days[0] if first is None else np.datetime64(first, "D")
+    september = start.astype("datetime64[Y]").astype("datetime64[M]") + 8
     reference = september.astype("datetime64[D]")
-    if reference > days[0]:
+    if reference > start:
         reference = (september - 12).astype("datetime64[D]")
     since: NDArray[np.int64] = (days - reference).astype(np.int64)
     return since
@@ -67,3 +72,39 @@ def drop_dates(sample: Sample, share: float, rng: np.random.Generator) -> Sample
     if not keep.any():
         keep[rng.integers(len(keep))] = True
     return sample.take_dates(np.flatnonzero(keep))
+
+
+def most_dates(recipe: Recipe) -> int | None:
+    """The most dates of an item: asked for by the user, or all that a fixed-length network takes; None for any."""
+    limits = [limit for limit in (recipe.max_dates, recipe.length) if limit is not None]
+    return min(limits) if limits else None
+
+
+def tell_dates(splits: Mapping[str, Sequence[Sample]], recipe: Recipe) -> list[str]:
+    """Lines for the user about dates that are left out or padded; no line where every date is used as it is."""
+    limit = most_dates(recipe)
+    lines = []
+    for name, samples in splits.items():
+        found = [samples[number] for number in range(len(samples))]
+        lengths = [len(sample.dates) for sample in found]
+        longer = sum(length > limit for length in lengths) if limit is not None else 0
+        if longer:
+            sampling = recipe.date_sampling
+            if sampling == "clearest" and any(sample.clear is None for sample in found):
+                sampling = "uniform"
+                lines.append(f"{name}: without a cloud mask the clearest dates are not known; they are taken evenly")
+            lines.append(
+                f"{name}: {longer} of {len(found)} series have more than {limit} dates (up to {max(lengths)}); "
+                f"{limit} of them are used, sampled {_HOW[sampling]}"
+            )
+        if recipe.length is not None and min(lengths, default=recipe.length) < recipe.length:
+            shorter = sum(length < recipe.length for length in lengths)
+            lines.append(f"{name}: {shorter} of {len(found)} series are padded to {recipe.length} dates")
+    return lines
+
+
+_HOW = {
+    "uniform": "evenly over the series",
+    "random": "at random in training and evenly in evaluation",
+    "clearest": "by their share of clear pixels",
+}

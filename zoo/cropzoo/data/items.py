@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset as TorchDataset
 
 from cropzoo.boundary import boundary_bits
-from cropzoo.data.dates import at_most, drop_dates, keep_clear
-from cropzoo.data.windows import Tile, cover, cut, ignore_seen, turn
+from cropzoo.data.dates import at_most, drop_dates, keep_clear, most_dates
+from cropzoo.data.windows import Tile, cover, cut, ignore_seen, pad, turn
 from cropzoo.errors import CropzooError
 from cropzoo.recipe import Recipe
 from cropzoo.samples import IGNORE, Sample
@@ -28,11 +28,16 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Item:
-    """A cut-out with, in evaluation, the boundary bits of its labels and the number of its sample."""
+    """A cut-out with, in evaluation, the boundary bits of its labels and the number of its sample.
+
+    Args:
+        first: the first date of the whole series, used or not, days since 1970-01-01.
+    """
 
     sample: Sample
     boundary: NDArray[np.uint8] | None = None
     number: int = -1
+    first: int | None = None
 
 
 class Crops(TorchDataset[Item]):
@@ -54,16 +59,17 @@ class Crops(TorchDataset[Item]):
     def __getitem__(self, key: Key) -> Item:
         recipe = self.recipe
         rng = np.random.default_rng((*self.stream, key.epoch, key.position))
-        sample = self.samples[self.owners[key.position]]
+        sample = _whole(self.samples[self.owners[key.position]])
         height, width = sample.series.shape[-2:]
         row = rng.integers(max(height - recipe.image_size, 0) + 1)
         column = rng.integers(max(width - recipe.image_size, 0) + 1)
-        crop = cut(sample, int(row), int(column), recipe.image_size)
+        crop = sample.crop(int(row), int(column), recipe.image_size, recipe.image_size)
         crop = drop_dates(keep_clear(crop, recipe.min_clear), recipe.date_drop, rng)
-        crop = at_most(crop, _most(recipe), recipe.date_sampling, rng)
+        crop = at_most(crop, most_dates(recipe), recipe.date_sampling, rng)
+        crop = pad(_finite(crop), recipe.image_size)  # last: padding is not clear, and would outweigh a small sample
         if recipe.turns:
             crop = turn(crop, int(rng.integers(8)))
-        return Item(_checked(crop))
+        return Item(crop, first=int(sample.dates[0]))
 
 
 class Tiles(TorchDataset[Item]):
@@ -87,20 +93,19 @@ class Tiles(TorchDataset[Item]):
     def __getitem__(self, key: Key) -> Item:
         recipe = self.recipe
         number, tile = self.places[key.position]
-        sample = self.samples[number]
-        crop = keep_clear(cut(sample, tile.row, tile.column, recipe.image_size), recipe.min_clear)
+        sample = _whole(self.samples[number])
+        crop = keep_clear(sample.crop(tile.row, tile.column, recipe.image_size, recipe.image_size), recipe.min_clear)
         sampling = "uniform" if recipe.date_sampling == "random" else recipe.date_sampling
-        crop = at_most(crop, _most(recipe), sampling, np.random.default_rng(0))
+        crop = at_most(crop, most_dates(recipe), sampling, np.random.default_rng(0))
+        crop = pad(_finite(crop), recipe.image_size)
+        first = int(sample.dates[0])
         if sample.labels is None or crop.labels is None:
-            return Item(_checked(crop), number=number)
-        scale = sample.label_scale
-        labels = ignore_seen(crop.labels, tile, scale)
+            return Item(crop, number=number, first=first)
+        labels = ignore_seen(crop.labels, tile, sample.label_scale)
         if key.repeated:
             labels = np.full_like(labels, IGNORE)
-        bits = cut(
-            replace(sample, labels=self._boundary(number, sample)), tile.row, tile.column, recipe.image_size
-        ).labels
-        return Item(_checked(replace(crop, labels=labels)), bits, number)
+        bits = cut(replace(sample, labels=self._boundary(number, sample)), tile.row, tile.column, recipe.image_size)
+        return Item(replace(crop, labels=labels), bits.labels, number, first)
 
     def _boundary(self, number: int, sample: Sample) -> NDArray[np.uint8]:
         """Bits of the whole sample, so that a tile's edge sees its neighbours; kept for the tiles that follow."""
@@ -111,13 +116,22 @@ class Tiles(TorchDataset[Item]):
         return self._bits[1]
 
 
-def _most(recipe: Recipe) -> int | None:
-    """The most dates of an item: asked for by the user, or all that a fixed-length network takes."""
-    limits = [limit for limit in (recipe.max_dates, recipe.length) if limit is not None]
-    return min(limits) if limits else None
+def _whole(sample: Sample) -> Sample:
+    """Refuse a sample whose parts don't fit together: labels would land on the wrong pixels."""
+    dates, _, height, width = sample.series.shape
+    fine = (sample.label_scale * height, sample.label_scale * width)
+    wanted = {"dates": (dates,), "labels": fine, "parcels": fine, "clear": (dates, height, width)}
+    for name, shape in wanted.items():
+        array = getattr(sample, name)
+        if array is not None and (array.shape != shape or not dates):
+            raise CropzooError(
+                f"sample {sample.name!r} has a series of shape {sample.series.shape} and {name} of {array.shape}; "
+                "there must be a date for each image, and labels as large as it or a whole number of times finer"
+            )
+    return sample
 
 
-def _checked(sample: Sample) -> Sample:
+def _finite(sample: Sample) -> Sample:
     """Refuse what would turn a whole run into NaN."""
     series: NDArray[Any] = sample.series
     if np.issubdtype(series.dtype, np.floating) and not np.isfinite(series).all():

@@ -65,14 +65,15 @@ class Collate:
         samples = [item.sample for item in items]
         longest = self.length or max(len(sample.dates) for sample in samples)
         shape = (len(samples), longest, *samples[0].series.shape[1:])
-        series = np.zeros(shape, samples[0].series.dtype)
+        common = np.result_type(*{sample.series.dtype for sample in samples})
+        series = np.zeros(shape, common.newbyteorder("="))  # torch reads no foreign byte order
         dates = np.zeros(shape[:2], np.int64)
         valid = np.zeros(shape[:2], np.bool_)
         clear = np.zeros((*shape[:2], *shape[3:]), np.bool_) if all(s.clear is not None for s in samples) else None
-        for row, sample in enumerate(samples):
+        for row, (item, sample) in enumerate(zip(items, samples, strict=True)):
             count = len(sample.dates)
             series[row, :count] = sample.series
-            dates[row, :count] = encode_dates(sample.dates, self.encoding)
+            dates[row, :count] = encode_dates(sample.dates, self.encoding, item.first)
             valid[row, :count] = True
             if clear is not None and sample.clear is not None:
                 clear[row, :count] = sample.clear

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +23,8 @@ class Normaliser(nn.Module):
         mean, std: of the wanted bands, of scaled values.
 
     Raises:
-        CropzooError: when a wanted band is not given, naming the difference.
+        CropzooError: when a wanted band is not given, naming the difference; statistics that are not one finite number
+            a band, with deviations and scale above 0.
     """
 
     picks: Tensor
@@ -43,6 +45,12 @@ class Normaliser(nn.Module):
             raise CropzooError(
                 f"the model needs bands {', '.join(wanted)}; the data lack {', '.join(missing)} "
                 f"(they have {', '.join(given)}); use data with all of them"
+            )
+        usable = bool(wanted) and len(mean) == len(std) == len(wanted) and np.isfinite([scale, *mean, *std]).all()
+        if not usable or min(scale, *std) <= 0:
+            raise CropzooError(
+                f"statistics of bands {', '.join(wanted)}; scale {scale!r}, mean {tuple(mean)!r}, std {tuple(std)!r}; "
+                "they must be a finite number for each band, scale and std above 0; mend the dataset's statistics"
             )
         self.same = list(given) == list(wanted)
         deviation = torch.tensor(std, dtype=torch.float64)

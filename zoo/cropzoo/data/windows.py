@@ -39,23 +39,27 @@ def _starts(length: int, size: int) -> list[tuple[int, int]]:
 
 
 def cut(sample: Sample, row: int, column: int, size: int) -> Sample:
-    """The square at (row, column); where the sample is smaller than it, padded below and to the right.
+    """The square at (row, column); where the sample is smaller than it, padded as by `pad`."""
+    return pad(sample.crop(row, column, size, size), size)
+
+
+def pad(sample: Sample, size: int) -> Sample:
+    """The sample as a square of that size, padded below and to the right where it is smaller.
 
     Padding repeats the edge in `series`, and is unlabelled (255), without parcel (0) and not clear.
     """
-    crop = sample.crop(row, column, size, size)
-    height, width = crop.series.shape[-2:]
+    height, width = sample.series.shape[-2:]
     if (height, width) == (size, size):
-        return crop
+        return sample
     scale = sample.label_scale
     missing = ((0, size - height), (0, size - width))
     finer = tuple((0, scale * after) for _, after in missing)
-    clear = np.ones((len(crop.dates), height, width), np.bool_) if crop.clear is None else crop.clear
+    clear = np.ones((len(sample.dates), height, width), np.bool_) if sample.clear is None else sample.clear
     return replace(
-        crop,
-        series=np.pad(crop.series, ((0, 0), (0, 0), *missing), mode="edge"),
-        labels=None if crop.labels is None else np.pad(crop.labels, finer, constant_values=IGNORE),
-        parcels=None if crop.parcels is None else np.pad(crop.parcels, finer),
+        sample,
+        series=np.pad(sample.series, ((0, 0), (0, 0), *missing), mode="edge"),
+        labels=None if sample.labels is None else np.pad(sample.labels, finer, constant_values=IGNORE),
+        parcels=None if sample.parcels is None else np.pad(sample.parcels, finer),
         clear=np.pad(clear, ((0, 0), *missing)),
     )
 

@@ -1,0 +1,47 @@
+"""Samples in which every value tells where it came from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cropzoo.recipe import Recipe
+from cropzoo.samples import Sample
+
+
+@pytest.fixture
+def traced():
+    """`traced(height, width, scale)`: in every array the value of a pixel is made of its row and column.
+
+    The series holds `row * 100 + column` of its own pixels plus the date's number times 10000 in both bands; parcels
+    hold `row * 1000 + column + 1` of the finer pixels; labels are random; clear is whether the series' value is even.
+    """
+
+    def make(height, width, scale=1, dates=3, seed=0):
+        rows, columns = np.mgrid[:height, :width]
+        value = rows * 100 + columns
+        series = (value + 10000 * np.arange(dates)[:, None, None])[:, None].repeat(2, 1)
+        fine_rows, fine_columns = np.mgrid[: height * scale, : width * scale]
+        labels = np.random.default_rng(seed).integers(0, 3, fine_rows.shape).astype(np.uint8)
+        labels[0, 0] = 255
+        return Sample(
+            series=series.astype(np.int32),
+            dates=np.arange(dates, dtype=np.int32) * 10 + 17000,
+            labels=labels,
+            parcels=(fine_rows * 1000 + fine_columns + 1).astype(np.int32),
+            clear=series[:, 0] % 2 == 0,
+            name=f"{height}x{width}",
+            place={"crs": "EPSG:32631", "transform": [10.0, 0.0, 500000.0, 0.0, -10.0, 5600000.0]},
+        )
+
+    return make
+
+
+@pytest.fixture
+def recipe():
+    """`recipe(**settings)` with crops of 8 px unless another size is given."""
+
+    def make(**values):
+        return Recipe.from_mapping({"backbone": "a", "dataset": "b", "image_size": 8, **values}, "a test", ())
+
+    return make

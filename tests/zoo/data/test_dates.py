@@ -1,0 +1,123 @@
+"""Dates by counting on a calendar; which dates of a series are used."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import pytest
+
+from cropzoo.data.dates import at_most, drop_dates, encode_dates, keep_clear, tell_dates
+from cropzoo.recipe import Recipe
+from cropzoo.samples import Sample
+
+EPOCH = datetime.date(1970, 1, 1)
+
+
+def days(*dates):
+    return np.array([(date - EPOCH).days for date in dates], np.int32)
+
+
+def sample(count, clear=None):
+    series = np.arange(count, dtype=np.int16).reshape(-1, 1, 1, 1) * np.ones((1, 2, 4, 4), np.int16)
+    return Sample(series, np.arange(count, dtype=np.int32) * 5, clear=clear)
+
+
+def recipe(**values):
+    return Recipe.from_mapping({"backbone": "a", "dataset": "b", **values}, "a test", ())
+
+
+def test_day_of_year_is_the_calendar_s_for_every_day_of_eight_years():
+    all_days = [datetime.date(2016, 1, 1) + datetime.timedelta(days=n) for n in range(8 * 366)]
+    expected = [date.timetuple().tm_yday for date in all_days]
+    assert encode_dates(days(*all_days), "doy").tolist() == expected
+    assert max(expected) == 366
+
+
+def test_days_count_from_the_september_before_the_first_date_for_every_start():
+    for number in range(3 * 366):
+        start = datetime.date(2018, 1, 1) + datetime.timedelta(days=number)
+        later = start + datetime.timedelta(days=430)
+        september = datetime.date(start.year if start.month >= 9 else start.year - 1, 9, 1)
+        expected = [(start - september).days, (later - september).days]
+        assert encode_dates(days(start, later), "days").tolist() == expected
+
+
+def test_the_reference_does_not_depend_on_which_dates_are_used():
+    series = days(datetime.date(2018, 9, 20), datetime.date(2019, 3, 1), datetime.date(2019, 10, 3))
+    whole = encode_dates(series, "days")
+    assert encode_dates(series[2:], "days", first=int(series[0])).tolist() == whole[2:].tolist()
+    assert encode_dates(series[2:], "days").tolist() != whole[2:].tolist()
+
+
+def test_a_network_without_dates_gets_zeros_and_all_are_int64():
+    dates = days(datetime.date(2020, 12, 31))
+    assert encode_dates(dates, "none").tolist() == [0]
+    assert {encode_dates(dates, kind).dtype for kind in ("none", "doy", "days")} == {np.dtype(np.int64)}
+
+
+def test_cloudy_dates_are_left_out_but_the_clearest_stays():
+    clear = np.zeros((3, 4, 4), np.bool_)
+    clear[1, :2] = True
+    clear[2, 0] = True
+    assert keep_clear(sample(3, clear), 0.5).dates.tolist() == [5]
+    assert keep_clear(sample(3, clear), 0.9).dates.tolist() == [5]
+    assert keep_clear(sample(3, clear), 0.25).dates.tolist() == [5, 10]
+    assert len(keep_clear(sample(3, clear), 0.0).dates) == 3
+    assert len(keep_clear(sample(3), 0.9).dates) == 3
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "random", "clearest"])
+@pytest.mark.parametrize("count", [1, 2, 7, 9])
+def test_at_most_so_many_increasing_dates(sampling, count):
+    rng = np.random.default_rng(0)
+    clear = rng.random((10, 4, 4)) < 0.5
+    taken = at_most(sample(10, clear), count, sampling, rng)
+    assert len(taken.dates) == count
+    assert (np.diff(taken.dates) > 0).all()
+    assert (taken.series[:, 0, 0, 0] * 5 == taken.dates).all()
+    assert len(taken.clear) == count
+
+
+def test_a_series_that_fits_is_left_alone():
+    whole = sample(4)
+    for count in (None, 4, 9):
+        assert at_most(whole, count, "random", np.random.default_rng(0)) is whole
+
+
+def test_sampling_is_what_its_name_says():
+    rng = np.random.default_rng(0)
+    clear = np.zeros((5, 4, 4), np.bool_)
+    clear[1], clear[3, :2] = True, True
+    assert at_most(sample(5, clear), 2, "clearest", rng).dates.tolist() == [5, 15]
+    assert at_most(sample(9), 3, "uniform", rng).dates.tolist() == [0, 20, 40]
+    drawn = {tuple(at_most(sample(4), 2, "random", rng).dates) for _ in range(200)}
+    assert len(drawn) == 6
+
+
+def test_dropping_leaves_out_its_share_and_keeps_one():
+    rng = np.random.default_rng(0)
+    left = [len(drop_dates(sample(20), 0.3, rng).dates) for _ in range(300)]
+    assert np.mean(left) == pytest.approx(14, abs=0.5)
+    assert {len(drop_dates(sample(2), 0.99, rng).dates) for _ in range(100)} >= {1}
+    assert {len(drop_dates(sample(1), 0.9, rng).dates) for _ in range(20)} == {1}
+    kept = {int(drop_dates(sample(3), 0.999, rng).dates[0]) for _ in range(100)}
+    assert kept == {0, 5, 10}
+    assert len(drop_dates(sample(20), 0.0, rng).dates) == 20
+
+
+def test_dates_that_are_left_out_or_padded_are_told():
+    splits = {"train": [sample(10), sample(3)], "val": [sample(3)]}
+    assert tell_dates(splits, recipe()) == []
+    assert tell_dates(splits, recipe(max_dates=10)) == []
+    [line] = tell_dates(splits, recipe(max_dates=4))
+    assert line == (
+        "train: 1 of 2 series have more than 4 dates (up to 10); 4 of them are used, sampled evenly over the series"
+    )
+    assert tell_dates(splits, recipe(length=5, date_sampling="random")) == [
+        "train: 1 of 2 series have more than 5 dates (up to 10); 5 of them are used, "
+        "sampled at random in training and evenly in evaluation",
+        "train: 1 of 2 series are padded to 5 dates",
+        "val: 1 of 1 series are padded to 5 dates",
+    ]
+    assert "without a cloud mask" in tell_dates(splits, recipe(max_dates=4, date_sampling="clearest"))[0]
