@@ -113,7 +113,7 @@ def test_a_safetensors_file_of_others_is_told(tmp_path):
 )
 def test_metadata_that_cannot_be_are_told_and_are_no_wrong_use(checkpoint, change, message):
     rewrite(checkpoint, change)
-    with pytest.raises(CropzooError, match="model.safetensors") as caught:
+    with pytest.raises(CropzooError, match=r"model\.safetensors") as caught:
         read_metadata(checkpoint)
     assert message in str(caught.value)
     assert not isinstance(caught.value, UsageError)

@@ -121,7 +121,7 @@ def test_offline_touches_no_network_but_reads_files_and_the_cache(make, cache, m
 def test_a_path_is_taken_before_an_entry_and_a_run_by_its_model(make, tmp_path, monkeypatch):
     run = tmp_path / "run"
     run.mkdir()
-    with pytest.raises(CropzooError, match="has no model.safetensors"):
+    with pytest.raises(CropzooError, match=r"has no model\.safetensors"):
         find_checkpoint(run, make())
     (run / "model.safetensors").write_bytes(b"x")
     assert find_checkpoint(run, make()) == run / "model.safetensors"

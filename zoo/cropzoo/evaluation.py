@@ -99,6 +99,7 @@ def predict_sample(
     for start in range(0, len(tiles), recipe.batch_size):
         chunk = range(start, min(start + recipe.batch_size, len(tiles)))
         batch = normaliser(collate([tiles[Key(0, position)] for position in chunk]))
+        batch = batch.to(next(model.parameters()).device)
         output = model(batch.series, batch.dates, batch.valid).float().cpu().numpy()
         if len(logits) != output.shape[1]:
             logits = np.zeros((output.shape[1], height, width), np.float32)

@@ -11,13 +11,14 @@ from pydantic import Field
 from torch import Tensor
 
 from cropzoo.checkpoint import Metadata, save_checkpoint
+from cropzoo.contracts import Model
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.models import convert_published, create_model, load_exactly
+from cropzoo.models import convert_published, create_backbone, load_exactly
 from cropzoo.opening import open_dataset
 from cropzoo.recipe import Choice
 from cropzoo.runs import versions
 from cropzoo.samples import LabelClass
-from cropzoo.schema import Schema
+from cropzoo.schema import Schema, Whole
 from cropzoo.zoo import Zoo
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -25,10 +26,10 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
 class _Plan(Schema):
-    bands: int = Field(ge=1)
-    classes: int = Field(ge=2)
-    image_size: int = Field(ge=1)
-    length: int | None = None
+    bands: Whole = Field(ge=1)
+    classes: Whole = Field(ge=2)
+    image_size: Whole = Field(ge=1)
+    length: Whole | None = Field(None, ge=1)
     backbone: dict[str, Any] = Field(default_factory=dict)
     dataset: dict[str, Any] = Field(default_factory=dict)
 
@@ -42,11 +43,12 @@ def read_published(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that is not its own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CropzooError(f"{str(path)!r} cannot be read as weights alone; {reason}") from error
-    for key in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
+        raise CropzooError(  # torch's own message advises to run what is in the file
+            f"{str(path)!r} cannot be read as weights alone; it holds objects or code beside tensors, or is damaged or no "
+            "file of torch.save; nothing in it was run; ask who published it for a plain state dict"
+        ) from error
+    while isinstance(content, dict) and (inner := [content[k] for k in _WRAPPERS if isinstance(content.get(k), dict)]):
+        content = inner[0]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise CropzooError(f"{str(path)!r} holds no state dict; a mapping of names to tensors is needed")
     return {str(name).removeprefix("module."): value for name, value in content.items()}
@@ -73,15 +75,16 @@ def import_published(
         CropzooError: for a file of another network; its differences are listed.
     """
     sizes = _Plan.parse(plan, "import-weights (--like ENTRY or --set)")
-    model = create_model(
+    backbone = create_backbone(
         name,
         in_channels=sizes.bands,
         classes=sizes.classes,
         image_size=sizes.image_size,
         length=sizes.length,
         zoo=zoo,
-        **sizes.backbone,
+        options=sizes.backbone,
     )
+    model = Model(backbone, backbone.make_head(sizes.classes))
     load_exactly(model, convert_published(name, read_published(path), zoo=zoo), f"published file {str(path)!r}")
     spec = zoo.backbones[name].spec
     metadata = Metadata(

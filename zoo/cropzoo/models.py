@@ -43,6 +43,9 @@ def create_backbone(
     if entry.spec.fixed_length and length is None:
         raise UsageError(f"backbone {name!r} works at a fixed number of dates; give length, such as length=60")
     shape = {"in_channels": in_channels, "classes": classes, "image_size": image_size, "length": length}
+    for what, value in shape.items():
+        if value is not None and value < 1:
+            raise UsageError(f"backbone {name!r}: {what} is {value!r}; it must be 1 or more")
     backbone = entry.build(**shape, **options)
     if not isinstance(backbone, Backbone) or not isinstance(getattr(backbone, "out_channels", None), int):
         raise CropzooError(
@@ -127,15 +130,16 @@ def load_model(
 
 def model_from(metadata: Metadata, zoo: Zoo) -> Model:
     """A new model with the architecture that a checkpoint describes."""
-    return create_model(
+    backbone = create_backbone(
         metadata.backbone.name,
         in_channels=metadata.in_channels,
         classes=len(metadata.classes),
         image_size=metadata.image_size,
         length=metadata.length,
         zoo=zoo,
-        **metadata.backbone.options,
+        options=metadata.backbone.options,
     )
+    return Model(backbone, backbone.make_head(len(metadata.classes)))
 
 
 def load_exactly(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:

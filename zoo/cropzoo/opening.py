@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,10 +24,19 @@ def open_dataset(zoo: Zoo, name: str, options: Mapping[str, Any]) -> Dataset:
     for attribute in ("bands", "classes", "scale", "mean", "std", "citation", "split"):
         if not hasattr(dataset, attribute):
             raise CropzooError(f"{where} has no {attribute!r}; see cropzoo.Dataset for what a dataset is")
+    classes = [label.name for label in dataset.classes]
+    for attribute, names in (("bands", list(dataset.bands)), ("classes", classes)):
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise CropzooError(f"{where} has {attribute} of one name, {', '.join(sorted(twice))}; rename one")
     for attribute in ("mean", "std"):
-        count = len(getattr(dataset, attribute))
-        if count != len(dataset.bands):
-            raise CropzooError(f"{where} has {len(dataset.bands)} bands and {count} values of {attribute!r}")
+        values = getattr(dataset, attribute)
+        if len(values) != len(dataset.bands):
+            raise CropzooError(f"{where} has {len(dataset.bands)} bands and {len(values)} values of {attribute!r}")
+        if not all(math.isfinite(value) and (attribute == "mean" or value > 0) for value in values):
+            raise CropzooError(f"{where} has {attribute} {values!r}; each must be finite, a deviation above 0")
+    if not (math.isfinite(dataset.scale) and dataset.scale > 0):
+        raise CropzooError(f"{where} has scale {dataset.scale!r}; it must be finite and above 0")
     if len(dataset.classes) > IGNORE:
         raise CropzooError(f"{where} has {len(dataset.classes)} classes; at most {IGNORE} can be told apart")
     return dataset

@@ -20,7 +20,7 @@ from pydantic import Field, field_validator
 from cropzoo.errors import UnknownName, UsageError
 from cropzoo.schema import Flag, Real, Schema, Whole
 
-Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 DateSampling = Literal["uniform", "random", "clearest"]
 
 

@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo.checkpoint import Metadata, read_metadata
+from cropzoo.data.dates import tell_dates
 from cropzoo.data.loading import Collate
 from cropzoo.data.normalising import Normaliser
-from cropzoo.errors import CropzooError, UsageError
+from cropzoo.errors import CropzooError, UnknownName, UsageError
 from cropzoo.evaluation import evaluate
 from cropzoo.fit.trainer import Runtime
 from cropzoo.models import load_model
 from cropzoo.opening import open_dataset, open_split
-from cropzoo.recipe import Recipe
+from cropzoo.recipe import Recipe, normalise
 from cropzoo.samples import IGNORE, Dataset, LabelClass, Sample
 from cropzoo.settings import merge
 from cropzoo.zoo import Zoo
@@ -43,37 +44,47 @@ def score_checkpoint(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any
     """
     metadata = read_metadata(path)
     recipe = _recipe(metadata, zoo, changes)
-    if metadata.scale is None or not metadata.mean or not metadata.std:
+    if metadata.scale is None or not (metadata.bands and metadata.mean and metadata.std):
         raise UsageError(
             f"{str(path)!r} holds no band statistics, so it can start a training (--weights) but not be scored; "
             "import it again with --statistics-of DATASET"
         )
     dataset = open_dataset(zoo, recipe.dataset.name, recipe.dataset.options)
     samples = open_split(dataset, split, zoo.datasets[recipe.dataset.name].spec.splits)
-    samples = _Relabelled(samples, _label_table(dataset, metadata.classes))
-    normaliser = Normaliser(
-        dataset.bands,
-        metadata.bands,
-        dataset.scale,
-        metadata.mean,
-        metadata.std,
-    )
+    samples = _Relabelled(samples, _label_table(dataset, metadata.classes), len(dataset.classes))
+    normaliser = Normaliser(dataset.bands, metadata.bands, dataset.scale, metadata.mean, metadata.std)
     model = load_model(path, zoo=zoo)
+    if recipe.image_size % model.backbone.size_multiple:
+        raise UsageError(
+            f"image_size is {recipe.image_size}; backbone {metadata.backbone.name!r} takes multiples of "
+            f"{model.backbone.size_multiple}; choose another"
+        )
+    for line in tell_dates({split: samples}, recipe):
+        _log.warning("%s", line)
     collate = Collate(metadata.dates, metadata.length)
     names = [label.name for label in metadata.classes]
     return evaluate(model, normaliser, samples, names, collate, recipe, runtime)
 
 
+_CHANGEABLE = ("dataset", "image_size", "max_dates", "date_sampling", "batch_size", "precision")
+"""Settings that scoring reads and the network's shape does not follow from."""
+
+
 def _recipe(metadata: Metadata, zoo: Zoo, changes: Mapping[str, Any]) -> Recipe:
-    trained = dict(metadata.recipe) or {
+    changes = normalise(changes, "the command line")
+    for key in changes:
+        if key not in _CHANGEABLE:
+            raise UnknownName("setting of a scoring:", key, _CHANGEABLE, "all else is as the checkpoint was trained")
+    trained = {
+        **metadata.recipe,
         "backbone": {"name": metadata.backbone.name, **metadata.backbone.options},
-        "image_size": metadata.image_size,
         "length": metadata.length,
     }
-    merged = merge(trained, dict(changes))
+    trained.setdefault("image_size", metadata.image_size)
+    merged = merge(normalise(trained, "the checkpoint's recipe"), changes)
     if "name" not in merged.get("dataset", {}):
         raise UsageError("the checkpoint does not say what it was trained on; name the data with --dataset")
-    return Recipe.from_mapping(merged, "the checkpoint's recipe", list(zoo.objectives))
+    return Recipe.from_mapping(merged, "the checkpoint's recipe", zoo.objectives)
 
 
 def _label_table(dataset: Dataset, wanted: Sequence[LabelClass]) -> NDArray[np.uint8]:
@@ -92,14 +103,29 @@ def _label_table(dataset: Dataset, wanted: Sequence[LabelClass]) -> NDArray[np.u
 
 
 class _Relabelled(Sequence[Sample]):
-    """Samples with their labels sent through a table of 256 entries."""
+    """Samples with their labels sent through a table of 256 entries.
 
-    def __init__(self, samples: Sequence[Sample], table: NDArray[np.uint8]) -> None:
-        self.samples, self.table = samples, table
+    Args:
+        samples: of the data.
+        table: from the data's label to the model's.
+        classes: how many the data have.
+    """
+
+    def __init__(self, samples: Sequence[Sample], table: NDArray[np.uint8], classes: int) -> None:
+        self.samples, self.table, self.classes = samples, table, classes
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, number: Any) -> Any:
         sample = self.samples[number]
-        return sample if sample.labels is None else replace(sample, labels=self.table[np.asarray(sample.labels)])
+        if sample.labels is None:
+            return sample
+        labels = np.asarray(sample.labels)
+        wrong = labels[(labels != IGNORE) & ((labels < 0) | (labels >= self.classes))]
+        if wrong.size:
+            raise CropzooError(
+                f"sample {sample.name!r} has label {int(wrong[0])!r}; labels are 0 to {self.classes - 1}, "
+                f"or {IGNORE} to ignore a pixel; mend its labels"
+            )
+        return replace(sample, labels=self.table[labels])

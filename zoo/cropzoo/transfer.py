@@ -46,8 +46,9 @@ def start_from(backbone: Backbone, name: str, path: Path, bands: Sequence[str], 
         )
     if list(metadata.bands) != list(bands) and not adapt_bands:
         raise UsageError(_tell_bands(str(path), metadata.bands, bands))
-    state = {key.removeprefix("backbone."): value for key, value in read_state(path).items() if "backbone." in key[:9]}
-    own = backbone.state_dict()
+    stored = read_state(path)
+    state = {key.removeprefix("backbone."): value for key, value in stored.items() if key.startswith("backbone.")}
+    own = backbone.state_dict()  # detached from autograd, so that the values can be replaced in place
     loaded, fresh = [], []
     for key, value in own.items():
         if key not in state:
