@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-TOKENS = 1264
+TOKENS = 2528
+"""Tokens of a chunk: of 316 to 5056 at width 128, 2528 was fastest forward and within 3 percent of it backward."""
 
 
 def pays(tensor: Tensor) -> bool:
@@ -19,8 +19,6 @@ def pays(tensor: Tensor) -> bool:
 def in_chunks(encode: Callable[..., Tensor], sequences: Tensor, *shared: Tensor, length: int, dim: int = 0) -> Tensor:
     """`encode(sequences, *shared)`, computed for some of the sequences at a time.
 
-    Nothing within a chunk is kept for the backward pass, which computes it again.
-
     Args:
         encode: maps the sequences to as many results along `dim`, each on its own.
         sequences: any shape; `dim` counts sequences.
@@ -30,6 +28,4 @@ def in_chunks(encode: Callable[..., Tensor], sequences: Tensor, *shared: Tensor,
     """
     size, count = max(1, TOKENS // length), sequences.shape[dim]
     chunks = [sequences.narrow(dim, start, min(size, count - start)) for start in range(0, count, size)]
-    if torch.is_grad_enabled():
-        return torch.cat([checkpoint(encode, chunk, *shared, use_reentrant=False) for chunk in chunks], dim)
     return torch.cat([encode(chunk, *shared) for chunk in chunks], dim)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from cropzoo_plugins.layers.explicit import ExplicitAttention, ExplicitMLP
 
 
 class Attention(nn.Module):
@@ -59,10 +62,42 @@ class Layer(nn.Module):
 
     def forward(self, tokens: Tensor, keep: int | None = None, mask: Tensor | None = None) -> Tensor:
         """(S, L, D) to (S, keep or L, D); arguments as in `Attention.forward`."""
+        if mask is None and self._explicit_pays(tokens):
+            return self._explicit(tokens, tokens.shape[1] if keep is None else keep)
         tokens = tokens[:, :keep] + self.attention(self.attention_norm(tokens), keep, mask)
         inner = self.dropout(F.gelu(self.mlp_in(self.mlp_norm(tokens))))
         added: Tensor = tokens + self.dropout(self.mlp_out(inner))
         return added
+
+    def _explicit(self, tokens: Tensor, keep: int) -> Tensor:
+        """`forward` without mask and dropout, with gradients that are written out."""
+        attention = self.attention
+        tokens = ExplicitAttention.apply(
+            tokens,
+            keep,
+            attention.heads,
+            *self.attention_norm.parameters(),
+            *attention.parameters(),
+        )
+        added: Tensor = ExplicitMLP.apply(
+            tokens,
+            *self.mlp_norm.parameters(),
+            *self.mlp_in.parameters(),
+            *self.mlp_out.parameters(),
+        )
+        return added
+
+    def _explicit_pays(self, tokens: Tensor) -> bool:
+        """Whether the written-out gradients apply: training in float32 on a CPU, with nothing left to chance."""
+        return (
+            torch.is_grad_enabled()
+            and tokens.device.type == "cpu"
+            and tokens.dtype == torch.float32
+            and not torch.is_autocast_enabled("cpu")
+            and not torch.compiler.is_compiling()
+            and not (self.training and self.dropout.p)
+            and isinstance(self.attention.out, nn.Linear)
+        )
 
 
 class Encoder(nn.Module):

@@ -1,0 +1,131 @@
+"""The two halves of a transformer layer with their gradients written out, for training on a CPU.
+
+They keep less for the backward pass than automatic differentiation does: layer norms and the GELU are cheap to repeat,
+matrix products are not. The attention keeps its softmax, which is faster than the fused one for short sequences.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_aten: Any = torch.ops.aten
+
+
+class ExplicitAttention(torch.autograd.Function):
+    """The first `keep` tokens plus what they gather from the layer norm of all.
+
+    `apply(tokens, keep, heads, norm weight, norm bias, qkv weight, out weight, out bias)`: (S, L, D) to (S, keep, D).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, keep: int, heads: int, *parameters: Tensor) -> Tensor:
+        norm_weight, norm_bias, qkv, out, out_bias = parameters
+        normed, mean, rstd = torch.native_layer_norm(tokens, tokens.shape[-1:], norm_weight, norm_bias, 1e-5)
+        inner = len(qkv) // 3
+        if keep == tokens.shape[1]:
+            query, key, value = _split_heads(F.linear(normed, qkv), 3, heads)
+        else:
+            (query,) = _split_heads(F.linear(normed[:, :keep], qkv[:inner]), 1, heads)
+            key, value = _split_heads(F.linear(normed, qkv[inner:]), 2, heads)
+        scale = (inner // heads) ** -0.5
+        weights = torch.baddbmm(query.new_empty(1, 1, 1), query, key.transpose(1, 2), beta=0, alpha=scale)
+        torch.softmax(weights, -1, out=weights)
+        mixed = _join_heads(torch.bmm(weights, value)[None], heads)
+        ctx.heads, ctx.scale = heads, scale
+        ctx.save_for_backward(tokens, mean, rstd, query, key, value, weights, mixed, *parameters)
+        return F.linear(mixed, out, out_bias).add_(tokens[:, :keep])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        tokens, mean, rstd, query, key, value, weights, mixed, *parameters = ctx.saved_tensors
+        norm_weight, norm_bias, qkv, out, _ = parameters
+        normed = torch.native_layer_norm(tokens, tokens.shape[-1:], norm_weight, norm_bias, 1e-5)[0]
+        keep, inner = grad.shape[1], len(qkv) // 3
+
+        (grad_gathered,) = _split_heads(grad @ out, 1, ctx.heads)
+        grad_weights = torch.bmm(grad_gathered, value.transpose(1, 2))
+        grad_scores = _aten._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
+        grads = query.new_empty(3, *key.shape)
+        torch.baddbmm(query, grad_scores, key, beta=0, alpha=ctx.scale, out=grads[0, :, :keep])
+        torch.baddbmm(key, grad_scores.transpose(1, 2), query, beta=0, alpha=ctx.scale, out=grads[1])
+        torch.bmm(weights.transpose(1, 2), grad_gathered, out=grads[2])
+        if keep == tokens.shape[1]:
+            grad_projected = _join_heads(grads, ctx.heads)
+            grad_normed, grad_qkv = grad_projected @ qkv, _weight_grad(grad_projected, normed)
+        else:
+            grad_query, grad_key_value = _join_heads(grads[:1, :, :keep], ctx.heads), _join_heads(grads[1:], ctx.heads)
+            grad_normed = grad_key_value @ qkv[inner:]
+            grad_normed[:, :keep].add_(grad_query @ qkv[:inner])
+            grad_qkv = torch.cat([_weight_grad(grad_query, normed[:, :keep]), _weight_grad(grad_key_value, normed)])
+        grad_tokens, *grad_norm = _norm_backward(grad_normed, tokens, mean, rstd, norm_weight, norm_bias)
+        grad_tokens[:, :keep].add_(grad)
+        return grad_tokens, None, None, *grad_norm, grad_qkv, _weight_grad(grad, mixed), grad.sum((0, 1))
+
+
+class ExplicitMLP(torch.autograd.Function):
+    """Tokens plus what the network on each of them makes of its layer norm.
+
+    `apply(tokens, norm weight, norm bias, weight in, bias in, weight out, bias out)`: (S, L, D) to (S, L, D).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, *parameters: Tensor) -> Tensor:
+        norm_weight, norm_bias, into, into_bias, out, out_bias = parameters
+        normed, mean, rstd = torch.native_layer_norm(tokens, tokens.shape[-1:], norm_weight, norm_bias, 1e-5)
+        inner = F.linear(normed, into, into_bias)
+        ctx.save_for_backward(tokens, mean, rstd, inner, *parameters)
+        return F.linear(F.gelu(inner), out, out_bias).add_(tokens)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        tokens, mean, rstd, inner, *parameters = ctx.saved_tensors
+        norm_weight, norm_bias, into, _, out, _ = parameters
+        grad_out = _weight_grad(grad, F.gelu(inner))
+        grad_inner = grad @ out
+        _aten.gelu_backward.grad_input(grad_inner, inner, grad_input=grad_inner)
+        normed = torch.native_layer_norm(tokens, tokens.shape[-1:], norm_weight, norm_bias, 1e-5)[0]
+        grad_into = _weight_grad(grad_inner, normed)
+        grad_tokens, *grad_norm = _norm_backward(grad_inner @ into, tokens, mean, rstd, norm_weight, norm_bias)
+        return (
+            grad_tokens.add_(grad),
+            *grad_norm,
+            grad_into,
+            grad_inner.sum((0, 1)),
+            grad_out,
+            grad.sum((0, 1)),
+        )
+
+
+def _split_heads(projected: Tensor, parts: int, heads: int) -> Tensor:
+    """(S, L, parts*h*e) as (parts, S*h, L, e), contiguous: batched products need it."""
+    sequences, length, _ = projected.shape
+    parted = projected.reshape(sequences, length, parts, heads, -1).permute(2, 0, 3, 1, 4)
+    return parted.reshape(parts, sequences * heads, length, -1)
+
+
+def _join_heads(parted: Tensor, heads: int) -> Tensor:
+    """(parts, S*h, L, e) as (S, L, parts*h*e)."""
+    parts, batch, length, _ = parted.shape
+    sequences = batch // heads
+    return parted.reshape(parts, sequences, heads, length, -1).permute(1, 3, 0, 2, 4).reshape(sequences, length, -1)
+
+
+def _weight_grad(grad: Tensor, inputs: Tensor) -> Tensor:
+    """Gradient of a linear layer's weight."""
+    return grad.flatten(0, -2).t() @ inputs.flatten(0, -2)
+
+
+def _norm_backward(
+    grad: Tensor, tokens: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, ...]:
+    """Gradients of a layer norm's input, weight and bias."""
+    shape, wanted = tokens.shape[-1:], (True, True, True)
+    grads: tuple[Tensor, ...] = _aten.native_layer_norm_backward(grad, tokens, shape, mean, rstd, weight, bias, wanted)
+    return grads
