@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,9 @@ def read_published(path: Path) -> dict[str, Tensor]:
         CropzooError: when the file is damaged, holds more than tensors, or no state dict.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that is not its own
         raise CropzooError(  # torch's own message advises to run what is in the file
             f"{str(path)!r} cannot be read as weights alone; it holds objects or code beside tensors, or is damaged or no "

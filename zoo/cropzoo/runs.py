@@ -69,8 +69,10 @@ class RunFolder:
         Raises:
             UsageError: when a run is there already and `overwrite` is not asked for, or another thing is.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise UsageError(f"run folder {str(self.path)!r} is a file; choose another --out or --name")
+        there = next(path for path in (self.path, *self.path.parents, Path()) if path.exists())
+        if not there.is_dir():
+            what = "is a file" if there == self.path else f"cannot be made, since {str(there)!r} is a file"
+            raise UsageError(f"run folder {str(self.path)!r} {what}; choose another --out or --name")
         if self.path.is_dir() and any(self.path.iterdir()):
             if not self.recipe.is_file():
                 raise UsageError(
