@@ -47,8 +47,8 @@ def read_published(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that is not its own
         raise CropzooError(  # torch's own message advises to run what is in the file
-            f"{str(path)!r} cannot be read as weights alone; it holds objects or code beside tensors, or is damaged or no "
-            "file of torch.save; nothing in it was run; ask who published it for a plain state dict"
+            f"{str(path)!r} cannot be read as weights alone; it holds objects or code beside tensors, is damaged, "
+            "or is no file of torch.save; nothing in it was run; ask who published it for a plain state dict"
         ) from error
     while isinstance(content, dict) and (inner := [content[k] for k in _WRAPPERS if isinstance(content.get(k), dict)]):
         content = inner[0]
