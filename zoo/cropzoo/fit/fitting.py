@@ -9,6 +9,7 @@ import torch
 from cropzoo.catalogue import Catalogue
 from cropzoo.checkpoint import DataNote, Metadata, save_checkpoint
 from cropzoo.contracts import Model
+from cropzoo.data.dates import tell_dates
 from cropzoo.data.loading import Collate
 from cropzoo.data.normalising import Normaliser
 from cropzoo.evaluation import evaluate
@@ -67,6 +68,8 @@ def fit(
             load_weights(backbone, recipe, catalogue, data.dataset, tell, offline)
     materials = _materials(recipe, zoo, data)
     check_stages(materials, backbone)
+    for line in tell_dates(data.splits, recipe):
+        tell(line)
     if is_first():
         if start != "resume":
             folder.prepare(recipe, start == "overwrite")
