@@ -9,8 +9,8 @@ import click
 
 from cropzoo.catalogue import Catalogue
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.settings import parse_assignments
-from cropzoo_cli.options import pass_catalogue
+from cropzoo.settings import normalise, parse_assignments
+from cropzoo_cli.options import check_suffix, pass_catalogue
 from cropzoo_cli.output import note
 from cropzoo_cli.settings import Settings
 
@@ -43,6 +43,7 @@ def import_weights(
     \b
     cropzoo import-weights tsvit tsvit.pth --like tsvit.pastis --out tsvit.safetensors
     """  # noqa: D301 click reads the backspace character itself
+    check_suffix(out)
     if out.exists() and not overwrite:
         raise UsageError(f"{str(out)!r} exists already; replace it with --overwrite or choose another --out")
     plan = _plan(settings, catalogue, backbone, like, assignments)
@@ -60,18 +61,26 @@ def _plan(
 ) -> dict[str, Any]:
     """Sizes and options: the spec's own for published weights, the entry's, the user's."""
     spec = settings.zoo.backbones[backbone].spec
+    if not spec.convert:
+        raise UsageError(f"backbone {backbone!r} knows no published weights; its plugin names no conversion for them")
     plan: dict[str, Any] = {"backbone": dict(spec.published), "dataset": {}}
     if like is not None:
         entry = catalogue[like]
-        section = entry.recipe.get("backbone", {})
-        if isinstance(section, dict) and section.get("name", backbone) != backbone:
+        section = normalise(entry.recipe, like).get("backbone", {})
+        if section.get("name", backbone) != backbone:
             raise UsageError(f"catalogue entry {like!r} is of backbone {section['name']!r}, not {backbone!r}")
         if entry.size is None:
             raise CropzooError(f"catalogue entry {like!r} gives no size; give --set bands=, classes=, image_size=")
-        options = {key: value for key, value in dict(section).items() if key != "name"}
+        options = {key: value for key, value in section.items() if key != "name"}
         plan |= {"bands": entry.size.bands, "classes": entry.size.classes, "image_size": entry.size.pixels}
         plan |= {"length": entry.size.dates if spec.fixed_length else None}
         plan["backbone"] = {**options, **plan["backbone"]}
     for key, value in parse_assignments(assignments).items():
         plan[key] = {**plan[key], **value} if isinstance(value, dict) and key in plan else value
+    missing = [key for key in ("bands", "classes", "image_size") if key not in plan]
+    if missing:
+        raise UsageError(
+            f"the file does not tell {', '.join(missing)} of its network; give them with --set "
+            f"({' '.join(f'--set {key}=NUMBER' for key in missing)}), or all at once with --like ENTRY"
+        )
     return plan

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import update_wrapper
+from pathlib import Path
 from typing import Any
 
 import click
 
 from cropzoo.catalogue import load_catalogue
-from cropzoo_cli.output import warn
+from cropzoo.errors import UsageError
+from cropzoo_cli.output import forward_warnings, warn
 from cropzoo_cli.settings import Settings
 
 Command = Callable[..., Any]
@@ -23,11 +25,22 @@ def compute_options(command: Command) -> Command:
     return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")(command)
 
 
+def check_suffix(out: Path) -> None:
+    """Refuse a file that other programs would not know as what it is.
+
+    Raises:
+        UsageError: unless the name ends in .safetensors.
+    """
+    if out.suffix != ".safetensors":
+        raise UsageError(f"--out {str(out)!r}; the file is safetensors, so its name must end in .safetensors")
+
+
 def pass_catalogue(command: Command) -> Command:
     """Calls the command with the global settings and the catalogue before its own options."""
 
     @click.pass_obj
     def with_catalogue(settings: Settings, *args: Any, **options: Any) -> Any:
+        forward_warnings()
         catalogue = load_catalogue(settings.zoo, settings.catalogues)
         for problem in catalogue.problems:
             warn(problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,17 @@ def note(message: str) -> None:
     """Print progress to stderr, from the first process of a distributed run."""
     if is_first():
         click.echo(message, err=True)
+
+
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        warn(record.getMessage())
+
+
+def forward_warnings() -> None:
+    """Print what the package logs as warnings in the form of `warn`."""
+    logger = logging.getLogger("cropzoo")
+    logger.handlers, logger.propagate = [_Lines(logging.WARNING)], False
 
 
 def print_json(data: Any) -> None:

@@ -14,6 +14,7 @@ from cropzoo.recipe import Choice
 from cropzoo.zoo import Entry, Zoo
 from cropzoo_cli.options import pass_catalogue
 from cropzoo_cli.output import print_json
+from cropzoo_cli.scores import score_lines
 from cropzoo_cli.settings import Settings
 
 DEFAULT_SIZE = Size(bands=10, classes=19, dates=60, pixels=24)
@@ -30,10 +31,13 @@ def show(settings: Settings, catalogue: Catalogue, name: str, as_json: bool) -> 
     if as_json:
         print_json(facts)
         return
+    scores = facts.pop("scores", None)
     width = max(len(key) for key in facts)
     for key, value in facts.items():
         for line, text in enumerate(_lines(value)):
             click.echo(f"{key if line == 0 else '':<{width}}  {text}".rstrip())
+    if scores:
+        click.echo("\n".join(["", *score_lines("test", scores)]))
 
 
 def _facts(zoo: Zoo, catalogue: Catalogue, name: str) -> dict[str, Any]:
@@ -91,17 +95,11 @@ def _checkpoint(path: Path, zoo: Zoo) -> dict[str, Any]:
     path = path / "model.safetensors" if path.is_dir() else path
     metadata = read_metadata(path)
     content = metadata.model_dump(mode="json")
-    scores, length = content.pop("scores"), metadata.length or DEFAULT_SIZE.dates
+    length = metadata.length or DEFAULT_SIZE.dates
     size = Size(bands=metadata.in_channels, classes=len(metadata.classes), dates=length, pixels=metadata.image_size)
     content["classes"] = [f"{label.code} {label.name} {label.colour}" for label in metadata.classes]
     facts = {"kind": "checkpoint", "file": str(path), "bytes": path.stat().st_size, "sha256": sha256_of(path)}
     facts |= _costs(zoo, metadata.backbone, size) if metadata.backbone.name in zoo.backbones else {}
-    if scores:
-        facts["test scores"] = {key: scores[key] for key in ("oa", "miou", "macro_f1", "ece", "pixels")}
-        for region in ("boundary", "interior"):
-            if scores.get(region):
-                facts[f"{region} scores"] = {key: scores[region][key] for key in ("oa", "miou", "macro_f1", "pixels")}
-        facts["IoU by class"] = {name: values["iou"] for name, values in scores["per_class"].items()}
     return {**facts, **{key: value for key, value in content.items() if value not in ("", None, [], {})}}
 
 
@@ -130,8 +128,9 @@ def _number(value: float | None) -> str:
 def _lines(value: Any) -> Iterable[str]:
     if isinstance(value, dict):
         return [f"{key}: {_inline(item)}" for key, item in value.items()]
-    if isinstance(value, (list, tuple)) and any(len(str(item)) > 12 for item in value):
-        return [_inline(item) for item in value]
+    if isinstance(value, (list, tuple)):
+        items = [_inline(item) for item in value]
+        return items if any(len(item) > 12 for item in items) else [", ".join(items)]
     return [_inline(value)]
 
 

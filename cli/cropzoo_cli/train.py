@@ -126,13 +126,22 @@ def _resumed(zoo: Zoo, catalogue: Catalogue, folder: RunFolder, layers: list[tup
     recipe = Recipe.from_mapping(stored, str(folder.recipe), list(zoo.objectives))
     asked, _ = resolve(zoo, catalogue, (str(folder.recipe), _without_dropped_stages(stored, recipe, layers)), *layers)
     if asked != recipe:
-        old, new = recipe.to_mapping(), asked.to_mapping()
-        changed = [f"{key} {old.get(key)!r} -> {new.get(key)!r}" for key in new if old.get(key) != new.get(key)]
+        old, new = _flat(recipe.to_mapping()), _flat(asked.to_mapping())
+        keys = [key for key in {**old, **new} if old.get(key, "unset") != new.get(key, "unset")]
+        changed = [f"{key} {old.get(key, 'unset')!r} -> {new.get(key, 'unset')!r}" for key in keys]
         raise UsageError(
             f"--resume continues {str(folder.path)!r} as it was begun, but these settings differ: "
             f"{'; '.join(changed)}; leave them out, or start another run with --name"
         )
     return recipe
+
+
+def _flat(mapping: dict[str, Any]) -> dict[str, Any]:
+    """The settings of sections as "section.key"."""
+    flat: dict[str, Any] = {}
+    for key, value in mapping.items():
+        flat |= {f"{key}.{name}": item for name, item in value.items()} if isinstance(value, dict) else {key: value}
+    return flat
 
 
 def _without_dropped_stages(

@@ -95,7 +95,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Tensor], metadata: Metadata)
     Raises:
         CropzooError: when the file cannot be written.
     """
-    text = json.dumps(metadata.model_dump(mode="json"), allow_nan=False, sort_keys=True)
+    text = json.dumps(metadata.model_dump(mode="json"), allow_nan=False)
     save_tensors(path, state, {KEY: text})
 
 

@@ -85,7 +85,8 @@ def train_stages(
         best = BestWeights(folder.best(number))
         resumed = state is not None and number == reached
         if tell is not None:
-            tell(f"stage {number + 1} of {len(materials.recipe.stages)}: {stage.objective}, {stage.epochs} epochs")
+            epochs = f"{stage.epochs} epoch{'s' if stage.epochs > 1 else ''}"
+            tell(f"stage {number + 1} of {len(materials.recipe.stages)}: {stage.objective}, {epochs}")
         if not (resumed and state is not None and _ended(state, stage.epochs)):
             _train(materials, module, best, folder, runtime, tell, resumed)
         best.restore(module)

@@ -43,10 +43,12 @@ def make_trainer(runtime: Runtime, callbacks: Sequence[Callback] = (), **setting
         settings: for Lightning's Trainer.
 
     Raises:
-        UsageError: for a device that does not exist here.
+        UsageError: for a device that does not exist here, or a number format that it does not compute in.
     """
     _quiet()
     accelerator, devices = _device(runtime.device)
+    if accelerator == "cpu" and settings.get("precision") == "16-mixed":
+        raise UsageError("precision '16-mixed' needs a GPU; on a CPU use bf16 or 32")
     _, processes = world()
     if processes > 1:
         nodes = int(os.environ.get("GROUP_WORLD_SIZE") or os.environ.get("SLURM_NNODES") or 1)
