@@ -84,6 +84,15 @@ def test_tiles_count_every_labelled_pixel_once_with_the_bits_of_the_whole(traced
     assert (labels == whole.labels).all()
 
 
+def test_bits_are_those_of_the_tile_s_own_sample(traced, recipe):
+    samples = [traced(8, 16, seed=1), traced(8, 8, seed=2)]
+    tiles = Tiles(samples, recipe())
+    for position in (0, 2, 1):
+        number, tile = tiles.places[position]
+        bits = boundary_bits(samples[number].labels, samples[number].parcels)
+        assert (tiles[Key(0, position)].boundary == bits[:, tile.column : tile.column + 8]).all()
+
+
 def test_a_repeated_tile_is_not_counted(traced, recipe):
     item = Tiles([traced(8, 8)], recipe())[Key(0, 0, repeated=True)]
     assert (item.sample.labels == 255).all()

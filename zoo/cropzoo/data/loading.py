@@ -65,8 +65,8 @@ class Collate:
         samples = [item.sample for item in items]
         longest = self.length or max(len(sample.dates) for sample in samples)
         shape = (len(samples), longest, *samples[0].series.shape[1:])
-        common = np.result_type(*{sample.series.dtype for sample in samples})
-        series = np.zeros(shape, common.newbyteorder("="))  # torch reads no foreign byte order
+        common = np.result_type(*{sample.series.dtype for sample in samples})  # in native byte order, as torch needs
+        series = np.zeros(shape, common)
         dates = np.zeros(shape[:2], np.int64)
         valid = np.zeros(shape[:2], np.bool_)
         clear = np.zeros((*shape[:2], *shape[3:]), np.bool_) if all(s.clear is not None for s in samples) else None
