@@ -3,6 +3,7 @@
 #   make test    run the tests
 #   make check   lint, formatting, types, direction of imports
 #   make bench   measure speed against straightforward formulations
+#   make scores  train what the README's tables of scores show (an hour on two cores; FIELDS=folder for real ones)
 #   make clean   remove .venv and what tools left behind
 
 PYTHON ?= python3
@@ -11,10 +12,10 @@ BIN    := $(VENV)/bin
 PYTEST ?= -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench scores clean
 
 help:
-	@sed -n '2,6s/^#   //p' Makefile
+	@sed -n '2,7s/^#   //p' Makefile
 
 # The stamps are what pip has installed; they age when pyproject.toml changes.
 $(VENV)/made:
@@ -47,8 +48,11 @@ check: $(VENV)/installed-dev
 	$(BIN)/python -m pytest --quiet tests/test_arrows.py
 
 bench: $(VENV)/installed-dev
-	@for script in $(sort $(filter-out benchmarks/measure.py benchmarks/straightforward%,$(wildcard benchmarks/*.py))); do \
+	@for script in $(sort $(filter-out benchmarks/measure.py benchmarks/scores.py benchmarks/straightforward%,$(wildcard benchmarks/*.py))); do \
 	  echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+scores: $(VENV)/installed
+	$(BIN)/python benchmarks/scores.py --out runs/scores $(if $(FIELDS),--root $(FIELDS))
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

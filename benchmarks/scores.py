@@ -1,0 +1,85 @@
+"""The README's scores: tsvit with and without CSCL, over seeds, beside the nearest-neighbour floor.
+
+    python benchmarks/scores.py --out runs/scores                      the built-in landscape
+    python benchmarks/scores.py --out runs/scores --root FIELDS        real fields, a folder that `geotiff` reads
+
+Finished runs are kept: the command goes on where it was stopped. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+COLUMNS: dict[str, Callable[[dict[str, Any]], float | None]] = {
+    "OA": lambda scores: scores["oa"],
+    "mIoU": lambda scores: scores["miou"],
+    "boundary OA": lambda scores: scores["boundary"]["oa"],
+    "boundary mIoU": lambda scores: scores["boundary"]["miou"],
+    "interior OA": lambda scores: scores["interior"]["oa"],
+    "interior mIoU": lambda scores: scores["interior"]["miou"],
+}
+
+
+def train(out: Path, dataset: str, options: list[str], pretrain: str, seed: int, extra: list[str]) -> dict[str, Any]:
+    """The test scores of one run, trained unless it is finished."""
+    folder = out / f"{dataset}-{pretrain}-{seed}"
+    command = [sys.executable, "-m", "cropzoo_cli.main", "train", "--out", str(folder)]
+    if (folder / "recipe.yaml").is_file():
+        command += ["--resume"]
+    else:
+        command += ["--backbone", "tsvit", "--dataset", dataset, "--pretrain", pretrain, "--seed", str(seed)]
+        command += [*options, *extra]
+    subprocess.run([*command, "--json"], check=True, stdout=subprocess.DEVNULL)
+    scores: dict[str, Any] = json.loads((folder / "metrics.json").read_text())["test"]
+    return scores
+
+
+def floor(dataset: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The test scores of five nearest neighbours on monthly medians."""
+    from cropzoo import load_zoo
+    from cropzoo.floor import floor_scores, nearest_neighbour
+
+    data = load_zoo().datasets[dataset].build(**options)
+    test = data.split("test")
+    names = [label.name for label in data.classes]
+    return floor_scores(nearest_neighbour(data.split("train"), test), test, names)
+
+
+def row(name: str, runs: list[dict[str, Any]]) -> str:
+    """A line of the table: mean, and with several runs their standard deviation, in per cent."""
+    cells = []
+    for column in COLUMNS.values():
+        values = [100 * value for value in map(column, runs) if value is not None]
+        spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+        cells.append(f"{statistics.mean(values):.1f}{spread}")
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--root", type=Path, help="folder of sites for the dataset geotiff; else synthetic")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("extra", nargs="*", help="further arguments of cropzoo train, after --")
+    args = parser.parse_args()
+    dataset, options, flags = "synthetic", {}, []
+    if args.root:
+        dataset, options = "geotiff", {"root": str(args.root)}
+        flags = ["--set", f"dataset.root={args.root}"]
+    print(f"| test split of {dataset}, {args.seeds} seeds | {' | '.join(COLUMNS)} |")
+    print(f"|---|{'---|' * len(COLUMNS)}")
+    print(row("5 nearest neighbours", [floor(dataset, options)]), flush=True)
+    for pretrain in ("none", "cscl"):
+        runs = [train(args.out, dataset, flags, pretrain, seed, args.extra) for seed in range(args.seeds)]
+        print(row(f"tsvit, {'no pre-training' if pretrain == 'none' else '--pretrain cscl'}", runs), flush=True)
+
+
+if __name__ == "__main__":
+    main()
