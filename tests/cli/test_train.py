@@ -1,0 +1,131 @@
+"""`cropzoo train`: what it prints and writes, that it repeats, and that it leaves alone what is not its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+
+SMALL = ("--backbone", "pixelwise", "--dataset", "plots", "--set", "image_size=12", "-b", "4", "--device", "cpu")
+QUICK = (*SMALL, "--epochs", "1")
+FILES = {
+    "recipe.yaml", "model.safetensors", "metrics.jsonl", "metrics.json", "report.html", "split.json",
+    "environment.json", "figures", "checkpoints",
+}  # fmt: skip
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_run_folder_holds_what_a_run_writes(run_folder):
+    assert {path.name for path in run_folder.iterdir()} == FILES
+
+
+def test_results_go_to_stdout_and_lines_of_progress_to_stderr(finished):
+    assert finished.out.startswith("test ")
+    assert finished.out.endswith("report      runs/full/report.html\n")
+    progress = finished.err.splitlines()
+    assert progress[:2] == ["run runs/full: importing torch", "stage 1 of 2: cscl, 3 epochs"]
+    assert progress[2].startswith("cscl 1/3  train loss ")
+    assert [line.split("  ")[0] for line in progress[5:]] == [
+        "stage 2 of 2: segmentation, 3 epochs", "segmentation 1/3", "segmentation 2/3", "segmentation 3/3",
+    ]  # fmt: skip
+
+
+def test_json_is_all_that_stdout_gets(command, run_folder):
+    printed = command("train", "--resume", "--out", run_folder, "--json", folder=run_folder).json
+    assert printed["run"] == str(run_folder)
+    assert printed["test"] == json.loads((run_folder / "metrics.json").read_text())["test"]
+
+
+def test_val_picks_the_weights(run_folder):
+    scores = json.loads((run_folder / "metrics.json").read_text())
+    lines = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
+    best = max(line["val_miou"] for line in lines if line["stage"] == "segmentation")
+    assert scores["val"]["miou"] == pytest.approx(best, abs=1e-6)
+
+
+def test_a_worse_last_epoch_is_not_kept(command, tmp_path):
+    rates = ("--epochs", "6", "--lr", "1", "--set", "warmup_epochs=0", "--set", "segmentation.lr_min=1")
+    assert command("train", *SMALL, *rates, "--out", "run", folder=tmp_path).code == 0
+    course = [json.loads(line)["val_miou"] for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert max(course) > course[-1]  # else this shows nothing
+    kept = json.loads((tmp_path / "run/metrics.json").read_text())["val"]["miou"]
+    assert kept == pytest.approx(max(course), abs=1e-6)
+
+
+def test_recipe_of_a_run_repeats_it_and_another_seed_does_not(command, run_folder, tmp_path):
+    for name, more in (("same", ()), ("workers", ("-j", "2")), ("other", ("--seed", "1"))):
+        config = ("-c", run_folder / "recipe.yaml", "--device", "cpu", "--out", name)
+        assert command("train", *config, *more, folder=tmp_path).code == 0
+    assert weights(tmp_path / "same") == weights(run_folder)
+    assert weights(tmp_path / "workers") == weights(run_folder)
+    assert weights(tmp_path / "other") != weights(run_folder)
+
+
+def test_printed_config_is_a_config(command, tmp_path):
+    printed = command("train", *QUICK, "--print-config", folder=tmp_path).out
+    (tmp_path / "config.yaml").write_text(printed)
+    assert command("train", "-c", "config.yaml", "--print-config", folder=tmp_path).out == printed
+    assert yaml.safe_load(printed)["segmentation"]["epochs"] == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_bf16_trains(command, tmp_path):
+    assert command("train", *QUICK, "--precision", "bf16", "--out", "run", folder=tmp_path).code == 0
+    assert yaml.safe_load((tmp_path / "run/recipe.yaml").read_text())["precision"] == "bf16-mixed"
+
+
+def test_weights_start_the_backbone(command, run_folder, tmp_path):
+    ended = command("train", *QUICK, "--weights", run_folder, "--out", "run", folder=tmp_path)
+    assert "2 parameters loaded, 0 start new" in ended.err
+    ended = command(
+        "train", *QUICK, "--weights", run_folder, "--set", "dataset.bands=[B08, B04]", "--adapt-bands", "--out", "two",
+        folder=tmp_path,
+    )  # fmt: skip
+    assert "1 parameters loaded, 1 start new" in ended.err
+    assert "new: net.0.weight: (8, 3, 3, 3) in the weights, (8, 2, 3, 3) here" in ended.err
+    ended = command(
+        "train", *QUICK, "--weights", run_folder, "--set", "dataset.bands=[B08, B04]", "--out", "three", folder=tmp_path
+    )
+    assert "--adapt-bands" in ended.error
+
+
+def test_overwrite_removes_the_runs_own_files_alone(command, tmp_path):
+    assert command("train", *QUICK, "--out", "run", folder=tmp_path).code == 0
+    (tmp_path / "run/notes.txt").write_text("mine")
+    (tmp_path / "run/checkpoints/best-7.safetensors").write_text("old")
+    assert "--overwrite" in command("train", *QUICK, "--out", "run", folder=tmp_path).error
+    assert command("train", *QUICK, "--out", "run", "--overwrite", folder=tmp_path).code == 0
+    assert (tmp_path / "run/notes.txt").read_text() == "mine"
+    assert not (tmp_path / "run/checkpoints/best-7.safetensors").exists()
+
+
+def test_bar_is_drawn_in_a_terminal_and_stays_out_of_stdout(command, tmp_path):
+    master, slave = os.openpty()
+    seen: list[bytes] = []
+
+    def read() -> None:
+        while True:
+            try:
+                seen.append(os.read(master, 65536))
+            except OSError:  # the other end is closed
+                return
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    ended = command("train", *QUICK, "--epochs", "2", "--out", "run", folder=tmp_path, terminal=os.ttyname(slave))
+    os.close(slave)
+    reader.join(timeout=30)
+    os.close(master)
+    drawn = b"".join(seen).decode()
+    assert ended.code == 0, drawn
+    assert ended.out.startswith("test ")
+    assert "\x1b[" in drawn
+    assert "Epoch" in drawn
+    assert "segmentation 2/2  train loss" in drawn
