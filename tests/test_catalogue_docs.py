@@ -35,16 +35,14 @@ def test_there_are_no_other_examples():
     assert len(EXAMPLES) == 3
 
 
-def test_the_first_example_gives_its_pair_s_defaults(tmp_path):
+def test_the_first_example_is_the_recipe_that_its_command_runs(tmp_path):
     zoo = load_zoo()
     catalogue = load_catalogue(zoo, [written(tmp_path, 0)])
-    recipe, pair = resolve(
-        zoo, catalogue, ("flags", {"backbone": "tsvit", "dataset": {"name": "geotiff", "root": "a"}})
-    )
-    assert pair == "tsvit.geotiff"
+    entry = catalogue["tsvit.fields"]
+    recipe, _ = resolve(zoo, catalogue, ("--config", entry.recipe), ("--set", {"dataset": {"root": "a"}}))
     assert [(stage.objective, stage.epochs, stage.lr) for stage in recipe.stages] == [
         ("cscl", 5, 1e-4),
-        ("segmentation", 30, 1e-3),
+        ("segmentation", 30, 2e-3),
     ]
     assert (recipe.min_clear, recipe.dataset.options, recipe.backbone.options["dim"]) == (0.2, {"root": "a"}, 64)
 

@@ -79,14 +79,18 @@ def train(
         raise UsageError("--out and --name both say where the run goes; give one of them")
     if resume and overwrite:
         raise UsageError("--resume continues a run and --overwrite replaces it; give one of them")
-    layers = _layers(catalogue, config, assignments, flags)
+    layers, entry = _layers(config, assignments, flags)
     if resume:
-        folder = RunFolder(out or Path("runs") / (name or _default_name(settings.zoo, catalogue, layers)))
+        if name is None and out is None:
+            name = run_name(resolve(settings.zoo, catalogue, *layers, entry=entry)[0])
+        folder = RunFolder(out or Path("runs") / str(name))
+        if entry is not None:
+            layers.insert(0, (entry, resolve(settings.zoo, catalogue, *layers, entry=entry)[0].to_mapping()))
         recipe = _resumed(settings.zoo, catalogue, folder, layers)
     else:
-        recipe, pair = resolve(settings.zoo, catalogue, *layers)
-        if pair:
-            note(f"settings of catalogue entry {pair} are this pair's defaults (--print-config shows them)")
+        recipe, used = resolve(settings.zoo, catalogue, *layers, entry=entry)
+        if used:
+            note(f"settings of catalogue entry {used} are the defaults (--print-config shows them)")
         folder = RunFolder(out or Path("runs") / (name or run_name(recipe)))
     if print_config:
         click.echo(yaml.safe_dump(recipe.to_mapping(), sort_keys=False), nl=False)
@@ -100,24 +104,20 @@ def run_name(recipe: Recipe) -> str:
 
 
 def _layers(
-    catalogue: Catalogue, config: str | None, assignments: tuple[str, ...], flags: dict[str, Any]
-) -> list[tuple[str, dict[str, Any]]]:
+    config: str | None, assignments: tuple[str, ...], flags: dict[str, Any]
+) -> tuple[list[tuple[str, dict[str, Any]]], str | None]:
+    """What the user asks for, the strongest last, and the catalogue entry that --config names, if it does."""
     layers: list[tuple[str, dict[str, Any]]] = []
-    if config is not None:
-        path = Path(config)
-        is_file = path.exists() or path.suffix in (".yaml", ".yml")
-        layers.append((config, read_mapping(path) if is_file else dict(catalogue[config].recipe)))
+    path = Path(config or "")
+    is_file = config is not None and (path.exists() or path.suffix in (".yaml", ".yml"))
+    if is_file:
+        layers.append((str(config), read_mapping(path)))
     given: dict[str, Any] = {key: flags[key] for key in RECIPE_FLAGS if flags.get(key) is not None}
     if flags["adapt_bands"]:
         given["adapt_bands"] = True
     layers.append(("the command line", given))
     layers.append(("--set", parse_assignments(assignments)))
-    return layers
-
-
-def _default_name(zoo: Zoo, catalogue: Catalogue, layers: list[tuple[str, dict[str, Any]]]) -> str:
-    recipe, _ = resolve(zoo, catalogue, *layers)
-    return run_name(recipe)
+    return layers, None if is_file else config
 
 
 def _resumed(zoo: Zoo, catalogue: Catalogue, folder: RunFolder, layers: list[tuple[str, dict[str, Any]]]) -> Recipe:

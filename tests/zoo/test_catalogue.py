@@ -146,7 +146,7 @@ def cropzoo_backbones():
 
 @hookimpl
 def cropzoo_datasets():
-    return [dataset(name) for name in ("synthetic", "pastis", "mtlcc", "t31tfm")]
+    return [dataset(name) for name in ("synthetic", "geotiff", "pastis", "mtlcc", "t31tfm")]
 
 
 @hookimpl
@@ -196,8 +196,9 @@ def test_every_built_in_recipe_resolves_and_its_pair_is_found(published_zoo):
         backbone = entry.recipe["backbone"]["name"]
         if backbone not in published_zoo.backbones:
             continue
-        recipe, pair = resolve(published_zoo, catalogue, (name, entry.recipe))
-        assert pair == f"{recipe.backbone.name}.{recipe.dataset.name}"
+        recipe, pair = resolve(published_zoo, catalogue, entry=name)
+        assert pair == name
+        assert recipe.backbone.name == backbone
         resolved += 1
     assert resolved >= 5
 
@@ -208,3 +209,9 @@ def test_built_in_weights_say_what_is_needed_to_trust_them():
         assert entry.source
         if entry.weights:
             assert entry.weights.url.startswith(("https://", "file://")), name
+
+
+def test_the_catalogue_is_read_without_the_objectives_that_its_recipes_name():
+    catalogue = load_catalogue(load_zoo([]))
+    assert "cscl" in catalogue["tsvit.synthetic"].recipe
+    assert catalogue.problems == ()

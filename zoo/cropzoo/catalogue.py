@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from cropzoo.errors import CropzooError, UnknownName
-from cropzoo.recipe import Recipe, normalise
+from cropzoo.recipe import SHARED_FIELDS, Recipe, normalise
 from cropzoo.schema import Readable, Real, Schema, Whole, read_mapping
 from cropzoo.zoo import Zoo
 
@@ -133,11 +134,21 @@ def _check_recipe(recipe: Mapping[str, Any], where: str, objectives: Iterable[st
     """Refuse a key or value that no recipe can have; an entry need not name backbone and dataset, nor every stage."""
     settings = normalise(recipe, where)
     stages = [*settings.get("pretrain", ()), settings.get("objective", "segmentation")]
-    others = [name for name in objectives if name in settings and name not in stages]
+    keys = {*Recipe.model_fields, *SHARED_FIELDS, "epochs", "pretrain", "pretrain_epochs", "objective"}
+    others = [
+        name
+        for name, value in settings.items()
+        if name not in stages and (name in objectives or (isinstance(value, Mapping) and _is_new(name, keys)))
+    ]
     whole: dict[str, Any] = {"backbone": {}, "dataset": {}, **settings, "pretrain": [*others, *stages[:-1]]}
     for section in ("backbone", "dataset"):
         whole[section] = {"name": "any", **whole[section]}
-    Recipe.from_mapping(whole, where, objectives)
+    Recipe.from_mapping(whole, where, {*objectives, *others})
+
+
+def _is_new(name: str, keys: Collection[str]) -> bool:
+    """Whether a section may stand for an objective whose plugin is not installed, and is no misspelt key."""
+    return name not in keys and not get_close_matches(name, keys, cutoff=0.6)
 
 
 def load_catalogue(zoo: Zoo, extra: Iterable[Path] = ()) -> Catalogue:

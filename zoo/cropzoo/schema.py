@@ -34,7 +34,7 @@ class Readable(Protocol):
 class Schema(BaseModel):
     """Frozen; unknown keys are refused with the close names. Give numbers as `Whole`, `Real` and `Flag`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str) -> Self:
@@ -87,7 +87,10 @@ def _types(annotation: Any) -> list[type]:
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, with 1e-3 read as the number that it is, and a key given twice refused."""
+    """The safe loader, with 1e-3 read as the number that it is, and a key given twice refused.
+
+    Not the one of libyaml: text that is nested deeply enough crashes the process there.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[tuple[str, str]] = set()

@@ -79,14 +79,17 @@ def parse_assignments(assignments: Iterable[str]) -> Settings:
     return settings
 
 
-def resolve(zoo: Zoo, catalogue: Catalogue, *layers: tuple[str, Mapping[str, Any]]) -> tuple[Recipe, str]:
-    """The recipe of these layers, the strongest last, over the catalogue's entry for that pair.
+def resolve(
+    zoo: Zoo, catalogue: Catalogue, *layers: tuple[str, Mapping[str, Any]], entry: str | None = None
+) -> tuple[Recipe, str]:
+    """The recipe of these layers, the strongest last, over an entry of the catalogue.
 
     Args:
         layers: (what it is, settings).
+        entry: the catalogue entry that gives the defaults; the one named BACKBONE.DATASET if None.
 
     Returns:
-        The recipe and the name of the catalogue entry that gave its defaults, empty if none did.
+        The recipe and the name of the entry that gave its defaults, empty if none did.
 
     Raises:
         UsageError: for anything that is unknown or not allowed, named with the layer.
@@ -94,13 +97,15 @@ def resolve(zoo: Zoo, catalogue: Catalogue, *layers: tuple[str, Mapping[str, Any
     asked: Settings = {}
     for where, layer in layers:
         asked = merge(asked, _checked(zoo, layer, where))
-    asked.setdefault("dataset", {}).setdefault("name", "synthetic")
-    backbone, dataset = asked.get("backbone", {}).get("name"), asked["dataset"]["name"]
+    named = merge(_checked(zoo, catalogue[entry].recipe, f"catalogue entry {entry!r}"), asked) if entry else asked
+    dataset = named.get("dataset", {}).get("name", "synthetic")
+    backbone = named.get("backbone", {}).get("name")
     if not backbone:
         raise UsageError(f"no backbone is named; add --backbone NAME, one of: {', '.join(zoo.backbones)}")
     _look_up(zoo, backbone, dataset)
 
-    pair = f"{backbone}.{dataset}"
+    asked = merge({"backbone": {"name": backbone}, "dataset": {"name": dataset}}, asked)
+    pair = entry or f"{backbone}.{dataset}"
     defaults = catalogue.entries[pair].recipe if pair in catalogue.entries else {}
     lower = _checked(zoo, defaults, f"catalogue entry {pair!r}")
     merged = merge(lower, asked)
