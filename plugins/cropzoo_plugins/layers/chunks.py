@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 TOKENS = 2528
-"""Tokens of a chunk: of 316 to 5056 at width 128, 2528 was fastest forward and within 3 percent of it backward."""
+"""Tokens of a chunk: of 316, 632, 1264, 2528 and 5056 at width 128, 2528 ran the forward pass fastest."""
 
 
 def pays(tensor: Tensor) -> bool:
