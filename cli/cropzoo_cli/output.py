@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from cropzoo.processes import is_first
+from cropzoo.processes import is_first, world
 
 
 def warn(message: str) -> None:
@@ -30,9 +31,11 @@ class _Lines(logging.Handler):
 
 
 def forward_warnings() -> None:
-    """Print what the package logs as warnings in the form of `warn`."""
+    """Print what the package logs as warnings in the form of `warn`; call it before torch is imported."""
     logger = logging.getLogger("cropzoo")
     logger.handlers, logger.propagate = [_Lines(logging.WARNING)], False
+    if world()[1] > 1:
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # each process would give hints about its network code
 
 
 def print_json(data: Any) -> None:

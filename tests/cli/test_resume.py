@@ -25,7 +25,7 @@ def assert_same(folder: Path, whole: Path) -> None:
     assert lines(folder) == lines(whole)
     assert json.loads((folder / "metrics.json").read_text()) == json.loads((whole / "metrics.json").read_text())
     assert (folder / "report.html").is_file()
-    assert not list(folder.rglob("*.part"))
+    assert not [path for path in folder.rglob(".*") if path.is_file()]
 
 
 @pytest.mark.parametrize(

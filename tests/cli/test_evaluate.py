@@ -1,0 +1,102 @@
+"""`cropzoo evaluate`: its keys, its splits, and data whose bands and classes are not quite the model's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+import yaml
+
+KEYS = {
+    "oa", "miou", "macro_f1", "per_class", "without_support", "confusion", "boundary", "interior", "parcels", "ece",
+    "pixels",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def evaluate(command, run_folder):
+    """`evaluate(*args)` scores the finished run."""
+
+    def run(*args):
+        return command("evaluate", run_folder, "--device", "cpu", *args, folder=run_folder)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def scores(evaluate):
+    """Of the test split."""
+    return evaluate("--json").json
+
+
+def test_json_has_the_agreed_keys_and_the_scores_of_the_run(scores, run_folder):
+    assert set(scores) == KEYS
+    assert set(scores["per_class"]["maize"]) == {"precision", "recall", "f1", "iou", "support"}
+    assert sum(map(sum, scores["confusion"])) == scores["pixels"] == 2 * (24 * 24 - 2)
+    assert scores["parcels"]["count"] == 32
+    assert scores == json.loads((run_folder / "metrics.json").read_text())["test"]
+
+
+def test_val_is_another_split(evaluate, scores, run_folder):
+    val = evaluate("--split", "val", "--json").json
+    assert val == json.loads((run_folder / "metrics.json").read_text())["val"]
+    assert val["confusion"] != scores["confusion"]
+
+
+def test_text_shows_per_cent(evaluate, scores):
+    shown = evaluate().out.splitlines()
+    assert shown[0].split() == ["test", "OA", "mIoU", "macro", "F1", "pixels"]
+    assert shown[1].split()[2:4] == [f"{100 * scores[key]:.1f}" for key in ("oa", "miou")]
+    assert [line.split()[0] for line in shown[-3:]] == ["wheat", "maize", "grass"]
+
+
+def test_bands_are_found_by_name(evaluate, scores):
+    assert evaluate("--set", "dataset.bands=[B08, B02, B04]", "--json").json["pixels"] == scores["pixels"]
+    error = evaluate("--set", "dataset.bands=[B08, B04]").error
+    assert "lack B02" in error
+    assert "they have B08, B04" in error
+
+
+def test_classes_are_found_by_name(evaluate):
+    ended = evaluate("--set", "dataset.classes=[maize, rye, wheat]", "--json")
+    assert "warning: classes that the model never saw are left out of the scores: rye\n" in ended.err
+    scores = ended.json
+    assert scores["without_support"] == ["grass"]
+    assert scores["confusion"][2] == [0, 0, 0]
+    assert scores["pixels"] < 2 * (24 * 24 - 2)
+    assert "share no class" in evaluate("--set", "dataset.classes=[a, b, c]").error
+
+
+def test_unknown_split_dataset_and_option(evaluate):
+    assert "did you mean 'val'?" in evaluate("--split", "vall").error
+    assert "did you mean 'plots'?" in evaluate("--dataset", "plot").error
+    assert "did you mean 'bands'?" in evaluate("--set", "dataset.bnads=[B08]").error
+
+
+def test_entry_of_a_catalogue_with_weights(command, run_folder, scores, tmp_path):
+    """Downloaded from a file:// url, which --offline allows, and checked."""
+    content = (run_folder / "model.safetensors").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    weights = {"url": (run_folder / "model.safetensors").as_uri(), "sha256": digest, "size": len(content)}
+    entry = {"summary": "a test", "source": "a test", "weights": {**weights, "licence": "MIT"}}
+    entries = {"pixelwise.good": entry}
+    entries["pixelwise.bad"] = {**entry, "weights": {**entry["weights"], "sha256": "0" * 64}}
+    entries["pixelwise.far"] = {
+        **entry,
+        "weights": {**entry["weights"], "url": "https://localhost:1/x", "sha256": "1" * 64},
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"version": 1, "entries": entries}))
+    mine = ("--offline", "--catalogue", "mine.yaml")
+
+    found = command(*mine, "evaluate", "pixelwise.good", "--device", "cpu", "--json", folder=tmp_path)
+    assert found.json == scores
+    out = command(*mine, "export", "pixelwise.good", "--out", "a.safetensors", folder=tmp_path).out
+    assert out.startswith("checkpoint  a.safetensors")
+    trained = ("train", "--backbone", "pixelwise", "--dataset", "plots", "--weights", "pixelwise.good", "--epochs", "1")
+    ended = command(*mine, *trained, "--set", "image_size=24", "--device", "cpu", folder=tmp_path)
+    assert "2 parameters loaded" in ended.err
+    assert digest in command(*mine, "show", "pixelwise.good", folder=tmp_path).out
+    assert "SHA-256" in command(*mine, "evaluate", "pixelwise.bad", folder=tmp_path).error
+    assert "--offline" in command(*mine, "evaluate", "pixelwise.far", folder=tmp_path).error
+    assert "has no weights" in command("evaluate", "tsvit.pastis", folder=tmp_path).error

@@ -1,0 +1,77 @@
+"""Two processes train together, and evaluate to what one does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SMALL = ("--backbone", "pixelwise", "--dataset", "plots", "--set", "image_size=12", "-b", "4", "--device", "cpu")
+STAGES = ("--pretrain", "cscl", "--epochs", "2", "--pretrain-epochs", "1")
+
+
+def test_two_processes_evaluate_to_what_one_does(command, run_folder):
+    one = command("evaluate", run_folder, "--device", "cpu", "--json", folder=run_folder).json
+    both = command("evaluate", run_folder, "--device", "cpu", "--json", folder=run_folder, processes=2)
+    assert both.codes == [0, 0]
+    two = both.json
+    assert abs(two.pop("ece") - one.pop("ece")) < 1e-6
+    assert two == one
+
+
+def test_two_processes_split_an_odd_number_of_tiles(command, run_folder):
+    args = ("evaluate", run_folder, "--device", "cpu", "--json", "--set", "image_size=21")  # 4 tiles a field
+    one = command(*args, "-b", "3", folder=run_folder).json
+    two = command(*args, "-b", "2", folder=run_folder, processes=3)
+    assert two.codes == [0, 0, 0]
+    assert two.json["confusion"] == one["confusion"]
+
+
+def test_first_process_clears_before_the_others_look(command, tmp_path):
+    args = ("train", *SMALL, *STAGES, "--out", "run")
+    assert command(*args, folder=tmp_path).code == 0
+    both = command(*args, "--overwrite", folder=tmp_path, processes=2)
+    assert both.codes == [0, 0], both.err
+    assert both.err.count("segmentation 2/2") == 1  # and no process found a state of the run before to resume from
+    assert "Warning" not in both.err.replace("Warning: find_unused_parameters", "")
+
+
+def test_killed_run_of_two_resumes_as_one_that_was_not(command, tmp_path):
+    assert command("train", *SMALL, *STAGES, "--out", "whole", folder=tmp_path, processes=2).code == 0
+    args = ("train", *SMALL, *STAGES, "--out", "run")
+    killed = command(*args, folder=tmp_path, processes=2, env={"PLOTS_END_AT": "10"})
+    assert killed.codes == [-9, -9]
+    resumed = command("train", "--resume", "--out", "run", "--device", "cpu", folder=tmp_path, processes=2)
+    assert resumed.codes == [0, 0], resumed.err
+    whole, run = (tmp_path / name / "model.safetensors" for name in ("whole", "run"))
+    assert run.read_bytes() == whole.read_bytes()
+
+
+def test_a_mistake_ends_both_with_one_clear_line(command, tmp_path):
+    both = command("train", *SMALL, "--set", "backbone.widht=3", folder=tmp_path, processes=2)
+    assert both.codes[0] == 2
+    assert both.codes[1] in (1, 2)
+    assert "did you mean 'width'?" in both.err
+    assert "Traceback" not in both.err
+
+
+def test_torchrun_trains(tmp_path):
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
+    words = ("-m", "cropzoo_cli.main", "-p", str(HERE / "plots.py"), "train", *SMALL, *STAGES, "--out", "run")
+    ended = subprocess.run(
+        [*torchrun, *words, "--json"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["run"] == "run"
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert environment["processes"] == 2
+    progress = [line for line in ended.stderr.splitlines() if line.strip()]
+    assert [line.partition(" ")[0] for line in progress] == ["run", "stage", "cscl", "stage", *["segmentation"] * 2]

@@ -1,0 +1,64 @@
+"""`cropzoo show` of everything that has a name, and of files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def show(command, tmp_path_factory):
+    """`show(*args)` in an empty folder."""
+    folder = tmp_path_factory.mktemp("show")
+    return lambda *args: command("show", *args, folder=folder)
+
+
+@pytest.mark.parametrize("name", ["tsvit", "synthetic", "cscl", "tsvit.pastis", "pixelwise", "plots"])
+def test_json_is_valid_and_names_what_is_shown(show, name):
+    assert show(name, "--json").json["name"] == name
+
+
+def test_backbone(show):
+    facts = show("tsvit", "--json").json
+    assert facts["parameters"] == "1,657,476"
+    assert "60 dates, 24 x 24 px" in facts["GFLOPs"]
+    assert facts["options"]["patch_size"] == 2
+    assert not {"in_channels", "classes", "image_size", "length"} & set(facts["options"])
+    assert facts["licence"] == "Apache-2.0"
+    shown = show("tsvit").out
+    assert "temporal_depth: 4" in shown
+    assert "1,657,476" in shown
+
+
+def test_dataset(show):
+    facts = show("synthetic", "--json").json
+    assert facts["bands"][0] == "B02"
+    assert "maize" in facts["classes"]
+    assert "B02, B03, B04" in show("synthetic").out
+
+
+def test_catalogue_entry(show):
+    shown = show("tsvit.pastis").out
+    assert "PASTIS, 5 folds: OA 83.4, mIoU 65.4" in shown
+    assert "none; train it with -c tsvit.pastis" in shown
+
+
+def test_checkpoint_and_run_folder(show, run_folder):
+    file = run_folder / "model.safetensors"
+    facts = show(run_folder, "--json").json
+    assert facts == show(file, "--json").json
+    assert facts["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert facts["parameters"] == f"{3 * 8 * 9 + 8 + 8 * 3 + 3:,}"
+    assert facts["bands"] == ["B02", "B04", "B08"]
+    assert facts["scores"] == json.loads((run_folder / "metrics.json").read_text())["test"]
+    shown = show(run_folder).out
+    assert "B02, B04, B08" in shown
+    assert "0.2, 0.2, 0.2" in shown
+    assert "\nall pixels " in shown
+    assert shown.index("\nwheat ") < shown.index("\nmaize ") < shown.index("\ngrass ")
+
+
+def test_unknown_name(show):
+    assert "did you mean 'tsvit'" in show("tsvitt").error
