@@ -41,13 +41,13 @@ def show(settings: Settings, catalogue: Catalogue, name: str, as_json: bool) -> 
 
 
 def _facts(zoo: Zoo, catalogue: Catalogue, name: str) -> dict[str, Any]:
-    if Path(name).exists():
-        return _checkpoint(Path(name), zoo)
     if name in catalogue.entries:
         return _entry(zoo, name, catalogue)
     for shelf in zoo.shelves:
         if name in shelf:
             return _spec(zoo, shelf[name])
+    if Path(name).exists():
+        return _checkpoint(Path(name), zoo)
     known = [*catalogue.entries, *(each for shelf in zoo.shelves for each in shelf)]
     raise UnknownName("name", name, known, "it is no file, entry, backbone, dataset or objective")
 
@@ -75,9 +75,9 @@ def _entry(zoo: Zoo, name: str, catalogue: Catalogue) -> dict[str, Any]:
     facts |= {"summary": entry.summary, "source": entry.source, "licence": entry.licence}
     if entry.parameters is not None:
         facts["published parameters"] = f"{entry.parameters} M"
-    section = entry.recipe.get("backbone")
-    if entry.size is not None and section is not None:
-        options = {"name": section} if isinstance(section, str) else dict(section)
+    section = entry.recipe.get("backbone", {})
+    options = {"name": section} if isinstance(section, str) else dict(section)
+    if entry.size is not None and "name" in options:
         backbone = Choice(name=options.pop("name"), options=options)
         facts |= _costs(zoo, backbone, entry.size)
     facts["recipe"] = entry.recipe

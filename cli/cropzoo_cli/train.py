@@ -173,7 +173,7 @@ def _run(
         if not resume:
             folder.check(overwrite)
         note(f"run {folder.path}: importing torch")
-        from cropzoo.fit import fit
+        from cropzoo.fit.fitting import fit
         from cropzoo.fit.trainer import Runtime
 
         start: Literal["new", "overwrite", "resume"] = "resume" if resume else "overwrite" if overwrite else "new"

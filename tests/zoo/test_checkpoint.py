@@ -119,8 +119,9 @@ def test_metadata_that_cannot_be_are_told_and_are_no_wrong_use(checkpoint, chang
     assert not isinstance(caught.value, UsageError)
 
 
-def test_metadata_that_are_no_json_are_told(checkpoint):
-    save_file(STATE, checkpoint, {KEY: "{"})
+@pytest.mark.parametrize("text", ["{", "[" * 200_000])
+def test_metadata_that_are_no_json_are_told(checkpoint, text):
+    save_file(STATE, checkpoint, {KEY: text})
     with pytest.raises(CropzooError, match="has damaged metadata"):
         read_metadata(checkpoint)
 

@@ -12,6 +12,7 @@ from cropzoo.specs import InvalidSpec
 COMMON = {"name": "a", "build": "package.module:Factory", "summary": "one line", "source": "a paper", "licence": "MIT"}
 
 INVALID = [
+    (ObjectiveSpec, "name", "seed", "no key of a recipe"),
     (BackboneSpec, "name", "", "a text that is not empty"),
     (BackboneSpec, "name", 7, "a text that is not empty"),
     (BackboneSpec, "name", "TSViT", "kebab-case"),
@@ -61,3 +62,11 @@ def test_names_of_the_field_are_names(name):
 def test_specs_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         ObjectiveSpec(**COMMON, needs_labels=True).name = "b"
+
+
+def test_no_objective_takes_the_place_of_a_recipes_key():
+    from cropzoo.recipe import STAGE_FIELDS, Recipe
+    from cropzoo.specs import RECIPE_KEYS
+
+    keys = {*Recipe.model_fields, *STAGE_FIELDS, "pretrain", "pretrain_epochs", "objective"} - {"options"}
+    assert keys == RECIPE_KEYS

@@ -114,6 +114,10 @@ def test_offline_touches_no_network_but_reads_files_and_the_cache(make, cache, m
             CropzooError, match="are not in the cache and --offline is set; drop it, or put the file at"
         ):
             find_checkpoint("net.data", far, offline=True)
+    with monkeypatch.context() as patch:
+        patch.setenv("CROPZOO_OFFLINE", "1")
+        with pytest.raises(CropzooError, match="--offline is set"):
+            find_checkpoint("net.data", far)
     find_checkpoint("net.data", make(), offline=True)
     assert find_checkpoint("net.data", far, offline=True).read_bytes() == CONTENT
 

@@ -138,7 +138,7 @@ def read_metadata(path: Path) -> Metadata:
         )
     try:
         values = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise CropzooError(f"{str(path)!r} has damaged metadata; {error}; get it again") from error
     found = values.get("format") if isinstance(values, dict) else None
     if type(found) is not int:

@@ -89,6 +89,14 @@ class Backbone(nn.Module):
         """
         raise NotImplementedError
 
+    def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The weights of another network of this kind, made to fit where that can be done; as they are by default.
+
+        Args:
+            state: keys and values as in `state_dict`, of a network that may have been built for another size.
+        """
+        return state
+
     def make_head(self, classes: int) -> nn.Module:
         """A new module from features (B, D, H, W) to logits (B, classes, H, W); a 1x1 convolution unless overridden."""
         return nn.Conv2d(self.out_channels, classes, kernel_size=1)

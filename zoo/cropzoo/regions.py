@@ -1,4 +1,4 @@
-"""Splits of one raster in space: windows for train, val and test that lie apart, so that neighbours do not leak."""
+"""Splits of one raster in space: windows for train, val and test with gaps between them."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ def halves(height: int, width: int, *, axis: str = "columns", gap: int = 2, val_
     With `axis="columns"` a north-up raster's west half holds train and val and its east half is test; with "rows" it is
     north and south. Val is the last part of the first half along the other axis (the south end of the west half),
     `val_share` of it, with a strip of `gap` pixels before it.
+
+    The gap keeps mixed pixels and small windows from reaching across a cut. It does not keep parcels apart: one that is
+    wider than the gap and lies across the cut has pixels on both sides, and soil and weather are alike for much farther
+    than that. On small rasters such parcels are many, and scores are too good for it; on large ones a larger gap helps.
 
     Args:
         height: rows of the raster.

@@ -92,9 +92,9 @@ class RunFolder:
         write_text(self.recipe, yaml.safe_dump(recipe.to_mapping(), sort_keys=False))
 
     def _clear(self) -> None:
-        """Remove what a run writes, and nothing else."""
-        for name in _CONTENTS:
-            target = self.path / name
+        """Remove what a run writes, and nothing else; recipe.yaml last, so that a folder cut short is still a run."""
+        scratch = [path for name in _CONTENTS for path in self.path.glob(f".{name}.????????")]
+        for target in [*scratch, *(self.path / name for name in reversed(_CONTENTS))]:
             if target.is_dir() and not target.is_symlink():
                 shutil.rmtree(target)
             else:

@@ -43,7 +43,7 @@ def score_checkpoint(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any
         CropzooError: when bands or classes don't fit.
     """
     metadata = read_metadata(path)
-    recipe = _recipe(metadata, zoo, changes)
+    recipe = scoring_recipe(metadata, zoo, changes)
     if metadata.scale is None or not (metadata.bands and metadata.mean and metadata.std):
         raise UsageError(
             f"{str(path)!r} holds no band statistics, so it can start a training (--weights) but not be scored; "
@@ -70,7 +70,12 @@ _CHANGEABLE = ("dataset", "image_size", "max_dates", "date_sampling", "batch_siz
 """Settings that scoring reads and the network's shape does not follow from."""
 
 
-def _recipe(metadata: Metadata, zoo: Zoo, changes: Mapping[str, Any]) -> Recipe:
+def scoring_recipe(metadata: Metadata, zoo: Zoo, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe that a checkpoint was trained with, for other data where `changes` name some.
+
+    Raises:
+        UsageError: when no data are named, or a change is not for scoring to make.
+    """
     changes = normalise(changes, "the command line")
     for key in changes:
         if key not in _CHANGEABLE:
@@ -81,7 +86,12 @@ def _recipe(metadata: Metadata, zoo: Zoo, changes: Mapping[str, Any]) -> Recipe:
         "length": metadata.length,
     }
     trained.setdefault("image_size", metadata.image_size)
-    merged = merge(normalise(trained, "the checkpoint's recipe"), changes)
+    trained = normalise(trained, "the checkpoint's recipe")
+    merged = merge(trained, changes)
+    min_clear = trained.get("dataset", {}).get("min_clear", 0)
+    merged.setdefault("dataset", {}).setdefault(
+        "min_clear", min_clear
+    )  # other data, but clouds as the model knows them
     if "name" not in merged.get("dataset", {}):
         raise UsageError("the checkpoint does not say what it was trained on; name the data with --dataset")
     return Recipe.from_mapping(merged, "the checkpoint's recipe", zoo.objectives)

@@ -18,6 +18,14 @@ _NAME = re.compile(r"[a-z0-9]+([-.][a-z0-9]+)*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
+RECIPE_KEYS = frozenset((
+    "adapt_bands", "backbone", "batch_size", "clip_norm", "dataset", "date_drop", "date_sampling", "epochs",
+    "image_size", "length", "lr", "lr_min", "max_dates", "min_clear", "objective", "patience", "precision",
+    "pretrain", "pretrain_epochs", "seed", "stages", "turns", "warmup_epochs", "weight_decay", "weights",
+))  # fmt: skip
+"""Keys of a recipe: an objective of such a name could not have a section there."""
+
+
 class InvalidSpec(CropzooError):
     """A spec with a field that does not hold what it must."""
 
@@ -136,4 +144,5 @@ class ObjectiveSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check(self.name not in RECIPE_KEYS, "name", "no key of a recipe")
         self.check(isinstance(self.needs_labels, bool), "needs_labels", "True or False")

@@ -64,7 +64,7 @@ def download(weights: Weights, name: str, offline: bool = False) -> Path:
     Args:
         weights: url, SHA-256 and size.
         name: of the entry, for messages.
-        offline: refuse urls that need a network.
+        offline: refuse urls that need a network; so does CROPZOO_OFFLINE in the environment.
 
     Raises:
         CropzooError: saying where the file would be looked for, so that it can be put there by hand.
@@ -73,6 +73,7 @@ def download(weights: Weights, name: str, offline: bool = False) -> Path:
     if target.is_file() and sha256_of(target) == weights.sha256:
         return target
     by_hand = f"or put the file at {str(target)!r}"
+    offline = offline or os.environ.get("CROPZOO_OFFLINE", "") not in ("", "0", "false")
     if offline and urlparse(weights.url).scheme != "file":
         raise CropzooError(f"weights of {name!r} are not in the cache and --offline is set; drop it, {by_hand}")
     with replacing(target) as scratch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -108,6 +109,13 @@ class TSViT(Backbone):
         evidence = self._over_patches(tokens.flatten(0, 1))
         return self._pixels(evidence, rows, columns)
 
+    def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The weights with the table of positions resized to the grid that this network was built for."""
+        table, side = state.get("positions"), self.image_size // self.size_multiple
+        if table is None or table.ndim != 2 or math.isqrt(len(table)) ** 2 != len(table):
+            return state
+        return {**state, "positions": _resized(table, side, side)}
+
     def make_head(self, classes: int) -> nn.Module:
         """Logits of the features: each class from its own evidence, as it stands where the evidence is one value.
 
@@ -167,12 +175,7 @@ class TSViT(Backbone):
 
     def _positions_for(self, rows: int, columns: int) -> Tensor:
         """The table of positions, (N, D), resized where the image has another grid than the one built for."""
-        side = self.image_size // self.size_multiple
-        if (rows, columns) == (side, side):
-            return self.positions
-        table = self.positions.t().reshape(1, -1, side, side)
-        resized = F.interpolate(table.float(), size=(rows, columns), mode="bicubic", align_corners=False)
-        return resized[0].flatten(1).t()
+        return _resized(self.positions, rows, columns)
 
     def _pixels(self, evidence: Tensor, rows: int, columns: int) -> Tensor:
         """(B*K, N, p*p*E) laid out as features (B, K*E, H, W)."""
@@ -196,6 +199,16 @@ class TSViT(Backbone):
                 f"{self.image_size} x {self.image_size}; cut the image into such windows, or train with "
                 "output_order='aligned'"
             )
+
+
+def _resized(positions: Tensor, rows: int, columns: int) -> Tensor:
+    """A table of positions on a square grid, (N, D), for another grid, (rows * columns, D)."""
+    side = math.isqrt(len(positions))
+    if (rows, columns) == (side, side):
+        return positions
+    table = positions.t().reshape(1, -1, side, side)
+    resized = F.interpolate(table.float(), size=(rows, columns), mode="bicubic", align_corners=False)
+    return resized[0].flatten(1).t()
 
 
 def _check_options(sizes: dict[str, int], dropout: float, output_order: str) -> None:

@@ -234,3 +234,14 @@ def test_the_published_order_knows_one_size() -> None:
     assert model(*inputs()).shape == (2, 4, 8, 8)
     with pytest.raises(UsageError, match=r"6 x 8 pixels.*output_order='published'.*8 x 8"):
         model(*inputs(height=6))
+
+
+def test_positions_of_another_grid_are_resized_and_all_else_is_kept() -> None:
+    small, large = build(image_size=8), build(image_size=16)
+    adapted = large.adapt_weights(small.state_dict())
+    large.load_state_dict(adapted)
+    assert torch.equal(large.evidence.weight, small.evidence.weight)
+    assert torch.equal(large.adapt_weights(large.state_dict())["positions"], large.positions)
+    means = large.positions.detach().mean(0), small.positions.detach().mean(0)
+    assert torch.allclose(*means, atol=0.35)
+    assert large.positions.std() > 0.5 * small.positions.std()

@@ -1,5 +1,1 @@
-"""Training: the stages of a recipe, one Lightning run each, in a run folder that can be resumed."""
-
-from cropzoo.fit.fitting import fit
-
-__all__ = ["fit"]
+"""Training: the stages of a recipe, one Lightning run each, in a run folder that can be resumed; see `fitting.fit`."""

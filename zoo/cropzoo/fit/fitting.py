@@ -63,9 +63,9 @@ def fit(
     meet(runtime, recipe.precision)
     with first_goes_first():  # one process fills the caches of data and weights
         data = open_data(zoo, recipe)
-        backbone = new_backbone(recipe, zoo, data.dataset)
+        backbone = new_backbone(recipe, zoo, len(data.dataset.bands), len(data.dataset.classes))
         if start != "resume" or not folder.last.is_file():  # else the run has weights of its own by now
-            load_weights(backbone, recipe, catalogue, data.dataset, tell, offline)
+            load_weights(backbone, recipe, zoo, catalogue, data.dataset, tell, offline)
     materials = _materials(recipe, zoo, data)
     check_stages(materials, backbone)
     for line in tell_dates(data.splits, recipe):

@@ -85,13 +85,13 @@ def packages(recipe: Recipe, zoo: Zoo) -> list[str]:
     return [owner.distribution for owner in owners if owner.distribution]
 
 
-def new_backbone(recipe: Recipe, zoo: Zoo, dataset: Dataset) -> Backbone:
-    """The recipe's backbone for that dataset, with its initial weights."""
+def new_backbone(recipe: Recipe, zoo: Zoo, bands: int, classes: int) -> Backbone:
+    """The recipe's backbone for so many bands and classes, with its initial weights."""
     torch.manual_seed(seed_from(recipe.seed, "backbone"))
     return create_backbone(
         recipe.backbone.name,
-        in_channels=len(dataset.bands),
-        classes=len(dataset.classes),
+        in_channels=bands,
+        classes=classes,
         image_size=recipe.image_size,
         length=recipe.length,
         zoo=zoo,
@@ -100,13 +100,21 @@ def new_backbone(recipe: Recipe, zoo: Zoo, dataset: Dataset) -> Backbone:
 
 
 def load_weights(
-    backbone: Backbone, recipe: Recipe, catalogue: Catalogue, dataset: Dataset, tell: Tell, offline: bool
+    backbone: Backbone, recipe: Recipe, zoo: Zoo, catalogue: Catalogue, dataset: Dataset, tell: Tell, offline: bool
 ) -> None:
     """Start the backbone from `recipe.weights`, and tell what fits."""
     if recipe.weights is None:
         return
     path = find_checkpoint(recipe.weights, catalogue, offline)
-    transfer = start_from(backbone, recipe.backbone.name, path, dataset.bands, recipe.adapt_bands)
+    transfer = start_from(
+        backbone,
+        recipe.backbone.name,
+        path,
+        dataset.bands,
+        recipe.adapt_bands,
+        [label.name for label in dataset.classes],
+        lambda bands, classes: new_backbone(recipe, zoo, bands, classes),
+    )
     tell(f"weights {recipe.weights}: {len(transfer.loaded)} parameters loaded, {len(transfer.fresh)} start new")
     for line in transfer.fresh[:SHOWN]:
         tell(f"  new: {line}")
