@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from cropzoo_plugins.datasets.sites.legend import make_legend
 from cropzoo_plugins.datasets.sites.site import Site, find_sites
 
 _log = logging.getLogger("cropzoo")
+_WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
 
 
 class GeoTIFF:
@@ -36,8 +38,8 @@ class GeoTIFF:
         bands: names and order of the bands to use; names for all bands of files whose bands have no description.
         crop_column: column of the parcel file with the crop.
         name_column: column of the parcel file with the crop's name; need not exist.
-        clear_scl: classes of an SCL band that are clear.
-        ignore_codes: crop codes to ignore, such as 0 for undeclared land.
+        clear_scl: classes of an SCL band that are clear; a number, several, or a text such as "4,5".
+        ignore_codes: crop codes to ignore, such as 0 for undeclared land; given like clear_scl.
         split: "halves" or "blocks", see `cropzoo.regions`.
         axis: of halves: "columns" for west and east, "rows" for north and south.
         gap: pixels between the splits.
@@ -63,8 +65,8 @@ class GeoTIFF:
         bands: str | Sequence[str] = (),
         crop_column: str = "crop_code",
         name_column: str = "crop_name",
-        clear_scl: int | Sequence[int] = (4, 5, 6),
-        ignore_codes: int | Sequence[int] = (),
+        clear_scl: int | str | Sequence[int] = (4, 5, 6),
+        ignore_codes: int | str | Sequence[int] = (),
         split: str = "halves",
         axis: str = "columns",
         gap: int = 2,
@@ -79,11 +81,12 @@ class GeoTIFF:
             raise UsageError("dataset 'geotiff'; it needs to know where the files are; give --set dataset.root=FOLDER")
         folder = Path(root).expanduser()
         asked = tuple(bands.split(",")) if isinstance(bands, str) and bands else tuple(bands)
+        clear, codes = _numbers("clear_scl", clear_scl), _numbers("ignore_codes", ignore_codes)
         self.scale, self.citation = scale, citation
         self._sites = [Site(site, folder, crop_column, name_column) for site in find_sites(folder)]
         self.bands = choose_bands(self._sites[0].images[0], asked)
         for site in self._sites:
-            site.select(self.bands, asked, _numbers(clear_scl))
+            site.select(self.bands, asked, clear)
         self._regions = []
         for index, site in enumerate(self._sites):
             size = site.grid.height, site.grid.width
@@ -95,7 +98,7 @@ class GeoTIFF:
             else:
                 raise UnknownName("way to split", split, ("halves", "blocks"))
         train = [regions["train"] for regions in self._regions]
-        self.classes, self.ignored, self._labels = make_legend(folder, self._sites, train, _numbers(ignore_codes))
+        self.classes, self.ignored, self._labels = make_legend(folder, self._sites, train, codes)
         if self.ignored:
             _log.warning("no training pixel, so ignored in val and test: %s", ", ".join(self.ignored))
 
@@ -161,6 +164,16 @@ class _Windows(Sequence[Sample]):
         return self._dataset.sample(*self._places[item])
 
 
-def _numbers(value: int | Sequence[int]) -> tuple[int, ...]:
-    """One number or several, as options come from a command line."""
-    return (value,) if isinstance(value, int) else tuple(value)
+def _numbers(option: str, value: object) -> tuple[int, ...]:
+    """Whole numbers from one, from several or from a text of them with commas, as options come from a command line."""
+    given: Sequence[object] = (value,)
+    if isinstance(value, str):
+        given = value.split(",")
+    elif isinstance(value, Sequence):
+        given = value
+    if not all(type(item) is int or (isinstance(item, str) and _WHOLE.fullmatch(item)) for item in given):
+        raise UsageError(
+            f"dataset 'geotiff'; option {option!r} is {value!r}; it must be whole numbers with commas between them; "
+            f"give for example dataset.{option}=4,5"
+        )
+    return tuple(int(str(item)) for item in given)

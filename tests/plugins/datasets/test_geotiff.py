@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from cropzoo import CropzooError, Dataset, Sample, UnknownName
+from cropzoo import CropzooError, Dataset, Sample, UnknownName, UsageError
 from cropzoo.statistics import class_counts
 from cropzoo_plugins.datasets.geotiff import GeoTIFF
 
@@ -130,6 +130,24 @@ def test_bands_are_found_by_name_in_files_of_another_order(geotiff: ModuleType, 
 def test_clear_classes_are_an_option(geotiff: ModuleType, tmp_path: Path) -> None:
     made = geotiff.make_site(tmp_path / "a")
     np.testing.assert_array_equal(only(GeoTIFF(tmp_path, clear_scl=4), "test").clear, made.pixels[:, 2, :, 17:] == 4)
+
+
+def test_numbers_may_be_texts_with_commas(geotiff: ModuleType, tmp_path: Path) -> None:
+    made = geotiff.make_site(tmp_path / "a")
+    dataset = GeoTIFF(tmp_path, clear_scl="4,5", ignore_codes="0, 30")
+    np.testing.assert_array_equal(only(dataset, "test").clear, np.isin(made.pixels[:, 2, :, 17:], (4, 5)))
+    assert [entry.code for entry in dataset.classes] == [10, 20]
+    assert [entry.code for entry in GeoTIFF(tmp_path, ignore_codes="0").classes] == [10, 20, 30]
+
+
+@pytest.mark.parametrize("option", ["clear_scl", "ignore_codes"])
+@pytest.mark.parametrize("value", ["4;5", "4,,5", "four", "4.0", "", 4.5, True, None, (4, 5.0), [None], {4, 5}])
+def test_what_is_no_whole_number_is_refused(geotiff: ModuleType, tmp_path: Path, option: str, value: object) -> None:
+    geotiff.make_site(tmp_path / "a")
+    with pytest.raises(UsageError) as caught:
+        GeoTIFF(tmp_path, **{option: value})  # type: ignore[arg-type]
+    assert f"option {option!r} is {value!r}; it must be whole numbers with commas" in str(caught.value)
+    assert f"dataset.{option}=4,5" in str(caught.value)
 
 
 def test_without_scl_all_but_nodata_is_clear(geotiff: ModuleType, tmp_path: Path) -> None:
