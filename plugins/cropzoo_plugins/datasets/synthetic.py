@@ -13,8 +13,9 @@ from typing import IO, Any
 
 from cropzoo import LabelClass, Sample, UnknownName, UsageError
 from cropzoo.statistics import band_statistics
+from cropzoo.weights import cache_folder
 from cropzoo_plugins.datasets.landscape.blocks import SCALE, Scene, render
-from cropzoo_plugins.datasets.landscape.cache import Layout, cached, default_folder, write
+from cropzoo_plugins.datasets.landscape.cache import Layout, cached, write
 from cropzoo_plugins.datasets.landscape.curves import BANDS, curve_table
 from cropzoo_plugins.datasets.landscape.land import PIECES
 from cropzoo_plugins.datasets.landscape.noise import key
@@ -48,7 +49,8 @@ class Synthetic:
         label_scale: 1, 2 or 4: labels and parcels that many times finer than 10 m.
         cloudiness: mean share of the sky under cloud, from 0 to .9; shadows and rims of clouds are unclear too.
         seed: another number, another landscape.
-        cache: folder for what was made; default CROPZOO_CACHE or ~/.cache/cropzoo, below it synthetic/.
+        cache: folder for what was made; default CROPZOO_CACHE, else cropzoo/ in XDG_CACHE_HOME or
+            ~/.cache; below it synthetic/.
 
     Raises:
         UsageError: an option outside its range.
@@ -89,7 +91,8 @@ class Synthetic:
         self.label_scale, self.cloudiness, self.seed = label_scale, float(cloudiness), seed
         self.classes: tuple[LabelClass, ...] = curve_table().classes
         self._columns = _columns(size // block, math.ceil(_GAP / 10 / block))
-        self._folder = (Path(cache) if cache is not None else default_folder()) / "synthetic" / self._digest()
+        folder = cache_folder() if cache is None else Path(cache).expanduser()
+        self._folder = folder / "synthetic" / self._digest()
 
     def split(self, name: str) -> Sequence[Sample]:
         """The blocks of one region; each is made when it is first read.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -227,14 +229,41 @@ def test_blocks_are_made_when_they_are_read_and_then_mapped(tmp_path):
 
 def test_a_cache_that_cannot_be_written_is_an_error_that_names_it(tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(CropzooError, match=r"file.*can't be written.*CROPZOO_CACHE"):
+    with pytest.raises(CropzooError, match=r"cannot write .*file.*free some space.*CROPZOO_CACHE"):
         Synthetic(**TINY, cache=tmp_path / "file").split("train")[0]
 
 
-def test_the_cache_lies_where_the_environment_says(tmp_path, monkeypatch):
-    monkeypatch.setenv("CROPZOO_CACHE", str(tmp_path))
-    Synthetic(**TINY).split("train")[0]
-    assert list((tmp_path / "synthetic").rglob("*.series.npy"))
+@pytest.mark.parametrize(
+    ("variables", "options", "folder"),
+    [
+        ({"CROPZOO_CACHE": "{}/own", "XDG_CACHE_HOME": "{}/xdg"}, {}, "own"),
+        ({"CROPZOO_CACHE": "~/own"}, {}, "home/own"),
+        ({"XDG_CACHE_HOME": "{}/xdg"}, {}, "xdg/cropzoo"),
+        ({}, {}, "home/.cache/cropzoo"),
+        ({"CROPZOO_CACHE": "{}/own"}, {"cache": "~/mine"}, "home/mine"),
+    ],
+)
+def test_the_cache_lies_where_the_option_or_the_environment_says(variables, options, folder, tmp_path, monkeypatch):
+    for name in ("CROPZOO_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"HOME": "{}/home", **variables}.items():
+        monkeypatch.setenv(name, value.format(tmp_path))
+    Synthetic(**TINY, **options).split("train")[0]
+    (made,) = tmp_path.rglob("*.series.npy")
+    assert made.is_relative_to(tmp_path / folder / "synthetic")
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_cache_files_have_the_mode_that_the_umask_leaves(mask, mode, tmp_path):
+    before = os.umask(mask)
+    try:
+        dataset = Synthetic(**TINY, cache=tmp_path)
+        assert len(dataset.mean) == len(dataset.bands)
+    finally:
+        os.umask(before)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".npy", ".json"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {mode}
 
 
 @pytest.mark.parametrize(

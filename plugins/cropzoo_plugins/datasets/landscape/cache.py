@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo import CropzooError
+from cropzoo.files import replacing
 
 Arrays = dict[str, NDArray[np.generic]]
 Layout = Mapping[str, tuple[tuple[int, ...], str]]
-
-
-def default_folder() -> Path:
-    """CROPZOO_CACHE, else ~/.cache/cropzoo."""
-    return Path(os.environ.get("CROPZOO_CACHE") or Path.home() / ".cache" / "cropzoo")
 
 
 def cached(folder: Path, stem: str, layout: Layout, make: Callable[[], Arrays]) -> Arrays:
@@ -41,29 +37,23 @@ def cached(folder: Path, stem: str, layout: Layout, make: Callable[[], Arrays]) 
     for name in layout:
         if name not in whole:
             whole[name] = made[name]
-            write(folder / f"{stem}.{name}.npy", lambda file, array=made[name]: np.save(file, array))
+            write(folder / f"{stem}.{name}.npy", partial(np.save, arr=made[name]))
     return whole
 
 
-def write(path: Path, save: Callable[..., None]) -> None:
-    """Let `save` write a file beside `path`, then give it that name, so that no reader ever sees half of it.
+def write(path: Path, save: Callable[[IO[bytes]], None]) -> None:
+    """Let `save` write the file, whole or not at all.
 
     Raises:
         CropzooError: the folder can't be written.
     """
-    beside = ""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            beside = file.name
+        with replacing(path) as scratch, scratch.open("wb") as file:
             save(file)
-        os.replace(beside, path)
-    except OSError as error:
-        if beside:
-            Path(beside).unlink(missing_ok=True)
+    except CropzooError as error:
         raise CropzooError(
-            f"cache file {str(path)!r}; it can't be written ({error.strerror or error}); free some space, or choose "
-            "another folder by the option cache or the variable CROPZOO_CACHE"
+            f"cache file: {error}; free some space, or choose another folder by the option cache or the variable "
+            "CROPZOO_CACHE"
         ) from error
 
 
