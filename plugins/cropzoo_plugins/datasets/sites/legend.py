@@ -29,7 +29,7 @@ def make_legend(
         ignore_codes: crop codes that are no class.
 
     Raises:
-        CropzooError: a code that classes.csv lacks, no class at all, or more than 255.
+        CropzooError: a code that classes.csv lacks, fewer than 2 classes or more than 255.
     """
     path = root / TABLE
     table = read_table(path) if path.is_file() else None
@@ -47,9 +47,10 @@ def make_legend(
         for row, column, height, width in windows:
             trained |= _unique(raster[row : row + height, column : column + width])
     classes = tuple(entry for entry in table if entry.code in found & trained)
-    if not 0 < len(classes) <= IGNORE:
+    if not 2 <= len(classes) <= IGNORE:
+        count = "1 class has" if len(classes) == 1 else f"{len(classes)} classes have"
         raise CropzooError(
-            f"dataset root {str(root)!r}; {len(classes)} classes have a training pixel; there must be 1 to {IGNORE}; "
+            f"dataset root {str(root)!r}; {count} a training pixel; training and scoring need 2 to {IGNORE} classes; "
             "check the labels, the split and option 'ignore_codes'"
         )
     ignored = tuple(entry.name for entry in table if entry.code in found - trained)

@@ -141,7 +141,10 @@ def test_labels_of_the_wrong_kind(geotiff: ModuleType, site: Path) -> None:
     check_refused(site, r"labels.tif'; they hold 2 band\(s\) of uint8")
 
 
-def test_labels_without_a_class_to_learn(site: Path) -> None:
+def test_labels_without_classes_to_learn(site: Path) -> None:
+    wanted = "1 class has a training pixel; training and scoring need 2 to 255 classes; check the labels, the split and"
+    check_refused(site, wanted, ignore_codes=(0, 10, 20))
+    assert len(GeoTIFF(site, ignore_codes=(0, 10)).classes) == 2
     check_refused(site, "0 classes have a training pixel", ignore_codes=(0, 10, 20, 30))
 
 

@@ -71,7 +71,14 @@ def test_parcels_elsewhere_leave_a_site_undeclared(geotiff: ModuleType, tmp_path
     frame.geometry = frame.geometry.translate(xoff=5000)
     (made.folder / "parcels.gpkg").unlink()
     frame.to_file(made.folder / "parcels.gpkg")
-    assert [entry.name for entry in GeoTIFF(tmp_path).classes] == ["none declared"]
+    with pytest.raises(CropzooError, match="1 class has a training pixel"):
+        GeoTIFF(tmp_path)
+    geotiff.make_site(tmp_path / "b", labels=False)
+    dataset = GeoTIFF(tmp_path)
+    far, near = dataset.split("train")
+    assert dataset.classes[0].name == "none declared"
+    assert np.all(far.labels == 0)
+    assert np.any(near.labels != 0)
 
 
 def test_crops_as_texts_are_numbered_in_order(geotiff: ModuleType, tmp_path: Path) -> None:
