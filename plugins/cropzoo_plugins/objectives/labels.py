@@ -26,5 +26,5 @@ def labels_for(maps: Tensor, labels: Tensor | None, objective: str) -> Tensor:
     message = f"training with {objective!r} on labels of {size!r} pixels; the backbone gives {wanted!r}; "
     scale = size[0] // wanted[0]
     if scale > 1 and size == (scale * wanted[0], scale * wanted[1]):
-        raise UsageError(f"{message}set head.upsample to {scale!r}, or use labels of the size of the series")
-    raise UsageError(f"{message}use labels of the size of the series, or finer by a whole factor and head.upsample")
+        message += f"labels are {scale!r} times finer than the network's output; "
+    raise UsageError(f"{message}train with labels at the resolution of the images (e.g. dataset.label_scale=1)")

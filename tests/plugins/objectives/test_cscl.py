@@ -242,11 +242,11 @@ def test_published_names_and_shapes() -> None:
     }
 
 
-def test_finer_labels_are_told_of_head_upsample() -> None:
+def test_finer_labels_are_refused_with_their_factor() -> None:
     objective = CSCL(Features(4), 2, attention_channels=4)
-    with pytest.raises(UsageError, match=r"\(12, 12\).*\(6, 6\).*head\.upsample to 2"):
+    with pytest.raises(UsageError, match=r"\(12, 12\).*\(6, 6\).* 2 times finer.*dataset\.label_scale=1"):
         objective(batch(torch.randn(1, 4, 6, 6), torch.zeros(1, 12, 12, dtype=torch.int64)))
-    with pytest.raises(UsageError, match="whole factor"):
+    with pytest.raises(UsageError, match=r"\(12, 6\).*\(6, 6\); train with labels at the resolution"):
         objective(batch(torch.randn(1, 4, 6, 6), torch.zeros(1, 12, 6, dtype=torch.int64)))
     with pytest.raises(UsageError, match="no labels"):
         objective(batch(torch.randn(1, 4, 6, 6), None))

@@ -195,7 +195,7 @@ def test_autocast_is_finite_and_close(labels: Tensor) -> None:
 
 def test_labels_that_do_not_fit_are_refused() -> None:
     objective = Segmentation(Small(), CLASSES)
-    with pytest.raises(UsageError, match=r"\(12, 10\).*\(6, 5\).*head\.upsample to 2"):
+    with pytest.raises(UsageError, match=r"\(12, 10\).*\(6, 5\).* 2 times finer.*dataset\.label_scale=1"):
         objective(batch(torch.zeros(2, 12, 10, dtype=torch.int64)))
     with pytest.raises(UsageError, match="no labels"):
         objective(batch(None))
