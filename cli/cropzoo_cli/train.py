@@ -15,7 +15,7 @@ from cropzoo.processes import is_first
 from cropzoo.recipe import Recipe
 from cropzoo.runs import RunFolder
 from cropzoo.schema import read_mapping
-from cropzoo.settings import normalise, parse_assignments, resolve
+from cropzoo.settings import parse_assignments, resolve
 from cropzoo.zoo import Zoo
 from cropzoo_cli.options import compute_options, pass_catalogue
 from cropzoo_cli.output import note, print_json
@@ -124,7 +124,7 @@ def _resumed(zoo: Zoo, catalogue: Catalogue, folder: RunFolder, layers: list[tup
     """The stored recipe, which flags may repeat but not change."""
     stored = folder.stored_recipe()
     recipe = Recipe.from_mapping(stored, str(folder.recipe), list(zoo.objectives))
-    asked, _ = resolve(zoo, catalogue, (str(folder.recipe), _without_dropped_stages(stored, recipe, layers)), *layers)
+    asked, _ = resolve(zoo, catalogue, (str(folder.recipe), stored), *layers)
     if asked != recipe:
         old, new = _flat(recipe.to_mapping()), _flat(asked.to_mapping())
         keys = [key for key in {**old, **new} if old.get(key, "unset") != new.get(key, "unset")]
@@ -144,18 +144,6 @@ def _flat(mapping: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _without_dropped_stages(
-    stored: dict[str, Any], recipe: Recipe, layers: list[tuple[str, dict[str, Any]]]
-) -> dict[str, Any]:
-    """The stored settings without those of stages that the user asks to leave out: that is a difference to tell."""
-    asked: dict[str, Any] = {}
-    for where, layer in layers:
-        asked |= normalise(layer, where)
-    kept = {*asked.get("pretrain", recipe.pretrain), asked.get("objective", recipe.stages[-1].objective)}
-    dropped = {stage.objective for stage in recipe.stages} - kept
-    return {key: value for key, value in stored.items() if key not in dropped}
-
-
 def _run(
     settings: Settings,
     catalogue: Catalogue,
@@ -172,6 +160,10 @@ def _run(
     else:
         if not resume:
             folder.check(overwrite)
+            if recipe.weights and Path(recipe.weights).resolve().is_relative_to(folder.path.resolve()):
+                raise UsageError(
+                    f"--weights {recipe.weights!r} lies in the run folder that this run replaces; choose another --name"
+                )
         note(f"run {folder.path}: importing torch")
         from cropzoo.fit.fitting import fit
         from cropzoo.fit.trainer import Runtime

@@ -150,3 +150,9 @@ def test_set_reads_values_as_yaml(assignments, settings):
 def test_set_refuses_what_it_cannot_read(wrong):
     with pytest.raises(UsageError, match="--set"):
         parse_assignments([wrong])
+
+
+def test_a_stage_that_is_left_out_takes_its_settings_along():
+    lower = {"pretrain": ["cscl"], "cscl": {"window": 5}, "segmentation": {"epochs": 3}}
+    assert merge(lower, {"pretrain": []}) == {"pretrain": [], "segmentation": {"epochs": 3}}
+    assert merge(lower, {"pretrain": ["cscl"]}) == lower

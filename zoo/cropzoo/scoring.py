@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cropzoo.checkpoint import Metadata, read_metadata
@@ -44,6 +45,9 @@ def score_checkpoint(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any
     """
     metadata = read_metadata(path)
     recipe = scoring_recipe(metadata, zoo, changes)
+    if recipe.precision == "16-mixed" and "precision" not in changes and not torch.cuda.is_available():
+        _log.warning("trained in 16-mixed, which needs a GPU; scored in 32-true")
+        recipe = recipe.model_copy(update={"precision": "32-true"})
     if metadata.scale is None or not (metadata.bands and metadata.mean and metadata.std):
         raise UsageError(
             f"{str(path)!r} holds no band statistics, so it can start a training (--weights) but not be scored; "

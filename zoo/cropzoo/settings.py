@@ -21,9 +21,13 @@ def merge(lower: Settings, upper: Settings) -> Settings:
     """`upper` over `lower`: sections are merged key by key, all else is replaced.
 
     A rate or number of epochs given for the whole run replaces what a lower layer gave to one stage, and another
-    name for a section drops the options that the lower layer gave to the name before.
+    name for a section drops the options that the lower layer gave to the name before. A stage that `upper` leaves out
+    takes its settings along.
     """
     merged = {key: dict(value) if isinstance(value, Mapping) else value for key, value in lower.items()}
+    if "pretrain" in upper:
+        for name in set(lower.get("pretrain", ())) - set(upper["pretrain"]):
+            merged.pop(name, None)
     for field, section in _sections_set_by(upper, merged):
         section.pop(field, None)
     for key, value in upper.items():
@@ -113,7 +117,7 @@ def resolve(
     for name in stages:
         zoo.objectives[name]
     for name in set(lower) & set(zoo.objectives) - set(asked) - set(stages):
-        del merged[name]  # the entry's settings for a stage that this run does not have
+        merged.pop(name, None)  # the entry's settings for a stage that this run does not have
     return Recipe.from_mapping(merged, "the recipe", zoo.objectives), pair if defaults else ""
 
 
