@@ -58,7 +58,6 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     """`command(*args, ...)` runs `cropzoo -p plots.py ARGS` in a process of its own."""
     scratch = tmp_path_factory.mktemp("commands")
     settings = {"OMP_NUM_THREADS": "1", "CROPZOO_CACHE": str(scratch / "cache"), "PYTHONWARNINGS": "default"}
-    settings["PYTHONPATH"] = str(HERE)
     zygote = subprocess.Popen(
         [sys.executable, str(HERE / "zygote.py")],
         stdin=subprocess.PIPE,

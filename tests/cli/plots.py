@@ -1,12 +1,14 @@
 """A plugin for tests: a dataset of four small fields, a backbone of one convolution, and ways to go wrong.
 
-The backbone ends its own process in training step $PLOTS_END_AT (counted over all stages) by signal $PLOTS_SIGNAL.
+The backbone ends its own process in training step $PLOTS_END_AT (counted over all stages) by signal $PLOTS_SIGNAL,
+and process $PLOTS_SLOW of a distributed run is slow to start.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -47,6 +49,11 @@ class Pixelwise(Backbone):
         weight = valid[:, :, None, None, None] / valid.sum(dim=1).clamp(min=1)[:, None, None, None, None]
         features: Tensor = self.net((series * weight).sum(dim=1))
         return features
+
+    def make_head(self, classes: int) -> nn.Module:
+        if os.environ.get("PLOTS_SLOW", "none") == os.environ.get("RANK"):
+            time.sleep(1)
+        return super().make_head(classes)
 
 
 class Plots:
