@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -62,7 +63,7 @@ class Losses:
     logits: Tensor | None = None
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """A network from series to dense features; a plugin's factory is a subclass or returns one.
 
     The factory is called with keywords `in_channels, classes, image_size, length` and the user's options. Options are
@@ -76,6 +77,7 @@ class Backbone(nn.Module):
     out_channels: int
     size_multiple: int = 1
 
+    @abstractmethod
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
         """Dense features.
 
@@ -87,7 +89,6 @@ class Backbone(nn.Module):
         Returns:
             (B, D, H, W), D = `out_channels`.
         """
-        raise NotImplementedError
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The weights of another network of this kind, made to fit where that can be done; as they are by default.
@@ -102,7 +103,7 @@ class Backbone(nn.Module):
         return nn.Conv2d(self.out_channels, classes, kernel_size=1)
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """A loss that trains a backbone; a plugin's factory is a subclass, called with `(backbone, classes, **options)`.
 
     Attributes:
@@ -121,9 +122,9 @@ class Objective(nn.Module):
     def see_class_counts(self, counts: Tensor) -> None:
         """Told once, before training: pixels of each class in the training split, (classes,), int64."""
 
+    @abstractmethod
     def forward(self, batch: Batch) -> Losses:
         """The losses of one batch; zero with a gradient path where nothing in the batch can be learnt from."""
-        raise NotImplementedError
 
 
 class Model(nn.Module):
