@@ -107,7 +107,7 @@ def interruptible() -> Iterator[None]:
 
 def _device(name: str) -> tuple[str, Any]:
     kind, _, index = name.partition(":")
-    available = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
+    available = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if kind not in available or (index and not index.isdigit()):
         raise UsageError(f"device {name!r} is not known; use auto, cpu, cuda, cuda:N or mps")
     if not available[kind]:
@@ -115,7 +115,7 @@ def _device(name: str) -> tuple[str, Any]:
     if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
         raise UsageError(f"device {name!r} does not exist; this machine has {torch.cuda.device_count()} CUDA devices")
     if kind == "auto":
-        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"
+        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     return kind, [int(index)] if index else 1
 
 
