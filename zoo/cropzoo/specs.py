@@ -88,6 +88,10 @@ class BackboneSpec(Spec):
         size_multiple: image height and width must be a multiple of this at the default options.
         convert: `"package.module:function"` from a published state dict to the keys of ours; empty if there is none.
         published: the options under which published weights give the published numbers.
+        parameters: millions, as the paper gives them; shown where it differs from the count.
+        member: the option that `NAME/MEMBER` sets, for a backbone that stands for a family of networks.
+        members: `"package.module:function"`, called without arguments, that returns the names of the family.
+        initial: options that only say where initial weights come from; left out where a checkpoint brings its own.
     """
 
     kind: ClassVar[str] = "backbone"
@@ -97,6 +101,10 @@ class BackboneSpec(Spec):
     size_multiple: int = 1
     convert: str = ""
     published: Mapping[str, object] = field(default_factory=dict)
+    parameters: float | None = None
+    member: str = ""
+    members: str = ""
+    initial: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,7 +112,13 @@ class BackboneSpec(Spec):
         self.check(isinstance(self.fixed_length, bool), "fixed_length", "True or False")
         self.check(type(self.size_multiple) is int and self.size_multiple > 0, "size_multiple", "a positive integer")
         self.check(isinstance(self.published, Mapping), "published", "a mapping of options")
-        self.check(self.convert == "" or bool(_TARGET.fullmatch(self.convert)), "convert", "'package.module:function'")
+        for target in ("convert", "members"):
+            value = getattr(self, target)
+            self.check(value == "" or bool(_TARGET.fullmatch(value)), target, "'package.module:function'")
+        known = self.parameters is None or (type(self.parameters) in (int, float) and self.parameters > 0)
+        self.check(known, "parameters", "a number above 0")
+        self.check(isinstance(self.member, str), "member", "the name of an option")
+        self.check_names("initial")
 
 
 @dataclass(frozen=True, kw_only=True)

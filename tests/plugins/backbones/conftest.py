@@ -1,0 +1,55 @@
+"""The parity cases of published networks: their settings, weights, inputs and outputs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+from torch import Tensor
+
+PARITY = Path(__file__).parents[2] / "data" / "parity"
+
+
+@dataclass(frozen=True)
+class ParityCase:
+    """One published network.
+
+    Args:
+        settings: of the published constructor.
+        state: its parameters and buffers by their published names.
+        tensors: `image` (B, T, C, H, W), dates where it reads them, `logits`, and gradients as `grad.NAME`.
+    """
+
+    settings: dict[str, Any]
+    state: dict[str, Tensor]
+    tensors: dict[str, Tensor]
+
+
+@lru_cache
+def _fill() -> Any:
+    spec = spec_from_file_location("fill", PARITY / "fill.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def parity() -> Any:
+    """`parity(name)` reads the case of that name."""
+
+    @lru_cache
+    def read(name: str) -> ParityCase:
+        described = json.loads((PARITY / f"{name}.json").read_text())
+        return ParityCase(
+            described["case"], _fill().filled_state(described["parameters"]), load_file(PARITY / f"{name}.safetensors")
+        )
+
+    return read
