@@ -66,14 +66,15 @@ def _plan(
     plan: dict[str, Any] = {"backbone": dict(spec.published), "dataset": {}}
     if like is not None:
         entry = catalogue[like]
-        section = normalise(entry.recipe, like).get("backbone", {})
+        recipe = normalise(entry.recipe, like)
+        section = recipe.get("backbone", {})
         if section.get("name", backbone) != backbone:
             raise UsageError(f"catalogue entry {like!r} is of backbone {section['name']!r}, not {backbone!r}")
         if entry.size is None:
             raise CropzooError(f"catalogue entry {like!r} gives no size; give --set bands=, classes=, image_size=")
         options = {key: value for key, value in section.items() if key != "name"}
         plan |= {"bands": entry.size.bands, "classes": entry.size.classes, "image_size": entry.size.pixels}
-        plan |= {"length": entry.size.dates if spec.fixed_length else None}
+        plan |= {"length": recipe.get("length", entry.size.dates if spec.fixed_length else None)}
         plan["backbone"] = {**options, **plan["backbone"]}
     for key, value in parse_assignments(assignments).items():
         plan[key] = {**plan[key], **value} if isinstance(value, dict) and key in plan else value

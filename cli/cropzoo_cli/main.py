@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -58,6 +59,8 @@ def cli(ctx: click.Context, plugins: tuple[str, ...], catalogues: tuple[Path, ..
 
     One command composes a backbone, a dataset and an objective; each may come from a plugin.
     """
+    if offline:
+        ctx.with_resource(_told_offline())
     ctx.obj = Settings(tuple(dict.fromkeys((*_from_environment(), *plugins))), catalogues, offline)
 
 
@@ -78,6 +81,20 @@ def main(args: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", INTERRUPTED)
     return result if isinstance(result, int) else DONE
+
+
+@contextmanager
+def _told_offline() -> Iterator[None]:
+    """The environment as it is with CROPZOO_OFFLINE, which plugins and worker processes read."""
+    before = os.environ.get("CROPZOO_OFFLINE")
+    os.environ["CROPZOO_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["CROPZOO_OFFLINE"]
+        else:
+            os.environ["CROPZOO_OFFLINE"] = before
 
 
 def _from_environment() -> list[str]:

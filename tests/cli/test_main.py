@@ -205,3 +205,13 @@ def test_completion_offers_commands_and_options():
     context = cli.make_context("cropzoo", [], resilient_parsing=True)
     assert [item.value for item in cli.shell_complete(context, "imp")] == ["import-weights"]
     assert "--offline" in [item.value for item in cli.shell_complete(context, "--")]
+
+
+def test_offline_reaches_the_libraries_that_plugins_use_and_is_taken_back(monkeypatch, write_plugin, tmp_path, capsys):
+    monkeypatch.delenv("CROPZOO_OFFLINE", raising=False)
+    plugin = write_plugin(
+        tmp_path / "told.py", 'import os, sys\nprint(os.environ["CROPZOO_OFFLINE"], file=sys.stderr)\n'
+    )
+    assert main(["-p", str(plugin), "--offline", "plugins"]) == 0
+    assert capsys.readouterr().err.startswith("1\n")
+    assert "CROPZOO_OFFLINE" not in os.environ

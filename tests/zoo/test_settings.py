@@ -15,7 +15,7 @@ from cropzoo import ObjectiveSpec
 
 @hookimpl
 def cropzoo_backbones():
-    return [backbone("net"), backbone("other-net")]
+    return [backbone("net"), backbone("other-net"), backbone("family", member="encoder")]
 
 
 @hookimpl
@@ -110,7 +110,7 @@ def test_the_catalogue_s_settings_for_a_stage_wait_until_it_is_asked_for(zoo):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        ({}, "no backbone is named; add --backbone NAME, one of: net, other-net"),
+        ({}, "no backbone is named; add --backbone NAME, one of: family, net, other-net"),
         ({"backbone": "nett"}, "unknown backbone 'nett'; did you mean 'net'"),
         ({"backbone": "net", "dataset": "feilds"}, "unknown dataset 'feilds'; did you mean 'fields'"),
         ({"backbone": "net", "pretrain": "csl"}, "unknown objective 'csl'; did you mean 'cscl'"),
@@ -156,3 +156,25 @@ def test_a_stage_that_is_left_out_takes_its_settings_along():
     lower = {"pretrain": ["cscl"], "cscl": {"window": 5}, "segmentation": {"epochs": 3}}
     assert merge(lower, {"pretrain": []}) == {"pretrain": [], "segmentation": {"epochs": 3}}
     assert merge(lower, {"pretrain": ["cscl"]}) == lower
+
+
+def test_a_member_of_a_family_is_its_option(zoo):
+    entries = catalogue(family__fields={"backbone": {"encoder": "small", "levels": 2}})
+    recipe, pair = resolved(zoo, entries, {"backbone": "family/big", "dataset": "fields"})
+    assert (recipe.backbone.name, recipe.backbone.options) == ("family", {"encoder": "big", "levels": 2})
+    assert pair == "family.fields"
+    recipe, _ = resolved(zoo, entries, {"backbone": "family/big"}, {"backbone": {"encoder": "other"}})
+    assert recipe.backbone.options == {"encoder": "other"}
+    with pytest.raises(UsageError, match=r"layer 0: backbone is 'family/big' and backbone.encoder is 'x'; leave one"):
+        resolved(zoo, entries, {"backbone": {"name": "family/big", "encoder": "x"}})
+
+
+def test_the_head_has_a_section_of_its_own(zoo):
+    entries = catalogue(net__synthetic={"head": {"upsample": 2}, "epochs": 3})
+    recipe, _ = resolved(zoo, entries, {"backbone": "net"}, parse_assignments(["head.upsample=4"]))
+    assert recipe.head.upsample == 4
+    assert resolved(zoo, entries, {"backbone": "net", "epochs": 5})[0].head.upsample == 2
+    with pytest.raises(UsageError, match=r"key 'head.upsample' is 3; input should be 1, 2 or 4"):
+        resolved(zoo, entries, {"backbone": "net", "head": {"upsample": 3}})
+    with pytest.raises(UsageError, match=r"unknown key 'head.upsmple'; did you mean 'upsample'"):
+        resolved(zoo, entries, {"backbone": "net", "head": {"upsmple": 2}})

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from cropzoo import UnknownName, load_zoo
+from cropzoo import UnknownName, UsageError, load_zoo
 
 HEAVY = {"torch", "lightning", "torchmetrics", "torchgeo", "rasterio", "geopandas", "matplotlib", "sklearn", "pandas"}
 
@@ -47,3 +47,20 @@ def test_importing_and_loading_imports_nothing_heavy():
     loaded = set(done.stdout.split())
     assert "cropzoo" in loaded
     assert loaded & (HEAVY | {"numpy"}) == set()
+
+
+FAMILY = """
+@hookimpl
+def cropzoo_backbones():
+    return [backbone("single"), backbone("many", member="encoder", members="nowhere:names")]
+"""
+
+
+def test_a_member_stands_for_its_family_with_an_option(make_plugin):
+    zoo = load_zoo([make_plugin("family", FAMILY)])
+    assert zoo.backbone_choice("many/resnet18.a1_in1k") == ("many", {"encoder": "resnet18.a1_in1k"})
+    assert zoo.backbone_choice("single") == ("single", {})
+    with pytest.raises(UsageError, match=r"'single' is one network, not a family; use single, or one of .* many/..."):
+        zoo.backbone_choice("single/big")
+    with pytest.raises(UnknownName, match="unknown backbone 'mani'; did you mean 'many'"):
+        zoo.backbone_choice("mani/resnet18")

@@ -109,17 +109,18 @@ def builtin_catalogue() -> Readable:
     return Path(__file__).parents[2] / "registry.yaml"
 
 
-def read_catalogue(file: Readable, objectives: Iterable[str] = ()) -> dict[str, CatalogueEntry]:
+def read_catalogue(file: Readable, objectives: Iterable[str] = (), ours: bool = False) -> dict[str, CatalogueEntry]:
     """The entries of one file.
 
     Args:
         file: in the schema of registry.yaml.
         objectives: names that may stand for a section in a recipe, beside those of its stages.
+        ours: the file comes with cropzoo.
 
     Raises:
         CropzooError: naming file, entry and field, and what is allowed.
     """
-    content = _File.parse(read_mapping(file), str(file))
+    content = _File.parse(read_mapping(file, ours), str(file))
     entries = {}
     for name, values in content.entries.items():
         where = f"{file}: entry {name!r}"
@@ -166,15 +167,15 @@ def load_catalogue(zoo: Zoo, extra: Iterable[Path] = ()) -> Catalogue:
     owners: dict[str, str] = {}
     problems: list[str] = []
 
-    def add(owner: str, file: Readable) -> None:
-        new = read_catalogue(file, zoo.objectives)
+    def add(owner: str, file: Readable, ours: bool = False) -> None:
+        new = read_catalogue(file, zoo.objectives, ours)
         for name in new:
             if name in owners:
                 raise CropzooError(f"{file}: entry {name!r} is already given by {owners[name]}; choose another name")
         entries.update(new)
         owners.update(dict.fromkeys(new, owner))
 
-    add("cropzoo", builtin_catalogue())
+    add("cropzoo", builtin_catalogue(), ours=True)
     for plugin, file in zoo.catalogues:
         try:
             add(plugin.name, file)

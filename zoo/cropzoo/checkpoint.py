@@ -39,6 +39,7 @@ class Metadata(Schema):
     Args:
         backbone: its name and options.
         in_channels, image_size, length: what the network was built for; length None takes any number of dates.
+        upsample: how many times finer than the images its logits are.
         bands: names in order; none where imported weights do not tell.
         scale: reflectance of one stored unit. mean, std: per band, of scaled values.
         classes: by index.
@@ -55,6 +56,7 @@ class Metadata(Schema):
     in_channels: Whole = Field(ge=1)
     image_size: Whole = Field(ge=1)
     length: Whole | None = Field(None, ge=1)
+    upsample: Literal[1, 2, 4] = 1
     classes: tuple[LabelClass, ...] = Field(min_length=1)
     bands: tuple[str, ...] = ()
     scale: Real | None = Field(None, gt=0)

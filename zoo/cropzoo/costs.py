@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -29,17 +30,23 @@ class Costs:
 def count_costs(model: Model, size: Size) -> Costs:
     """The costs of a model at one series of that size, of matrix products, convolutions and attention.
 
-    Attention is computed by its plain matrix products here: the counter knows no fused attention of a CPU.
+    Only shapes are computed with, so that the largest network takes no time. Attention is counted by its plain matrix
+    products: the counter knows no fused attention of a CPU.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    device = next(model.parameters()).device
-    shape = (1, size.dates, size.bands, size.pixels, size.pixels)
-    dates = torch.linspace(1, 365, size.dates, device=device).round().long()[None]
-    training = model.training
-    model.eval()
+    network = deepcopy(model).eval()
     try:
-        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-            model(torch.zeros(shape, device=device), dates)
-    finally:
-        model.train(training)
-    return Costs(sum(parameter.numel() for parameter in parameters), counter.get_total_flops() / 1e9)
+        operations = _operations(network.to("meta"), size)
+    except (NotImplementedError, RuntimeError):  # it reads values, so shapes alone do not do
+        operations = _operations(deepcopy(model).eval(), size)
+    return Costs(sum(parameter.numel() for parameter in parameters), operations / 1e9)
+
+
+def _operations(network: Model, size: Size) -> int:
+    device = next(network.parameters()).device
+    series = torch.zeros(1, size.dates, size.bands, size.pixels, size.pixels, device=device)
+    dates = torch.linspace(1, 365, size.dates, device=device).round().long()[None]
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        network(series, dates)
+    operations: int = counter.get_total_flops()
+    return operations

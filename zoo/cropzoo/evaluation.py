@@ -91,11 +91,12 @@ def predict_sample(
         recipe: tile size and dates.
 
     Returns:
-        (classes (H, W) uint8, confidence (H, W) float32); where tiles overlap the first one counts.
+        (classes (sH, sW) uint8, confidence (sH, sW) float32), s = `recipe.head.upsample`; where tiles overlap the first
+        one counts.
     """
-    tiles = Tiles([sample], recipe)
-    size, (height, width) = recipe.image_size, sample.series.shape[-2:]
-    logits = np.full((1, height, width), 0, np.float32)
+    tiles, scale = Tiles([sample], recipe), recipe.head.upsample
+    size, (height, width) = scale * recipe.image_size, (scale * side for side in sample.series.shape[-2:])
+    logits = np.zeros((1, height, width), np.float32)
     for start in range(0, len(tiles), recipe.batch_size):
         chunk = range(start, min(start + recipe.batch_size, len(tiles)))
         batch = normaliser(collate([tiles[Key(0, position)] for position in chunk]))
@@ -105,9 +106,12 @@ def predict_sample(
             logits = np.zeros((output.shape[1], height, width), np.float32)
         for values, position in zip(output, chunk, strict=True):
             tile = tiles.places[position][1]
-            rows = slice(tile.row + tile.seen_rows, min(tile.row + size, height))
-            columns = slice(tile.column + tile.seen_columns, min(tile.column + size, width))
-            inner = values[:, tile.seen_rows :, tile.seen_columns :]
+            top, left = scale * (tile.row + tile.seen_rows), scale * (tile.column + tile.seen_columns)
+            rows, columns = (
+                slice(top, min(scale * tile.row + size, height)),
+                slice(left, min(scale * tile.column + size, width)),
+            )
+            inner = values[:, scale * tile.seen_rows :, scale * tile.seen_columns :]
             logits[:, rows, columns] = inner[:, : rows.stop - rows.start, : columns.stop - columns.start]
     chance = torch.from_numpy(logits).softmax(dim=0).numpy()
     return chance.argmax(axis=0).astype(np.uint8), chance.max(axis=0)

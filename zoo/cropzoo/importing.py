@@ -14,7 +14,7 @@ from torch import Tensor
 from cropzoo.checkpoint import Metadata, save_checkpoint
 from cropzoo.contracts import Model
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.models import convert_published, create_backbone, load_exactly
+from cropzoo.models import Shape, convert_published, create_backbone, load_exactly
 from cropzoo.opening import open_dataset
 from cropzoo.recipe import Choice
 from cropzoo.runs import versions
@@ -78,15 +78,8 @@ def import_published(
         CropzooError: for a file of another network; its differences are listed.
     """
     sizes = _Plan.parse(plan, "import-weights (--like ENTRY or --set)")
-    backbone = create_backbone(
-        name,
-        in_channels=sizes.bands,
-        classes=sizes.classes,
-        image_size=sizes.image_size,
-        length=sizes.length,
-        zoo=zoo,
-        options=sizes.backbone,
-    )
+    shape = Shape(sizes.bands, sizes.classes, sizes.image_size, sizes.length)
+    backbone = create_backbone(name, shape, zoo=zoo, options=sizes.backbone)
     model = Model(backbone, backbone.make_head(sizes.classes))
     load_exactly(model, convert_published(name, read_published(path), zoo=zoo), f"published file {str(path)!r}")
     spec = zoo.backbones[name].spec
@@ -96,7 +89,6 @@ def import_published(
         image_size=sizes.image_size,
         length=sizes.length,
         dates=spec.dates,
-        licence=spec.licence,
         citation=spec.source,
         versions=versions(),
         **_names(sizes, zoo, statistics_of),

@@ -2,63 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from cropzoo.building import load_target
+from cropzoo.building import known_options, load_target
 from cropzoo.catalogue import Catalogue, load_catalogue
 from cropzoo.checkpoint import Metadata, read_metadata, read_state
 from cropzoo.contracts import Backbone, Model
 from cropzoo.errors import CropzooError, UsageError
+from cropzoo.resolution import SCALES, Upsampled
 from cropzoo.weights import find_checkpoint
 from cropzoo.zoo import Zoo, load_zoo
 
-SHAPE = ("in_channels", "classes", "image_size", "length")
+TOLD = ("in_channels", "classes", "image_size", "length")
 """What every backbone's factory is told beside the user's options."""
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What a network is built for.
+
+    Args:
+        in_channels: bands of the series.
+        classes: of the labels.
+        image_size: height and width, px.
+        length: dates; None for any number.
+        upsample: how many times finer than the images its features are.
+    """
+
+    in_channels: int
+    classes: int
+    image_size: int
+    length: int | None = None
+    upsample: int = 1
+
+    def check(self, name: str, fixed_length: bool) -> None:
+        """Raise `UsageError` for a size that backbone `name` cannot have."""
+        if fixed_length and self.length is None:
+            raise UsageError(f"backbone {name!r} works at a fixed number of dates; give length, such as length=60")
+        for what in TOLD:
+            value = getattr(self, what)
+            if value is not None and value < 1:
+                raise UsageError(f"backbone {name!r}: {what} is {value!r}; it must be 1 or more")
+        if self.upsample not in SCALES:
+            raise UsageError(f"backbone {name!r}: upsample is {self.upsample!r}; it must be 1, 2 or 4")
+
+
 def create_backbone(
-    name: str,
-    *,
-    in_channels: int,
-    classes: int,
-    image_size: int,
-    length: int | None,
-    zoo: Zoo,
-    options: Mapping[str, Any],
+    name: str, shape: Shape, *, zoo: Zoo, options: Mapping[str, Any], bands: Sequence[str] | None = None
 ) -> Backbone:
-    """A new backbone; arguments as in `create_model`.
+    """A new backbone.
+
+    Args:
+        name: of a backbone, or FAMILY/MEMBER.
+        shape: what it is built for.
+        zoo: where the name is looked up.
+        options: of the user.
+        bands: names, told to a factory that has an option `bands`, unless the user gave that.
 
     Raises:
-        UsageError: for an option that is unknown or reserved, a fixed-length backbone without `length`, or an image
-            size that it cannot take.
+        UnknownName: for a name or option that does not exist.
+        UsageError: for a size or option that is not allowed.
+        CropzooError: when the factory returns something else.
     """
-    entry = zoo.backbones[name]
-    reserved = [option for option in options if option in SHAPE]
+    name, member = zoo.backbone_choice(name)
+    entry, options = zoo.backbones[name], {**member, **options}
+    reserved = [option for option in options if option in TOLD]
     if reserved:
         raise UsageError(f"backbone {name!r}: {reserved[0]!r} is no option; it follows from the data and the recipe")
-    if entry.spec.fixed_length and length is None:
-        raise UsageError(f"backbone {name!r} works at a fixed number of dates; give length, such as length=60")
-    shape = {"in_channels": in_channels, "classes": classes, "image_size": image_size, "length": length}
-    for what, value in shape.items():
-        if value is not None and value < 1:
-            raise UsageError(f"backbone {name!r}: {what} is {value!r}; it must be 1 or more")
-    backbone = entry.build(**shape, **options)
+    shape.check(name, entry.spec.fixed_length)
+    if bands is not None and "bands" in known_options(load_target(entry.spec.build, f"backbone {name!r}")):
+        options = {"bands": tuple(bands), **options}
+    backbone = entry.build(**{what: getattr(shape, what) for what in TOLD}, **options)
     if not isinstance(backbone, Backbone) or not isinstance(getattr(backbone, "out_channels", None), int):
         raise CropzooError(
             f"backbone {name!r} of plugin {entry.owner.name!r}: its factory returned {type(backbone).__name__}; "
             "it must return a cropzoo.Backbone with an integer out_channels"
         )
-    multiple = backbone.size_multiple
-    if image_size % multiple:
-        down, up = image_size // multiple * multiple, -(-image_size // multiple) * multiple
+    check_image_size(name, backbone.size_multiple, shape.image_size)
+    return backbone if shape.upsample == 1 else Upsampled(backbone, shape.upsample)
+
+
+def check_image_size(name: str, multiple: int, size: int) -> None:
+    """Raise `UsageError` for a side, px, that is no multiple of what the backbone takes."""
+    if size % multiple:
+        down, up = size // multiple * multiple, -(-size // multiple) * multiple
         near = f"{down} or {up}" if down else f"{up}"
-        raise UsageError(f"backbone {name!r} takes image sizes that are a multiple of {multiple}, not {image_size}; "
-                         f"use {near}")  # fmt: skip
-    return backbone
+        raise UsageError(
+            f"backbone {name!r} takes image sizes that are a multiple of {multiple}, not {size}; use {near}"
+        )
 
 
 def create_model(
@@ -68,17 +104,19 @@ def create_model(
     classes: int,
     image_size: int = 24,
     length: int | None = None,
+    upsample: int = 1,
     zoo: Zoo | None = None,
     **options: Any,
 ) -> Model:
     """A new model, in the paper's sizes unless options say otherwise.
 
     Args:
-        name: of a backbone.
+        name: of a backbone, or FAMILY/MEMBER such as timm/resnet18.
         in_channels: bands of the series.
         classes: of the logits.
         image_size: height and width that it is built for, px.
         length: dates that it is built for; needed by fixed-length backbones.
+        upsample: 2 or 4 for logits that are so many times finer than the images.
         zoo: where the name is looked up; the installed plugins if None.
         options: of the backbone; an unknown one raises `UnknownName` with the known ones.
 
@@ -89,15 +127,8 @@ def create_model(
         UnknownName: for a name or option that does not exist.
         UsageError: for a size or option that is not allowed.
     """
-    backbone = create_backbone(
-        name,
-        in_channels=in_channels,
-        classes=classes,
-        image_size=image_size,
-        length=length,
-        zoo=zoo or load_zoo(),
-        options=options,
-    )
+    shape = Shape(in_channels, classes, image_size, length, upsample)
+    backbone = create_backbone(name, shape, zoo=zoo or load_zoo(), options=options)
     return Model(backbone, backbone.make_head(classes))
 
 
@@ -129,17 +160,12 @@ def load_model(
 
 
 def model_from(metadata: Metadata, zoo: Zoo) -> Model:
-    """A new model with the architecture that a checkpoint describes."""
-    backbone = create_backbone(
-        metadata.backbone.name,
-        in_channels=metadata.in_channels,
-        classes=len(metadata.classes),
-        image_size=metadata.image_size,
-        length=metadata.length,
-        zoo=zoo,
-        options=metadata.backbone.options,
-    )
-    return Model(backbone, backbone.make_head(len(metadata.classes)))
+    """A new model with the architecture that a checkpoint describes; initial weights are not looked for."""
+    name, classes = metadata.backbone.name, len(metadata.classes)
+    shape = Shape(metadata.in_channels, classes, metadata.image_size, metadata.length, metadata.upsample)
+    options = zoo.backbones[name].spec.architecture(metadata.backbone.options)
+    backbone = create_backbone(name, shape, zoo=zoo, options=options)
+    return Model(backbone, backbone.make_head(classes))
 
 
 def load_exactly(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:

@@ -31,6 +31,16 @@ class Choice(Schema):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+class HeadChoice(Schema):
+    """What stands between the backbone's features and an objective or the head.
+
+    Args:
+        upsample: how many times finer than the images features and logits are, for labels that are.
+    """
+
+    upsample: Literal[1, 2, 4] = 1
+
+
 class Stage(Schema):
     """One objective with its own epochs and rates.
 
@@ -56,10 +66,11 @@ class Recipe(Schema):
 
     Args:
         stages: pre-training objectives in order, then the one whose head is the result.
+        head: resolution of features and logits.
         weights: a checkpoint file or catalogue entry that the backbone starts from.
         adapt_bands: take weights that were trained on other bands, as far as they fit.
         image_size: side of the crops in training and of the tiles in evaluation, px.
-        length: dates that a fixed-length backbone takes; None for any number.
+        length: dates that the backbone is built for: series are padded and sampled to it; None for any number.
         max_dates: at most so many dates of a sample are used; None for all.
         date_sampling: which ones, in training; evaluation replaces "random" by "uniform".
         min_clear: share of clear pixels that a date of a crop needs to be used; 0 keeps all.
@@ -75,6 +86,7 @@ class Recipe(Schema):
     backbone: Choice
     dataset: Choice
     stages: tuple[Stage, ...] = Field(min_length=1)
+    head: HeadChoice = Field(default_factory=lambda: HeadChoice())
     weights: str | None = None
     adapt_bands: Flag = False
     image_size: Whole = Field(24, ge=1)

@@ -86,11 +86,8 @@ def _types(annotation: Any) -> list[type]:
     return [found for part in getattr(annotation, "__args__", ()) for found in _types(part)]
 
 
-class _Loader(yaml.SafeLoader):
-    """The safe loader, with 1e-3 read as the number that it is, and a key given twice refused.
-
-    Not the one of libyaml: text that is nested deeply enough crashes the process there.
-    """
+class _Constructor:
+    """What a safe loader becomes with it: 1e-3 is the number that it is, and a key given twice is refused."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[tuple[str, str]] = set()
@@ -100,32 +97,45 @@ class _Loader(yaml.SafeLoader):
             if (key.tag, key.value) in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is given twice", key.start_mark)
             seen.add((key.tag, key.value))
-        return super().construct_mapping(node, deep)
+        merged: dict[Any, Any] = super().construct_mapping(node, deep)  # type: ignore[misc]
+        return merged
+
+
+class _Loader(_Constructor, yaml.SafeLoader):
+    """For any text: that of libyaml crashes the process where it is nested deeply enough."""
+
+
+class _OurLoader(_Constructor, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """For cropzoo's own catalogue, which every listing reads: four times as fast."""
 
 
 _MERGE = "tag:yaml.org,2002:merge"
 
 
 _EXPONENT = re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$")
-_Loader.add_implicit_resolver(  # YAML 1.1 takes 1e-3 for a text
-    "tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789")
-)
+for _each in (_Loader, _OurLoader):  # YAML 1.1 takes 1e-3 for a text
+    _each.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
 
 
-def parse_yaml(text: str, where: str) -> Any:
+def parse_yaml(text: str, where: str, ours: bool = False) -> Any:
     """Plain data of a YAML text; tags, and so code, are refused.
+
+    Args:
+        text: to read.
+        where: what it is, for messages.
+        ours: it comes with cropzoo, so it needs no guard against what only malice writes.
 
     Raises:
         CropzooError: naming `where` and the line.
     """
     try:
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_OurLoader if ours else _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2019-13-45
         raise CropzooError(f"{where}: not readable as YAML; {' '.join(str(error).split())}") from error
 
 
-def read_mapping(file: Path | Readable) -> dict[str, Any]:
-    """The mapping in a YAML file.
+def read_mapping(file: Path | Readable, ours: bool = False) -> dict[str, Any]:
+    """The mapping in a YAML file; `ours` as in `parse_yaml`.
 
     Raises:
         CropzooError: when the file cannot be read, is no YAML or holds no mapping.
@@ -134,7 +144,7 @@ def read_mapping(file: Path | Readable) -> dict[str, Any]:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CropzooError(f"{file}: cannot be read; {error}") from error
-    values = parse_yaml(text, str(file))
+    values = parse_yaml(text, str(file), ours)
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):

@@ -19,7 +19,7 @@ from cropzoo.data.normalising import Normaliser
 from cropzoo.errors import CropzooError, UnknownName, UsageError
 from cropzoo.evaluation import evaluate
 from cropzoo.fit.trainer import Runtime
-from cropzoo.models import load_model
+from cropzoo.models import check_image_size, load_model
 from cropzoo.opening import open_dataset, open_split
 from cropzoo.recipe import Recipe, normalise
 from cropzoo.samples import IGNORE, Dataset, LabelClass, Sample
@@ -58,10 +58,12 @@ def score_checkpoint(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any
     samples = _Relabelled(samples, _label_table(dataset, metadata.classes), len(dataset.classes))
     normaliser = Normaliser(dataset.bands, metadata.bands, dataset.scale, metadata.mean, metadata.std)
     model = load_model(path, zoo=zoo)
-    if recipe.image_size % model.backbone.size_multiple:
+    check_image_size(metadata.backbone.name, model.backbone.size_multiple, recipe.image_size)
+    finest = samples[0].label_scale
+    if finest % metadata.upsample:
         raise UsageError(
-            f"image_size is {recipe.image_size}; backbone {metadata.backbone.name!r} takes multiples of "
-            f"{model.backbone.size_multiple}; choose another"
+            f"{str(path)!r} gives logits {metadata.upsample} x as fine as the images, the labels are {finest} x as "
+            f"fine; score it on labels of that resolution (such as dataset.label_scale={metadata.upsample})"
         )
     for line in tell_dates({split: samples}, recipe):
         _log.warning("%s", line)

@@ -14,7 +14,7 @@ from cropzoo.zoo import Zoo
 __all__ = ["merge", "normalise", "parse_assignments", "resolve"]
 
 Settings = dict[str, Any]
-_NO_STAGE = ("backbone", "dataset")
+_NO_STAGE = ("backbone", "dataset", "head")
 
 
 def merge(lower: Settings, upper: Settings) -> Settings:
@@ -123,10 +123,22 @@ def resolve(
 
 def _checked(zoo: Zoo, layer: Mapping[str, Any], where: str) -> Settings:
     settings = normalise(layer, where)
+    if "/" in settings.get("backbone", {}).get("name", ""):
+        settings["backbone"] = _member(zoo, settings["backbone"], where)
     for key in settings:
         if key in zoo.objectives and not isinstance(settings[key], Mapping):
             raise UsageError(f"{where}: {key} is {settings[key]!r}; it must be a mapping of that stage's settings")
     return settings
+
+
+def _member(zoo: Zoo, section: Settings, where: str) -> Settings:
+    """The section of a family's member, with the family's name and the option that the member's name stands for."""
+    name, options = zoo.backbone_choice(section["name"])
+    for option in options.keys() & section.keys():
+        raise UsageError(
+            f"{where}: backbone is {section['name']!r} and backbone.{option} is {section[option]!r}; leave one out"
+        )
+    return {**section, "name": name, **options}
 
 
 def _look_up(zoo: Zoo, backbone: str, dataset: str) -> None:

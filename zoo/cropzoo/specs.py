@@ -19,7 +19,7 @@ _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 RECIPE_KEYS = frozenset((
-    "adapt_bands", "backbone", "batch_size", "clip_norm", "dataset", "date_drop", "date_sampling", "epochs",
+    "adapt_bands", "backbone", "batch_size", "clip_norm", "dataset", "date_drop", "date_sampling", "epochs", "head",
     "image_size", "length", "lr", "lr_min", "max_dates", "min_clear", "objective", "patience", "precision",
     "pretrain", "pretrain_epochs", "seed", "stages", "turns", "warmup_epochs", "weight_decay", "weights",
 ))  # fmt: skip
@@ -92,6 +92,8 @@ class BackboneSpec(Spec):
         member: the option that `NAME/MEMBER` sets, for a backbone that stands for a family of networks.
         members: `"package.module:function"`, called without arguments, that returns the names of the family.
         initial: options that only say where initial weights come from; left out where a checkpoint brings its own.
+        use: when to choose it, a sentence.
+        deviations: what differs from the published network, each a sentence.
     """
 
     kind: ClassVar[str] = "backbone"
@@ -105,6 +107,12 @@ class BackboneSpec(Spec):
     member: str = ""
     members: str = ""
     initial: tuple[str, ...] = ()
+    use: str = ""
+    deviations: tuple[str, ...] = ()
+
+    def architecture(self, options: Mapping[str, object]) -> dict[str, object]:
+        """The options without those that only say where initial weights come from."""
+        return {name: value for name, value in options.items() if name not in self.initial}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,7 +126,9 @@ class BackboneSpec(Spec):
         known = self.parameters is None or (type(self.parameters) in (int, float) and self.parameters > 0)
         self.check(known, "parameters", "a number above 0")
         self.check(isinstance(self.member, str), "member", "the name of an option")
-        self.check_names("initial")
+        self.check(isinstance(self.use, str) and "\n" not in self.use, "use", "a single line")
+        for texts in ("initial", "deviations"):
+            self.check_names(texts)
 
 
 @dataclass(frozen=True, kw_only=True)

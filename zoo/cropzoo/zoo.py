@@ -9,7 +9,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, Generic, TypeVar
 
 from cropzoo.building import build
-from cropzoo.errors import UnknownName
+from cropzoo.errors import UnknownName, UsageError
 from cropzoo.plugins import Plugin, collect
 from cropzoo.specs import BackboneSpec, DatasetSpec, ObjectiveSpec, Spec
 
@@ -59,6 +59,27 @@ class Zoo:
     datasets: Shelf[DatasetSpec]
     objectives: Shelf[ObjectiveSpec]
     catalogues: tuple[tuple[Plugin, Traversable], ...]
+
+    def backbone_choice(self, name: str) -> tuple[str, dict[str, Any]]:
+        """A backbone's own name, and the options that a member of a family stands for.
+
+        "timm/resnet18" is backbone "timm" with option encoder="resnet18"; any other name stands for itself.
+
+        Raises:
+            UnknownName: for a family that does not exist.
+            UsageError: for a backbone that is no family.
+        """
+        family, slash, member = name.partition("/")
+        if not slash:
+            return name, {}
+        spec = self.backbones[family].spec
+        if not spec.member:
+            families = [f"{entry.spec.name}/..." for entry in self.backbones.values() if entry.spec.member]
+            raise UsageError(
+                f"backbone {name!r}; {family!r} is one network, not a family; use {family}"
+                + (f", or one of a family: {', '.join(families)}" if families else "")
+            )
+        return family, {spec.member: member}
 
     @property
     def broken(self) -> tuple[Plugin, ...]:

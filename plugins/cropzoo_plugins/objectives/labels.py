@@ -27,4 +27,4 @@ def labels_for(maps: Tensor, labels: Tensor | None, objective: str) -> Tensor:
     scale = size[0] // wanted[0]
     if scale > 1 and size == (scale * wanted[0], scale * wanted[1]):
         message += f"labels are {scale!r} times finer than the network's output; "
-    raise UsageError(f"{message}train with labels at the resolution of the images (e.g. dataset.label_scale=1)")
+    raise UsageError(f"{message}give the network their resolution (head.upsample), or use other labels")

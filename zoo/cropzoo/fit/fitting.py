@@ -63,8 +63,11 @@ def fit(
     meet(runtime, recipe.precision)
     with first_goes_first():  # one process fills the caches of data and weights
         data = open_data(zoo, recipe)
-        backbone = new_backbone(recipe, zoo, len(data.dataset.bands), len(data.dataset.classes))
-        if start != "resume" or not folder.last.is_file():  # else the run has weights of its own by now
+        under_way = start == "resume" and folder.last.is_file()  # then it has weights of its own by now
+        bands, classes = data.dataset.bands, len(data.dataset.classes)
+        initial = None if under_way or recipe.weights else bands
+        backbone = new_backbone(recipe, zoo, len(bands), classes, initial)
+        if not under_way:
             load_weights(backbone, recipe, zoo, catalogue, data.dataset, tell, offline)
     materials = _materials(recipe, zoo, data)
     check_stages(materials, backbone)
@@ -122,6 +125,7 @@ def _metadata(recipe: Recipe, zoo: Zoo, dataset: Dataset, scores: dict[str, Any]
         in_channels=len(dataset.bands),
         image_size=recipe.image_size,
         length=recipe.length,
+        upsample=recipe.head.upsample,
         classes=dataset.classes,
         bands=dataset.bands,
         scale=dataset.scale,

@@ -14,10 +14,11 @@ from cropzoo.files import write_json
 from cropzoo.fit.callbacks import Tell
 from cropzoo.fit.module import seed_from
 from cropzoo.fit.trainer import Runtime
-from cropzoo.models import create_backbone
+from cropzoo.models import Shape, create_backbone
 from cropzoo.opening import open_dataset, open_split
 from cropzoo.processes import world
 from cropzoo.recipe import Recipe
+from cropzoo.resolution import SCALES
 from cropzoo.runs import RunFolder
 from cropzoo.samples import Dataset, Sample
 from cropzoo.statistics import class_counts
@@ -60,7 +61,24 @@ def open_data(zoo: Zoo, recipe: Recipe) -> Data:
     for name, pixels in counts.items():
         if not sum(pixels):
             raise CropzooError(f"split {name!r} has no labelled pixel; give it more data or another division")
+    for name, samples in splits.items():
+        check_resolution(name, samples[0], recipe)
     return Data(dataset, splits, counts)
+
+
+def check_resolution(split: str, sample: Sample, recipe: Recipe) -> None:
+    """Refuse labels that are not as fine as the logits.
+
+    Raises:
+        UsageError: naming both ways out.
+    """
+    labels, logits = sample.label_scale, recipe.head.upsample
+    if labels != logits:
+        finer = f"as many times finer (head.upsample={labels})" if labels in SCALES else "at one of these resolutions"
+        raise UsageError(
+            f"training with head.upsample={logits}; labels of split {split!r} have {labels} x the resolution of the "
+            f"images, logits {logits} x; train with logits {finer}, or with other labels (dataset.label_scale={logits})"
+        )
 
 
 def describe(folder: RunFolder, recipe: Recipe, zoo: Zoo, data: Data, runtime: Runtime) -> None:
@@ -85,18 +103,25 @@ def packages(recipe: Recipe, zoo: Zoo) -> list[str]:
     return [owner.distribution for owner in owners if owner.distribution]
 
 
-def new_backbone(recipe: Recipe, zoo: Zoo, bands: int, classes: int) -> Backbone:
-    """The recipe's backbone for so many bands and classes, with its initial weights."""
+def new_backbone(
+    recipe: Recipe, zoo: Zoo, in_channels: int, classes: int, bands: Sequence[str] | None = None
+) -> Backbone:
+    """The recipe's backbone with its initial weights.
+
+    Args:
+        recipe: names it, with its options.
+        zoo: where it is looked up.
+        in_channels: number of bands.
+        classes: number of classes.
+        bands: names, by which initial weights are matched; None leaves out the options that only say where those
+            come from, since the backbone gets other weights.
+    """
     torch.manual_seed(seed_from(recipe.seed, "backbone"))
-    return create_backbone(
-        recipe.backbone.name,
-        in_channels=bands,
-        classes=classes,
-        image_size=recipe.image_size,
-        length=recipe.length,
-        zoo=zoo,
-        options=recipe.backbone.options,
-    )
+    name, options = recipe.backbone.name, recipe.backbone.options
+    if bands is None:
+        options = zoo.backbones[name].spec.architecture(options)
+    shape = Shape(in_channels, classes, recipe.image_size, recipe.length, recipe.head.upsample)
+    return create_backbone(name, shape, zoo=zoo, options=options, bands=bands)
 
 
 def load_weights(

@@ -32,9 +32,9 @@ def _chosen(samples: Sequence[Sample]) -> list[Sample]:
 
 def _patch(model: Model, materials: Materials, dataset: Dataset, sample: Sample) -> Patch:
     prediction, confidence = predict_sample(model, materials.normaliser, sample, materials.collate, materials.recipe)
-    scale = sample.label_scale
     assert sample.labels is not None
     labels = np.asarray(sample.labels)
+    scale = labels.shape[0] // prediction.shape[0]
     return Patch(
         name=sample.name,
         image=rgb_image(sample, dataset.bands, dataset.scale),

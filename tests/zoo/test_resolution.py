@@ -1,0 +1,121 @@
+"""Features finer than the images: shapes, heads, weights, and labels that must be as fine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cropzoo.catalogue import Catalogue
+from cropzoo.checkpoint import Metadata, save_checkpoint
+from cropzoo.contracts import Model
+from cropzoo.data.loading import Collate
+from cropzoo.data.normalising import Normaliser
+from cropzoo.errors import UsageError
+from cropzoo.evaluation import predict_sample
+from cropzoo.fit.preparing import check_resolution
+from cropzoo.models import create_model, load_model
+from cropzoo.recipe import Choice, Recipe
+from cropzoo.resolution import Upsampled, base_weights
+from cropzoo.samples import LabelClass, Sample
+
+BATCH = torch.randn(2, 3, 2, 6, 6), torch.ones(2, 3, dtype=torch.int64), torch.ones(2, 3, dtype=torch.bool)
+
+
+def make(zoo: Any, upsample: int, **options: Any) -> Model:
+    return create_model("tiny", in_channels=2, classes=3, image_size=6, upsample=upsample, zoo=zoo, **options)
+
+
+def recipe(upsample: int = 1, **values: Any) -> Recipe:
+    mapping = {"backbone": "tiny", "dataset": "made", "head": {"upsample": upsample}, **values}
+    return Recipe.from_mapping(mapping, "a test", ["segmentation"])
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_features_and_logits_are_so_many_times_finer(tiny_zoo, scale):
+    model = make(tiny_zoo, scale)
+    assert model.features(*BATCH).shape == (2, 3, 6 * scale, 6 * scale)
+    logits = model(*BATCH)
+    assert logits.shape == (2, 3, 6 * scale, 6 * scale)
+    logits.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.backbone.parameters())
+
+
+def test_a_stage_is_what_the_paper_says(tiny_zoo):
+    backbone = make(tiny_zoo, 4).backbone
+    assert isinstance(backbone, Upsampled)
+    assert len(backbone.stages) == 2
+    convolution, norm, activation = backbone.stages[0]
+    assert (convolution.kernel_size, convolution.stride) == ((3, 3), (2, 2))
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert activation.negative_slope == 0.01
+
+
+def test_a_head_that_only_passes_features_on_is_replaced():
+    options = {"dim": 8, "temporal_depth": 1, "spatial_depth": 1, "heads": 2, "head_dim": 4}
+    coarse, fine = (create_model("tsvit", in_channels=2, classes=3, image_size=4, upsample=scale, **options)
+                    for scale in (1, 2))  # fmt: skip
+    assert isinstance(coarse.head, nn.Identity)
+    assert isinstance(fine.head, nn.Conv2d)
+
+
+@pytest.mark.parametrize("scale", [0, 3, 8])
+def test_other_scales_are_refused(tiny_zoo, scale):
+    with pytest.raises(UsageError, match=f"upsample is {scale}; it must be 1, 2 or 4"):
+        make(tiny_zoo, scale)
+
+
+def test_a_checkpoint_brings_its_resolution_back(tiny_zoo, tmp_path: Path):
+    model = make(tiny_zoo, 2).eval()
+    labels = tuple(LabelClass(name, number, "#000000") for number, name in enumerate("abc"))
+    note = Metadata(backbone=Choice(name="tiny"), in_channels=2, image_size=6, upsample=2, classes=labels, dates="doy")
+    save_checkpoint(tmp_path / "m.safetensors", model.state_dict(), note)
+    loaded = load_model(tmp_path / "m.safetensors", zoo=tiny_zoo, catalogue=Catalogue({}, {}))
+    assert torch.equal(loaded(*BATCH), model(*BATCH))
+
+
+def test_weights_go_from_any_resolution_to_any(tiny_zoo):
+    plain, fine, finer = (make(tiny_zoo, scale).backbone for scale in (1, 2, 4))
+    adapted = fine.adapt_weights(plain.state_dict())
+    assert torch.equal(adapted["base.look.weight"], plain.state_dict()["look.weight"])
+    assert not any(key.startswith("stages.") for key in adapted)
+    assert base_weights(fine.state_dict()).keys() == plain.state_dict().keys()
+    assert base_weights(plain.state_dict()).keys() == plain.state_dict().keys()
+    up = finer.adapt_weights(fine.state_dict())
+    assert up.keys() < finer.state_dict().keys()
+    assert torch.equal(up["stages.0.0.weight"], fine.state_dict()["stages.0.0.weight"])
+
+
+def sample(scale: int) -> Sample:
+    rng = np.random.default_rng(0)
+    series = rng.normal(size=(3, 2, 10, 9)).astype(np.float32)
+    labels = np.zeros((scale * 10, scale * 9), np.uint8)
+    return Sample(series, np.arange(3, dtype=np.int32), labels, name="s")
+
+
+@pytest.mark.parametrize(("labels", "logits"), [(4, 1), (1, 2), (4, 2)])
+def test_labels_and_logits_of_different_resolutions_are_told_before_training(labels, logits):
+    with pytest.raises(UsageError, match=rf"head.upsample={logits}; .* have {labels} x .*head.upsample={labels}"):
+        check_resolution("train", sample(labels), recipe(logits))
+    check_resolution("train", sample(labels), recipe(labels))
+
+
+@pytest.mark.parametrize("scale", [1, 4])
+def test_a_whole_sample_is_predicted_at_the_fine_grid_as_at_once(tiny_zoo, scale):
+    """Tiles of 5 x 5 px cover 10 x 9; a network without neighbours cannot tell where they meet."""
+    torch.manual_seed(0)
+    model = make(tiny_zoo, scale).eval()
+    if scale > 1:
+        model.backbone.stages = nn.Upsample(scale_factor=scale)
+    normaliser = Normaliser(("a", "b"), ("a", "b"), 1.0, (0.0, 0.0), (0.02, 0.02))
+    tiled, whole = (
+        predict_sample(model, normaliser, sample(scale), Collate("doy", None), recipe(scale, image_size=size))[0]
+        for size in (5, 10)
+    )
+    assert tiled.shape == (10 * scale, 9 * scale)
+    assert (tiled == whole).all()
+    assert len(np.unique(whole)) > 1
