@@ -21,6 +21,80 @@ OPTIONS = {
         },
         {"output_order": "published", "dim": 16, "temporal_depth": 1, "spatial_depth": 1, "heads": 2, "head_dim": 8},
     ],
+    "unet3d": [
+        {"width": 4, "length": 8},
+        {"width": 6, "length": 12, "image_size": 4},
+        {"width": 4, "length": 8, "padding": "published", "dropout": 0.5},
+    ],
+    "unet3df": [
+        {"width": 4, "length": 8},
+        {"width": 2, "length": 12, "image_size": 4, "padding": "published"},
+    ],
+    "torchgeo": [
+        {"hidden_dim": 8},
+        {"model": "convlstm", "hidden_dim": [4, 6, 8], "kernel_size": 5, "num_layers": 3, "image_size": 7},
+    ],
+    "unet2d-clstm": [
+        {"width": 4},
+        {"width": 8, "length": 3, "image_size": 12},
+        # its published mean is over padded dates too: two dates leave the check of padding without any
+        {"width": 4, "padding": "published", "length": 2},
+    ],
+    "biconvgru": [
+        {"conv_dim": 4, "hidden_dim": 8},
+        {"conv_dim": 4, "hidden_dim": 8, "padding": "published"},
+    ],
+    "fpn-convlstm": [
+        {"stem_widths": [4, 8], "levels": 3, "channels": 8, "hidden_dim": 8},
+        {"stem_widths": [4, 8], "channels": 8, "hidden_dim": 8, "mid_conv": False},
+        # published, its recurrence goes on over padded dates: two dates leave the check of padding without any
+        {"stem_widths": [4, 8], "levels": 3, "channels": 8, "hidden_dim": 8, "padding": "published", "length": 2},
+    ],
+    "utae": [
+        {"encoder_widths": [8, 8, 16], "decoder_widths": [4, 8, 16], "heads": 4, "model_dim": 16, "head_width": 4},
+        {"encoder_widths": [4, 8], "decoder_widths": [4, 8], "heads": 2, "model_dim": 8, "image_size": 2},
+        # its published norm over dates counts padded ones: two dates leave the check of padding without any
+        {
+            "encoder_widths": [8, 16],
+            "decoder_widths": [4, 16],
+            "heads": 4,
+            "model_dim": 16,
+            "padding": "published",
+            "length": 2,
+        },
+    ],
+    "ltae": [{"width": 16, "heads": 4, "model_dim": 32}, {"width": 8, "heads": 1, "model_dim": 5, "image_size": 1}],
+    "timm": [
+        {"decoder_width": 16, "heads": 4, "model_dim": 16},
+        {"encoder": "convnext_atto", "decoder_width": 16, "heads": 4, "model_dim": 16},
+        {"encoder": "mobilenetv3_small_050", "levels": 2, "decoder_width": 16, "heads": 4, "model_dim": 16},
+        {"encoder": "test_efficientnet", "decoder_width": 16, "heads": 4, "model_dim": 16},
+        {"encoder": "test_vit", "levels": 4, "image_size": 16, "decoder_width": 16, "heads": 4, "model_dim": 16},
+        {
+            "encoder": "swin_tiny_patch4_window7_224",
+            "levels": 2,
+            "image_size": 24,
+            "decoder_width": 16,
+            "heads": 4,
+            "model_dim": 16,
+        },
+    ],
+    "vistaformer": [
+        {"embed_dims": [8, 8, 16], "depths": [1, 1, 1], "heads": [1, 2, 4], "mlp_ratio": 2, "head_channels": 8},
+        {
+            "embed_dims": [4, 8, 8],
+            "depths": [2, 1, 1],
+            "heads": [1, 1, 2],
+            "mlp_ratio": 1,
+            "head_channels": 5,
+            "image_size": 16,
+            "length": 12,
+        },
+    ],
+    "pixel-transformer": [
+        {"dim": 16, "depth": 2, "heads": 2},
+        {"dim": 5, "depth": 1, "heads": 1, "mlp_ratio": 1, "dropout": 0.1, "image_size": 3},
+    ],
 }
 """Options that make the checks fast, and those that change what is checked; none runs the defaults."""
 

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from torch import Tensor
 
-from cropzoo import CropzooError
+from cropzoo_plugins.layers.published import renamed
 
-_PARTS = {
-    "to_patch_embedding.1": "embed_patches",
-    "to_temporal_embedding_input": "embed_dates",
-    "mlp_head.0": "evidence_norm",
-    "mlp_head.1": "evidence",
-}
 _ENCODERS = {"temporal_transformer": "over_time", "space_transformer": "over_space"}
 _LAYER_PARTS = {
     "0.norm": "attention_norm",
@@ -24,9 +17,23 @@ _LAYER_PARTS = {
     "1.fn.net.0": "mlp_in",
     "1.fn.net.3": "mlp_out",
 }
-_TABLES = {"temporal_token": "class_tokens", "space_pos_embedding": "positions"}
-_CONTRASTIVE_HEAD = re.compile(r"(.*\.)?attn_sim\..*|(.*\.)?(query_conv|key_conv)\.weight|(.*\.)?rel_[hw]")
-_LAYER = re.compile(r"(\w+)\.layers\.(\d+)\.(.+)\.(weight|bias)")
+_TABLES = {"temporal_token": "backbone.class_tokens", "space_pos_embedding": "backbone.positions"}
+_PARTS = {
+    "to_patch_embedding.1": "embed_patches",
+    "to_temporal_embedding_input": "embed_dates",
+    "mlp_head.0": "evidence_norm",
+    "mlp_head.1": "evidence",
+    **{f"{theirs}.norm": f"{ours}.norm" for theirs, ours in _ENCODERS.items()},
+}
+_RULES = (
+    *_TABLES.items(),
+    *((rf"{theirs}\.(weight|bias)", rf"backbone.{ours}.\1") for theirs, ours in _PARTS.items()),
+    *(
+        (rf"{encoder}\.layers\.(\d+)\.{theirs}\.(weight|bias)", rf"backbone.{own}.layers.\1.{ours}.\2")
+        for encoder, own in _ENCODERS.items()
+        for theirs, ours in _LAYER_PARTS.items()
+    ),
+)
 
 
 def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -42,30 +49,5 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Source: names of michaeltrs/DeepSatModels.
     """
-    converted = {}
-    for published, value in state_dict.items():
-        key = published.removeprefix("module.")
-        if _CONTRASTIVE_HEAD.fullmatch(key):
-            continue
-        if key in _TABLES:
-            converted[f"backbone.{_TABLES[key]}"] = value[0]
-        else:
-            converted[f"backbone.{_renamed(key)}"] = value
-    return converted
-
-
-def _renamed(key: str) -> str:
-    """The name of a weight or bias within our backbone."""
-    part, _, kind = key.rpartition(".")
-    if part in _PARTS and kind in ("weight", "bias"):
-        return f"{_PARTS[part]}.{kind}"
-    for encoder, ours in _ENCODERS.items():
-        if part == f"{encoder}.norm":
-            return f"{ours}.norm.{kind}"
-    layer = _LAYER.fullmatch(key)
-    if layer and layer[1] in _ENCODERS and layer[3] in _LAYER_PARTS:
-        return f"{_ENCODERS[layer[1]]}.layers.{layer[2]}.{_LAYER_PARTS[layer[3]]}.{layer[4]}"
-    raise CropzooError(
-        f"published weights of 'tsvit'; {key!r} is not a parameter of the published dense TSViT; "
-        "check that the file holds that network"
-    )
+    converted = renamed(state_dict, _RULES, "tsvit")
+    return {key: value[0] if key in _TABLES.values() else value for key, value in converted.items()}

@@ -23,8 +23,10 @@ def labels_for(maps: Tensor, labels: Tensor | None, objective: str) -> Tensor:
     size, wanted = tuple(labels.shape[-2:]), tuple(maps.shape[-2:])
     if size == wanted:
         return labels
-    message = f"training with {objective!r} on labels of {size!r} pixels; the backbone gives {wanted!r}; "
+    message = f"training with {objective!r} on labels of {size!r} pixels; the network gives {wanted!r}; "
     scale = size[0] // wanted[0]
     if scale > 1 and size == (scale * wanted[0], scale * wanted[1]):
-        message += f"labels are {scale!r} times finer than the network's output; "
-    raise UsageError(f"{message}give the network their resolution (head.upsample), or use other labels")
+        message += (
+            f"labels are {scale!r} times finer than the network's output; give it their resolution (head.upsample), or "
+        )
+    raise UsageError(f"{message}train with labels at the resolution of the images (dataset.label_scale=1)")

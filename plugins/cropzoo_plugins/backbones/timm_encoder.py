@@ -1,0 +1,158 @@
+"""Any image encoder of timm on every date, with temporal attention shared by its scales."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from cropzoo import Backbone, UnknownName, UsageError
+from cropzoo_plugins.backbones.encoder_weights import NONE, initial_weights
+from cropzoo_plugins.layers import image_encoder
+from cropzoo_plugins.layers.checks import check_image, check_multiple, check_sizes
+from cropzoo_plugins.layers.ltae import TemporalAttention, aggregate
+from cropzoo_plugins.layers.padding import Frames
+from cropzoo_plugins.layers.skip_decoder import ConvNorm, SkipDecoder
+
+_LISTING = "list them with `cropzoo list 'timm/*'`"
+
+
+def encoder_names() -> list[str]:
+    """The encoders of the installed timm that give maps of features."""
+    return [name for name in timm.list_models() if image_encoder.gives_maps(name)]
+
+
+class TimmEncoder(Backbone):
+    """Dense features of a timm image encoder that sees each date alone, with the same weights.
+
+    Temporal attention weighs the dates at the deepest map that is used; the same weights, resized, sum up the finer
+    maps and a convolution of the bands themselves at full resolution, and a light decoder joins the sums.
+
+    Args:
+        in_channels: bands of the series.
+        classes: unused, the head alone knows them.
+        image_size: side of the images in pixels; encoders with fixed positions read no other size.
+        length: unused, any number of dates will do.
+        encoder: name in timm.
+        encoder_weights: what the encoder starts with: "none", a tag of timm such as `a1_in1k`, weights of torchgeo such
+            as `ResNet18_Weights.SENTINEL2_ALL_MOCO`, or a .safetensors file. Weights of timm are of RGB images: timm
+            repeats their first layer over the bands. None of them knows the data's scaling: they see bands normalised
+            by the data's own statistics.
+        levels: halvings of the resolution: maps up to stride 2**levels are used, and the encoder ends there.
+        decoder_width: channels of the features; a multiple of `heads`.
+        heads: heads of the temporal attention.
+        key_dim: width of a head's key.
+        model_dim: width of the attention's values; a multiple of `heads`.
+        bands: names of the bands, needed for weights of torchgeo alone, which are matched by name.
+
+    Raises:
+        UnknownName: for an encoder or weights that don't exist.
+        UsageError: for an option out of its range, or an encoder that cannot read such images.
+        CropzooError: for weights that cannot be had or don't fit.
+
+    Source: encoders of timm (Wightman 2019); temporal attention as in U-TAE, Garnot and Landrieu 2021,
+        arXiv:2107.07933. Differs from U-TAE: any encoder, maps projected to one width before they are summed, bilinear
+        resizing and one convolution a step in the decoder, padded dates have no part in anything.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        classes: int,
+        image_size: int = 24,
+        length: int | None = None,
+        encoder: str = "resnet18",
+        encoder_weights: str | None = NONE,
+        levels: int = 3,
+        decoder_width: int = 64,
+        heads: int = 16,
+        key_dim: int = 4,
+        model_dim: int = 256,
+        bands: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__()
+        check_sizes("timm", in_channels=in_channels, image_size=image_size, levels=levels, heads=heads, key_dim=key_dim)
+        check_multiple("timm", heads, decoder_width=decoder_width, model_dim=model_dim)
+        _check_bands(bands, in_channels)
+        _check_encoder(encoder)
+        plan = image_encoder.layout(encoder, levels)
+        self.name, self.fixed_size = encoder, 0
+        self.size_multiple, self.out_channels = math.lcm(*plan.strides), decoder_width
+        self._check_image(image_size, image_size)
+        weights = initial_weights(encoder, plan, str(encoder_weights or NONE), in_channels, bands)
+        built = image_encoder.build(encoder, plan, in_channels=in_channels, image_size=image_size, weights=weights)
+        self.encoder, self.indices = built.model, built.indices
+        self.fixed_size = 0 if built.any_size else image_size
+        self.pixels = ConvNorm(in_channels, decoder_width)
+        self.project = nn.ModuleList(nn.Conv2d(width, decoder_width, kernel_size=1) for width in built.widths)
+        self.over_time = TemporalAttention(decoder_width, heads=heads, model_dim=model_dim, key_dim=key_dim)
+        self.decoder = SkipDecoder(decoder_width, steps=len(built.widths))
+
+    def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
+        """Features of every pixel.
+
+        Args:
+            series: (B, T, C, H, W), float32, normalised; H and W multiples of `size_multiple`.
+            dates: (B, T), int64, days since any reference.
+            valid: (B, T), bool, False = padding; what stands there has no influence and costs nothing.
+
+        Returns:
+            (B, decoder_width, H, W).
+
+        Raises:
+            UsageError: for an image of a size that the encoder cannot read.
+        """
+        self._check_image(*series.shape[-2:])
+        frames = Frames.of(valid)
+        # channels last: a sixth less time for resnet18 on a CPU, and no encoder tried takes more
+        images = frames.gather(series).contiguous(memory_format=torch.channels_last)
+        maps = image_encoder.maps(self.encoder, self.indices, images)
+        maps = [project(each) for project, each in zip(self.project, maps, strict=True)]
+        deepest, weights = self.over_time(frames.scatter(maps[-1]), dates, valid)
+        finer = [aggregate(weights, each, frames) for each in (*maps[-2::-1], self.pixels(images))]
+        features: Tensor = self.decoder(deepest, finer)
+        return features
+
+    def _check_image(self, height: int, width: int) -> None:
+        name, side = f"timm/{self.name}", self.fixed_size
+        check_image(name, height, width, self.size_multiple, self.size_multiple)
+        if side and (height, width) != (side, side):
+            raise UsageError(
+                f"an image of {height} x {width} pixels for {name!r}; this encoder reads only the size that it was "
+                f"built for, {side} x {side}; cut the image into such windows, or choose an encoder of any size"
+            )
+
+
+def _check_encoder(encoder: str) -> None:
+    """Raise unless timm has an encoder of that name with maps of features."""
+    known = timm.list_models()
+    name, dot, tag = str(encoder).partition(".")
+    if dot and name in known:
+        raise UsageError(
+            f"encoder={encoder!r} for 'timm'; it names weights too; give encoder={name} encoder_weights={tag}"
+        )
+    if encoder not in known:
+        raise UnknownName("encoder of 'timm':", str(encoder), known, _LISTING)
+    if not image_encoder.gives_maps(encoder):
+        raise UsageError(
+            f"encoder={encoder!r} for 'timm'; timm {timm.__version__} gives no maps of its features; "
+            f"choose another encoder, {_LISTING}, or install a newer timm"
+        )
+
+
+def _check_bands(bands: Sequence[str] | None, in_channels: int) -> None:
+    if bands is None:
+        return
+    if isinstance(bands, str) or not all(isinstance(name, str) for name in bands):
+        raise UsageError(
+            f"bands={bands!r} for 'timm'; it must be a list of names; give one such as [B02, B03, B04, B08]"
+        )
+    if len(bands) != in_channels or len(set(bands)) != len(bands):
+        raise UsageError(
+            f"bands={list(bands)} for 'timm'; the data has {in_channels} bands; "
+            "give one name for each, all different, in the data's order"
+        )

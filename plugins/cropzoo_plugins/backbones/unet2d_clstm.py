@@ -1,0 +1,174 @@
+"""UNet2D-CLSTM: a U-Net on every date alone, then a convolutional LSTM over the dates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from cropzoo import Backbone
+from cropzoo_plugins.layers.checks import check_image, check_multiple, check_sizes
+from cropzoo_plugins.layers.convolutional_cells import NormedConvLSTM, convolution
+from cropzoo_plugins.layers.padding import Padding, blank, check_padding
+from cropzoo_plugins.layers.published import renamed
+from cropzoo_plugins.layers.recurrent import Steps
+from cropzoo_plugins.layers.step_norm import stacked, with_steps
+
+NAME, STEPS = "unet2d-clstm", 60
+
+
+class UNet2DCLSTM(Backbone):
+    """Dense features: the mean over the dates of what a convolutional LSTM gives out, (B, 2 * width, H, W).
+
+    It reads the features that a U-Net finds in each date alone.
+
+    Args:
+        in_channels: bands of the series.
+        classes: unused, the features are the same for any number of classes.
+        image_size: side in pixels; any multiple of 4 will do.
+        length: dates that have batch statistics of their own in the recurrence, 60 if None; later dates use the last's.
+        width: channels of the U-Net's first maps; all others, 2 * width in the recurrence, are in proportion.
+        padding: "masked" reads the valid dates of each sample alone, without gaps; "published" reads all dates, zeros
+            at invalid ones, and its mean is over all of them.
+
+    Raises:
+        UsageError: for an option out of its range, or a side of the image that is no multiple of 4.
+
+    Source: Tarasiou et al. 2022, arXiv:2104.04310, and its code. Differs: padded dates are left out of the recurrence,
+        of its mean and of all batch statistics; running statistics move once in a step of training, not twice.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        classes: int,
+        image_size: int = 24,
+        length: int | None = None,
+        width: int = 64,
+        padding: Padding = "masked",
+    ) -> None:
+        super().__init__()
+        check_sizes(NAME, in_channels=in_channels, classes=classes, length=STEPS if length is None else length)
+        check_multiple(NAME, 4, width=width)
+        check_padding(padding, NAME)
+        self.padding, self.size_multiple, self.out_channels = padding, 4, 2 * width
+        check_image(NAME, image_size, image_size, self.size_multiple)
+        self.unet = FrameUNet(in_channels, width)
+        self.lstm = NormedConvLSTM(2 * width, 2 * width, STEPS if length is None else length)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
+        """The mean state of the recurrence.
+
+        Args:
+            series: (B, T, C, H, W), float32, normalised; H and W multiples of 4.
+            dates: (B, T), int64; not read, their order counts alone.
+            valid: (B, T), bool, False = padding.
+
+        Returns:
+            (B, 2 * width, H, W).
+
+        Raises:
+            UsageError: for an image whose sides are no multiples of 4.
+        """
+        height, width = series.shape[-2:]
+        check_image(NAME, height, width, self.size_multiple)
+        if self.padding == "published":
+            series, valid = blank(series, valid), torch.ones_like(valid)
+        steps = Steps.of(valid)
+        frames = self.unet(steps.gather(series).contiguous(memory_format=torch.channels_last))
+        total: Tensor = self.lstm(frames, steps, steps.start(series, self.out_channels))
+        return total / steps.dates.clamp(min=1)[:, None, None, None]
+
+    def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The weights with batch statistics for the dates that this one was built for: cut, or the last repeated."""
+        own = self.state_dict()
+        return {
+            key: with_steps(value, len(own[key]))
+            if key.startswith("lstm.") and "_norm.running_" in key and key in own and value.ndim == 2 and len(value)
+            else value
+            for key, value in state.items()
+        }
+
+    def make_head(self, classes: int) -> nn.Module:
+        """The published one: a convolution of kernel 3."""
+        return convolution(self.out_channels, classes)
+
+
+class FrameUNet(nn.Module):
+    """A U-Net on single dates: (N, C, H, W) to (N, 2 * width, H, W), H and W multiples of 4.
+
+    Group norm on the way down, batch norm on the way up; all sizes are the published ones in proportion to `width`.
+    """
+
+    def __init__(self, in_channels: int, width: int) -> None:
+        super().__init__()
+        w = width
+        self.down1 = nn.Sequential(*_grouped(in_channels, w, 4), *_grouped(w, w, 4))
+        self.down2 = nn.Sequential(*_grouped(w, 2 * w, 8), *_grouped(2 * w, 2 * w, 8))
+        self.down3 = nn.Sequential(*_grouped(2 * w, 4 * w, 16))
+        self.up3 = nn.Sequential(*_grouped(4 * w, 4 * w, 16), _doubled(4 * w, 2 * w))
+        self.up2 = nn.Sequential(*_batched(4 * w, 2 * w), *_batched(2 * w, 2 * w), _doubled(2 * w, w))
+        self.up1 = nn.Sequential(*_batched(2 * w, w), *_batched(w, w // 2), convolution(w // 2, 2 * w))
+        self.pool = nn.MaxPool2d(2)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        fine = self.down1(frames)
+        middle = self.down2(self.pool(fine))
+        coarse = self.up3(self.down3(self.pool(middle)))
+        mixed = self.up2(torch.cat([coarse, middle], 1))
+        features: Tensor = self.up1(torch.cat([mixed, fine], 1))
+        return features
+
+
+def _grouped(channels: int, filters: int, groups: int) -> list[nn.Module]:
+    return [convolution(channels, filters), nn.GroupNorm(groups, filters), nn.LeakyReLU(inplace=True)]
+
+
+def _batched(channels: int, filters: int) -> list[nn.Module]:
+    return [convolution(channels, filters), nn.BatchNorm2d(filters), nn.LeakyReLU(inplace=True)]
+
+
+def _doubled(channels: int, filters: int) -> nn.Module:
+    return nn.ConvTranspose2d(channels, filters, kernel_size=2, stride=2)
+
+
+_UNET = {
+    "unet_encode.enc3.encode": "down1",
+    "unet_encode.enc4.encode": "down2",
+    "unet_encode.center": "down3",
+    "unet_decode.center_decode": "up3",
+    "unet_decode.dec4.decode": "up2",
+    "unet_decode.final": "up1",
+}
+_NORMED = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
+_CELL = r"crnn_main\.clstm\.cell_list\.0\."
+_RULES = [
+    *((rf"fcn\.{published}\.(\d)\.{_NORMED}", rf"backbone.unet.{ours}.\1.\2") for published, ours in _UNET.items()),
+    (rf"{_CELL}(h_conv|input_conv)\.(weight|bias)", r"backbone.lstm.\1.\2"),
+    (rf"{_CELL}(h_norm|input_norm|cell_norm)\.weight", r"backbone.lstm.\1.weight"),
+    (rf"{_CELL}(h_norm|input_norm|cell_norm)\.(running_mean|running_var)_(\d+)", r"backbone.lstm.\1.\2.\3"),
+    (r"main_finalconv\.(weight|bias)", r"head.\1"),
+]
+
+
+def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A published UNet2D-CLSTM state dict by the names of our `Model`; keys of a contrastive head are dropped.
+
+    Build the model with `length` equal to the published `max_seq_len`.
+
+    Args:
+        state_dict: parameters and buffers, with or without the "module." of data parallelism.
+
+    Raises:
+        CropzooError: for a key that the published network does not have.
+
+    Source: names of michaeltrs/DeepSatModels.
+    """
+    return stacked(renamed(state_dict, _RULES, NAME))

@@ -1,0 +1,191 @@
+"""U-TAE: a U-Net on every date; attention over the dates of its lowest maps sums up the dates of all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from cropzoo import Backbone, UsageError
+from cropzoo_plugins.layers import chunks
+from cropzoo_plugins.layers.checks import check_image, check_sizes, checked_widths
+from cropzoo_plugins.layers.ltae import TemporalAttention, aggregate
+from cropzoo_plugins.layers.padding import Frames, Padding, blank, check_padding, filled
+from cropzoo_plugins.layers.published import renamed
+from cropzoo_plugins.layers.utae_blocks import GROUPS, DownBlock, UpBlock, conv_block
+
+NAME = "utae"
+
+LAST = torch.channels_last
+"""The order in which convolutions on a CPU run 1.4 times as fast; GPUs like it too."""
+
+CHUNK = 2**22
+"""Values in the largest map of the dates encoded at once: of 2**18 to 2**23 and all, 2**20 to 2**22 took the least
+processor time, a quarter less than all, and more at once wait for each other less often."""
+
+
+class UTAE(Backbone):
+    """Dense features of a U-Net whose encoder sees single dates and whose decoder sees their weighted sums.
+
+    Attention is computed once, at the lowest scale; every scale sums its dates with those weights, resized.
+
+    Args:
+        in_channels: bands of the series.
+        classes: unused, the head alone knows classes.
+        image_size: checked, else unused; any multiple of 2 ** levels will do, levels = len(encoder_widths) - 1.
+        length: unused, any number of dates will do.
+        encoder_widths: of the maps of single dates, from the pixels' own scale to the lowest.
+        decoder_widths: of the maps after the dates are summed, in the same order; the last ones are equal.
+        heads: of the attention; every encoder width is a multiple.
+        model_dim: width of the attention's values, a multiple of the heads.
+        key_dim: width of a head's query and keys.
+        head_width: of the published head, between features and classes.
+        padding: "masked" leaves padded dates out; "published" is for published weights: dates that are all zero count
+            as padding, and as zeros in the norm before the attention.
+
+    Raises:
+        UsageError: for an option out of its range, or an `image_size` that is no multiple of 2 ** levels.
+
+    Source: Garnot and Landrieu 2021, arXiv:2107.07933. Differs from the published code: padded dates have no part in
+        the norm before the attention; maps with a side of one pixel are padded by repetition, where the published
+        code fails; a date that is not padding stays one even if a whole map of it is zero.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        classes: int,
+        image_size: int = 24,
+        length: int | None = None,
+        encoder_widths: Sequence[int] = (64, 64, 64, 128),
+        decoder_widths: Sequence[int] = (32, 32, 64, 128),
+        heads: int = 16,
+        model_dim: int = 256,
+        key_dim: int = 4,
+        head_width: int = 32,
+        padding: Padding = "masked",
+    ) -> None:
+        super().__init__()
+        check_padding(padding, NAME)
+        check_sizes(NAME, in_channels=in_channels, classes=classes, heads=heads, head_width=head_width)
+        down, up = _checked_widths(encoder_widths, decoder_widths, heads)
+        self.padding, self.stem_width, self.head_width = padding, down[0], head_width
+        self.out_channels, self.size_multiple = up[0], 2 ** (len(down) - 1)
+        self._check_image(image_size, image_size)
+        self.stem = nn.Sequential(*conv_block(in_channels, down[0], "group"), *conv_block(down[0], down[0], "group"))
+        self.down = nn.ModuleList(DownBlock(wide, deep) for wide, deep in pairwise(down))
+        self.over_time = TemporalAttention(down[-1], heads=heads, model_dim=model_dim, key_dim=key_dim)
+        self.up = nn.ModuleList(
+            UpBlock(up[level], up[level - 1], down[level - 1]) for level in range(len(down) - 1, 0, -1)
+        )
+
+    def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
+        """Dense features.
+
+        Args:
+            series: (B, T, C, H, W), float32, normalised; H and W multiples of `size_multiple`.
+            dates: (B, T), int64, days since 1 September before the first date.
+            valid: (B, T), bool, False = padding; what stands there has no influence.
+
+        Returns:
+            (B, decoder_widths[0], H, W), 0 or above.
+
+        Raises:
+            UsageError: for an image whose sides are no multiples of `size_multiple`.
+        """
+        self._check_image(*series.shape[-2:])
+        published = self.padding == "published"
+        if published:
+            series = blank(series, valid)
+            valid = filled(series)
+        frames = Frames.of(valid)
+        maps = self._encode(frames.gather(series).contiguous(memory_format=LAST))
+        features: Tensor
+        features, weights = self.over_time(frames.scatter(maps.pop()), dates, valid, published)
+        for up in self.up:
+            features = up(features, aggregate(weights, maps.pop(), frames))
+        return features
+
+    def make_head(self, classes: int) -> nn.Module:
+        """The published layers from features to logits; the logits pass a batch norm and a ReLU."""
+        return nn.Sequential(
+            *conv_block(self.out_channels, self.head_width, "batch"), *conv_block(self.head_width, classes, "batch")
+        )
+
+    def _encode(self, images: Tensor) -> list[Tensor]:
+        """The maps of all scales of every date, from (N, C, H, W); some dates at a time where that is faster."""
+        dates, _, height, width = images.shape
+        size = max(1, CHUNK // (self.stem_width * height * width))
+        if torch.is_grad_enabled() or not chunks.pays(images) or dates <= size:
+            return self._encode_chunk(images)
+        maps: list[Tensor] = []
+        for start in range(0, dates, size):
+            pieces = self._encode_chunk(images[start : start + size])
+            maps = maps or [torch.empty((dates, *p.shape[1:]), dtype=p.dtype, memory_format=LAST) for p in pieces]
+            for whole, piece in zip(maps, pieces, strict=True):
+                whole[start : start + size] = piece
+        return maps
+
+    def _encode_chunk(self, images: Tensor) -> list[Tensor]:
+        maps = [self.stem(images)]
+        for down in self.down:
+            maps.append(down(maps[-1]))
+        return maps
+
+    def _check_image(self, height: int, width: int) -> None:
+        check_image(NAME, height, width, self.size_multiple, least=self.size_multiple)
+
+
+_RULES = (
+    (r"in_conv\.conv\.conv\.(\d\.\w+)", r"backbone.stem.\1"),
+    (r"down_blocks\.(\d+)\.(down|conv1|conv2)\.conv\.(\d\.\w+)", r"backbone.down.\1.\2.\3"),
+    (r"up_blocks\.(\d+)\.skip_conv\.(\d\.\w+)", r"backbone.up.\1.skip.\2"),
+    (r"up_blocks\.(\d+)\.up\.(\d\.\w+)", r"backbone.up.\1.up.\2"),
+    (r"up_blocks\.(\d+)\.(conv1|conv2)\.conv\.(\d\.\w+)", r"backbone.up.\1.\2.\3"),
+    (r"temporal_encoder\.(in_norm|out_norm)\.(weight|bias)", r"backbone.over_time.\1.\2"),
+    (r"temporal_encoder\.inconv\.(weight|bias)", r"backbone.over_time.value.\1"),
+    (r"temporal_encoder\.attention_heads\.Q", r"backbone.over_time.query"),
+    (r"temporal_encoder\.attention_heads\.fc1_k\.(weight|bias)", r"backbone.over_time.key.\1"),
+    (r"temporal_encoder\.mlp\.0\.(weight|bias)", r"backbone.over_time.mix.\1"),
+    (r"temporal_encoder\.mlp\.1\.(\w+)", r"backbone.over_time.mix_norm.\1"),
+    (r"out_conv\.conv\.conv\.(\d\.\w+)", r"head.\1"),
+)
+
+
+def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A published U-TAE state dict by the names of our `Model`; keys of a contrastive head are dropped.
+
+    Load it into a model with `padding="published"` where padded series must give the published numbers.
+
+    Args:
+        state_dict: of the published U-TAE for semantic segmentation.
+
+    Raises:
+        CropzooError: for a key that a published U-TAE does not have.
+
+    Source: names of VSainteuf/utae-paps.
+    """
+    converted = renamed(state_dict, _RULES, NAME)
+    value = "backbone.over_time.value.weight"
+    if value in converted:
+        converted[value] = converted[value].flatten(1)
+    return converted
+
+
+def _checked_widths(
+    encoder_widths: Sequence[int], decoder_widths: Sequence[int], heads: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Both lists as tuples, if a network can be built of them."""
+    scales = max(2, len(encoder_widths)) if isinstance(encoder_widths, (list, tuple)) else 2
+    encoder = checked_widths(NAME, "encoder_widths", encoder_widths, scales, math.lcm(GROUPS, heads))
+    decoder = checked_widths(NAME, "decoder_widths", decoder_widths, scales, 1)
+    if encoder[-1] != decoder[-1]:
+        raise UsageError(
+            f"encoder_widths={encoder_widths!r} and decoder_widths={decoder_widths!r} for 'utae'; the lowest maps are "
+            f"the decoder's first, so the last widths must be equal; let decoder_widths end with {encoder[-1]}"
+        )
+    return encoder, decoder

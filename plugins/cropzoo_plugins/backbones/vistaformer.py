@@ -1,0 +1,189 @@
+"""VistaFormer: three stages of gated strided convolutions and attention within dates, with a light head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cropzoo import Backbone, UsageError
+from cropzoo_plugins.layers.checks import check_image, check_sizes, checked_widths
+from cropzoo_plugins.layers.padding import Frames, Padding, blank, check_padding
+from cropzoo_plugins.layers.published import renamed
+from cropzoo_plugins.layers.vistaformer_dates import Timelines
+from cropzoo_plugins.layers.vistaformer_stage import Stage
+
+NAME = "vistaformer"
+STAGES = 3
+LEAST_DATES = 4
+"""Two of the three stages halve the dates: with fewer none would be left."""
+
+
+class VistaFormer(Backbone):
+    """Dense features of a series that is halved in time and space by stages, each with attention within its dates.
+
+    Every stage's output is reduced to one date by a kernel over all dates, then resized to pixels; the features are a
+    mixture of the three: (B, head_channels, H, W).
+
+    Args:
+        in_channels: bands of the series.
+        classes: unused, the head knows them.
+        image_size: unused but for a check, any multiple of 8 will do.
+        length: dates that the head's kernels span, 60 if None; a series with another number is interpolated to it.
+        embed_dims: channels of each stage.
+        depths: layers of each stage.
+        heads: of each stage's attention.
+        mlp_ratio: hidden width of a layer's network, in multiples of the stage's channels.
+        head_channels: D, the width of the features.
+        dropout: rate within the layers and before the class scores.
+        drop_path: rate at which a sample skips a layer's attention, and its network.
+        padding: "masked" computes valid dates alone; "published" takes blank images at invalid dates for data.
+
+    Raises:
+        UsageError: for an option out of its range, or an `image_size` that is no multiple of 8.
+        UnknownName: for another padding.
+
+    Source: MacDonald et al. 2024, arXiv:2409.08461. Differs from the published code: padded dates are left out, any
+        image size and number of dates, stochastic depth skips a layer's change and never the shortcut as in Huang et
+        al. 2016, arXiv:1603.09382, and the head reduces time before it resizes: both are linear and commute.
+    """
+
+    size_multiple = 2**STAGES
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        classes: int,
+        image_size: int = 32,
+        length: int | None = None,
+        embed_dims: Sequence[int] = (32, 64, 128),
+        depths: Sequence[int] = (2, 2, 2),
+        heads: Sequence[int] = (2, 4, 8),
+        mlp_ratio: int = 4,
+        head_channels: int = 64,
+        dropout: float = 0.175,
+        drop_path: float = 0.175,
+        padding: Padding = "masked",
+    ) -> None:
+        super().__init__()
+        length = 60 if length is None else length
+        check_sizes(NAME, in_channels=in_channels, length=length, mlp_ratio=mlp_ratio, head_channels=head_channels)
+        check_image(NAME, image_size, image_size, self.size_multiple, self.size_multiple)
+        check_padding(padding, NAME)
+        _check_rates(dropout=dropout, drop_path=drop_path)
+        self.padding, self.dropout, self.out_channels = padding, dropout, head_channels
+        self.stages, inside = nn.ModuleList(), in_channels
+        layer = {"mlp_ratio": mlp_ratio, "dropout": dropout, "drop_path": drop_path}
+        for index, (dim, depth, count) in enumerate(_checked_stages(embed_dims, depths, heads)):
+            spans, options = max(1, length >> index), {**layer, "heads": count}
+            self.stages.append(Stage(inside, dim, index == 0, depth, spans, head_channels, options))
+            inside = dim
+        self.fuse = nn.Conv2d(STAGES * head_channels, head_channels, kernel_size=1)
+        self.fused_norm = nn.BatchNorm2d(head_channels)
+
+    def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
+        """Dense features.
+
+        Args:
+            series: (B, T, C, H, W), float32, normalised; H and W multiples of 8.
+            dates: (B, T), int64, unused.
+            valid: (B, T), bool, False = padding; what stands there has no influence.
+
+        Returns:
+            (B, head_channels, H, W).
+
+        Raises:
+            UsageError: for an image whose sides are no multiples of 8, or, in the published padding, for fewer than 4
+                dates.
+        """
+        size = series.shape[-2:]
+        check_image(NAME, size[0], size[1], self.size_multiple, self.size_multiple)
+        if self.padding == "published":
+            series, valid = self._blanked(series, valid)
+        frames = Frames.of(valid)
+        lines = Timelines.of(frames, LEAST_DATES)
+        cells, seen = self.stages[0](frames.gather(series).permute(0, 2, 3, 1)[:, None], lines, frames)
+        maps = [seen]
+        for stage in self.stages[1:]:
+            images, lines = lines.pairs(cells), lines.halved()
+            cells, seen = stage(images, lines)
+            maps.append(seen)
+        return F.gelu(self.fused_norm(self._fused(maps, size)))
+
+    def make_head(self, classes: int) -> nn.Module:
+        """Logits of the features: dropout and a 1x1 convolution, as published."""
+        return nn.Sequential(nn.Dropout(self.dropout), nn.Conv2d(self.out_channels, classes, kernel_size=1))
+
+    def _blanked(self, series: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        if series.shape[1] < LEAST_DATES:
+            raise UsageError(
+                f"a series of {series.shape[1]} dates for {NAME!r} with padding='published'; the published network "
+                f"needs at least {LEAST_DATES}; give it more dates, or use padding='masked'"
+            )
+        return blank(series, valid), torch.ones_like(valid)
+
+    def _fused(self, maps: list[Tensor], size: Sequence[int]) -> Tensor:
+        """(B, D, H, W) of what each stage saw, (B, rows, columns, D): resized to pixels, then mixed.
+
+        Each stage's part of the mixture is taken before it is resized.
+        """
+        parts = [
+            F.linear(seen, weight).permute(0, 3, 1, 2)
+            for seen, weight in zip(maps, self.fuse.weight[..., 0, 0].chunk(STAGES, dim=1), strict=True)
+        ]
+        resized = [F.interpolate(part, size=tuple(size), mode="bilinear", align_corners=False) for part in parts]
+        mixed = resized[0] + resized[1] + resized[2]
+        return mixed if self.fuse.bias is None else mixed + self.fuse.bias[:, None, None]
+
+
+def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A published state dict by the keys of ours.
+
+    Raises:
+        CropzooError: for a key of another network.
+    """
+    return renamed(state_dict, _RULES, NAME)
+
+
+_LAYER = r"backbone\.transformers\.(\d+)\.layers\.(\d+)\."
+_OUR_LAYER = r"backbone.stages.\1.layers.\2."
+_RULES = (
+    (r"backbone\.embeddings\.(\d+)\.proj\.(.+)", r"backbone.stages.\1.patches.content.\2"),
+    (r"backbone\.embeddings\.(\d+)\.gate_conv\.(.+)", r"backbone.stages.\1.patches.gate.\2"),
+    (r"backbone\.embeddings\.0\.norm\.(.+)", r"backbone.stages.0.patches.norm.\1"),
+    (_LAYER + r"0\.norm\.(.+)", _OUR_LAYER + r"attention_norm.\3"),
+    (_LAYER + r"0\.fn\.to_qkv\.(.+)", _OUR_LAYER + r"qkv.\3"),
+    (_LAYER + r"0\.fn\.to_out\.(.+)", _OUR_LAYER + r"attention_out.\3"),
+    (_LAYER + r"1\.norm\.(.+)", _OUR_LAYER + r"mlp_norm.\3"),
+    (_LAYER + r"1\.fn\.fc1\.(.+)", _OUR_LAYER + r"mlp_in.\3"),
+    (_LAYER + r"1\.fn\.dwconv\.dwconv\.(.+)", _OUR_LAYER + r"mix.\3"),
+    (_LAYER + r"1\.fn\.fc2\.(.+)", _OUR_LAYER + r"mlp_out.\3"),
+    (r"backbone\.transformers\.(\d+)\.norm\.(.+)", r"backbone.stages.\1.norm.\2"),
+    (r"head\.temp_downsample\.(\d+)\.(.+)", r"backbone.stages.\1.reduce.\2"),
+    (r"head\.fuse\.(.+)", r"backbone.fuse.\1"),
+    (r"head\.norm\.(.+)", r"backbone.fused_norm.\1"),
+    (r"head\.out\.(.+)", r"head.1.\1"),
+)
+
+
+def _checked_stages(
+    embed_dims: Sequence[int], depths: Sequence[int], heads: Sequence[int]
+) -> list[tuple[int, int, int]]:
+    """(channels, layers, heads) of each stage."""
+    lists = {"embed_dims": embed_dims, "depths": depths, "heads": heads}
+    dims, counts, head_counts = (checked_widths(NAME, name, values, STAGES, 1) for name, values in lists.items())
+    if any(dim % count for dim, count in zip(dims, head_counts, strict=True)):
+        raise UsageError(
+            f"heads={heads!r} for {NAME!r}; each must divide its stage's channels, {embed_dims!r}; "
+            "give other heads or embed_dims"
+        )
+    return list(zip(dims, counts, head_counts, strict=True))
+
+
+def _check_rates(**rates: float) -> None:
+    for name, rate in rates.items():
+        if not (isinstance(rate, (int, float)) and 0 <= rate < 1):
+            raise UsageError(f"{name}={rate!r} for {NAME!r}; it must be at least 0 and less than 1; give another value")

@@ -1,0 +1,54 @@
+"""Options and image sizes that a network cannot work with, refused with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cropzoo import UsageError
+
+
+def check_sizes(backbone: str, **sizes: object) -> None:
+    """Raise `UsageError` for a size that is no integer above 0.
+
+    Args:
+        backbone: its name, for the message.
+        sizes: options by name.
+    """
+    for name, value in sizes.items():
+        if type(value) is not int or value < 1:
+            raise UsageError(f"{name}={value!r} for {backbone!r}; it must be an integer above 0; give another value")
+
+
+def check_multiple(backbone: str, multiple: int, **sizes: int) -> None:
+    """Raise `UsageError` for a size that is no positive multiple of `multiple`; arguments as in `check_sizes`."""
+    check_sizes(backbone, **sizes)
+    for name, value in sizes.items():
+        if value % multiple:
+            raise UsageError(
+                f"{name}={value!r} for {backbone!r}; it must be a multiple of {multiple}; "
+                f"give {value - value % multiple or multiple} or another one"
+            )
+
+
+def checked_widths(backbone: str, name: str, widths: Sequence[int], count: int, multiple: int) -> tuple[int, ...]:
+    """The widths of a list-valued option, a tuple; from YAML they come as a list.
+
+    Raises:
+        UsageError: unless they are `count` positive multiples of `multiple`.
+    """
+    if not isinstance(widths, (list, tuple)) or len(widths) != count:
+        raise UsageError(f"{name}={widths!r} for {backbone!r}; it must be a list of {count} widths; give another value")
+    check_multiple(backbone, multiple, **{f"{name}[{index}]": width for index, width in enumerate(widths)})
+    return tuple(widths)
+
+
+def check_image(backbone: str, height: int, width: int, multiple: int = 1, least: int = 1) -> None:
+    """Raise `UsageError` for an image whose sides, in pixels, are below `least` or no multiples of `multiple`."""
+    asked = f"an image of {height} x {width} pixels for {backbone!r}"
+    if height % multiple or width % multiple:
+        raise UsageError(
+            f"{asked}; its sides must be multiples of {multiple} pixels; "
+            f"crop or pad the image to a multiple of {multiple}"
+        )
+    if min(height, width) < least:
+        raise UsageError(f"{asked}; its sides must be at least {least} pixels; take a larger image")

@@ -1,0 +1,163 @@
+"""A U-Net of three-dimensional convolutions, and its last convolution joined with the sum over time behind it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cropzoo import UsageError
+from cropzoo_plugins.layers.checks import check_image, check_multiple, check_sizes
+from cropzoo_plugins.layers.padding import blank, check_padding
+
+MULTIPLE = 4
+"""Of the number of dates and of the image's sides: two poolings halve each."""
+
+TAPS = 3
+"""Dates that one place of a convolution's kernel looks at."""
+
+
+class SeriesUNet(nn.Module):
+    """Decoded maps of every date, (B, decoded[1], T, H, W), from a series; T, H and W are multiples of 4.
+
+    Args:
+        in_channels: bands of the series.
+        width: channels at full resolution; 2 * width and 4 * width at the lower ones.
+        decoded: channels of the two last convolutions.
+    """
+
+    def __init__(self, in_channels: int, width: int, decoded: tuple[int, int]) -> None:
+        super().__init__()
+        full, half, quarter = width, 2 * width, 4 * width
+        self.encode_full = nn.Sequential(*_convolution(in_channels, full), *_convolution(full, full))
+        self.encode_half = nn.Sequential(*_convolution(full, half), *_convolution(half, half))
+        self.encode_quarter = nn.Sequential(*_convolution(half, quarter))
+        self.rise_to_half = nn.Sequential(*_convolution(quarter, quarter), _doubling(quarter, half))
+        self.decode_half = nn.Sequential(*_convolution(2 * half, half), *_convolution(half, half))
+        self.rise_to_full = nn.Sequential(_doubling(half, full), nn.BatchNorm3d(full), nn.LeakyReLU(inplace=True))
+        self.decode_full = nn.Sequential(*_convolution(2 * full, decoded[0]), *_convolution(*decoded))
+
+    def forward(self, series: Tensor, valid: Tensor) -> Tensor:
+        """From (B, T, C, H, W) with zeros in place of invalid dates, (B, T)."""
+        volume = blank(series, valid).transpose(1, 2)
+        # on a CPU 1.3 times faster at width 16 in both directions, and no slower at 64
+        layout = torch.channels_last_3d if volume.device.type == "cpu" else torch.contiguous_format
+        full = self.encode_full(volume.contiguous(memory_format=layout))
+        half = self.encode_half(F.max_pool3d(full, 2))
+        quarter = self.encode_quarter(F.max_pool3d(half, 2))
+        half = self.decode_half(torch.cat([self.rise_to_half(quarter), half], dim=1))
+        decoded: Tensor = self.decode_full(torch.cat([self.rise_to_full(half), full], dim=1))
+        return decoded
+
+
+def time_sums(decoded: Tensor, weight: Tensor) -> Tensor:
+    """What the kernel's three places in time see once the dates are summed up, (B, D * 3, H, W).
+
+    A convolution of kernel 3 and padding 1 and a weighted sum of its output over time are linear, so the sum may come
+    first, once for each of the three places: the last convolution is then one of images, and nothing of its size is
+    computed for single dates. Channel 3 * d + a is channel d as the kernel's place a sees it.
+
+    Args:
+        decoded: (B, D, T, H, W).
+        weight: of each date, (1, T).
+    """
+    length = weight.shape[1]
+    # place a looks a - 1 dates ahead: date t has there the weight of date t - a + 1, and none outside the series
+    padded = F.pad(weight, (1, 1))[0]
+    shifted = torch.stack([padded[TAPS - 1 - a : TAPS - 1 - a + length] for a in range(TAPS)])
+    batch, width, _, *size = decoded.shape
+    return torch.matmul(shifted, decoded.flatten(3)).reshape(batch, width * TAPS, *size)
+
+
+def convolve_sums(sums: Tensor, convolution: nn.Conv3d, bias: Tensor | None) -> Tensor:
+    """The weighted sum over time of a convolution's output, (B, K, H, W), from its `time_sums`, (B, D * 3, H, W).
+
+    Args:
+        sums: of what the convolution reads.
+        convolution: of kernel 3 and padding 1, D to K channels; its own bias is not read.
+        bias: of the result, (K,).
+    """
+    return F.conv2d(sums, convolution.weight.flatten(1, 2), bias, padding=1)
+
+
+def last_convolution(in_channels: int, out_channels: int) -> nn.Conv3d:
+    """The parameters of the network's last convolution, for `convolve_sums`."""
+    return nn.Conv3d(in_channels, out_channels, kernel_size=3, padding=1)
+
+
+def check_options(
+    backbone: str, *, in_channels: int, classes: int, image_size: int, length: int | None, width: int, padding: str
+) -> int:
+    """The number of dates that a network is built for.
+
+    Raises:
+        UsageError: for an option out of its range, or a length that is missing or no multiple of 4.
+    """
+    check_sizes(backbone, in_channels=in_channels, classes=classes)
+    check_multiple(backbone, 2, width=width)
+    check_padding(padding, backbone)
+    check_sizes(backbone, image_size=image_size)
+    check_image(backbone, image_size, image_size, MULTIPLE)
+    asked = f"length={length!r} for {backbone!r}"
+    if length is None:
+        raise UsageError(f"{asked}; it works at a fixed number of dates; give a multiple of {MULTIPLE}, such as 60")
+    if type(length) is not int or length < 1:
+        raise UsageError(f"{asked}; it must be a multiple of {MULTIPLE} above 0; give another value")
+    if length % MULTIPLE:
+        below = length - length % MULTIPLE
+        near = f"{below} or {below + MULTIPLE}" if below else str(MULTIPLE)
+        raise UsageError(f"{asked}; it must be a multiple of {MULTIPLE}; use {near}")
+    return length
+
+
+def check_series(backbone: str, series: Tensor, length: int) -> None:
+    """Raise `UsageError` for a series (B, T, C, H, W) of another number of dates, or of sides that don't fit."""
+    height, width = series.shape[-2:]
+    check_image(backbone, height, width, MULTIPLE)
+    if series.shape[1] != length:
+        raise UsageError(
+            f"a series of {series.shape[1]} dates for {backbone!r}; it was built for {length}; "
+            "pad the series with invalid dates or leave dates out, or build it for another length"
+        )
+
+
+def resampled(state: dict[str, Tensor], key: str, length: int) -> dict[str, Tensor]:
+    """A state dict with the weights of dates under that key, (1, T), for another number of dates.
+
+    They are interpolated, and scaled so that the sum over more dates is no greater.
+    """
+    weight = state.get(key)
+    if weight is None or weight.ndim != 2 or weight.shape[1] == length:
+        return state
+    resized = F.interpolate(weight[None].float(), size=length, mode="linear", align_corners=False)[0]
+    return {**state, key: (resized * (weight.shape[1] / length)).to(weight.dtype)}
+
+
+def rename_rules(prefix: str) -> list[tuple[str, str]]:
+    """Published names under a prefix, a pattern, and ours under "backbone.unet", for `published.renamed`."""
+    parts = {
+        "en3": ("encode_full", "0134"),
+        "en4": ("encode_half", "0134"),
+        "center_in": ("encode_quarter", "01"),
+        "center_out": ("rise_to_half", "013"),
+        "dc4": ("decode_half", "0134"),
+        "trans3": ("rise_to_full", "01"),
+        "dc3": ("decode_full", "0134"),
+    }
+    values = "weight|bias|running_mean|running_var|num_batches_tracked"
+    return [
+        (rf"{prefix}{published}\.([{numbers}])\.({values})", rf"backbone.unet.{ours}.\1.\2")
+        for published, (ours, numbers) in parts.items()
+    ]
+
+
+def _convolution(channels: int, filters: int) -> list[nn.Module]:
+    return [
+        nn.Conv3d(channels, filters, kernel_size=3, padding=1),
+        nn.BatchNorm3d(filters),
+        nn.LeakyReLU(inplace=True),
+    ]
+
+
+def _doubling(channels: int, filters: int) -> nn.Module:
+    return nn.ConvTranspose3d(channels, filters, kernel_size=3, stride=2, padding=1, output_padding=1)
