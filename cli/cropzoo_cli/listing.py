@@ -10,8 +10,9 @@ import click
 from cropzoo.catalogue import Catalogue
 from cropzoo.errors import CropzooError, suggest
 from cropzoo.zoo import Zoo
+from cropzoo_cli.costs import DEFAULT_SIZE, tell_size
 from cropzoo_cli.options import pass_catalogue
-from cropzoo_cli.output import print_json, print_table
+from cropzoo_cli.output import note, print_json, print_table
 from cropzoo_cli.settings import Settings
 
 COLUMNS = ("kind", "name", "owner", "licence", "summary")
@@ -20,13 +21,19 @@ COLUMNS = ("kind", "name", "owner", "licence", "summary")
 @click.command("list")
 @click.argument("pattern", required=False, default="*")
 @click.option("--json", "as_json", is_flag=True, help="Print every field as JSON, by kind.")
+@click.option("--table", is_flag=True, help="Print the networks with parameters, GFLOPs and published scores.")
 @pass_catalogue
-def list_zoo(settings: Settings, catalogue: Catalogue, pattern: str, as_json: bool) -> None:
+def list_zoo(settings: Settings, catalogue: Catalogue, pattern: str, as_json: bool, table: bool) -> None:
     """Backbones, datasets, objectives and catalogue entries, each with its owner.
 
-    PATTERN is part of a name, or a shell pattern for the whole of it, such as 'tsvit*'.
+    PATTERN is part of a name, or a shell pattern for the whole of it, such as 'tsvit*'. A family of backbones is
+    searched by its name and a pattern for its members, such as 'timm/*resnet*'.
     """
+    if table:
+        _print_networks(settings.zoo, catalogue, pattern, as_json)
+        return
     found = {**zoo_records(settings.zoo), "catalogue": catalogue_records(catalogue)}
+    found["backbones"] += family_records(settings.zoo, pattern)
     chosen = {
         kind: [record for record in records if matches(record["name"], pattern)] for kind, records in found.items()
     }
@@ -38,6 +45,33 @@ def list_zoo(settings: Settings, catalogue: Catalogue, pattern: str, as_json: bo
         return
     rows = [[record[column] for column in COLUMNS] for records in chosen.values() for record in records]
     print_table(COLUMNS, rows)
+
+
+def _print_networks(zoo: Zoo, catalogue: Catalogue, pattern: str, as_json: bool) -> None:
+    from cropzoo_cli.paper_table import columns_of, paper_table
+
+    note(f"parameters and GFLOPs at {tell_size(DEFAULT_SIZE)}; scores as published, OA / mIoU in per cent")
+    rows = paper_table(zoo, catalogue, lambda name: matches(name, pattern))
+    if not rows:
+        raise CropzooError(f"no network matches {pattern!r}; {suggest(pattern.strip('*'), zoo.backbones)}")
+    if as_json:
+        print_json(rows)
+        return
+    columns = columns_of(rows)
+    print_table(columns, [[row.get(column, "-") for column in columns] for row in rows], sections=False)
+
+
+def family_records(zoo: Zoo, pattern: str) -> list[dict[str, Any]]:
+    """The members of the family that the pattern names before its slash, each as a record; nothing is built."""
+    family, slash, _ = pattern.partition("/")
+    if not slash or family not in zoo.backbones or not zoo.backbones[family].spec.members:
+        return []
+    from cropzoo.building import load_target
+
+    entry = zoo.backbones[family]
+    facts = {"licence": entry.spec.licence, "owner": entry.owner.name, "summary": entry.spec.summary}
+    names = load_target(entry.spec.members, f"backbone {family!r}")()
+    return [{"kind": "backbone", "name": f"{family}/{name}", **facts} for name in names]
 
 
 def zoo_records(zoo: Zoo) -> dict[str, list[dict[str, Any]]]:

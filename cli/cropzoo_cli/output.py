@@ -43,15 +43,15 @@ def print_json(data: Any) -> None:
     click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], sections: bool = True) -> None:
     """Print rows under their columns to stdout.
 
     In a terminal the table fits its width; elsewhere each row is one line, never wrapped, never cut.
-    A row starts a new section of the terminal's table where its first cell differs from the row's before.
+    With `sections` a row starts a new one of the terminal's table where its first cell differs from the row's before.
     """
     cells = [[str(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
-        _print_rich(columns, cells)
+        _print_rich(columns, cells, sections)
     else:
         _print_plain(columns, cells)
 
@@ -63,7 +63,7 @@ def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], sections: bool) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -73,7 +73,7 @@ def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for column in columns:
         table.add_column(column, overflow="fold")
     for row, before in zip(rows, [None, *rows], strict=False):
-        if before is not None and row[0] != before[0]:
+        if sections and before is not None and row[0] != before[0]:
             table.add_section()
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -12,13 +13,11 @@ from cropzoo.catalogue import Catalogue, CatalogueEntry, Size
 from cropzoo.errors import UnknownName
 from cropzoo.recipe import Choice
 from cropzoo.zoo import Entry, Zoo
+from cropzoo_cli.costs import DEFAULT_SIZE, costs_of, tell_parameters, tell_size
 from cropzoo_cli.options import pass_catalogue
 from cropzoo_cli.output import print_json
 from cropzoo_cli.scores import score_lines
 from cropzoo_cli.settings import Settings
-
-DEFAULT_SIZE = Size(bands=10, classes=19, dates=60, pixels=24)
-"""What costs are counted at where nothing else is said: the setting of PASTIS."""
 
 
 @click.command()
@@ -48,11 +47,14 @@ def _facts(zoo: Zoo, catalogue: Catalogue, name: str) -> dict[str, Any]:
             return _spec(zoo, shelf[name])
     if Path(name).exists():
         return _checkpoint(Path(name), zoo)
+    if name.partition("/")[0] in zoo.backbones:
+        family, member = zoo.backbone_choice(name)
+        return _spec(zoo, zoo.backbones[family], member)
     known = [*catalogue.entries, *(each for shelf in zoo.shelves for each in shelf)]
     raise UnknownName("name", name, known, "it is no file, entry, backbone, dataset or objective")
 
 
-def _spec(zoo: Zoo, entry: Entry[Any]) -> dict[str, Any]:
+def _spec(zoo: Zoo, entry: Entry[Any], member: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     from cropzoo.building import known_options, load_target
 
     spec, owner = entry.spec, entry.owner
@@ -60,26 +62,24 @@ def _spec(zoo: Zoo, entry: Entry[Any]) -> dict[str, Any]:
     factory = load_target(spec.build, f"{spec.kind} {spec.name!r}")
     given = {"backbone", "classes", "in_channels", "image_size", "length"} if spec.kind != "dataset" else set()
     facts["options"] = {
-        option: "required" if parameter.default is parameter.empty else parameter.default
+        option: "required" if parameter.default is parameter.empty else member.get(option, parameter.default)
         for option, parameter in known_options(factory).items()
         if option not in given
     }
     if spec.kind == "backbone":
-        facts |= _costs(zoo, Choice(name=spec.name), DEFAULT_SIZE)
-    return {key: value for key, value in facts.items() if value not in ("", (), {})}
+        facts |= _costs(zoo, Choice(name=spec.name, options=dict(member)), DEFAULT_SIZE, spec.parameters)
+    return {key: value for key, value in facts.items() if value not in ("", (), {}, None)}
 
 
 def _entry(zoo: Zoo, name: str, catalogue: Catalogue) -> dict[str, Any]:
     entry: CatalogueEntry = catalogue[name]
     facts: dict[str, Any] = {"kind": "catalogue entry", "name": name, "owner": catalogue.owners[name]}
     facts |= {"summary": entry.summary, "source": entry.source, "licence": entry.licence}
-    if entry.parameters is not None:
-        facts["published parameters"] = f"{entry.parameters} M"
     section = entry.recipe.get("backbone", {})
     options = {"name": section} if isinstance(section, str) else dict(section)
     if entry.size is not None and "name" in options:
         backbone = Choice(name=options.pop("name"), options=options)
-        facts |= _costs(zoo, backbone, entry.size)
+        facts |= _costs(zoo, backbone, entry.size, entry.parameters)
     facts["recipe"] = entry.recipe
     facts["published scores"] = [
         f"{score.data}: OA {_number(score.oa)}, mIoU {_number(score.miou)} ({score.source})" for score in entry.scores
@@ -99,26 +99,20 @@ def _checkpoint(path: Path, zoo: Zoo) -> dict[str, Any]:
     size = Size(bands=metadata.in_channels, classes=len(metadata.classes), dates=length, pixels=metadata.image_size)
     content["classes"] = [f"{label.code} {label.name} {label.colour}" for label in metadata.classes]
     facts = {"kind": "checkpoint", "file": str(path), "bytes": path.stat().st_size, "sha256": sha256_of(path)}
-    facts |= _costs(zoo, metadata.backbone, size) if metadata.backbone.name in zoo.backbones else {}
+    facts |= (
+        _costs(zoo, metadata.backbone, size, upsample=metadata.upsample)
+        if metadata.backbone.name in zoo.backbones
+        else {}
+    )
     return {**facts, **{key: value for key, value in content.items() if value not in ("", None, [], {})}}
 
 
-def _costs(zoo: Zoo, backbone: Choice, size: Size) -> dict[str, Any]:
-    from cropzoo.costs import count_costs
-    from cropzoo.models import create_model
-
-    model = create_model(
-        backbone.name,
-        in_channels=size.bands,
-        classes=size.classes,
-        image_size=size.pixels,
-        length=size.dates,
-        zoo=zoo,
-        **backbone.options,
-    )
-    costs = count_costs(model, size)
-    at = f"{size.bands} bands, {size.classes} classes, {size.dates} dates, {size.pixels} x {size.pixels} px"
-    return {"parameters": f"{costs.parameters:,}", "GFLOPs": f"{costs.gflops:.2f} (one series: {at})"}
+def _costs(zoo: Zoo, backbone: Choice, size: Size, published: float | None = None, upsample: int = 1) -> dict[str, Any]:
+    costs = costs_of(zoo, backbone, size, upsample)
+    return {
+        "parameters": tell_parameters(costs.parameters, published),
+        "GFLOPs": f"{costs.gflops:.2f} (one series: {tell_size(size)})",
+    }
 
 
 def _number(value: float | None) -> str:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from cropzoo import load_zoo
 from cropzoo_cli.listing import matches
 from cropzoo_cli.main import main
 from cropzoo_cli.output import print_table
@@ -56,7 +57,7 @@ def test_catalogue_entries_stand_in_the_list(tmp_path, capsys):
     ]
 
 
-@pytest.mark.parametrize(("pattern", "says"), [("tsvti", "did you mean 'tsvit'"), ("zzz*", "known: cscl, ")])
+@pytest.mark.parametrize(("pattern", "says"), [("tsvti", "did you mean 'tsvit'"), ("zzz*", "known: biconvgru, ")])
 def test_nothing_found_is_an_error_with_close_names(pattern, says, capsys):
     assert main(["list", pattern]) == 1
     out, err = capsys.readouterr()
@@ -95,3 +96,40 @@ def test_table_in_a_terminal_holds_the_same_cells(capsys, monkeypatch):
     shown = capsys.readouterr().out
     for text in ("kind", "[bold]net[/bold]", "fields", "─"):
         assert text in shown
+
+
+def test_a_family_is_searched_by_its_members(capsys):
+    assert main(["list", "timm/*resnet1*", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    names = [record["name"] for record in found["backbones"]]
+    assert "timm/resnet18" in names
+    assert all(name.startswith("timm/") and "resnet1" in name for name in names)
+    assert not any(found[kind] for kind in ("datasets", "objectives", "catalogue"))
+
+
+def test_members_that_do_not_exist_get_the_close_names(capsys):
+    assert main(["list", "timm/resnet181"]) == 1
+    assert "did you mean 'timm/resnet18" in capsys.readouterr().err
+
+
+def test_the_table_holds_every_network_with_its_size_its_cost_and_published_scores(capsys):
+    assert main(["list", "--table", "--json"]) == 0
+    out, err = capsys.readouterr()
+    rows = {row["model"]: row for row in json.loads(out)}
+    assert set(load_zoo().backbones) <= set(rows)
+    assert rows["tsvit"]["PASTIS, 5 folds"] == "83.4 / 65.4"
+    assert rows["utae"]["Germany (MTLCC)"] == "93.1 / 77.1"
+    assert rows["unet2d-clstm"]["published, M"] == "2.3"
+    assert float(rows["unet2d-clstm"]["parameters, M"]) == pytest.approx(3.09, abs=0.02)
+    assert all(float(row["GFLOPs"]) > 0 for row in rows.values())
+    assert next(iter(rows)) == "vistaformer"  # the best on PASTIS
+    assert "10 bands, 19 classes, 60 dates" in err
+
+
+def test_the_table_can_be_narrowed(capsys):
+    assert main(["list", "--table", "tsvit*"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("model ")
+    assert {line.split()[0] for line in lines[1:]} == {"tsvit", "tsvit-s"}
+    assert main(["list", "--table", "nothing"]) == 1
+    assert "no network matches 'nothing'" in capsys.readouterr().err

@@ -62,3 +62,16 @@ def test_checkpoint_and_run_folder(show, run_folder):
 
 def test_unknown_name(show):
     assert "did you mean 'tsvit'" in show("tsvitt").error
+
+
+def test_a_published_size_stands_beside_the_count_where_it_differs(show):
+    assert show("unet2d-clstm", "--json").json["parameters"].endswith("(published as 2.3 M)")
+    assert "published" not in show("tsvit", "--json").json["parameters"]
+    assert show("tsvit.t31tfm", "--json").json["parameters"].endswith("(published as 1.7 M)")
+
+
+def test_a_member_of_a_family_is_shown_with_its_own_costs(show):
+    facts = show("timm/resnet34", "--json").json
+    assert facts["options"]["encoder"] == "resnet34"
+    assert facts["parameters"] != show("timm", "--json").json["parameters"]
+    assert "'tsvit' is one network, not a family; use tsvit" in show("tsvit/small").error
