@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cropzoo import Backbone, UsageError
+from cropzoo import Backbone
 from cropzoo_plugins.layers import chunks
-from cropzoo_plugins.layers.checks import check_multiple, check_sizes
+from cropzoo_plugins.layers.checks import check_multiple, check_rates, check_sizes
 from cropzoo_plugins.layers.padding import all_valid
 from cropzoo_plugins.layers.transformer import Encoder
 
@@ -59,10 +59,7 @@ class PixelTransformer(Backbone):
         super().__init__()
         check_sizes(NAME, in_channels=in_channels, depth=depth, heads=heads, mlp_ratio=mlp_ratio)
         check_multiple(NAME, heads, dim=dim)
-        if not (isinstance(dropout, (int, float)) and 0 <= dropout < 1):
-            raise UsageError(
-                f"dropout={dropout!r} for {NAME!r}; it must be at least 0 and less than 1; give another value"
-            )
+        check_rates(NAME, dropout=dropout)
         self.out_channels = dim
         self.embed = nn.Linear(in_channels, dim)
         self.over_time = Encoder(dim, depth, heads, dim // heads, mlp_ratio, dropout)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cropzoo import Backbone, UnknownName, UsageError
 from cropzoo_plugins.layers import chunks
+from cropzoo_plugins.layers.checks import check_rates, check_sizes
 from cropzoo_plugins.layers.dates import DayOfYearTable
 from cropzoo_plugins.layers.transformer import Encoder
 
@@ -212,10 +213,7 @@ def _resized(positions: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def _check_options(sizes: dict[str, int], dropout: float, output_order: str) -> None:
-    for name, value in sizes.items():
-        if type(value) is not int or value < 1:
-            raise UsageError(f"{name}={value!r} for 'tsvit'; it must be an integer above 0; give another value")
-    if not (isinstance(dropout, (int, float)) and 0 <= dropout < 1):
-        raise UsageError(f"dropout={dropout!r} for 'tsvit'; it must be at least 0 and less than 1; give another value")
+    check_sizes("tsvit", **sizes)
+    check_rates("tsvit", dropout=dropout)
     if output_order not in get_args(OutputOrder):
         raise UnknownName("output_order of 'tsvit'", output_order, get_args(OutputOrder))

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from cropzoo import Backbone, CropzooError, UsageError
+from cropzoo import Backbone, CropzooError
+from cropzoo_plugins.layers.checks import check_rates
 from cropzoo_plugins.layers.padding import Padding
 from cropzoo_plugins.layers.published import renamed
 from cropzoo_plugins.layers.unet3d import (
@@ -62,10 +63,7 @@ class UNet3D(Backbone):
         padding: Padding = "masked",
     ) -> None:
         super().__init__()
-        if not (isinstance(dropout, (int, float)) and 0 <= dropout < 1):
-            raise UsageError(
-                f"dropout={dropout!r} for {NAME!r}; it must be at least 0 and less than 1; give another value"
-            )
+        check_rates(NAME, dropout=dropout)
         self.length = check_options(
             NAME,
             in_channels=in_channels,

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cropzoo import Backbone, UsageError
-from cropzoo_plugins.layers.checks import check_image, check_sizes, checked_widths
+from cropzoo_plugins.layers.checks import check_image, check_rates, check_sizes, checked_widths
 from cropzoo_plugins.layers.padding import Frames, Padding, blank, check_padding
 from cropzoo_plugins.layers.published import renamed
 from cropzoo_plugins.layers.vistaformer_dates import Timelines
@@ -73,7 +73,7 @@ class VistaFormer(Backbone):
         check_sizes(NAME, in_channels=in_channels, length=length, mlp_ratio=mlp_ratio, head_channels=head_channels)
         check_image(NAME, image_size, image_size, self.size_multiple, self.size_multiple)
         check_padding(padding, NAME)
-        _check_rates(dropout=dropout, drop_path=drop_path)
+        check_rates(NAME, dropout=dropout, drop_path=drop_path)
         self.padding, self.dropout, self.out_channels = padding, dropout, head_channels
         self.stages, inside = nn.ModuleList(), in_channels
         layer = {"mlp_ratio": mlp_ratio, "dropout": dropout, "drop_path": drop_path}
@@ -181,9 +181,3 @@ def _checked_stages(
             "give other heads or embed_dims"
         )
     return list(zip(dims, counts, head_counts, strict=True))
-
-
-def _check_rates(**rates: float) -> None:
-    for name, rate in rates.items():
-        if not (isinstance(rate, (int, float)) and 0 <= rate < 1):
-            raise UsageError(f"{name}={rate!r} for {NAME!r}; it must be at least 0 and less than 1; give another value")

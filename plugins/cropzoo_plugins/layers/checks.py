@@ -19,6 +19,15 @@ def check_sizes(backbone: str, **sizes: object) -> None:
             raise UsageError(f"{name}={value!r} for {backbone!r}; it must be an integer above 0; give another value")
 
 
+def check_rates(backbone: str, **rates: float) -> None:
+    """Raise `UsageError` for a rate, of dropout and the like, that is not from 0 to below 1."""
+    for name, rate in rates.items():
+        if not (isinstance(rate, (int, float)) and 0 <= rate < 1):
+            raise UsageError(
+                f"{name}={rate!r} for {backbone!r}; it must be at least 0 and less than 1; give another value"
+            )
+
+
 def check_multiple(backbone: str, multiple: int, **sizes: int) -> None:
     """Raise `UsageError` for a size that is no positive multiple of `multiple`; arguments as in `check_sizes`."""
     check_sizes(backbone, **sizes)

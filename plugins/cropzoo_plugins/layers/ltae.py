@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from cropzoo import UsageError
 from cropzoo_plugins.layers import chunks
-from cropzoo_plugins.layers.checks import check_multiple, check_sizes
+from cropzoo_plugins.layers.checks import check_multiple, check_rates, check_sizes
 from cropzoo_plugins.layers.padding import Frames, all_valid
 
 
@@ -104,7 +104,7 @@ class TemporalAttention(nn.Module):
         values = (dates * groups.shape[-1])[:, None, None, None, None]
         centred = groups - groups.sum((2, 4), keepdim=True) / values
         if hidden is not None:
-            centred = centred.masked_fill(hidden, 0)
+            centred.masked_fill_(hidden, 0)
         variance = centred.square().sum((2, 4), keepdim=True) / values
         normed = (centred * (variance + self.in_norm.eps).rsqrt()).flatten(3)
         return torch.addcmul(self.in_norm.bias, normed, self.in_norm.weight)
@@ -257,8 +257,4 @@ def _samples(frames: Frames) -> list[int]:
 def _check_options(widths: dict[str, int], heads: int, key_dim: int, rates: dict[str, float]) -> None:
     check_sizes("temporal attention", heads=heads, key_dim=key_dim)
     check_multiple("temporal attention", heads, **widths)
-    for name, rate in rates.items():
-        if not (isinstance(rate, (int, float)) and 0 <= rate < 1):
-            raise UsageError(
-                f"{name}={rate!r} for 'temporal attention'; it must be at least 0 and less than 1; give another value"
-            )
+    check_rates("temporal attention", **rates)
