@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from cropzoo import Backbone, UnknownName, UsageError
 from cropzoo_plugins.backbones.encoder_weights import NONE, initial_weights
 from cropzoo_plugins.layers import image_encoder
+from cropzoo_plugins.layers.aggregation import aggregate
 from cropzoo_plugins.layers.checks import check_image, check_multiple, check_sizes
-from cropzoo_plugins.layers.ltae import TemporalAttention, aggregate
+from cropzoo_plugins.layers.ltae import TemporalAttention
 from cropzoo_plugins.layers.padding import Frames
 from cropzoo_plugins.layers.skip_decoder import ConvNorm, SkipDecoder
 

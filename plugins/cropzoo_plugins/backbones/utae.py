@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from cropzoo import Backbone, UsageError
 from cropzoo_plugins.layers import chunks
+from cropzoo_plugins.layers.aggregation import aggregate
 from cropzoo_plugins.layers.checks import check_image, check_sizes, checked_widths
-from cropzoo_plugins.layers.ltae import TemporalAttention, aggregate
+from cropzoo_plugins.layers.ltae import TemporalAttention
 from cropzoo_plugins.layers.padding import Frames, Padding, blank, check_padding, filled
 from cropzoo_plugins.layers.published import renamed
 from cropzoo_plugins.layers.utae_blocks import GROUPS, DownBlock, UpBlock, conv_block

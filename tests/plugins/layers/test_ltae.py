@@ -12,7 +12,8 @@ from torch import Tensor
 
 from cropzoo import UsageError
 from cropzoo_plugins.layers import chunks
-from cropzoo_plugins.layers.ltae import TemporalAttention, aggregate
+from cropzoo_plugins.layers.aggregation import aggregate
+from cropzoo_plugins.layers.ltae import TemporalAttention
 from cropzoo_plugins.layers.padding import Frames
 
 
