@@ -60,6 +60,7 @@ def _plan(
     settings: Settings, catalogue: Catalogue, backbone: str, like: str | None, assignments: tuple[str, ...]
 ) -> dict[str, Any]:
     """Sizes and options: the spec's own for published weights, the entry's, the user's."""
+    backbone, _ = settings.zoo.backbone_choice(backbone)
     spec = settings.zoo.backbones[backbone].spec
     if not spec.convert:
         raise UsageError(f"backbone {backbone!r} knows no published weights; its plugin names no conversion for them")

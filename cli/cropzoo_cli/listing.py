@@ -48,29 +48,41 @@ def list_zoo(settings: Settings, catalogue: Catalogue, pattern: str, as_json: bo
 
 
 def _print_networks(zoo: Zoo, catalogue: Catalogue, pattern: str, as_json: bool) -> None:
-    from cropzoo_cli.paper_table import columns_of, paper_table
+    from cropzoo_cli.paper_table import as_rows, paper_table
 
+    records = paper_table(zoo, catalogue, lambda name: matches(name, pattern))
+    if not records:
+        hint = "; members of a family are counted by `cropzoo show`" if "/" in pattern else ""
+        raise CropzooError(f"no network matches {pattern!r}; {suggest(pattern.strip('*'), zoo.backbones)}{hint}")
     note(f"parameters and GFLOPs at {tell_size(DEFAULT_SIZE)}; scores as published, OA / mIoU in per cent")
-    rows = paper_table(zoo, catalogue, lambda name: matches(name, pattern))
-    if not rows:
-        raise CropzooError(f"no network matches {pattern!r}; {suggest(pattern.strip('*'), zoo.backbones)}")
     if as_json:
-        print_json(rows)
-        return
-    columns = columns_of(rows)
-    print_table(columns, [[row.get(column, "-") for column in columns] for row in rows], sections=False)
+        print_json(records)
+    else:
+        print_table(*as_rows(records), sections=False)
 
 
 def family_records(zoo: Zoo, pattern: str) -> list[dict[str, Any]]:
-    """The members of the family that the pattern names before its slash, each as a record; nothing is built."""
+    """The members of the family that the pattern names before its slash, each as a record; nothing is built.
+
+    Raises:
+        CropzooError: when the plugin's function that lists them fails.
+    """
     family, slash, _ = pattern.partition("/")
     if not slash or family not in zoo.backbones or not zoo.backbones[family].spec.members:
         return []
     from cropzoo.building import load_target
 
     entry = zoo.backbones[family]
+    what = f"members of backbone {family!r} of plugin {entry.owner.name!r}"
+    try:
+        names = list(load_target(entry.spec.members, what)())
+    except CropzooError:
+        raise
+    except Exception as error:  # a plugin's function may raise anything
+        raise CropzooError(
+            f"{what} cannot be listed; {type(error).__name__}: {error}; tell the plugin's author"
+        ) from error
     facts = {"licence": entry.spec.licence, "owner": entry.owner.name, "summary": entry.spec.summary}
-    names = load_target(entry.spec.members, f"backbone {family!r}")()
     return [{"kind": "backbone", "name": f"{family}/{name}", **facts} for name in names]
 
 

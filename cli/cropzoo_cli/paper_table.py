@@ -2,66 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from cropzoo.catalogue import Catalogue, Score
+from cropzoo.catalogue import Catalogue
+from cropzoo.errors import CropzooError
 from cropzoo.recipe import Choice
 from cropzoo.settings import normalise
 from cropzoo.zoo import Zoo
 from cropzoo_cli.costs import DEFAULT_SIZE, costs_of
+from cropzoo_cli.output import warn
 
-FIRST = ("model", "parameters, M", "published, M", "GFLOPs")
+COLUMNS = ("model", "parameters, M", "published, M", "GFLOPs")
+ABSENT = "-"
 
 
 def paper_table(zoo: Zoo, catalogue: Catalogue, chosen: Callable[[str], bool]) -> list[dict[str, Any]]:
-    """A row a network whose name is `chosen`, the best published ones first; each counted at one size, `DEFAULT_SIZE`.
+    """A record of each network whose name is `chosen`, the best on PASTIS first.
 
-    A network is a backbone, or a variant of one that the catalogue names, such as tsvit-s; its PASTIS entry gives its
-    options. A score is "OA / mIoU", in per cent, under the name of its data.
+    A network is a backbone, or a variant that the catalogue has scores of, such as tsvit-s. All are counted at
+    `DEFAULT_SIZE`; one that cannot be built is told in a warning and has None for its costs.
+
+    Returns:
+        Records of model, parameters (count), published (millions), gflops and scores (data, oa, miou, source).
     """
-    rows = []
-    for name in filter(chosen, _networks(zoo, catalogue)):
-        choice, published = _described(zoo, catalogue, name)
-        costs = costs_of(zoo, choice, DEFAULT_SIZE)
-        scores = {score.data: _told(score) for score in _scores(catalogue, name)}
-        counted = f"{costs.parameters / 1e6:.2f}"
-        figure = "-" if published is None else f"{published:g}"
-        rows.append(dict(zip(FIRST, (name, counted, figure, f"{costs.gflops:.1f}"), strict=True)) | scores)
-    return sorted(rows, key=lambda row: -_best(catalogue, row["model"]))
+    entries = list(catalogue.entries.items())
+    scored = {name.partition(".")[0] for name, entry in entries if entry.scores}
+    records = []
+    for name in filter(chosen, sorted({*zoo.backbones, *scored})):
+        own = {entry_name: entry for entry_name, entry in entries if entry_name.partition(".")[0] == name}
+        choice, published = _described(zoo, name, own)
+        records.append(
+            {
+                "model": name,
+                **_costs(zoo, name, choice),
+                "published": published,
+                "scores": [score.model_dump() for entry in own.values() for score in entry.scores],
+            }
+        )
+    return sorted(records, key=_rank)
 
 
-def columns_of(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """The columns of all rows: the network's own, then the data."""
-    return [*FIRST, *sorted({column for row in rows for column in row} - set(FIRST))]
+def as_rows(records: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Columns and cells of the records: scores, "OA / mIoU", stand under the name of their data."""
+    data = sorted({score["data"] for record in records for score in record["scores"]})
+    return [*COLUMNS, *data], [list(_cells(record, data)) for record in records]
 
 
-def _networks(zoo: Zoo, catalogue: Catalogue) -> list[str]:
-    named = {name.partition(".")[0] for name, entry in catalogue.entries.items() if entry.scores}
-    return sorted({*zoo.backbones, *named})
+def _cells(record: dict[str, Any], data: Sequence[str]) -> Iterator[str]:
+    yield record["model"]
+    yield ABSENT if record["parameters"] is None else f"{record['parameters'] / 1e6:.2f}"
+    yield ABSENT if record["published"] is None else f"{record['published']:g}"
+    yield ABSENT if record["gflops"] is None else f"{record['gflops']:.1f}"
+    scores = {score["data"]: score for score in record["scores"]}
+    for name in data:
+        values = [scores[name][key] for key in ("oa", "miou")] if name in scores else []
+        yield " / ".join(ABSENT if value is None else f"{value:g}" for value in values) or ABSENT
 
 
-def _described(zoo: Zoo, catalogue: Catalogue, name: str) -> tuple[Choice, float | None]:
+def _described(zoo: Zoo, name: str, own: dict[str, Any]) -> tuple[Choice | None, float | None]:
     """The backbone that a name of the table stands for, and its published size in millions."""
-    entry = catalogue.entries.get(f"{name}.pastis")
-    if entry is None:
+    if name in zoo.backbones:
         return Choice(name=name), zoo.backbones[name].spec.parameters
-    section = {"name": name, **normalise(entry.recipe, name).get("backbone", {})}
-    published = entry.parameters
-    if published is None and section["name"] in zoo.backbones:
-        published = zoo.backbones[section["name"]].spec.parameters
-    return Choice(name=section.pop("name"), options=section), published
+    # a variant: by its settings for PASTIS, else by the first that it has
+    for entry_name in sorted(own, key=lambda each: not each.endswith(".pastis")):
+        section = dict(normalise(own[entry_name].recipe, entry_name).get("backbone", {}))
+        if section.get("name") in zoo.backbones:
+            return Choice(name=section.pop("name"), options=section), own[entry_name].parameters
+    return None, None
 
 
-def _scores(catalogue: Catalogue, name: str) -> list[Score]:
-    return [
-        score for entry, held in catalogue.entries.items() if entry.partition(".")[0] == name for score in held.scores
-    ]
+def _costs(zoo: Zoo, name: str, choice: Choice | None) -> dict[str, Any]:
+    if choice is None:
+        return {"parameters": None, "gflops": None}
+    try:
+        costs = costs_of(zoo, choice, DEFAULT_SIZE)
+    except (CropzooError, ValueError, TypeError, RuntimeError, ImportError) as error:  # one never stops another
+        warn(f"{name} cannot be built, so its costs are not known: {error}")
+        return {"parameters": None, "gflops": None}
+    return {"parameters": costs.parameters, "gflops": round(costs.gflops, 3)}
 
 
-def _best(catalogue: Catalogue, name: str) -> float:
-    return max((score.miou or 0 for score in _scores(catalogue, name) if "PASTIS" in score.data), default=0)
-
-
-def _told(score: Score) -> str:
-    return " / ".join("-" if value is None else f"{value:g}" for value in (score.oa, score.miou))
+def _rank(record: dict[str, Any]) -> tuple[float, str]:
+    best = [score["miou"] or 0 for score in record["scores"] if "PASTIS" in score["data"]]
+    return -max(best, default=0), record["model"]

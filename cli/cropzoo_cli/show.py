@@ -12,6 +12,7 @@ import click
 from cropzoo.catalogue import Catalogue, CatalogueEntry, Size
 from cropzoo.errors import UnknownName
 from cropzoo.recipe import Choice
+from cropzoo.settings import normalise
 from cropzoo.zoo import Entry, Zoo
 from cropzoo_cli.costs import DEFAULT_SIZE, costs_of, tell_parameters, tell_size
 from cropzoo_cli.options import pass_catalogue
@@ -56,11 +57,12 @@ def _facts(zoo: Zoo, catalogue: Catalogue, name: str) -> dict[str, Any]:
 
 def _spec(zoo: Zoo, entry: Entry[Any], member: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     from cropzoo.building import known_options, load_target
+    from cropzoo.models import TOLD
 
     spec, owner = entry.spec, entry.owner
     facts = {"kind": spec.kind, **spec.as_dict(), "plugin": f"{owner.name} {owner.version}".strip()}
     factory = load_target(spec.build, f"{spec.kind} {spec.name!r}")
-    given = {"backbone", "classes", "in_channels", "image_size", "length"} if spec.kind != "dataset" else set()
+    given = {"backbone", *TOLD} if spec.kind != "dataset" else set()
     facts["options"] = {
         option: "required" if parameter.default is parameter.empty else member.get(option, parameter.default)
         for option, parameter in known_options(factory).items()
@@ -84,8 +86,15 @@ def _entry(zoo: Zoo, name: str, catalogue: Catalogue) -> dict[str, Any]:
     facts["published scores"] = [
         f"{score.data}: OA {_number(score.oa)}, mIoU {_number(score.miou)} ({score.source})" for score in entry.scores
     ]
-    facts["weights"] = entry.weights.model_dump() if entry.weights else "none; train it with -c " + name
+    facts["weights"] = entry.weights.model_dump() if entry.weights else _without_weights(zoo, name, entry)
     return {key: value for key, value in facts.items() if value not in ("", [], {})}
+
+
+def _without_weights(zoo: Zoo, name: str, entry: CatalogueEntry) -> str:
+    data = normalise(entry.recipe, name).get("dataset", {}).get("name", "synthetic")
+    if data in zoo.datasets:
+        return f"none; train it with -c {name}"
+    return f"none; to train it with -c {name}, name data of yours (--dataset): no plugin here offers {data!r}"
 
 
 def _checkpoint(path: Path, zoo: Zoo) -> dict[str, Any]:

@@ -117,13 +117,48 @@ def test_the_table_holds_every_network_with_its_size_its_cost_and_published_scor
     out, err = capsys.readouterr()
     rows = {row["model"]: row for row in json.loads(out)}
     assert set(load_zoo().backbones) <= set(rows)
-    assert rows["tsvit"]["PASTIS, 5 folds"] == "83.4 / 65.4"
-    assert rows["utae"]["Germany (MTLCC)"] == "93.1 / 77.1"
-    assert rows["unet2d-clstm"]["published, M"] == "2.3"
-    assert float(rows["unet2d-clstm"]["parameters, M"]) == pytest.approx(3.09, abs=0.02)
-    assert all(float(row["GFLOPs"]) > 0 for row in rows.values())
+    scores = {score["data"]: (score["oa"], score["miou"]) for score in rows["tsvit"]["scores"]}
+    assert scores["PASTIS, 5 folds"] == (83.4, 65.4)
+    assert rows["unet2d-clstm"]["published"] == 2.3
+    assert rows["unet2d-clstm"]["parameters"] == pytest.approx(3.09e6, rel=0.005)
+    assert rows["tsvit-s"]["parameters"] == pytest.approx(0.436e6, rel=0.005)
+    assert all(row["gflops"] > 0 for row in rows.values())
     assert next(iter(rows)) == "vistaformer"  # the best on PASTIS
     assert "10 bands, 19 classes, 60 dates" in err
+
+
+BROKEN = """
+def broken(in_channels, classes, image_size, length):
+    raise ValueError("it never works")
+
+
+def names():
+    raise KeyError("members are gone")
+
+
+@hookimpl
+def cropzoo_backbones():
+    here = "broken_family"
+    return [backbone("broken", f"{here}:broken", member="encoder", members=f"{here}:names")]
+"""
+
+
+def test_what_cannot_be_built_or_listed_is_told_and_stops_nothing(write_plugin, module_folder, tmp_path, capsys):
+    plugin = str(write_plugin(module_folder / "broken_family.py", BROKEN))
+    file = tmp_path / "mine.yaml"
+    scores = "scores: [{data: D, miou: 50, source: me}]"
+    file.write_text(
+        f"version: 1\nentries:\n  mine.fields: {{summary: a, source: b, {scores}}}\n"
+        f"  tsvit-m.fields: {{summary: a, source: b, {scores}, recipe: {{backbone: {{name: tsvit, dim: 32}}}}}}\n"
+    )
+    assert main(["-p", plugin, "--catalogue", str(file), "list", "--table", "[bmt][rins]*"]) == 0
+    out, err = capsys.readouterr()
+    rows = {line.split()[0]: line.split()[1:4] for line in out.splitlines()[1:]}
+    assert rows["broken"] == rows["mine"] == ["-", "-", "-"]
+    assert float(rows["tsvit-m"][0]) < float(rows["tsvit"][0])
+    assert "broken cannot be built, so its costs are not known: it never works" in err
+    assert main(["-p", plugin, "list", "broken/*"]) == 1
+    assert "members of backbone 'broken' of plugin" in capsys.readouterr().err
 
 
 def test_the_table_can_be_narrowed(capsys):

@@ -42,7 +42,8 @@ def test_dataset(show):
 def test_catalogue_entry(show):
     shown = show("tsvit.pastis").out
     assert "PASTIS, 5 folds: OA 83.4, mIoU 65.4" in shown
-    assert "none; train it with -c tsvit.pastis" in shown
+    assert "to train it with -c tsvit.pastis, name data of yours (--dataset): no plugin here offers 'pastis'" in shown
+    assert "none; train it with -c tsvit.synthetic" in show("tsvit.synthetic").out
 
 
 def test_checkpoint_and_run_folder(show, run_folder):

@@ -36,6 +36,20 @@ def test_operations_and_parameters_are_those_of_the_layers_attention_included():
     assert costs.parameters == 3 * 8 + 8 * 5 + 5
 
 
+class Reading(Attending):
+    """Looks at values with NumPy, which shapes alone do not have."""
+
+    def forward(self, series, dates, valid):
+        assert valid.numpy().all()
+        return super().forward(series, dates, valid)
+
+
+def test_a_network_that_reads_values_is_counted_too():
+    size = Size(bands=3, classes=5, dates=2, pixels=6)
+    counted = [count_costs(Model(net, net.make_head(5)), size) for net in (Attending(), Reading())]
+    assert counted[0] == counted[1]
+
+
 def test_the_model_is_left_in_the_mode_that_it_was_in():
     backbone = Attending()
     model = Model(backbone, backbone.make_head(5))

@@ -83,7 +83,7 @@ def test_a_truncated_or_missing_file_is_told(published):
         ({**PLAN, "bands": "2"}, None, UsageError, "key 'bands' is '2'"),
         ({**PLAN, "class": 3}, None, UsageError, "unknown key 'class'; did you mean 'classes'"),
         ({**PLAN, "backbone": {"widht": 3}}, None, UsageError, "'widht'; did you mean 'width'"),
-        ({**PLAN, "bands": 3}, None, CropzooError, "weights of another network (1 differences): backbone.look.weight"),
+        ({**PLAN, "bands": 3}, None, CropzooError, "weights of another network (1 difference): backbone.look.weight"),
         ({**PLAN, "classes": 3}, None, CropzooError, "weights of another network"),
         (PLAN, "mad", UsageError, "unknown dataset 'mad'; did you mean 'made'"),
     ],

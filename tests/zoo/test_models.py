@@ -49,8 +49,8 @@ def test_a_model_gives_logits_and_takes_options(tiny_zoo):
             "backbone 'tiny' takes image sizes that are a multiple of 5, not 24; use 20 or 25",
         ),
         ({"multiple": 50}, UsageError, "backbone 'tiny' takes image sizes that are a multiple of 50, not 24; use 50"),
-        ({"image_size": 0}, UsageError, "backbone 'tiny': image_size is 0; it must be 1 or more"),
-        ({"name": "fixed", "length": 0}, UsageError, "backbone 'fixed': length is 0; it must be 1 or more"),
+        ({"image_size": 0}, UsageError, "backbone 'tiny': image_size is 0; it must be a whole number from 1"),
+        ({"name": "fixed", "length": 0}, UsageError, "backbone 'fixed': length is 0; it must be a whole number from 1"),
         ({"name": "wrong"}, CropzooError, "backbone 'wrong' of plugin 'tiny-plugin': its factory returned NoBackbone"),
     ],
 )

@@ -20,7 +20,7 @@ from cropzoo.evaluation import predict_sample
 from cropzoo.fit.preparing import check_resolution
 from cropzoo.models import create_model, load_model
 from cropzoo.recipe import Choice, Recipe
-from cropzoo.resolution import Upsampled, base_weights
+from cropzoo.resolution import Upsampled, weights_for
 from cropzoo.samples import LabelClass, Sample
 
 BATCH = torch.randn(2, 3, 2, 6, 6), torch.ones(2, 3, dtype=torch.int64), torch.ones(2, 3, dtype=torch.bool)
@@ -80,14 +80,17 @@ def test_a_checkpoint_brings_its_resolution_back(tiny_zoo, tmp_path: Path):
 
 def test_weights_go_from_any_resolution_to_any(tiny_zoo):
     plain, fine, finer = (make(tiny_zoo, scale).backbone for scale in (1, 2, 4))
-    adapted = fine.adapt_weights(plain.state_dict())
+    adapted = fine.adapt_weights(weights_for(fine, plain.state_dict(), 1))
     assert torch.equal(adapted["base.look.weight"], plain.state_dict()["look.weight"])
     assert not any(key.startswith("stages.") for key in adapted)
-    assert base_weights(fine.state_dict()).keys() == plain.state_dict().keys()
-    assert base_weights(plain.state_dict()).keys() == plain.state_dict().keys()
-    up = finer.adapt_weights(fine.state_dict())
+    assert weights_for(plain, fine.state_dict(), 2).keys() == plain.state_dict().keys()
+    assert weights_for(plain, plain.state_dict(), 1).keys() == plain.state_dict().keys()
+    up = finer.adapt_weights(weights_for(finer, fine.state_dict(), 2))
     assert up.keys() < finer.state_dict().keys()
     assert torch.equal(up["stages.0.0.weight"], fine.state_dict()["stages.0.0.weight"])
+    named_alike = {"stages.0.weight": torch.zeros(1), "base.weight": torch.zeros(1)}  # of a network of its own
+    assert weights_for(plain, named_alike, 1) == named_alike
+    assert list(weights_for(fine, named_alike, 1)) == ["base.stages.0.weight", "base.base.weight"]
 
 
 def sample(scale: int) -> Sample:
@@ -99,7 +102,9 @@ def sample(scale: int) -> Sample:
 
 @pytest.mark.parametrize(("labels", "logits"), [(4, 1), (1, 2), (4, 2)])
 def test_labels_and_logits_of_different_resolutions_are_told_before_training(labels, logits):
-    with pytest.raises(UsageError, match=rf"head.upsample={logits}; .* have {labels} x .*head.upsample={labels}"):
+    with pytest.raises(
+        UsageError, match=rf"head.upsample={logits}; .* have {labels} x .*set head.upsample={labels}, or"
+    ):
         check_resolution("train", sample(labels), recipe(logits))
     check_resolution("train", sample(labels), recipe(labels))
 

@@ -15,7 +15,7 @@ from cropzoo import ObjectiveSpec
 
 @hookimpl
 def cropzoo_backbones():
-    return [backbone("net"), backbone("other-net"), backbone("family", member="encoder")]
+    return [backbone("net"), backbone("other-net"), backbone("family", member="encoder", members="a:b")]
 
 
 @hookimpl

@@ -64,3 +64,5 @@ def test_a_member_stands_for_its_family_with_an_option(make_plugin):
         zoo.backbone_choice("single/big")
     with pytest.raises(UnknownName, match="unknown backbone 'mani'; did you mean 'many'"):
         zoo.backbone_choice("mani/resnet18")
+    with pytest.raises(UsageError, match="nothing follows the '/'"):
+        zoo.backbone_choice("many/")

@@ -164,6 +164,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
 def _open(path: Path) -> Any:
     if not path.is_file():
         raise CropzooError(f"checkpoint {str(path)!r} does not exist; give a .safetensors file or a catalogue entry")
+    if path.suffix in (".pth", ".pt", ".ckpt"):
+        raise CropzooError(
+            f"{str(path)!r} is no safetensors file; turn published weights into one by `cropzoo import-weights`"
+        )
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:

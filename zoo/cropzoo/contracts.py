@@ -55,7 +55,7 @@ class Losses:
     Args:
         total: scalar; minimised.
         parts: scalars by name; logged.
-        logits: (B, K, H, W) of an objective with a head, so that validation need not compute them again.
+        logits: (B, K, H, W) or finer, of an objective with a head, so that validation need not compute them again.
     """
 
     total: Tensor
@@ -141,13 +141,13 @@ class Model(nn.Module):
         self.metadata: dict[str, Any] = {}
 
     def features(self, series: Tensor, dates: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Dense features, (B, D, H, W); `valid` None takes every date as real."""
+        """Dense features, (B, D, H, W), or finer if made so; `valid` None takes every date as real."""
         if valid is None:
             valid = torch.ones(dates.shape, dtype=torch.bool, device=dates.device)
         features: Tensor = self.backbone(series, dates, valid)
         return features
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Logits, (B, K, H, W); arguments as in `Backbone.forward`."""
+        """Logits, (B, K, H, W), or finer if the model was made so; arguments as in `Backbone.forward`."""
         logits: Tensor = self.head(self.features(series, dates, valid))
         return logits

@@ -20,8 +20,12 @@ class UsageError(CropzooError):
 class UnknownName(UsageError):
     """A name that nobody registered; the message gives the close names, else the known ones."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
-        super().__init__(f"unknown {kind} {name!r}; {suggest(name, known)}{'; ' + hint if hint else ''}")
+    def __init__(self, kind: str, name: object, known: Iterable[str], hint: str = "") -> None:
+        super().__init__(f"unknown {kind} {name!r}; {suggest(str(name), known)}{'; ' + hint if hint else ''}")
+
+
+SHOWN = 60
+"""Names that a message lists; a family of networks has a thousand."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -30,4 +34,5 @@ def suggest(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, names, n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(repr(match) for match in close) + "?"
-    return "known: " + (", ".join(names) if names else "none")
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return "known: " + (", ".join(names[:SHOWN]) if names else "none") + more

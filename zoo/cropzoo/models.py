@@ -46,8 +46,8 @@ class Shape:
             raise UsageError(f"backbone {name!r} works at a fixed number of dates; give length, such as length=60")
         for what in TOLD:
             value = getattr(self, what)
-            if value is not None and value < 1:
-                raise UsageError(f"backbone {name!r}: {what} is {value!r}; it must be 1 or more")
+            if (what != "length" or value is not None) and (type(value) is not int or value < 1):
+                raise UsageError(f"backbone {name!r}: {what} is {value!r}; it must be a whole number from 1")
         if self.upsample not in SCALES:
             raise UsageError(f"backbone {name!r}: upsample is {self.upsample!r}; it must be 1, 2 or 4")
 
@@ -178,13 +178,17 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor], where: str) -> 
     problems = [f"missing {key}" for key in own if key not in state]
     problems += [f"unexpected {key}" for key in state if key not in own]
     problems += [
-        f"{key} is {tuple(state[key].shape)}, not {tuple(value.shape)}"
+        f"{key} is {tuple(state[key].shape)} there, {tuple(value.shape)} here"
         for key, value in own.items()
         if key in state and state[key].shape != value.shape
     ]
     if problems:
         shown = "; ".join(problems[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")
-        raise CropzooError(f"{where} holds weights of another network ({len(problems)} differences): {shown}")
+        differences = f"{len(problems)} difference{'s' if len(problems) > 1 else ''}"
+        raise CropzooError(
+            f"{where} holds weights of another network ({differences}): {shown}; "
+            "check the backbone, its options, and the numbers of bands, classes and dates"
+        )
     module.load_state_dict(state)
 
 

@@ -40,10 +40,10 @@ class Upsampled(Backbone):
         return features
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Weights of the backbone at any resolution; the stages' own are kept where there are some."""
-        stages = {key: value for key, value in state.items() if key.startswith("stages.") and _is_upsampled(state)}
-        base = self.base.adapt_weights(base_weights(state))
-        return {**{f"{_BASE}{key}": value for key, value in base.items()}, **stages}
+        """The weights with those of the backbone made to fit as it does itself."""
+        base = {key.removeprefix(_BASE): value for key, value in state.items() if key.startswith(_BASE)}
+        stages = {key: value for key, value in state.items() if not key.startswith(_BASE)}
+        return {**_within(self.base.adapt_weights(base)), **stages}
 
     def make_head(self, classes: int) -> nn.Module:
         """The backbone's own head; a 1x1 convolution where that only passes its features on as logits.
@@ -54,15 +54,24 @@ class Upsampled(Backbone):
         return nn.Conv2d(self.out_channels, classes, kernel_size=1) if isinstance(head, nn.Identity) else head
 
 
-def base_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a backbone alone, of one that may have been upsampled."""
-    if not _is_upsampled(state):
+def weights_for(backbone: Backbone, state: Mapping[str, Tensor], upsample: int) -> dict[str, Tensor]:
+    """The weights of a backbone, trained at any resolution, by the names that they have at the resolution of another.
+
+    Args:
+        backbone: that the weights are for.
+        state: the weights; those of stages that `backbone` lacks are left out.
+        upsample: of the network that they were trained in.
+    """
+    trained_finer, wanted_finer = upsample > 1, isinstance(backbone, Upsampled)
+    if trained_finer == wanted_finer:
         return dict(state)
+    if wanted_finer:
+        return _within(state)
     return {key.removeprefix(_BASE): value for key, value in state.items() if key.startswith(_BASE)}
 
 
-def _is_upsampled(state: Mapping[str, Tensor]) -> bool:
-    return all(key.startswith((_BASE, "stages.")) for key in state)
+def _within(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{_BASE}{key}": value for key, value in state.items()}
 
 
 def _doubling(channels: int) -> nn.Sequential:

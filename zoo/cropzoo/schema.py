@@ -60,6 +60,8 @@ def _tell(model: type[BaseModel], problem: dict[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"key {path!r} is missing"
     must = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "model_type":
+        must = f"it must be a mapping with the keys {', '.join(_keys_at(model, problem['loc']))}"
     if not path:
         return must
     return f"key {path!r} is {_SHORT.repr(problem['input'])}; {must[:1].lower()}{must[1:]}"

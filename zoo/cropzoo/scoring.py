@@ -63,7 +63,7 @@ def score_checkpoint(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any
     if finest % metadata.upsample:
         raise UsageError(
             f"{str(path)!r} gives logits {metadata.upsample} x as fine as the images, the labels are {finest} x as "
-            f"fine; score it on labels of that resolution (such as dataset.label_scale={metadata.upsample})"
+            f"fine; score it on labels of that resolution"
         )
     for line in tell_dates({split: samples}, recipe):
         _log.warning("%s", line)

@@ -126,6 +126,7 @@ class BackboneSpec(Spec):
         known = self.parameters is None or (type(self.parameters) in (int, float) and self.parameters > 0)
         self.check(known, "parameters", "a number above 0")
         self.check(isinstance(self.member, str), "member", "the name of an option")
+        self.check(bool(self.member) == bool(self.members), "members", "given where member is, and only there")
         self.check(isinstance(self.use, str) and "\n" not in self.use, "use", "a single line")
         for texts in ("initial", "deviations"):
             self.check_names(texts)

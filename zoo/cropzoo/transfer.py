@@ -11,7 +11,7 @@ import torch
 from cropzoo.checkpoint import read_metadata, read_state
 from cropzoo.contracts import Backbone
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.resolution import Upsampled, base_weights
+from cropzoo.resolution import weights_for
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def start_from(
         raise UsageError(_tell_bands(str(path), metadata.bands, bands))
     stored = read_state(path)
     state = {key.removeprefix("backbone."): value for key, value in stored.items() if key.startswith("backbone.")}
-    state = backbone.adapt_weights(state if isinstance(backbone, Upsampled) else base_weights(state))
+    state = backbone.adapt_weights(weights_for(backbone, state, metadata.upsample))
     strange: dict[str, str] = {}
     told = bool(metadata.bands)  # imported weights may not tell; the user who takes them knows what they are
     if told and list(metadata.bands) != list(bands):

@@ -72,6 +72,10 @@ class Zoo:
         family, slash, member = name.partition("/")
         if not slash:
             return name, {}
+        if not member:
+            raise UsageError(
+                f"backbone {name!r}; nothing follows the '/'; name a network, as `cropzoo list '{name}*'` does"
+            )
         spec = self.backbones[family].spec
         if not spec.member:
             families = [f"{entry.spec.name}/..." for entry in self.backbones.values() if entry.spec.member]

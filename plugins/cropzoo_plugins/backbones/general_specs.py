@@ -50,7 +50,8 @@ _BASELINES = (
         deviations=(
             "The sinusoid stands for the day of the year, not for the position in the series.",
             "Layer norms stand before the halves of a layer, and the activation is GELU.",
-            "Queries, keys and values have no bias, and dropout is 0 by default.",
+            "Queries, keys and values have no bias, no ReLU stands before or after the layers.",
+            "Sizes are for a laptop, and dropout is 0 by default.",
             "Padded dates are left out.",
         ),
     ),
@@ -72,6 +73,7 @@ _BASELINES = (
             "themselves joins them at full resolution.",
             "Each step of the decoder is a bilinear resizing and one convolution.",
             "Padded dates have no part in norms or attention.",
+            "A checkpoint of an encoder with a table of positions fits images of its own size alone.",
             "Pre-trained weights see bands normalised by the data's own statistics, not by those of their training; "
             "weights of RGB images have their first layer repeated over the bands.",
         ),

@@ -64,6 +64,7 @@ class LTAE(Backbone):
             key_dim=key_dim,
             dropout=dropout,
             attention_dropout=attention_dropout,
+            backbone=NAME,
         )
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:

@@ -36,9 +36,9 @@ class PixelTransformer(Backbone):
     Raises:
         UsageError: for an option out of its range.
 
-    Source: Russwurm and Koerner 2020, arXiv:1910.10536, with the sizes of BreizhCrops (Russwurm et al. 2020,
-        arXiv:1905.11893). Differs: the sinusoid stands for the day of the year, not the position in the series; layer
-        norms stand before the halves of a layer; GELU; no bias on queries, keys and values; padded dates are left out.
+    Source: after Russwurm and Koerner 2020, arXiv:1910.10536, in a size for a laptop. Differs: the sinusoid stands for
+        the day of the year, not the position in the series; layer norms stand before the halves of a layer; GELU; no
+        ReLU before or after the layers; no bias on queries, keys and values; padded dates are left out.
     """
 
     size_multiple = 1
@@ -76,7 +76,7 @@ class PixelTransformer(Backbone):
             (B, dim, H, W).
         """
         pixels = series.flatten(3).permute(0, 3, 1, 2)
-        days = _day_codes(dates, self.out_channels)
+        days = _day_codes(dates, self.out_channels).to(self.embed.weight.dtype)
         if all_valid(valid):
             features = self._in_chunks(pixels, days)
         elif chunks.pays(pixels):

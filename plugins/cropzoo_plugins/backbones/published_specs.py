@@ -110,7 +110,10 @@ PUBLISHED = (
         dates="none",
         parameters=1.2,
         use="A light recurrent baseline that sees wide surroundings in each date; U-TAE scores higher at its size.",
-        deviations=("Padded dates are left out of the recurrence; the published one goes on over them.",),
+        deviations=(
+            "Padded dates are left out of the recurrence; the published one goes on over them.",
+            "A date that is not padding is data even if its image is all zero; the published code blanks it.",
+        ),
     ),
     BackboneSpec(
         name="utae",

@@ -90,7 +90,9 @@ class TimmEncoder(Backbone):
         self.fixed_size = 0 if built.any_size else image_size
         self.pixels = ConvNorm(in_channels, decoder_width)
         self.project = nn.ModuleList(nn.Conv2d(width, decoder_width, kernel_size=1) for width in built.widths)
-        self.over_time = TemporalAttention(decoder_width, heads=heads, model_dim=model_dim, key_dim=key_dim)
+        self.over_time = TemporalAttention(
+            decoder_width, heads=heads, model_dim=model_dim, key_dim=key_dim, backbone="timm"
+        )
         self.decoder = SkipDecoder(decoder_width, steps=len(built.widths))
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
@@ -148,7 +150,7 @@ def _check_encoder(encoder: str) -> None:
 def _check_bands(bands: Sequence[str] | None, in_channels: int) -> None:
     if bands is None:
         return
-    if isinstance(bands, str) or not all(isinstance(name, str) for name in bands):
+    if not isinstance(bands, (list, tuple)) or not all(isinstance(name, str) for name in bands):
         raise UsageError(
             f"bands={bands!r} for 'timm'; it must be a list of names; give one such as [B02, B03, B04, B08]"
         )

@@ -55,8 +55,8 @@ class TorchGeoModel(Backbone):
         num_layers: int = 2,
     ) -> None:
         super().__init__()
-        if model not in model_names():
-            raise UnknownName(f"model of {NAME!r}", model, model_names(), "it must be in the installed torchgeo")
+        if not isinstance(model, str) or model not in model_names():
+            raise UnknownName(f"model of {NAME!r}:", model, model_names(), "it must be in the installed torchgeo")
         check_sizes(
             NAME, in_channels=in_channels, classes=classes, image_size=image_size, kernel_size=kernel_size,
             num_layers=num_layers,

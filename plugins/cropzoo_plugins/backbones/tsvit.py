@@ -215,5 +215,5 @@ def _resized(positions: Tensor, rows: int, columns: int) -> Tensor:
 def _check_options(sizes: dict[str, int], dropout: float, output_order: str) -> None:
     check_sizes("tsvit", **sizes)
     check_rates("tsvit", dropout=dropout)
-    if output_order not in get_args(OutputOrder):
-        raise UnknownName("output_order of 'tsvit'", output_order, get_args(OutputOrder))
+    if not isinstance(output_order, str) or output_order not in get_args(OutputOrder):
+        raise UnknownName("output_order of 'tsvit':", output_order, get_args(OutputOrder))

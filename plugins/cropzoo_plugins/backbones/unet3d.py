@@ -10,6 +10,7 @@ from cropzoo import Backbone, CropzooError
 from cropzoo_plugins.layers.checks import check_rates
 from cropzoo_plugins.layers.padding import Padding
 from cropzoo_plugins.layers.published import renamed
+from cropzoo_plugins.layers.resampling import resampled
 from cropzoo_plugins.layers.unet3d import (
     MULTIPLE,
     TAPS,
@@ -19,7 +20,6 @@ from cropzoo_plugins.layers.unet3d import (
     convolve_sums,
     last_convolution,
     rename_rules,
-    resampled,
     time_sums,
 )
 
@@ -97,7 +97,7 @@ class UNet3D(Backbone):
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The weights with those of the dates interpolated to the number that this network was built for."""
-        return resampled(state, "over_time.weight", self.length)
+        return resampled(state, "over_time.weight", self.length, axis=1)
 
     def make_head(self, classes: int) -> nn.Module:
         """The published last convolution, applied to sums over time."""

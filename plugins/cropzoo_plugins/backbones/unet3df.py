@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from cropzoo import Backbone
 from cropzoo_plugins.layers.padding import Padding
 from cropzoo_plugins.layers.published import renamed
+from cropzoo_plugins.layers.resampling import resampled
 from cropzoo_plugins.layers.unet3d import (
     MULTIPLE,
     SeriesUNet,
@@ -17,7 +18,6 @@ from cropzoo_plugins.layers.unet3d import (
     convolve_sums,
     last_convolution,
     rename_rules,
-    resampled,
     time_sums,
 )
 
@@ -89,12 +89,14 @@ class UNet3Df(Backbone):
         check_series(NAME, series, self.length)
         sums = time_sums(self.unet(series, valid), self.over_time.weight)
         # the convolution's bias is summed up over time too
-        bias = self.final.get_parameter("bias") * self.over_time.weight.sum() + self.over_time.bias
+        bias: Tensor = self.over_time.bias
+        if self.final.bias is not None:
+            bias = bias + self.final.bias * self.over_time.weight.sum()
         return convolve_sums(sums, self.final, bias)
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The weights with those of the dates interpolated to the number that this network was built for."""
-        return resampled(state, "over_time.weight", self.length)
+        return resampled(state, "over_time.weight", self.length, axis=1)
 
 
 _RULES = [

@@ -79,7 +79,7 @@ class UTAE(Backbone):
         self._check_image(image_size, image_size)
         self.stem = nn.Sequential(*conv_block(in_channels, down[0], "group"), *conv_block(down[0], down[0], "group"))
         self.down = nn.ModuleList(DownBlock(wide, deep) for wide, deep in pairwise(down))
-        self.over_time = TemporalAttention(down[-1], heads=heads, model_dim=model_dim, key_dim=key_dim)
+        self.over_time = TemporalAttention(down[-1], heads=heads, model_dim=model_dim, key_dim=key_dim, backbone=NAME)
         self.up = nn.ModuleList(
             UpBlock(up[level], up[level - 1], down[level - 1]) for level in range(len(down) - 1, 0, -1)
         )

@@ -12,6 +12,7 @@ from cropzoo import Backbone, UsageError
 from cropzoo_plugins.layers.checks import check_image, check_rates, check_sizes, checked_widths
 from cropzoo_plugins.layers.padding import Frames, Padding, blank, check_padding
 from cropzoo_plugins.layers.published import renamed
+from cropzoo_plugins.layers.resampling import resampled
 from cropzoo_plugins.layers.vistaformer_dates import Timelines
 from cropzoo_plugins.layers.vistaformer_stage import Stage
 
@@ -77,9 +78,10 @@ class VistaFormer(Backbone):
         self.padding, self.dropout, self.out_channels = padding, dropout, head_channels
         self.stages, inside = nn.ModuleList(), in_channels
         layer = {"mlp_ratio": mlp_ratio, "dropout": dropout, "drop_path": drop_path}
+        self.spans = [max(1, length >> index) for index in range(STAGES)]
         for index, (dim, depth, count) in enumerate(_checked_stages(embed_dims, depths, heads)):
-            spans, options = max(1, length >> index), {**layer, "heads": count}
-            self.stages.append(Stage(inside, dim, index == 0, depth, spans, head_channels, options))
+            options = {**layer, "heads": count}
+            self.stages.append(Stage(inside, dim, index == 0, depth, self.spans[index], head_channels, options))
             inside = dim
         self.fuse = nn.Conv2d(STAGES * head_channels, head_channels, kernel_size=1)
         self.fused_norm = nn.BatchNorm2d(head_channels)
@@ -112,6 +114,12 @@ class VistaFormer(Backbone):
             cells, seen = stage(images, lines)
             maps.append(seen)
         return F.gelu(self.fused_norm(self._fused(maps, size)))
+
+    def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The weights with the head's kernels over dates interpolated to the length that this network was built for."""
+        for index, length in enumerate(self.spans):
+            state = resampled(state, f"stages.{index}.reduce.weight", length, axis=2)
+        return state
 
     def make_head(self, classes: int) -> nn.Module:
         """Logits of the features: dropout and a 1x1 convolution, as published."""

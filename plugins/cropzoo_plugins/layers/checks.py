@@ -22,7 +22,7 @@ def check_sizes(backbone: str, **sizes: object) -> None:
 def check_rates(backbone: str, **rates: float) -> None:
     """Raise `UsageError` for a rate, of dropout and the like, that is not from 0 to below 1."""
     for name, rate in rates.items():
-        if not (isinstance(rate, (int, float)) and 0 <= rate < 1):
+        if isinstance(rate, bool) or not (isinstance(rate, (int, float)) and 0 <= rate < 1):
             raise UsageError(
                 f"{name}={rate!r} for {backbone!r}; it must be at least 0 and less than 1; give another value"
             )
@@ -55,9 +55,12 @@ def check_image(backbone: str, height: int, width: int, multiple: int = 1, least
     """Raise `UsageError` for an image whose sides, in pixels, are below `least` or no multiples of `multiple`."""
     asked = f"an image of {height} x {width} pixels for {backbone!r}"
     if height % multiple or width % multiple:
+        side = height if height % multiple else width
+        below = side - side % multiple
+        near = f"{below} or {below + multiple}" if below else str(multiple)
         raise UsageError(
             f"{asked}; its sides must be multiples of {multiple} pixels; "
-            f"crop or pad the image to a multiple of {multiple}"
+            f"use image_size={near}, or crop or pad the image to a multiple of {multiple}"
         )
     if min(height, width) < least:
         raise UsageError(f"{asked}; its sides must be at least {least} pixels; take a larger image")

@@ -28,6 +28,7 @@ class TemporalAttention(nn.Module):
         dropout: rate on the output, before its norm.
         attention_dropout: rate on the weights of the dates.
         period: of the slowest date code, in days per radian.
+        backbone: whose options these are, for messages.
 
     Raises:
         UsageError: for a width that the heads don't divide, or a rate out of range.
@@ -47,11 +48,14 @@ class TemporalAttention(nn.Module):
         dropout: float = 0.2,
         attention_dropout: float = 0.1,
         period: float = 1000.0,
+        backbone: str = "temporal attention",
     ) -> None:
         super().__init__()
         out_channels = in_channels if out_channels is None else out_channels
         widths = {"in_channels": in_channels, "out_channels": out_channels, "model_dim": model_dim}
-        _check_options(widths, heads, key_dim, {"dropout": dropout, "attention_dropout": attention_dropout})
+        check_sizes(backbone, heads=heads, key_dim=key_dim)
+        check_multiple(backbone, heads, **widths)
+        check_rates(backbone, dropout=dropout, attention_dropout=attention_dropout)
         self.heads, self.period, self.attention_dropout = heads, period, attention_dropout
         self.in_norm = nn.GroupNorm(heads, in_channels)
         self.value = nn.Linear(in_channels, model_dim)
@@ -147,9 +151,3 @@ class TemporalAttention(nn.Module):
 def _full_precision(device: str) -> AbstractContextManager[None]:
     """Autocast switched off, where the device has any."""
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
-
-
-def _check_options(widths: dict[str, int], heads: int, key_dim: int, rates: dict[str, float]) -> None:
-    check_sizes("temporal attention", heads=heads, key_dim=key_dim)
-    check_multiple("temporal attention", heads, **widths)
-    check_rates("temporal attention", **rates)

@@ -11,13 +11,14 @@ from torch import Tensor
 from cropzoo import UnknownName
 
 Padding = Literal["masked", "published"]
-"""What a network does about padding: "masked" reads `valid`, "published" does what the published code did."""
+"""What a network does about padding: "masked" reads `valid`, "published" does what the published code did with zeros at
+the end of a series."""
 
 
 def check_padding(padding: str, backbone: str) -> None:
     """Raise `UnknownName` for a padding that does not exist."""
-    if padding not in get_args(Padding):
-        raise UnknownName(f"padding of {backbone!r}", padding, get_args(Padding))
+    if not isinstance(padding, str) or padding not in get_args(Padding):
+        raise UnknownName(f"padding of {backbone!r}:", padding, get_args(Padding))
 
 
 def all_valid(valid: Tensor) -> bool:

@@ -12,6 +12,10 @@ from cropzoo import CropzooError
 _CONTRASTIVE_HEAD = re.compile(r"(.*\.)?attn_sim\..*|(.*\.)?(query_conv|key_conv)\.weight|(.*\.)?rel_[hw]")
 
 
+SHOWN = 10
+"""Unknown keys that are listed."""
+
+
 def renamed(
     state_dict: Mapping[str, Tensor], rules: Sequence[tuple[str, str]], backbone: str, dropped: str = ""
 ) -> dict[str, Tensor]:
@@ -24,19 +28,25 @@ def renamed(
         dropped: pattern for whole published keys that nothing of ours needs.
 
     Raises:
-        CropzooError: for a key that no rule knows.
+        CropzooError: for keys that no rule knows, at most ten of them listed.
     """
     patterns = [(re.compile(pattern), name) for pattern, name in rules]
-    converted = {}
+    converted: dict[str, Tensor] = {}
+    unknown: list[str] = []
     for published, value in state_dict.items():
         key = published.removeprefix("module.")
         if _CONTRASTIVE_HEAD.fullmatch(key) or (dropped and re.fullmatch(dropped, key)):
             continue
         found = [match.expand(name) for pattern, name in patterns if (match := pattern.fullmatch(key))]
-        if not found:
-            raise CropzooError(
-                f"published weights of {backbone!r}; {key!r} is not a parameter of the published network; "
-                "check that the file holds that network"
-            )
-        converted[found[0]] = value
+        if found:
+            converted[found[0]] = value
+        else:
+            unknown.append(key)
+    if unknown:
+        shown = ", ".join(map(repr, unknown[:SHOWN]))
+        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+        raise CropzooError(
+            f"published weights of {backbone!r}; {len(unknown)} keys are no parameters of the published network: "
+            f"{shown}{more}; check that the file holds that network"
+        )
     return converted

@@ -121,18 +121,6 @@ def check_series(backbone: str, series: Tensor, length: int) -> None:
         )
 
 
-def resampled(state: dict[str, Tensor], key: str, length: int) -> dict[str, Tensor]:
-    """A state dict with the weights of dates under that key, (1, T), for another number of dates.
-
-    They are interpolated, and scaled so that the sum over more dates is no greater.
-    """
-    weight = state.get(key)
-    if weight is None or weight.ndim != 2 or weight.shape[1] == length:
-        return state
-    resized = F.interpolate(weight[None].float(), size=length, mode="linear", align_corners=False)[0]
-    return {**state, key: (resized * (weight.shape[1] / length)).to(weight.dtype)}
-
-
 def rename_rules(prefix: str) -> list[tuple[str, str]]:
     """Published names under a prefix, a pattern, and ours under "backbone.unet", for `published.renamed`."""
     parts = {

@@ -153,7 +153,7 @@ FAULTS = {
     "Unused": "no gradient, and would never train: spare.weight, spare.bias",
     "Detached": "there is no gradient path at all",
     "Unmasked": "what stands at invalid dates changes the features by up to",
-    "CountsPadding": "invalid dates at the end change the features",
+    "CountsPadding": "the number of invalid dates changes the features",
     "SeesMates": "the other samples of a batch change the features",
     "Random": "in evaluation a second forward gives other features",
     "Unseeded": "two builds after one seed differ in layer.bias",

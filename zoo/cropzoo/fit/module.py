@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from cropzoo.contracts import Batch, Objective
+from cropzoo.contracts import Batch, Losses, Objective
 from cropzoo.data.normalising import Normaliser
 from cropzoo.errors import CropzooError
 from cropzoo.recipe import Recipe
@@ -67,7 +67,7 @@ class StageModule(pl.LightningModule):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The total loss of a batch."""
         batch = self.normaliser(batch)
-        losses = self.objective(batch)
+        losses = self._losses(batch)
         self._finite &= losses.total.detach().isfinite()  # read once an epoch: a GPU would wait at every step
         self.log_dict(
             {"train_loss": losses.total.detach(), **{f"train_{k}": v.detach() for k, v in losses.parts.items()}},
@@ -76,7 +76,21 @@ class StageModule(pl.LightningModule):
             batch_size=len(batch.series),
             sync_dist=True,
         )
-        return losses.total  # type: ignore[no-any-return]
+        return losses.total
+
+    def _losses(self, batch: Batch) -> Losses:
+        try:
+            losses: Losses = self.objective(batch)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            crops, size = len(batch.series), tuple(batch.series.shape[-2:])
+            raise CropzooError(
+                f"training {self.stage.objective!r} on a batch of {crops} crop{'s' if crops > 1 else ''} of {size} "
+                "pixels; a norm of this network is left with one value a channel; use a larger image_size, or a "
+                "batch_size that leaves no such batch at the end of an epoch"
+            ) from error
+        return losses
 
     def on_validation_epoch_start(self) -> None:
         """Stop a training that has left the numbers: no later epoch can bring it back.

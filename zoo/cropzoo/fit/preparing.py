@@ -74,10 +74,10 @@ def check_resolution(split: str, sample: Sample, recipe: Recipe) -> None:
     """
     labels, logits = sample.label_scale, recipe.head.upsample
     if labels != logits:
-        finer = f"as many times finer (head.upsample={labels})" if labels in SCALES else "at one of these resolutions"
+        way = f"set head.upsample={labels}, or " if labels in SCALES else ""
         raise UsageError(
             f"training with head.upsample={logits}; labels of split {split!r} have {labels} x the resolution of the "
-            f"images, logits {logits} x; train with logits {finer}, or with other labels (dataset.label_scale={logits})"
+            f"images, logits {logits} x; {way}use labels of {logits} x their resolution"
         )
 
 

@@ -120,23 +120,26 @@ def _gradients(case: Case) -> None:
 
 
 def _padding(case: Case) -> None:
-    """In the second sample the last dates are padding: what stands there, and how many they are, changes nothing."""
+    """In the second sample dates at the end and one before are padding: it changes nothing what stands there.
+
+    Nor does it change a thing how many they are. The second sample's own dates alone are the yardstick.
+    """
     backbone, check = case.build(), case.check
     series, dates, valid = case.series()
-    kept = case.length - case.length // 3
-    valid[1, kept:] = False
-    series[1, kept:], dates[1, kept:] = 0, 0
+    valid[1, case.length - case.length // 3 :] = False
+    valid[1, 1 : case.length // 4 + 1] = False
+    series[1, ~valid[1]], dates[1, ~valid[1]] = 0, 0
     garbage, other = series.clone(), dates.clone()
-    garbage[1, kept:], other[1, kept:] = 1e4 * torch.randn_like(garbage[1, kept:]), 200
+    garbage[1, ~valid[1]], other[1, ~valid[1]] = 1e4 * torch.randn_like(garbage[1, ~valid[1]]), 200
     with torch.no_grad():
         plain = backbone(series, dates, valid)
         filled = backbone(garbage, other, valid)
         same = torch.equal(plain, filled)
         check.expect(same, f"what stands at invalid dates changes the features{_by(plain, filled)}")
         if not case.entry.spec.fixed_length:
-            short = backbone(series[1:, :kept], dates[1:, :kept], valid[1:, :kept])
+            short = backbone(series[1:, valid[1]], dates[1:, valid[1]], valid[1:, valid[1]])
             close = torch.allclose(plain[1:], short, rtol=1e-4, atol=1e-5)
-            check.expect(close, f"invalid dates at the end change the features{_by(plain[1:], short)}")
+            check.expect(close, f"the number of invalid dates changes the features{_by(plain[1:], short)}")
 
 
 def _batch_mates(case: Case) -> None:
