@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from cropzoo import load_zoo
+from cropzoo import create_model, load_zoo
 from cropzoo.testing import check_backbone
 
 OPTIONS = {
@@ -108,3 +109,16 @@ def test_backbone(name, options):
 
 def test_every_row_is_of_a_backbone():
     assert OPTIONS.keys() <= set(load_zoo().backbones)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("name", load_zoo().backbones)
+def test_every_backbone_gives_logits_finer_than_the_images(name, scale):
+    options = {"image_size": 16, "length": 8, **OPTIONS.get(name, [{}])[0]}
+    size, length = options["image_size"], options["length"]
+    model = create_model(name, in_channels=3, classes=4, upsample=scale, **options)
+    valid = torch.arange(length) < torch.tensor([[length], [length - 2]])
+    logits = model(torch.randn(2, length, 3, size, size), torch.arange(1, length + 1).repeat(2, 1), valid)
+    assert logits.shape == (2, 4, scale * size, scale * size)
+    logits.square().sum().backward()
+    assert [key for key, value in model.named_parameters() if value.requires_grad and value.grad is None] == []

@@ -26,3 +26,9 @@ def test_unknown_name_is_wrong_use():
     assert isinstance(error, UsageError)
     assert isinstance(error, CropzooError)
     assert str(error) == "unknown band 'B2'; did you mean 'B02'?; bands stand in the spec"
+
+
+def test_a_long_list_of_known_names_is_cut_and_any_value_can_be_unknown() -> None:
+    told = str(UnknownName("network", None, [f"net{number:04}" for number in range(1000)]))
+    assert "unknown network None; known: net0000, " in told
+    assert told.endswith("net0059 and 940 more")

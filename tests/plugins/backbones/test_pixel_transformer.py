@@ -167,3 +167,13 @@ def test_autocast_and_repeats() -> None:
 def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         build(**options)
+
+
+def test_it_runs_in_half_the_precision() -> None:
+    backbone = PixelTransformer(in_channels=3, classes=4, dim=16, depth=1, heads=2).eval()
+    series, dates = torch.randn(1, 4, 3, 4, 4), torch.tensor([[10, 100, 200, 300]])
+    valid = torch.ones(1, 4, dtype=torch.bool)
+    exact = backbone(series, dates, valid)
+    rounded = backbone.bfloat16()(series.bfloat16(), dates, valid)
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded.float(), exact, atol=0.1, rtol=0.1)

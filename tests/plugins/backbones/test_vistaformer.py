@@ -17,10 +17,7 @@ from cropzoo.catalogue import Size
 from cropzoo.contracts import Model
 from cropzoo.costs import count_costs
 from cropzoo_plugins.backbones.vistaformer import VistaFormer
-from cropzoo_plugins.layers import vistaformer_mix, vistaformer_stage
-from cropzoo_plugins.layers.padding import Frames
-from cropzoo_plugins.layers.vistaformer_dates import Timelines
-from cropzoo_plugins.layers.vistaformer_mix import DepthwiseMix
+from cropzoo_plugins.layers import vistaformer_stage
 
 SMALL: dict[str, Any] = {
     "in_channels": 3,
@@ -142,49 +139,6 @@ def test_chunks_of_any_size_equal_the_whole(monkeypatch: pytest.MonkeyPatch, cel
     torch.testing.assert_close(features, backbone(series, dates, valid), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (3, 1), (3, 4)])
-def test_gradients_of_the_mixing_that_are_written_out(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]) -> None:
-    torch.manual_seed(3)
-    mix, images = DepthwiseMix(6), torch.randn(*shape, 4, 2, 6).permute(0, 4, 1, 2, 3).requires_grad_()
-    upstream, found = torch.randn_like(images), []
-    for explicit in (True, False):
-        monkeypatch.setattr(vistaformer_mix, "_explicit_pays", lambda tensor, explicit=explicit: explicit)
-        found.append(torch.autograd.grad(mix(images), [images, mix.weight, mix.bias], upstream))
-    for ours, theirs in zip(*found, strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("length", [1, 5, 12, 31])
-@pytest.mark.parametrize("span", [4, 12])
-def test_a_resized_kernel_is_the_kernel_on_the_resized_series(length: int, span: int) -> None:
-    lines = Timelines((length, length + 3), torch.device("cpu"))
-    kernel = torch.randn(span, 2)
-    resized = lines.resized(kernel)
-    assert resized.shape == (2, length + 3, 2)
-    for sample, count in enumerate(lines.lengths):
-        series = torch.randn(1, 2, count)
-        longer = torch.nn.functional.interpolate(series, size=span, mode="linear", align_corners=False)
-        expected = (longer[0].t() * kernel).sum()
-        torch.testing.assert_close((series[0].t() * resized[sample, :count]).sum(), expected, atol=1e-4, rtol=1e-4)
-        assert not resized[sample, count:].any()
-
-
-def test_timelines_put_a_blank_between_samples() -> None:
-    valid = torch.tensor([[1, 1, 0, 0, 0], [0, 1, 1, 1, 1], [1, 1, 1, 1, 1]]).bool()
-    frames = Frames.of(valid)
-    lines = Timelines.of(frames, 4)
-    images = frames.gather(torch.arange(15).reshape(3, 5, 1))
-    listed = lines.spread(frames, images)[:, 0]
-    assert lines.lengths == (4, 4, 5)
-    assert lines.blanks.tolist() == [4, 9]
-    keep = [i for i in range(15) if i not in (4, 9)]
-    assert listed[keep].tolist() == [0, 1, 1, 1, 6, 7, 8, 9, 10, 11, 12, 13, 14]
-    assert lines.samples.tolist() == [0] * 5 + [1] * 5 + [2] * 5
-    halved = lines.halved()
-    assert halved.equal
-    assert lines.pairs(listed[:, None])[..., 0].tolist() == [[0, 1], [1, 1], [6, 7], [8, 9], [10, 11], [12, 13]]
-
-
 @pytest.mark.parametrize("padding", ["masked", "published"])
 @pytest.mark.parametrize("grad", [False, True])
 def test_what_stands_at_invalid_dates_changes_nothing(padding: str, grad: bool) -> None:
@@ -253,19 +207,6 @@ def test_every_parameter_trains_with_dropout_and_stochastic_depth(counts: tuple[
     assert not torch.equal(backbone(series, dates, valid), backbone(series, dates, valid))
 
 
-def test_stochastic_depth_skips_a_sample_s_change_and_keeps_its_shortcut() -> None:
-    layer = build(train=True, drop_path=0.5, dropout=0.0).stages[0].layers[0]
-    lines, cells = Timelines((3, 5, 4, 4), torch.device("cpu")), torch.randn(19, 16, 8)
-    change, kept = torch.ones_like(cells), set()
-    for _ in range(20):
-        added = layer._added(cells, change, lines) - cells
-        for sample in range(4):
-            factors = added[lines.samples == sample].round(decimals=4).unique().tolist()
-            assert factors in ([0.0], [2.0])
-            kept.update(factors)
-    assert kept == {0.0, 2.0}
-
-
 @pytest.mark.parametrize("length", [1, 2, 7, 14])
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (24, 8), (16, 40)])
 def test_any_length_and_any_multiple_of_eight(length: int, height: int, width: int) -> None:
@@ -290,15 +231,6 @@ def test_autocast_and_repeats() -> None:
     found = gradients(backbone, rounded.float())
     assert all(gradient.isfinite().all() for gradient in found.values())
     torch.testing.assert_close(rounded.float(), exact, atol=0.05, rtol=0.1)
-
-
-def test_weights_start_as_published() -> None:
-    torch.manual_seed(4)
-    layer = VistaFormer(in_channels=4, classes=3).stages[1].layers[0]
-    assert float(layer.mix.weight.detach().std()) == pytest.approx((2 / 9) ** 0.5, rel=0.05)
-    for linear in (layer.qkv, layer.attention_out, layer.mlp_in, layer.mlp_out):
-        assert float(linear.weight.detach().std()) == pytest.approx(0.02, rel=0.05)
-        assert linear.bias is None or not linear.bias.any()
 
 
 @pytest.mark.parametrize(
@@ -343,3 +275,22 @@ def test_published_padding_needs_four_dates() -> None:
 def test_a_key_of_another_network_is_named(key: str) -> None:
     with pytest.raises(CropzooError, match=key):
         convert_published("vistaformer", {key: torch.zeros(1)})
+
+
+def test_the_head_drops_in_training_alone() -> None:
+    dropout, _ = build(dropout=0.9).make_head(5)
+    features = torch.ones(4, 10, 16, 16)
+    assert float((dropout.train()(features) == 0).float().mean()) == pytest.approx(0.9, abs=0.03)
+    assert torch.equal(dropout.eval()(features), features)
+
+
+@pytest.mark.parametrize("length", [5, 12, 20])
+def test_weights_of_another_length_fit(length: int) -> None:
+    state = build().state_dict()
+    other = build(length=length)
+    other.load_state_dict(other.adapt_weights(state))
+    for stage in range(3):
+        ours, theirs = (each.stages[stage].reduce.weight.sum(2) for each in (other, build()))
+        assert ours.shape == theirs.shape
+        if length == 12:
+            assert torch.equal(other.stages[stage].reduce.weight, build().stages[stage].reduce.weight)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cropzoo import Backbone, Batch, Losses, Objective, Sample
+from cropzoo import Backbone, Batch, CropzooError, Losses, Objective, Sample
 from cropzoo.data.items import Crops
 from cropzoo.data.loading import Collate, make_loader
 from cropzoo.data.normalising import Normaliser
@@ -137,3 +137,20 @@ def test_seed_repeats_exactly_and_another_differs(train):
 def test_seed_from_is_stable_and_fits_torch():
     assert seed_from(3, "backbone") == seed_from(3, "backbone") != seed_from("3/backbone", 0)
     assert all(0 <= seed_from(n) < 2**63 for n in range(100))
+
+
+class Normed(Objective):
+    """A norm over a batch of one value."""
+
+    def forward(self, batch: Batch) -> Losses:
+        features = self.backbone(batch.series, batch.dates, batch.valid)
+        return Losses(nn.functional.batch_norm(features[:1, :, :1, :1], None, None, training=True).sum())
+
+
+def test_a_batch_that_leaves_a_norm_one_value_is_told_with_what_to_do() -> None:
+    recipe = Recipe.from_mapping({"backbone": "plain", "dataset": "any"}, "a test", ["segmentation"])
+    normaliser = Normaliser(("a",), ("a",), 1.0, (0.0,), (1.0,))
+    module = StageModule(Normed(Plain()), normaliser, recipe, 0, ())
+    batch = Batch(torch.randn(1, 2, 1, 8, 8), torch.ones(1, 2, dtype=torch.int64), torch.ones(1, 2, dtype=torch.bool))
+    with pytest.raises(CropzooError, match=r"batch of 1 crop of \(8, 8\) pixels; .* use a larger image_size, or"):
+        module._losses(batch)
