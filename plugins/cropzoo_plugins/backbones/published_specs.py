@@ -16,7 +16,7 @@ PUBLISHED = (
         dates="doy",
         size_multiple=2,
         parameters=1.7,
-        use="The best published scores of the networks here; wants a GPU or small sizes, and many patches.",
+        use="The best published scores here on Germany and T31TFM; wants a GPU or small sizes, and many patches.",
         deviations=(
             "Outputs lie in their patch's own square; output_order=published is for published weights.",
             "Padded dates are left out of the attention.",
@@ -153,7 +153,8 @@ PUBLISHED = (
             "A series of fewer than four dates has its last date repeated.",
             "Stochastic depth skips a layer's change; published, it drops the shortcut too.",
             "Images of any size; length tells for how many dates the head's kernels are made.",
-            "The head reduces time before it resizes; both are linear, so the numbers are the same.",
+            "The head reduces time before it resizes; both are linear, so the numbers are the same, and a series of "
+            "60 dates of 32 x 32 px takes 3.0 GFLOPs where the published order of steps takes 3.7.",
         ),
     ),
 )
