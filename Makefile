@@ -3,6 +3,8 @@
 #   make test    run the tests
 #   make check   lint, formatting, types, direction of imports
 #   make bench   measure speed against straightforward formulations
+#   make docs    write docs/backbones.md anew from specs, catalogue and docs/backbones.csv
+#   make backbones  train every backbone small on synthetic: the scores in docs/backbones.csv (an hour on two cores)
 #   make scores  train what the README's tables of scores show (an hour on two cores; FIELDS=folder for real ones)
 #   make clean   remove .venv and what tools left behind
 
@@ -12,10 +14,10 @@ BIN    := $(VENV)/bin
 PYTEST ?= -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench scores clean
+.PHONY: help demo test check bench docs backbones scores clean
 
 help:
-	@sed -n '2,7s/^#   //p' Makefile
+	@sed -n '2,10s/^#   //p' Makefile
 
 # The stamps are what pip has installed; they age when pyproject.toml changes.
 $(VENV)/made:
@@ -48,11 +50,17 @@ check: $(VENV)/installed-dev
 	$(BIN)/python -m pytest --quiet tests/test_arrows.py
 
 bench: $(VENV)/installed-dev
-	@for script in $(sort $(filter-out benchmarks/measure.py benchmarks/scores.py benchmarks/straightforward%,$(wildcard benchmarks/*.py))); do \
+	@for script in $(sort $(filter-out benchmarks/measure.py benchmarks/scores.py benchmarks/backbone_scores.py benchmarks/straightforward%,$(wildcard benchmarks/*.py))); do \
 	  echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 scores: $(VENV)/installed
 	$(BIN)/python benchmarks/scores.py --out runs/scores $(if $(FIELDS),--root $(FIELDS))
+
+docs: $(VENV)/installed
+	$(BIN)/python docs/make_backbones.py
+
+backbones: $(VENV)/installed
+	$(BIN)/python benchmarks/backbone_scores.py --out runs/backbones
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,78 @@
+"""Writes docs/backbones.md: prose from backbones.md.j2, all else from specs, catalogue and backbones.csv.
+
+python docs/make_backbones.py
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from cropzoo import load_zoo
+from cropzoo.building import known_options, load_target
+from cropzoo.catalogue import Catalogue, load_catalogue
+from cropzoo.models import TOLD
+from cropzoo.recipe import Choice
+from cropzoo.settings import normalise
+from cropzoo.specs import BackboneSpec
+from cropzoo.zoo import Zoo
+from cropzoo_cli.costs import DEFAULT_SIZE, costs_of, tell_parameters, tell_size
+
+HERE = Path(__file__).parent
+PAGE = HERE / "backbones.md"
+
+
+def page() -> str:
+    """The text of docs/backbones.md."""
+    zoo = load_zoo()
+    catalogue = load_catalogue(zoo)
+    with (HERE / "backbones.csv").open(encoding="utf-8", newline="") as file:
+        scores = [dict(row) for row in csv.DictReader(file)]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown, not HTML
+    )
+    backbones = [_described(zoo, catalogue, entry.spec) for entry in zoo.backbones.values()]
+    template = environment.get_template("backbones.md.j2")
+    return template.render(backbones=backbones, scores=scores, size=tell_size(DEFAULT_SIZE))
+
+
+def _described(zoo: Zoo, catalogue: Catalogue, spec: BackboneSpec) -> dict[str, Any]:
+    costs = costs_of(zoo, Choice(name=spec.name), DEFAULT_SIZE)
+    factory = load_target(spec.build, spec.name)
+    options = {name: _plain(each.default) for name, each in known_options(factory).items() if name not in TOLD}
+    return {
+        "spec": spec,
+        "parameters": f"{costs.parameters / 1e6:.2f} M",
+        "counted": tell_parameters(costs.parameters, spec.parameters),
+        "gflops": f"{costs.gflops:.1f}",
+        "options": options,
+        "scores": list(_published(spec, catalogue)),
+    }
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return "not set" if value is None else str(value)
+
+
+def _published(spec: BackboneSpec, catalogue: Catalogue) -> Iterator[str]:
+    for name, entry in catalogue.entries.items():
+        backbone = normalise(entry.recipe, name).get("backbone", {}).get("name")
+        for score in entry.scores if backbone == spec.name else ():
+            values = {"OA": score.oa, "mIoU": score.miou}
+            told = ", ".join(f"{what} {value:g}" for what, value in values.items() if value is not None)
+            yield f"`{name}` on {score.data}: {told} ({score.source})"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
