@@ -10,10 +10,13 @@ import torch
 
 from cropzoo.catalogue import Catalogue
 from cropzoo.checkpoint import Metadata, save_checkpoint
+from cropzoo.contracts import Model
 from cropzoo.errors import CropzooError, UnknownName, UsageError
+from cropzoo.fit.preparing import new_backbone
 from cropzoo.models import convert_published, create_model, load_model
-from cropzoo.recipe import Choice
+from cropzoo.recipe import Choice, Recipe
 from cropzoo.samples import LabelClass
+from cropzoo.zoo import load_zoo
 
 NONE = Catalogue({}, {})
 CLASSES = tuple(LabelClass(name, number, "#000000") for number, name in enumerate(("a", "b", "c")))
@@ -110,3 +113,42 @@ def test_published_weights_need_a_converter(tiny_zoo):
     assert list(convert_published("tiny", {"old.a": torch.zeros(1)}, zoo=tiny_zoo)) == ["backbone.a"]
     with pytest.raises(CropzooError, match="backbone 'other' knows no published weights"):
         convert_published("other", {}, zoo=tiny_zoo)
+
+
+TOLD_BANDS = """
+from torch import nn
+
+from cropzoo.contracts import Backbone
+
+
+class Told(Backbone):
+    def __init__(self, in_channels, classes, image_size, length, *, source="none", bands=None):
+        super().__init__()
+        if source != "none" and bands is None:
+            raise RuntimeError("weights are asked for without the names of bands")
+        self.told, self.out_channels = (source, bands), 2
+        self.look = nn.Conv2d(in_channels, 2, 1)
+
+    def forward(self, series, dates, valid):
+        return self.look((series * valid[:, :, None, None, None]).mean(1))
+
+
+@hookimpl
+def cropzoo_backbones():
+    return [backbone("told", f"{__name__}:Told", initial=("source", "bands"))]
+"""
+
+
+def test_initial_weights_are_told_the_bands_and_are_not_asked_for_where_a_checkpoint_brings_its_own(
+    make_plugin, tmp_path
+):
+    zoo = load_zoo([make_plugin("told", TOLD_BANDS)])
+    recipe = Recipe.from_mapping(
+        {"backbone": {"name": "told", "source": "hub"}, "dataset": "any"}, "a test", ["segmentation"]
+    )
+    assert new_backbone(recipe, zoo, 2, 3, ("red", "nir")).told == ("hub", ("red", "nir"))
+    resumed = new_backbone(recipe, zoo, 2, 3)
+    assert resumed.told == ("none", None)
+    path = tmp_path / "m.safetensors"
+    save_checkpoint(path, Model(resumed, resumed.make_head(3)).state_dict(), metadata("told", source="hub"))
+    assert load_model(path, zoo=zoo, catalogue=NONE).backbone.told == ("none", None)
