@@ -199,7 +199,7 @@ def test_an_unknown_padding_and_a_wrong_image() -> None:
     with pytest.raises(UnknownName, match="did you mean 'masked'"):
         build(padding="mask")
     series, dates, valid = inputs()
-    with pytest.raises(UsageError, match=r"8 x 6 pixels.*multiples of 4 pixels; crop or pad"):
+    with pytest.raises(UsageError, match=r"8 x 6 pixels.*multiples of 4 pixels; use image_size=4 or 8, or crop"):
         build()(series[..., :6], dates, valid)
 
 
