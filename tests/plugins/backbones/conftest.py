@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 PARITY = Path(__file__).parents[2] / "data" / "parity"
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,20 @@ class ParityCase:
 
 
 @lru_cache
-def _fill() -> Any:
-    spec = spec_from_file_location("fill", PARITY / "fill.py")
+def _module(path: Path) -> Any:
+    """A module that is in no package."""
+    spec = spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def straightforward() -> Any:
+    """`straightforward(name)` computes the logits of that network in plain steps, as a benchmark does."""
+    return lambda name: _module(BENCHMARKS / f"straightforward_{name}.py").straightforward_logits
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +57,9 @@ def parity() -> Any:
     def read(name: str) -> ParityCase:
         described = json.loads((PARITY / f"{name}.json").read_text())
         return ParityCase(
-            described["case"], _fill().filled_state(described["parameters"]), load_file(PARITY / f"{name}.safetensors")
+            described["case"],
+            _module(PARITY / "fill.py").filled_state(described["parameters"]),
+            load_file(PARITY / f"{name}.safetensors"),
         )
 
     return read

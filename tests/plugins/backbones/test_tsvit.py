@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,18 +35,6 @@ def inputs(batch: int = 2, length: int = 7, height: int = 8, width: int = 8) -> 
     return torch.randn(batch, length, 3, height, width), dates, torch.ones(batch, length, dtype=torch.bool)
 
 
-def plain(model: TSViT, series: Tensor, dates: Tensor, valid: Tensor, heads: int = 2) -> Tensor:
-    path = Path(__file__).parents[3] / "benchmarks" / "straightforward_tsvit.py"
-    spec = spec_from_file_location("straightforward_tsvit", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    weights = dict(model.named_parameters())
-    logits: Tensor = module.straightforward_logits(weights, series, dates, valid, heads=heads, patch_size=2)
-    return logits
-
-
 def gradients(model: TSViT, features: Tensor) -> dict[str, Tensor]:
     model.zero_grad()
     features.square().mean().backward()
@@ -57,12 +43,16 @@ def gradients(model: TSViT, features: Tensor) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("shape", [{}, {"heads": 1, "head_dim": 16}])
 @pytest.mark.parametrize("padded", [False, True])
-def test_equals_the_straightforward_form_with_its_gradients(shape: dict[str, int], padded: bool) -> None:
+def test_equals_the_straightforward_form_with_its_gradients(
+    shape: dict[str, int], padded: bool, straightforward: Any
+) -> None:
     model, (series, dates, valid) = build(**shape), inputs()
     valid[1, 4:] = not padded
     features, expected = (
         model(series, dates, valid),
-        plain(model, series, dates, valid, heads=shape.get("heads", 2)),
+        straightforward("tsvit")(
+            dict(model.named_parameters()), series, dates, valid, heads=shape.get("heads", 2), patch_size=2
+        ),
     )
     torch.testing.assert_close(features, expected, atol=1e-5, rtol=0)
     ours, theirs = gradients(model, features), gradients(model, expected)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,17 +41,6 @@ def inputs(valid: Tensor | None = None, batch: int = 3, length: int = 5) -> tupl
     return torch.randn(*valid.shape, 3, 8, 8), torch.zeros(valid.shape, dtype=torch.int64), valid
 
 
-def plain(model: Model, *batch: Tensor) -> Tensor:
-    path = Path(__file__).parents[3] / "benchmarks" / "straightforward_unet2d_clstm.py"
-    spec = spec_from_file_location("straightforward_unet2d_clstm", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    logits: Tensor = module.straightforward_logits(model, *batch)
-    return logits
-
-
 @pytest.mark.parametrize("padding", ["published", "masked"])
 def test_logits_equal_the_published_ones(parity: Any, padding: str) -> None:
     case = parity("unet2d_clstm")
@@ -80,10 +67,12 @@ def test_the_published_size() -> None:
 
 @pytest.mark.parametrize("valid", [None, MIDDLE], ids=["full", "padded"])
 @pytest.mark.parametrize("length", [3, 8])
-def test_equals_the_straightforward_form_with_its_gradients(valid: Tensor | None, length: int) -> None:
+def test_equals_the_straightforward_form_with_its_gradients(
+    valid: Tensor | None, length: int, straightforward: Any
+) -> None:
     backbone = with_statistics(build(length=length))
     model, batch = Model(backbone, backbone.make_head(4)), inputs(valid)
-    logits, expected = model(*batch), plain(model, *batch)
+    logits, expected = model(*batch), straightforward("unet2d_clstm")(model, *batch)
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
     parameters = dict(model.named_parameters())
     ours, theirs = (torch.autograd.grad(each.square().sum(), list(parameters.values())) for each in (logits, expected))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,17 +58,6 @@ def published(parity: Any, **options: Any) -> tuple[Any, Model]:
     return case, model.eval()
 
 
-def straightforward(model: Model, *batch: Tensor) -> Tensor:
-    path = Path(__file__).parents[3] / "benchmarks" / "straightforward_utae.py"
-    spec = spec_from_file_location("straightforward_utae", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    logits: Tensor = module.straightforward_logits(model, *batch)
-    return logits
-
-
 def test_logits_equal_the_published_ones(parity: Any) -> None:
     case, model = published(parity)
     logits = model(case.tensors["image"], case.tensors["doy"])
@@ -102,10 +89,10 @@ def test_a_key_of_another_network_is_named(key: str) -> None:
         convert({key: torch.zeros(1)})
 
 
-def test_equals_the_straightforward_form_with_its_gradients() -> None:
+def test_equals_the_straightforward_form_with_its_gradients(straightforward: Any) -> None:
     model, (series, dates, valid) = build(), inputs(height=12)
     valid[0, 2] = valid[1, 3:] = False
-    ours, expected = model(series, dates, valid), straightforward(model, series, dates, valid)
+    ours, expected = model(series, dates, valid), straightforward("utae")(model, series, dates, valid)
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
     assert ours.any()
     parameters = dict(model.named_parameters())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,16 +50,6 @@ def inputs(batch: int = 2, length: int = 9, height: int = 16, width: int = 16) -
     return torch.randn(batch, length, 3, height, width), dates, torch.ones(batch, length, dtype=torch.bool)
 
 
-def straightforward() -> Any:
-    path = Path(__file__).parents[3] / "benchmarks" / "straightforward_vistaformer.py"
-    spec = spec_from_file_location("straightforward_vistaformer", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.straightforward_logits
-
-
 def gradients(model: torch.nn.Module, output: Tensor) -> dict[str, Tensor]:
     model.zero_grad()
     output.square().mean().backward()
@@ -97,14 +85,14 @@ def test_logits_equal_the_published_ones(parity: Any, padding: str, train_path: 
     torch.testing.assert_close(logits, case["logits"], atol=1e-5, rtol=0)
 
 
-def test_parameters_and_operations_are_the_published_ones() -> None:
+def test_parameters_and_operations_are_the_published_ones(straightforward: Any) -> None:
     size = Size(bands=10, classes=20, dates=60, pixels=32)
     model = create_model("vistaformer", in_channels=10, classes=20, image_size=32).eval()
     costs = count_costs(model, size)
     assert round(costs.parameters / 1e6, 3) == 1.121
     series, dates = torch.zeros(1, 60, 10, 32, 32), torch.zeros(1, 60, dtype=torch.long)
     with torch.no_grad(), FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        straightforward()(model, series, dates, dates == 0)
+        straightforward("vistaformer")(model, series, dates, dates == 0)
     assert counter.get_total_flops() / 1e9 == pytest.approx(3.7, rel=0.05)
     assert costs.gflops == pytest.approx(3.03, rel=0.01)
 
@@ -113,13 +101,13 @@ COUNTS = {"full": (9, 9, 9), "unequal": (9, 6, 7), "equal": (7, 7, 7), "few": (9
 
 
 @pytest.mark.parametrize("counts", COUNTS.values(), ids=COUNTS)
-def test_equals_the_straightforward_form_with_its_gradients(counts: tuple[int, ...]) -> None:
+def test_equals_the_straightforward_form_with_its_gradients(counts: tuple[int, ...], straightforward: Any) -> None:
     model, (series, dates, valid) = built_model(), inputs(batch=3)
     for sample, count in enumerate(counts):
         valid[sample, torch.randperm(9)[count:]] = False
     with torch.no_grad():
         chunked = model(series, dates, valid)
-    logits, expected = model(series, dates, valid), straightforward()(model, series, dates, valid)
+    logits, expected = model(series, dates, valid), straightforward("vistaformer")(model, series, dates, valid)
     torch.testing.assert_close(chunked, expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
     ours, theirs = gradients(model, logits), gradients(model, expected)
