@@ -140,6 +140,7 @@ class DatasetSpec(Spec):
         bands: names of its bands in order; empty where the files tell.
         classes: names of its classes in order of their index; empty where the files tell.
         splits: names of its splits; "train", "val" and "test" are the ones that training and evaluation use.
+        get: how to come by the files, a sentence.
     """
 
     kind: ClassVar[str] = "dataset"
@@ -147,12 +148,14 @@ class DatasetSpec(Spec):
     bands: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     splits: tuple[str, ...] = ("train", "val", "test")
+    get: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for names in ("bands", "classes", "splits"):
             self.check_names(names)
         self.check(bool(self.splits), "splits", "at least one name")
+        self.check(isinstance(self.get, str) and "\n" not in self.get, "get", "a single line")
 
 
 @dataclass(frozen=True, kw_only=True)

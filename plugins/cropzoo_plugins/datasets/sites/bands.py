@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cropzoo import CropzooError, UsageError
 from cropzoo.errors import suggest
-from cropzoo_plugins.datasets.sites.rasters import Image
+from cropzoo_plugins.datasets.sites.scanning import Image
 
 SCL = "SCL"
 """Sentinel-2's scene classification: a mask, never a band of the series."""

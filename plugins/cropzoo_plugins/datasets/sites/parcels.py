@@ -17,7 +17,7 @@ from shapely.geometry import Polygon
 
 from cropzoo import CropzooError
 from cropzoo.errors import suggest
-from cropzoo_plugins.datasets.sites.rasters import Grid
+from cropzoo.images.rasters import Grid
 
 STEM = "parcels"
 """The stem of a parcel file, `parcels.gpkg` or any other vector format."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
-from cropzoo import CropzooError
+from cropzoo.errors import CropzooError
 
 _DATE = re.compile(r"(?<!\d)(\d{4})([-_]?)(\d{2})\2(\d{2})(?!\d)")
 _TAG_DATE = re.compile(r"(\d{4})[:-](\d{2})[:-](\d{2})")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cropzoo import CropzooError
-from cropzoo_plugins.datasets.sites.dates import date_of
+from cropzoo.images.dates import date_of
 
 
 @pytest.mark.parametrize(
