@@ -25,10 +25,9 @@ def date_of(path: Path, tags: Mapping[str, str]) -> date:
     Raises:
         CropzooError: naming the file and the forms that are read.
     """
-    for match in _DATE.finditer(path.stem):
-        day = _day(match[1], match[3], match[4])
-        if day is not None:
-            return day
+    named = find_date(path.stem)
+    if named is not None:
+        return named
     for tag in _TAGS:
         stamp = _TAG_DATE.match(tags.get(tag, ""))
         day = _day(stamp[1], stamp[2], stamp[3]) if stamp else None
@@ -38,6 +37,12 @@ def date_of(path: Path, tags: Mapping[str, str]) -> date:
         f"image {str(path)!r}; neither its name nor its tags hold a date; name it like 'S2_2019-05-16.tif' or "
         "'S2_20190516.tif', or set TIFFTAG_DATETIME; move rasters that are no image of one day elsewhere"
     )
+
+
+def find_date(text: str) -> date | None:
+    """The first date in a text, `2019-05-16`, `2019_05_16` or `20190516`; None without one."""
+    days = (_day(match[1], match[3], match[4]) for match in _DATE.finditer(text))
+    return next((day for day in days if day is not None), None)
 
 
 def _day(year: str, month: str, day: str) -> date | None:

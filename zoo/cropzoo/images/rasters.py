@@ -70,11 +70,17 @@ def open_raster(path: Path) -> Iterator[Any]:
                     raise RasterioIOError("the end of the file is missing")
                 yield source
     except RasterioError as error:
-        raise CropzooError(
-            f"raster {str(path)!r}; it cannot be read, so it is truncated or no GeoTIFF; copy or download it again"
-        ) from error
+        raise unreadable(path) from error
     finally:
         log.removeFilter(lost)
+
+
+def unreadable(path: Path) -> CropzooError:
+    """The error for a file that GDAL fails at."""
+    kind = "GeoTIFF" if path.suffix.lower() in (".tif", ".tiff") else "raster"
+    return CropzooError(
+        f"raster {str(path)!r}; it cannot be read, so it is truncated or no {kind}; copy or download it again"
+    )
 
 
 class _LostTags(logging.Filter):
