@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import colorsys
-import csv
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cropzoo import CropzooError, LabelClass
+from cropzoo.parcels.classes import GROUND
+from cropzoo.parcels.crop_table import palette, read_colour, read_lines
 
 TABLE = "classes.csv"
 """The class table's file at the root: a header with code, name and, if you like, colour."""
-
-_NONE = LabelClass(name="none declared", code=0, colour="#c9c9c4")
-_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
-_GOLDEN = 0.618033988749895
-"""Steps of the golden ratio around the colour circle keep any number of hues apart."""
-
-
-def palette(count: int) -> list[str]:
-    """Distinct colours of medium lightness, "#rrggbb"; the first ones are the same for every count."""
-    colours = []
-    for i in range(count):
-        hue = (0.11 + i * _GOLDEN) % 1
-        red, green, blue = colorsys.hls_to_rgb(hue, (0.52, 0.38, 0.68)[i % 3], (0.62, 0.55, 0.7)[i % 3])
-        colours.append(f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}")
-    return colours
 
 
 def read_table(path: Path) -> list[LabelClass]:
@@ -36,36 +21,26 @@ def read_table(path: Path) -> list[LabelClass]:
         CropzooError: naming file and line: a column is missing, a code is no whole number or occurs twice, a name is
             empty or occurs twice, a colour is not "#rrggbb".
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, skipinitialspace=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CropzooError(f"class table {str(path)!r}; it is no CSV in UTF-8 ({error}); save it as such") from error
-    colours = palette(len(rows))
+    lines = list(read_lines(path))
     classes: list[LabelClass] = []
-    for line, (row, colour) in enumerate(zip(rows, colours, strict=True), start=2):
-        found = _read_row(row, colour, f"class table {str(path)!r} line {line}")
+    for (where, row), colour in zip(lines, palette(len(lines)), strict=True):
+        found = _read_row(row, colour, where)
         if any(found.code == other.code or found.name == other.name for other in classes):
             raise CropzooError(
-                f"class table {str(path)!r} line {line}; code {found.code} or name {found.name!r} stands there twice; "
-                "give every class its own"
+                f"{where}; code {found.code} or name {found.name!r} stands there twice; give every class its own"
             )
         classes.append(found)
     return classes
 
 
-def _read_row(row: Mapping[str, str | None], colour: str, where: str) -> LabelClass:
-    if row.get("code") is None or row.get("name") is None:
+def _read_row(row: Mapping[str, str], colour: str, where: str) -> LabelClass:
+    if "code" not in row or "name" not in row:
         raise CropzooError(f"{where}; 'code' or 'name' is missing; the header is: code,name,colour")
-    name, code = (row["name"] or "").strip(), (row["code"] or "").strip()
-    colour = (row.get("colour") or "").strip() or colour
-    if not re.fullmatch(r"-?\d+", code):
-        raise CropzooError(f"{where}; the code is {code!r}; it must be a whole number, as in the label raster")
-    if not name:
+    if not re.fullmatch(r"-?\d+", row["code"]):
+        raise CropzooError(f"{where}; the code is {row['code']!r}; it must be a whole number, as in the label raster")
+    if not row["name"]:
         raise CropzooError(f"{where}; the name is empty; name the class")
-    if not _COLOUR.fullmatch(colour):
-        raise CropzooError(f"{where}; the colour is {colour!r}; write it like '#8fb339', or leave it empty")
-    return LabelClass(name=name, code=int(code), colour=colour.lower())
+    return LabelClass(name=row["name"], code=int(row["code"]), colour=read_colour(row, where) or colour)
 
 
 def make_table(codes: Iterable[int], names: Mapping[int, str]) -> list[LabelClass]:
@@ -75,7 +50,7 @@ def make_table(codes: Iterable[int], names: Mapping[int, str]) -> list[LabelClas
     classes: list[LabelClass] = []
     for code in ordered:
         if code == 0 and 0 not in names:
-            classes.append(_NONE)
+            classes.append(GROUND)
             continue
         name = names.get(code, "") or str(code)
         if any(name == other.name for other in classes):

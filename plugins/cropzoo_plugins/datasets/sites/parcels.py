@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import geopandas
 import numpy as np
-import pyogrio
 from numpy.typing import NDArray
-from pyogrio.errors import DataSourceError
-from rasterio.features import rasterize
-from shapely.geometry import Polygon
 
 from cropzoo import CropzooError
-from cropzoo.errors import suggest
 from cropzoo.images.rasters import Grid
+from cropzoo.parcels.burning import centres
+from cropzoo.parcels.fields import Crop, crop_of, text_of
+from cropzoo.parcels.files import read_layer
+from cropzoo.parcels.reading import require_column
+from cropzoo.parcels.table import ParcelTable
+from cropzoo.regions import Window
 
 STEM = "parcels"
 """The stem of a parcel file, `parcels.gpkg` or any other vector format."""
@@ -26,9 +25,6 @@ MISSING = int(np.iinfo(np.int64).min)
 """The code of a pixel whose crop nobody knows; it is ignored."""
 
 _SIDE_FILES = (".shx", ".dbf", ".prj", ".cpg", ".sbn", ".sbx", ".qix", ".qpj", ".qmd", ".xml", ".gfs")
-
-Crop = int | str | None
-"""A crop as the file writes it; digits are a number; None where the field is empty."""
 
 
 @dataclass(frozen=True)
@@ -85,58 +81,15 @@ def read_parcels(path: Path, grid: Grid, crop_column: str, name_column: str, nee
     Raises:
         CropzooError: naming the file: unreadable, several layers, no CRS, no crop column.
     """
-    if not grid.crs:
-        raise CropzooError(
-            f"parcels {str(path)!r}; the images beside them have no CRS, so that they cannot be laid on one another; "
-            "write the CRS into the images"
-        )
-    frame = _read_around(path, grid)
-    if needs_crops and crop_column not in frame.columns:
-        columns = [name for name in frame.columns if name != frame.geometry.name]
-        raise CropzooError(
-            f"parcels {str(path)!r}; they have no column {crop_column!r}; {suggest(crop_column, columns)}; "
-            "say which column holds the crop by option 'crop_column'"
-        )
-    shapes = list(zip(frame.geometry, range(1, len(frame) + 1), strict=True))
-    ids = np.zeros((grid.height, grid.width), np.int32)
-    if shapes:
-        rasterize(shapes, out=ids, transform=grid.transform)
-    crops = tuple(_crop(value) for value in frame[crop_column]) if crop_column in frame.columns else None
-    names = frame[name_column] if name_column in frame.columns else [None] * len(frame)
-    return Parcels(path, ids, crops, tuple(str(_crop(name) or "") for name in names))
 
+    def wanted(columns: list[str]) -> list[str]:
+        if needs_crops:
+            require_column(path, crop_column, columns, "crop", "option 'crop_column'")
+        return [column for column in dict.fromkeys((crop_column, name_column)) if column in columns]
 
-def _read_around(path: Path, grid: Grid) -> Any:
-    """The polygons near the grid as a frame in its CRS."""
-    outline = Polygon(grid.corners())
-    # A straight edge bends in another CRS: with points along it the box around it still holds the whole site.
-    outline = outline.segmentize(outline.length / 40)
-    try:
-        layers = [name for name, kind in pyogrio.list_layers(path) if kind is not None]
-        if len(layers) != 1:
-            raise CropzooError(
-                f"parcels {str(path)!r}; it has {len(layers)} layers with geometries ({', '.join(layers)}); "
-                "write the parcels to a file of one layer"
-            )
-        if not pyogrio.read_info(path, layer=layers[0])["crs"]:
-            raise CropzooError(f"parcels {str(path)!r}; they have no CRS; write it into the file")
-        frame = geopandas.read_file(path, layer=layers[0], bbox=geopandas.GeoSeries([outline], crs=grid.crs))
-    except DataSourceError as error:
-        raise CropzooError(
-            f"parcels {str(path)!r}; the file cannot be read as vector data; "
-            "write it as a GeoPackage, GeoJSON or shapefile, or move it elsewhere"
-        ) from error
-    frame = frame[frame.geometry.geom_type.isin(["Polygon", "MultiPolygon"]) & ~frame.geometry.is_empty]
-    return frame.to_crs(grid.crs)
-
-
-def _crop(value: Any) -> Crop:
-    """A number for numbers and digits, None for an empty field, else the text."""
-    if value is None or value != value:
-        return None
-    text = str(value).strip()
-    try:
-        number = float(text)
-    except ValueError:
-        return text or None
-    return int(number) if number.is_integer() else text
+    layer = read_layer(path, [grid], wanted)
+    count = len(layer.geometry)
+    crops = tuple(map(crop_of, layer.columns[crop_column])) if crop_column in layer.columns else None
+    names = tuple(map(text_of, layer.columns.get(name_column, [None] * count)))
+    table = ParcelTable(layer.geometry, layer.crs, np.arange(1, count + 1, dtype=np.int32), crops or (), names)
+    return Parcels(path, centres(table, grid, Window(0, 0, grid.height, grid.width)), crops, names)

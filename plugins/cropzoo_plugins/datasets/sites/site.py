@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from cropzoo import CropzooError, Sample
 from cropzoo.images.rasters import Grid, grid_of, name_crs, open_raster
+from cropzoo.parcels.fields import Crop
 from cropzoo.regions import Window
-from cropzoo_plugins.datasets.sites.parcels import MISSING, Crop, Parcels, find_parcels, read_parcels
+from cropzoo_plugins.datasets.sites.parcels import MISSING, Parcels, find_parcels, read_parcels
 from cropzoo_plugins.datasets.sites.scanning import image_paths, label_path, scan_images
 from cropzoo_plugins.datasets.sites.stack import read_stack
 
