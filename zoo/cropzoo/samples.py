@@ -35,7 +35,7 @@ class Sample:
         name: which sample this is, for messages and figures.
         place: how to find it on Earth, {"crs": "EPSG:32631", "transform": [a, b, c, d, e, f]}; empty if unknown. The
             pixel of the series whose upper left corner is at (row, column) lies at
-            x = a * column + b * row + c, y = d * column + e * row + f, as in rasterio.
+            x = a * column + b * row + c, y = d * column + e * row + f, as in rasterio. "tile" may name the images.
     """
 
     series: NDArray[Any]
@@ -66,7 +66,9 @@ class Sample:
         )
 
     def take_dates(self, keep: NDArray[np.intp]) -> Sample:
-        """The same place at some of its dates; `keep` holds increasing positions."""
+        """The same place at some of its dates; `keep` holds increasing positions, and all of them copy nothing."""
+        if len(keep) == len(self.dates):
+            return self
         return replace(
             self,
             series=self.series[keep],

@@ -3,48 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo.errors import CropzooError
+from cropzoo.moments import Moments
 from cropzoo.samples import IGNORE, Sample
+
+__all__ = ["Moments", "add_sample", "band_statistics", "class_counts"]
 
 _CONSTANT = 1e-12
 """A standard deviation below this share of the mean is rounding: float64 sums of equal values leave about 1e-16."""
 
 
-class _Moments:
-    """Count, mean and sum of squared deviations per band, merged block by block.
-
-    Source: Chan, Golub and LeVeque 1983, doi:10.1080/00031305.1983.10483115 (pairwise update of variances).
-    """
-
-    def __init__(self, bands: int) -> None:
-        self.count = 0
-        self.mean = np.zeros(bands)
-        self.squares = np.zeros(bands)
-
-    def add(self, values: NDArray[Any]) -> None:
-        """Take in values of shape (C, N)."""
-        count = values.shape[1]
-        if count == 0:
-            return
-        block = values.astype(np.float64)
-        mean = block.mean(axis=1)
-        block -= mean[:, None]
-        total = self.count + count
-        step = mean - self.mean
-        self.squares += np.einsum("cn,cn->c", block, block) + step**2 * (self.count * count / total)
-        self.mean += step * (count / total)
-        self.count = total
-
-
 def band_statistics(samples: Iterable[Sample], scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of every band, of scaled values.
 
-    Each sample's series (T, C, H, W) is read one date at a time and held as float64 for that date alone. Where a sample
+    Each sample's series (T, C, H, W) is read one date at a time. Where a sample
     has a mask, only its clear pixels count. The standard deviation is that of the population (divided by N).
 
     Args:
@@ -58,45 +34,46 @@ def band_statistics(samples: Iterable[Sample], scale: float) -> tuple[tuple[floa
         CropzooError: a value that is not finite, clear or not; samples with different numbers of bands; no clear pixel
             at all; a band with one value throughout, which no scaling makes useful to a network.
     """
-    moments: _Moments | None = None
+    moments: Moments | None = None
     for sample in samples:
         bands = sample.series.shape[1]
         if moments is None:
-            moments = _Moments(bands)
-        elif moments.mean.size != bands:
+            moments = Moments(bands)
+        elif moments.bands != bands:
             raise CropzooError(
                 f"band statistics of sample {sample.name!r}; it has {bands} bands and the samples before it have "
-                f"{moments.mean.size}; give every sample the same bands"
+                f"{moments.bands}; give every sample the same bands"
             )
-        for date in range(sample.series.shape[0]):
-            moments.add(_clear_values(sample, date))
+        add_sample(moments, sample)
     if moments is None or moments.count == 0:
         raise CropzooError(
             "band statistics of the training split; it has no clear pixel; widen the split, or check the cloud mask"
         )
-    std = np.sqrt(moments.squares / moments.count)
-    constant = np.flatnonzero(std <= _CONSTANT * np.abs(moments.mean))
+    mean, std = moments.mean, moments.std
+    constant = np.flatnonzero(std <= _CONSTANT * np.abs(mean))
     if constant.size:
         band = int(constant[0])
         raise CropzooError(
-            f"band statistics of the training split; band {band} (counted from 0) is {float(moments.mean[band])!r} at "
+            f"band statistics of the training split; band {band} (counted from 0) is {float(mean[band])!r} at "
             "every clear pixel, so it tells nothing; leave that band out, or check its files"
         )
-    return tuple((moments.mean * scale).tolist()), tuple((std * scale).tolist())
+    return tuple((mean * scale).tolist()), tuple((std * scale).tolist())
 
 
-def _clear_values(sample: Sample, date: int) -> NDArray[Any]:
-    """The values of one date that count, (C, N)."""
-    image = np.asarray(sample.series[date])
-    if not np.isfinite(image).all():
-        raise CropzooError(
-            f"band statistics of sample {sample.name!r}; date {date} (counted from 0) holds NaN or infinity; "
-            "mask those pixels and give them a finite value"
-        )
-    if sample.clear is None:
-        return image.reshape(len(image), -1)
-    values: NDArray[Any] = image[:, np.asarray(sample.clear[date])]
-    return values
+def add_sample(moments: Moments, sample: Sample) -> None:
+    """Take in a sample's series date by date, only its clear pixels where it has a mask.
+
+    Raises:
+        CropzooError: a value that is not finite, clear or not.
+    """
+    for date in range(sample.series.shape[0]):
+        image = np.asarray(sample.series[date])
+        if image.dtype.kind == "f" and not np.isfinite(image).all():
+            raise CropzooError(
+                f"band statistics of sample {sample.name!r}; date {date} (counted from 0) holds NaN or infinity; "
+                "mask those pixels and give them a finite value"
+            )
+        moments.add(image, None if sample.clear is None else np.asarray(sample.clear[date]))
 
 
 def class_counts(samples: Iterable[Sample], classes: int) -> NDArray[np.int64]:
