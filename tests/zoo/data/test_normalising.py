@@ -44,6 +44,16 @@ def test_invalid_dates_are_exactly_zero_whatever_stands_there():
     assert series[0, 0].any()
 
 
+@pytest.mark.parametrize("wanted", ["abc", "ca"])
+@pytest.mark.parametrize("dtype", [torch.int16, torch.float32])
+def test_the_batch_given_stays_as_it_is(dtype, wanted):
+    given = batch(STORED.to(dtype), ((True, False),))
+    count = len(wanted)
+    found = Normaliser("abc", wanted, 1e-3, [1.0] * count, [2.0] * count)(given)
+    assert torch.equal(given.series, STORED.to(dtype))
+    assert not torch.equal(found.series[0, 0], given.series[0, 0, :count].float())
+
+
 def test_a_missing_band_is_told_with_the_difference():
     with pytest.raises(CropzooError, match=r"needs bands a, d; the data lack d \(they have a, b, c\)"):
         Normaliser("abc", "ad", 1.0, (0.0, 0.0), (1.0, 1.0))

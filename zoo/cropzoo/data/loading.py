@@ -92,7 +92,7 @@ class Collate:
 
 def _stacked(arrays: Sequence[NDArray[Any] | None], dtype: type) -> NDArray[Any] | None:
     present = [array for array in arrays if array is not None]
-    return np.stack(present).astype(dtype) if len(present) == len(arrays) else None
+    return np.stack(present, dtype=dtype, casting="unsafe") if len(present) == len(arrays) else None
 
 
 def _tensor(array: NDArray[Any] | None) -> torch.Tensor | None:

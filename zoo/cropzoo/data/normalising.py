@@ -59,13 +59,16 @@ class Normaliser(nn.Module):
         self.register_buffer("shift", _per_band(torch.tensor(mean, dtype=torch.float64) / deviation), persistent=False)
 
     def forward(self, batch: Batch) -> Batch:
-        """The batch with `series` float32 and normalised, zero at invalid dates."""
+        """The batch with `series` float32 and normalised, zero at invalid dates; the batch given stays as it is."""
         series = batch.series.to(torch.float32)  # first: unsigned 16-bit integers know few operations
         if not self.same:
             series = series.index_select(2, self.picks)
-        series = series * self.factor - self.shift
-        if not bool(batch.valid.all()):
-            series = series.masked_fill(~batch.valid[:, :, None, None, None], 0.0)
+        # One new tensor, then in place: a batch of 60 dates is large, and memory is what limits these operations.
+        series = series * self.factor if series is batch.series else series.mul_(self.factor)
+        series.sub_(self.shift)
+        # Asking whether any date is invalid would make the processor wait for the device; filling costs less there.
+        if series.device.type != "cpu" or not bool(batch.valid.all()):
+            series.masked_fill_(~batch.valid[:, :, None, None, None], 0.0)
         return replace(batch, series=series)
 
 

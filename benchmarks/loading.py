@@ -1,0 +1,163 @@
+"""How fast samples come from a dataset in the layout of PASTIS, what they hold in memory, and what share of training.
+
+    python benchmarks/loading.py [--folder FOLDER]
+
+Patches of 128 x 128 pixels, 60 dates and ten bands, made in FOLDER (400 MB) or a temporary one, warm in the cache
+of the system, in one process on one thread. `torchgeo` reads the whole patch, as its PASTIS does, and the crop is cut
+from it. Crops are counted from the file to the tensor of a batch; normalising is part of the loader's share of a step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from measure import interleaved, peak_rss_rise, report_peak_rise
+from torch.nn.functional import cross_entropy
+
+from cropzoo.contracts import Batch
+from cropzoo.data.items import Crops, Key
+from cropzoo.data.loading import Collate
+from cropzoo.data.normalising import Normaliser
+from cropzoo.layout.names import METADATA
+from cropzoo.recipe import Recipe
+from cropzoo_plugins.backbones.tsvit import TSViT
+from cropzoo_plugins.datasets.prepared import Prepared
+
+PATCHES, SIDE, CROP, DATES, BATCH = 20, 128, 24, 60, 16
+ON_CPU = 4
+"""Series of a training step on a processor, where sixteen want more memory than many have; time is linear in them."""
+LEAST_SPEED, MOST_SHARE, MOST_RISE = 5.0, 0.10, 2.0
+
+
+def main() -> None:
+    """Print one line for each quantity; with --walk read patches alone, for a fresh process."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, help="where the patches are made, and kept for the next time")
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--walk", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if arguments.walk:
+        report_peak_rise(lambda: walk(arguments.folder, arguments.walk))
+    elif arguments.folder:
+        compare(arguments.folder, arguments.repeats)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            compare(Path(folder), arguments.repeats)
+
+
+def compare(folder: Path, repeats: int) -> None:
+    """Measure and print."""
+    if not (folder / "PASTIS-R" / METADATA).is_file():
+        make(folder)
+    met = [compare_speed(folder, repeats), compare_memory(folder), compare_training(folder, repeats)]
+    print("all targets met" if all(met) else "some targets missed")
+
+
+def make(folder: Path) -> None:
+    """Patches of the real size, by the generator of the tests."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "data" / "pastis"))
+    from make import make_pastis  # type: ignore[import-not-found]
+
+    make_pastis(folder / "PASTIS-R", PATCHES, SIDE, dates=DATES, sensors=("S2",))
+
+
+def loader(folder: Path, size: int) -> tuple[Callable[[], Batch], Prepared]:
+    """A call that gives the next batch of random crops of the training split."""
+    dataset = Prepared(folder)
+    crops = Crops(dataset.split("train"), Recipe.from_mapping(SETTINGS, "the benchmark", ()), (0,))
+    collate, random = Collate("doy"), np.random.default_rng(0)
+
+    def batch() -> Batch:
+        return collate([crops[Key(0, int(position))] for position in random.integers(len(crops), size=size)])
+
+    return batch, dataset
+
+
+SETTINGS: dict[str, Any] = {"backbone": "tsvit", "dataset": "prepared", "image_size": CROP, "max_dates": DATES}
+
+
+def compare_speed(folder: Path, repeats: int) -> bool:
+    """Samples in a second against torchgeo."""
+    from torchgeo.datasets import PASTIS
+
+    batch, _ = loader(folder, BATCH)
+    whole, random = PASTIS(folder, folds=(1, 2, 3)), np.random.default_rng(0)
+
+    def theirs() -> None:
+        for number in random.integers(len(whole), size=BATCH):
+            sample = whole[int(number)]
+            row, column = random.integers(SIDE - CROP + 1, size=2)
+            window = np.s_[..., row : row + CROP, column : column + CROP]
+            sample["image"][window].clone(), sample["mask"][window].clone()
+
+    seconds = interleaved({"torchgeo": theirs, "cropzoo": batch}, repeats)
+    faster = seconds["torchgeo"] / seconds["cropzoo"]
+    rates = {name: BATCH / each for name, each in seconds.items()}
+    print(
+        f"random {CROP} px crops      torchgeo {rates['torchgeo']:.0f}/s, cropzoo {rates['cropzoo']:.0f}/s: "
+        f"{faster:.1f}x faster (target {LEAST_SPEED:.0f}x)"
+    )
+    return faster >= LEAST_SPEED
+
+
+def walk(folder: Path, patches: int) -> None:
+    """Read every pixel of that many patches."""
+    dataset = Prepared(folder)
+    splits = [dataset.split(name) for name in ("train", "val", "test")]
+    places = [(split, number) for split in splits for number in range(len(split))]
+    for step in range(patches):
+        split, number = places[step % len(places)]
+        int(split[number].series.max())
+
+
+def compare_memory(folder: Path) -> bool:
+    """The peak of a process that reads many patches against one that reads two."""
+    few, many = (peak_rss_rise(__file__, "--folder", str(folder), "--walk", str(count)) for count in (2, 5 * PATCHES))
+    patch = DATES * 10 * SIDE * SIDE * 2
+    print(
+        f"memory of a worker      {few / 1e6:.0f} MB after 2 patches, {many / 1e6:.0f} MB after {5 * PATCHES}: "
+        f"{(many - few) / patch:.1f} patches more (target under {MOST_RISE:.0f})"
+    )
+    return (many - few) / patch < MOST_RISE
+
+
+def compare_training(folder: Path, repeats: int) -> bool:
+    """The loader's time as a share of a training step of TSViT at its published setting for PASTIS."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    size = BATCH if device == "cuda" else ON_CPU
+    batch, dataset = loader(folder, size)
+    normalise = Normaliser(dataset.bands, dataset.bands, dataset.scale, dataset.mean, dataset.std)
+    ready = normalise(batch()).to(device)
+    torch.manual_seed(0)
+    model = TSViT(in_channels=len(dataset.bands), classes=len(dataset.classes), image_size=CROP).to(device)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        assert ready.labels is not None
+        logits = model(ready.series, ready.dates, ready.valid)
+        cross_entropy(logits, ready.labels, ignore_index=255).backward()
+        optimiser.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    torch.set_num_threads(2)
+    seconds = interleaved({"loader": lambda: normalise(batch()), "step": step}, max(3, repeats // 3))
+    share = seconds["loader"] / seconds["step"]
+    print(
+        f"share of training       {seconds['loader'] * 1e3:.0f} ms of loading for a step of "
+        f"{seconds['step'] * 1e3:.0f} ms, {size} series on {device}: {share:.1%} (target under {MOST_SHARE:.0%})"
+    )
+    return share < MOST_SHARE
+
+
+if __name__ == "__main__":
+    main()
