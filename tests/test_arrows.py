@@ -22,6 +22,7 @@ LIGHT = {  # what --help, list and plugins may load; numpy is left out too, it c
     "cropzoo.catalogue",
     "cropzoo_cli.main",
     "cropzoo_cli.listing",
+    "cropzoo_cli.dataset_table",
     "cropzoo_cli.plugins",
     "cropzoo_plugins.backbones",
     "cropzoo_plugins.datasets",

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cropzoo.catalogue import Catalogue
-from cropzoo.errors import CropzooError, suggest
+from cropzoo.errors import CropzooError, UsageError, suggest
 from cropzoo.zoo import Zoo
 from cropzoo_cli.costs import DEFAULT_SIZE, tell_size
 from cropzoo_cli.options import pass_catalogue
@@ -22,15 +22,23 @@ COLUMNS = ("kind", "name", "owner", "licence", "summary")
 @click.argument("pattern", required=False, default="*")
 @click.option("--json", "as_json", is_flag=True, help="Print every field as JSON, by kind.")
 @click.option("--table", is_flag=True, help="Print the networks with parameters, GFLOPs and published scores.")
+@click.option("--datasets", is_flag=True, help="Print the datasets with bands, classes and how to get them.")
 @pass_catalogue
-def list_zoo(settings: Settings, catalogue: Catalogue, pattern: str, as_json: bool, table: bool) -> None:
+def list_zoo(
+    settings: Settings, catalogue: Catalogue, pattern: str, as_json: bool, table: bool, datasets: bool
+) -> None:
     """Backbones, datasets, objectives and catalogue entries, each with its owner.
 
     PATTERN is part of a name, or a shell pattern for the whole of it, such as 'tsvit*'. A family of backbones is
     searched by its name and a pattern for its members, such as 'timm/*resnet*'.
     """
+    if table and datasets:
+        raise UsageError("--table shows networks and --datasets shows datasets; give one of them")
     if table:
         _print_networks(settings.zoo, catalogue, pattern, as_json)
+        return
+    if datasets:
+        _print_datasets(settings.zoo, pattern, as_json)
         return
     found = {**zoo_records(settings.zoo), "catalogue": catalogue_records(catalogue)}
     found["backbones"] += family_records(settings.zoo, pattern)
@@ -59,6 +67,18 @@ def _print_networks(zoo: Zoo, catalogue: Catalogue, pattern: str, as_json: bool)
         print_json(records)
     else:
         print_table(*as_rows(records), sections=False)
+
+
+def _print_datasets(zoo: Zoo, pattern: str, as_json: bool) -> None:
+    from cropzoo_cli.dataset_table import COLUMNS, dataset_row
+
+    chosen = [record for record in zoo_records(zoo)["datasets"] if matches(record["name"], pattern)]
+    if not chosen:
+        raise CropzooError(f"no dataset matches {pattern!r}; {suggest(pattern.strip('*'), zoo.datasets)}")
+    if as_json:
+        print_json(chosen)
+    else:
+        print_table(COLUMNS, [dataset_row(record) for record in chosen], sections=False)
 
 
 def family_records(zoo: Zoo, pattern: str) -> list[dict[str, Any]]:

@@ -53,14 +53,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], sectio
     if sys.stdout.isatty():
         _print_rich(columns, cells, sections)
     else:
-        _print_plain(columns, cells)
+        click.echo("\n".join(table_lines(columns, cells)))
 
 
-def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    lines = [list(columns), *rows]
+def table_lines(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """Rows under their columns as aligned lines."""
+    lines = [[str(cell) for cell in line] for line in (columns, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
-    for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
 def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], sections: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from cropzoo.catalogue import Catalogue, CatalogueEntry, Size
-from cropzoo.errors import UnknownName
+from cropzoo.errors import UnknownName, UsageError
 from cropzoo.recipe import Choice
 from cropzoo.settings import normalise
 from cropzoo.zoo import Entry, Zoo
@@ -19,23 +19,57 @@ from cropzoo_cli.options import pass_catalogue
 from cropzoo_cli.output import print_json
 from cropzoo_cli.scores import score_lines
 from cropzoo_cli.settings import Settings
+from cropzoo_cli.show_dataset import dataset_choice, dataset_facts, description_lines
 
 
 @click.command()
-@click.argument("name", metavar="NAME|CHECKPOINT")
+@click.argument("name", metavar="NAME|CHECKPOINT|FOLDER")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Of a dataset, such as dataset.fold=2.")
+@click.option("--quick", is_flag=True, help="Of a dataset: count its samples, read none.")
+@click.option("--check", is_flag=True, help="Of a prepared dataset: read every pixel, fail if something is wrong.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="Of a dataset: write a picture of it."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @pass_catalogue
-def show(settings: Settings, catalogue: Catalogue, name: str, as_json: bool) -> None:
-    """All about one entry of the zoo or the catalogue, or a checkpoint file or run folder."""
-    facts = _facts(settings.zoo, catalogue, name)
+def show(
+    settings: Settings,
+    catalogue: Catalogue,
+    name: str,
+    assignments: tuple[str, ...],
+    quick: bool,
+    check: bool,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """All about one entry of the zoo or the catalogue, a checkpoint or run folder, or what a dataset holds.
+
+    \b
+    cropzoo show tsvit
+    cropzoo show ds/ --set dataset.fold=2 --plot ds.png
+    """  # noqa: D301 click reads the backspace character itself
+    choice = None if name in catalogue.entries else dataset_choice(settings.zoo, name, assignments)
+    if choice is not None:
+        spec = _spec(settings.zoo, settings.zoo.datasets[choice.name])
+        facts, description = dataset_facts(settings.zoo, choice, spec, quick, check, plot)
+    elif assignments or quick or check or plot:
+        raise UsageError(
+            f"show {name!r}; it is no dataset, and --set, --quick, --check and --plot are for datasets; leave them out"
+        )
+    else:
+        facts, description = _facts(settings.zoo, catalogue, name), None
     if as_json:
-        print_json(facts)
+        print_json({**facts, "contents": description.as_dict()} if description else facts)
         return
     scores = facts.pop("scores", None)
+    for key in ("bands", "classes", "splits") if description else ():
+        facts.pop(key, None)  # the tables below hold them
     width = max(len(key) for key in facts)
     for key, value in facts.items():
         for line, text in enumerate(_lines(value)):
             click.echo(f"{key if line == 0 else '':<{width}}  {text}".rstrip())
+    if description:
+        click.echo("\n".join(["", *description_lines(description)]))
     if scores:
         click.echo("\n".join(["", *score_lines("test", scores)]))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -168,3 +170,45 @@ def test_the_table_can_be_narrowed(capsys):
     assert {line.split()[0] for line in lines[1:]} == {"tsvit", "tsvit-s"}
     assert main(["list", "--table", "nothing"]) == 1
     assert "no network matches 'nothing'" in capsys.readouterr().err
+
+
+def test_datasets_with_what_they_hold_and_how_to_get_them(capsys):
+    assert main(["list", "--datasets"]) == 0
+    lines = [
+        [part.strip() for part in line.split("  ") if part.strip()] for line in capsys.readouterr().out.splitlines()
+    ]
+    assert lines[0] == ["name", "bands", "classes", "splits", "licence", "how to get it"]
+    assert [line[0] for line in lines[1:]] == list(load_zoo().datasets)
+    rows = {line[0]: line[1:] for line in lines[1:]}
+    assert rows["synthetic"][:4] == ["10: B02 ... B12", "10", "train, val, test", "Apache-2.0"]
+    assert rows["geotiff"][:2] == ["as files", "as files"]
+    assert "cropzoo prepare" in rows["prepared"][4]
+
+
+def test_datasets_are_chosen_by_pattern_and_printed_as_json(capsys):
+    assert main(["list", "--datasets", "syn*", "--json"]) == 0
+    [record] = json.loads(capsys.readouterr().out)
+    assert record["name"] == "synthetic"
+    assert {"bands", "classes", "splits", "licence", "get", "owner"} <= record.keys()
+    assert main(["list", "--datasets", "syntetic"]) == 1
+    assert "no dataset matches 'syntetic'; did you mean 'synthetic'?" in capsys.readouterr().err
+    assert main(["list", "--datasets", "--table"]) == 2
+
+
+def test_a_dataset_of_few_bands_names_them_all(make_plugin, capsys):
+    specs = '[dataset("radar", bands=("VV", "VH"), get="Ask me"), dataset("bare")]'
+    make_plugin("radar-plugin", f"@hookimpl\ndef cropzoo_datasets():\n    return {specs}\n")
+    assert main(["-p", "made_radar_plugin", "list", "--datasets", "[rb]*a*"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  VV, VH  " in lines[2]
+    assert lines[2].endswith("  Ask me")
+    assert lines[1].endswith("  -")
+
+
+def test_datasets_are_listed_without_numpy_or_torch():
+    code = (
+        "import sys; from cropzoo_cli.main import main; main(['list', '--datasets']); print(*sys.modules, sep=chr(10))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "cropzoo_cli.dataset_table" in loaded
+    assert not {"numpy", "torch", "rasterio", "matplotlib"} & set(loaded)

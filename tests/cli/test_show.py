@@ -15,7 +15,7 @@ def show(command, tmp_path_factory):
     return lambda *args: command("show", *args, folder=folder)
 
 
-@pytest.mark.parametrize("name", ["tsvit", "synthetic", "cscl", "tsvit.pastis", "pixelwise", "plots"])
+@pytest.mark.parametrize("name", ["tsvit", "geotiff", "cscl", "tsvit.pastis", "pixelwise", "plots"])
 def test_json_is_valid_and_names_what_is_shown(show, name):
     assert show(name, "--json").json["name"] == name
 
@@ -32,18 +32,17 @@ def test_backbone(show):
     assert "1,657,476" in shown
 
 
-def test_dataset(show):
-    facts = show("synthetic", "--json").json
-    assert facts["bands"][0] == "B02"
-    assert "maize" in facts["classes"]
-    assert "B02, B03, B04" in show("synthetic").out
-
-
 def test_catalogue_entry(show):
     shown = show("tsvit.pastis").out
     assert "PASTIS, 5 folds: OA 83.4, mIoU 65.4" in shown
-    assert "to train it with -c tsvit.pastis, name data of yours (--dataset): no plugin here offers 'pastis'" in shown
     assert "none; train it with -c tsvit.synthetic" in show("tsvit.synthetic").out
+
+
+def test_an_entry_whose_data_no_plugin_offers(command, tmp_path):
+    entry = "{summary: a, source: b, recipe: {backbone: {name: tsvit}, dataset: {name: fields}}}"
+    (tmp_path / "mine.yaml").write_text(f"version: 1\nentries:\n  tsvit.fields: {entry}\n")
+    shown = command("--catalogue", "mine.yaml", "show", "tsvit.fields", folder=tmp_path).out
+    assert "to train it with -c tsvit.fields, name data of yours (--dataset): no plugin here offers 'fields'" in shown
 
 
 def test_checkpoint_and_run_folder(show, run_folder):

@@ -1,9 +1,15 @@
-"""A tiny backbone as a plugin, for tests of what is done with models."""
+"""A tiny backbone as a plugin, for tests of what is done with models, and a small dataset."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import pytest
 
+from cropzoo.errors import UnknownName
+from cropzoo.samples import LabelClass, Sample
 from cropzoo.zoo import load_zoo
 
 BODY = """
@@ -66,3 +72,86 @@ def cropzoo_datasets():
 def tiny_zoo(make_plugin):
     """A zoo with backbones `tiny`, `other`, `fixed` and `wrong`, and dataset `made` of two bands and classes."""
     return load_zoo([make_plugin("tiny-plugin", BODY)])
+
+
+class Fields:
+    """Samples of 8 x 12 pixels, wheat in the left half and maize in the right, with the top row ignored.
+
+    Args:
+        counts: samples by split.
+        labelled, masked, placed: whether samples have labels and parcels, clear, place.
+        label_scale: of the labels.
+        days: of the first sample of a split; each further one is a year later.
+    """
+
+    bands = ("B04", "B08")
+    scale, mean, std, citation = 1e-4, (0.1, 0.3), (0.05, 0.1), "Somebody (2020), Fields."
+    classes = (
+        LabelClass("wheat", 1, "#e6c229"),
+        LabelClass("<b>maize</b> & | co", 26, "#f17105"),
+        LabelClass("hop", 8, "#aa3366"),
+    )
+
+    def __init__(
+        self,
+        counts: dict[str, int] | None = None,
+        *,
+        labelled: bool = True,
+        masked: bool = True,
+        placed: bool = True,
+        label_scale: int = 1,
+        days: tuple[int, ...] = (17700, 17710, 17720),
+    ) -> None:
+        self.counts = {"train": 3, "val": 2, "test": 1} if counts is None else counts
+        self.labelled, self.masked, self.placed = labelled, masked, placed
+        self.label_scale, self.days = label_scale, days
+        self.read: list[str] = []
+        if not labelled:
+            self.classes = ()
+
+    def split(self, name: str) -> Any:
+        if name not in self.counts:
+            raise UnknownName("split", name, self.counts)
+        return _Rows(self, name)
+
+    def sample(self, split: str, index: int) -> Sample:
+        name = f"{split}-{index}"
+        self.read.append(name)
+        length = len(self.days)
+        series = np.full((length, 2, 8, 12), 1000, np.uint16)
+        series[:, 1, :, :6], series[:, 1, :, 6:] = 3000, 1000  # NDVI .5 of wheat, 0 of maize
+        clear = np.ones((length, 8, 12), bool)
+        clear[0] = False
+        series[0] = 9999
+        labels = np.zeros((8, 12), np.uint8)
+        labels[:, 6:] = 1
+        labels[0] = 255
+        labels = labels.repeat(self.label_scale, 0).repeat(self.label_scale, 1)
+        column = list(self.counts).index(split) * 200 + index * 120
+        place = {"crs": "EPSG:32631", "transform": [10.0, 0.0, 500000.0 + column, 0.0, -10.0, 5600000.0]}
+        return Sample(
+            series=series,
+            dates=np.array(self.days, np.int32) + 365 * index,
+            labels=labels if self.labelled else None,
+            parcels=(labels.astype(np.int32) + 1) * (labels != 255) if self.labelled else None,
+            clear=clear if self.masked else None,
+            name=name,
+            place=place if self.placed else {},
+        )
+
+
+class _Rows(Sequence[Sample]):
+    def __init__(self, fields: Fields, split: str) -> None:
+        self.fields, self.name = fields, split
+
+    def __len__(self) -> int:
+        return self.fields.counts[self.name]
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.fields.sample(self.name, range(len(self))[index])
+
+
+@pytest.fixture
+def make_fields() -> type[Fields]:
+    """`make_fields(...)`: a small dataset whose numbers can be counted by hand."""
+    return Fields

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from cropzoo.report.scores_view import regions, with_all_keys
-from cropzoo.report.templates import environment
+from cropzoo.report.templates import environment, markdown_text
 
 _DATES = {
     "doy": "day of the year, 1 to 366",
@@ -30,7 +30,7 @@ def model_card(metadata: dict[str, Any]) -> str:
     scores = with_all_keys(metadata.get("scores"))
     dataset = metadata.get("dataset") or {}
     templates = environment()
-    templates.filters["text"] = _text
+    templates.filters["text"] = markdown_text
     return templates.get_template("card.md.j2").render(
         meta=_with_defaults(metadata),
         scores=scores,
@@ -78,14 +78,6 @@ def _limits(metadata: Mapping[str, Any], scores: Mapping[str, Any], dataset: Map
         gap = 100 * (interior["oa"] - boundary["oa"])
         found.append(f"Pixels at class boundaries are {gap:.1f} points less often right than the others.")
     return found
-
-
-def _text(value: Any) -> str:
-    """A text from outside as one line that Markdown shows as it is."""
-    line = " ".join(str(value).split())
-    for mark in "\\`*|[]":
-        line = line.replace(mark, f"\\{mark}")
-    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _yaml(value: Any) -> str:

@@ -61,6 +61,14 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     return rows
 
 
+def markdown_text(value: Any) -> str:
+    """A text from outside as one line that Markdown shows as it is."""
+    line = " ".join(str(value).split())
+    for mark in "\\`*|[]":
+        line = line.replace(mark, f"\\{mark}")
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
 def is_number(value: Any) -> bool:
     """Whether it is a finite number."""
     return isinstance(value, int | float) and math.isfinite(value)

@@ -1,0 +1,29 @@
+"""The row of a dataset in `cropzoo list --datasets`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+COLUMNS = ("name", "bands", "classes", "splits", "licence", "how to get it")
+
+_FEW = 3
+"""Bands that a row names; of more it gives the first and the last."""
+
+
+def dataset_row(record: Mapping[str, Any]) -> list[str]:
+    """Cells under `COLUMNS` of a dataset's spec as a record; what only its files tell is said to be theirs to tell."""
+    return [
+        record["name"],
+        _bands(record["bands"]),
+        str(len(record["classes"]) or "as files"),
+        ", ".join(record["splits"]),
+        record["licence"],
+        record["get"] or "-",
+    ]
+
+
+def _bands(names: Sequence[str]) -> str:
+    if not names:
+        return "as files"
+    return ", ".join(names) if len(names) <= _FEW else f"{len(names)}: {names[0]} ... {names[-1]}"
