@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +17,11 @@ from cropzoo.weights import cache_folder
 from cropzoo_plugins.datasets.landscape.blocks import SCALE, Scene, render
 from cropzoo_plugins.datasets.landscape.cache import Layout, cached, write
 from cropzoo_plugins.datasets.landscape.curves import BANDS, curve_table
+from cropzoo_plugins.datasets.landscape.images import write_images
 from cropzoo_plugins.datasets.landscape.land import PIECES
 from cropzoo_plugins.datasets.landscape.noise import key
 from cropzoo_plugins.datasets.landscape.parcels import CELL
+from cropzoo_plugins.datasets.landscape.tiles import Area
 from cropzoo_plugins.datasets.landscape.weather import PASSES
 
 VERSION = 6
@@ -29,6 +31,7 @@ SPLITS = ("train", "val", "test")
 
 _FIRST_YEAR = 2018
 _ORIGIN = (500_000.0, 5_650_000.0)
+_CRS = "EPSG:32631"
 _GAP = 320
 """Metres at least between the blocks of two splits."""
 
@@ -129,10 +132,41 @@ class Synthetic:
 
     def sample(self, split: str, row: int, column: int) -> Sample:
         """The block in this row and column of a split's region."""
+        scene = self._scene(split, row, column)
+        name = f"{split}-r{row:03d}-c{column:03d}"
+        arrays: dict[str, Any] = cached(self._folder, name, self._layout(), lambda: render(scene))
+        west = _ORIGIN[0] + 10.0 * self.block * (self._columns[split].start + column)
+        north = _ORIGIN[1] - 10.0 * self.block * row
+        place = {"crs": _CRS, "transform": [10.0, 0.0, west, 0.0, -10.0, north]}
+        return Sample(**arrays, name=name, place=place)
+
+    def write_images(self, folder: Path, tell: Callable[[str], None], workers: int) -> None:
+        """Fill an empty folder with the landscape as images and parcels; see `landscape.images`.
+
+        The first season of train's region, `size` x `size` pixels without a gap, on dates that are the same everywhere;
+        `block` and `years` make no difference.
+
+        Args:
+            folder: made if need be.
+            tell: is called with a line for each row of tiles.
+            workers: processes; up to 1 works in this one.
+
+        Raises:
+            UsageError: the folder holds something.
+            CropzooError: it can't be written.
+        """
+        area = Area(self._scene("train", 0, 0), self.size, self.label_scale, _ORIGIN, _CRS)
+        write_images(area, folder, tell, workers)
+
+    def shape(self, split: str) -> tuple[int, int]:
+        """Rows and columns of blocks in a split's region."""
+        return self.size // self.block, len(self._columns[split])
+
+    def _scene(self, split: str, row: int, column: int) -> Scene:
         year = row % self.years
         across = math.ceil(10 * self.size / CELL) + 4
         landscape = SPLITS.index(split) * self.years + year
-        scene = Scene(
+        return Scene(
             seed=key(self.seed, "region", split),
             climate=key(self.seed, "climate", year),
             year=_FIRST_YEAR + year,
@@ -145,16 +179,6 @@ class Synthetic:
             cells_across=across,
             first_parcel=landscape * across * across * PIECES,
         )
-        name = f"{split}-r{row:03d}-c{column:03d}"
-        arrays: dict[str, Any] = cached(self._folder, name, self._layout(), lambda: render(scene))
-        west = _ORIGIN[0] + 10.0 * self.block * (self._columns[split].start + column)
-        north = _ORIGIN[1] - 10.0 * self.block * row
-        place = {"crs": "EPSG:32631", "transform": [10.0, 0.0, west, 0.0, -10.0, north]}
-        return Sample(**arrays, name=name, place=place)
-
-    def shape(self, split: str) -> tuple[int, int]:
-        """Rows and columns of blocks in a split's region."""
-        return self.size // self.block, len(self._columns[split])
 
     def _layout(self) -> Layout:
         side, fine = self.block, self.block * self.label_scale

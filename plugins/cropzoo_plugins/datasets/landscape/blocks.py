@@ -44,6 +44,7 @@ class Scene:
         cloudiness: mean share of the sky under cloud.
         cells_across: cells of the mesh along a row of the region.
         first_parcel: added to all parcel ids.
+        days: days since 1970-01-01 of the acquisitions, `dates` of them; empty for the block's own.
     """
 
     seed: int
@@ -57,15 +58,21 @@ class Scene:
     cloudiness: float
     cells_across: int
     first_parcel: int
+    days: tuple[int, ...] = ()
 
 
 Arrays = dict[str, NDArray[np.generic]]
 
 
 def render(scene: Scene) -> Arrays:
-    """The arrays of a `Sample` by the names of its fields: series, dates, labels, parcels, clear."""
+    """The arrays of a `Sample` by the names of its fields: series, dates, labels, parcels, clear; and the `mask`."""
     with _threads().limit(limits=1, user_api="blas"):
         return _render(scene)
+
+
+def season_of(scene: Scene) -> int:
+    """The seed of the region's sky in the scene's year."""
+    return key(scene.seed, "season", scene.year)
 
 
 @cache
@@ -76,22 +83,24 @@ def _threads() -> ThreadpoolController:
 
 def _render(scene: Scene) -> Arrays:
     top, left = 10.0 * scene.size * scene.row, 10.0 * scene.size * scene.column
-    season = key(scene.seed, "season", scene.year)
+    season = season_of(scene)
     offsets = (np.arange(scene.size * FINE + 2 * MARGIN, dtype=np.float64) - MARGIN + 0.5) * STEP
     land = Land(scene.seed, scene.year, scene.cells_across, scene.first_parcel)
     units, cells = land.window(top + offsets, left + offsets)
     block = key(scene.seed, "block", scene.year, scene.row, scene.column)
-    dates = weather.acquisitions(season, scene.year, block, scene.dates)
+    own = weather.acquisitions(season, scene.year, block, scene.dates)
+    dates = np.array(scene.days, np.int32) if scene.days else own
     centres = (np.arange(scene.size, dtype=np.float64) + 0.5) * 10.0
     y, x = top + centres, left + centres
     days = (dates - (date(scene.year, 1, 1) - date(1970, 1, 1)).days + 1).astype(np.float64)
     ground = _ground(units, cells, days, y, x, scene.climate, scene.seed)
-    seen, clear = weather.observe(ground, dates, y, x, season, scene.cloudiness)
+    seen, mask = weather.observe(ground, dates, y, x, season, scene.cloudiness)
     seen += _noise(seen, generator(block, "noise"))
     inner = cells[MARGIN:-MARGIN, MARGIN:-MARGIN]
     labels, parcels = _majority(units, inner, FINE // scene.label_scale)
     stored = np.clip(np.rint(seen / SCALE), 1, 65535).astype(np.uint16)
-    return {"series": stored, "dates": dates, "labels": labels, "parcels": parcels, "clear": clear}
+    clear = mask == weather.CLEAR
+    return {"series": stored, "dates": dates, "labels": labels, "parcels": parcels, "clear": clear, "mask": mask}
 
 
 def _ground(

@@ -22,6 +22,9 @@ _SHADE = np.array([0.55, 0.5, 0.45, 0.42, 0.36, 0.35, 0.34, 0.34, 0.3, 0.28])
 _REACH = 42
 """Pixels to the north that the shadow of the highest cloud falls; half as many to the west."""
 
+CLEAR, SHADOW, CLOUD = 4, 3, 9
+"""Classes of the mask, with their numbers in the scene classification (SCL) of Sentinel-2's processor."""
+
 _SPREAD = 2.3
 """How far the cloud cover of dates is from even: most are nearly clear or nearly overcast."""
 
@@ -50,7 +53,7 @@ def cover(season: int, day: int, cloudiness: float) -> float:
 
 def observe(
     ground: Floats, days: NDArray[np.int32], y: Floats, x: Floats, season: int, cloudiness: float
-) -> tuple[Floats, NDArray[np.bool_]]:
+) -> tuple[Floats, NDArray[np.uint8]]:
     """The series as it is seen through the air, and the mask that a processor would make of it.
 
     Args:
@@ -62,10 +65,11 @@ def observe(
         cloudiness: mean share of the sky under cloud, 0 for none.
 
     Returns:
-        Reflectance (T, C, H, W), and clear (T, H, W). The mask leaves thin haze in and takes a rim of clear land out.
+        Reflectance (T, C, H, W), and mask (T, H, W) of `CLEAR`, `SHADOW` and `CLOUD`. The mask leaves thin haze in and
+        takes a rim of clear land out.
     """
     if cloudiness == 0:
-        return ground, np.ones((len(days), len(y), len(x)), dtype=bool)
+        return ground, np.full((len(days), len(y), len(x)), CLEAR, np.uint8)
     names = days.tolist()
     skies = [generator(season, "sky", day) for day in names]
     heights = [int(sky.integers(6, _REACH + 1)) for sky in skies]
@@ -78,13 +82,14 @@ def observe(
     haze = haze * (1 + 0.35 * smooth_fields([key(season, "haze", day) for day in names], y, x, 900.0)).clip(0)
     tops = (1 + 0.25 * smooth_fields([key(season, "tops", day) for day in names], y, x, 300.0)).clip(0.4, 1.7)
     doubt = 0.03 * smooth_fields([key(season, "doubt", day) for day in names], y, x, 40.0)
-    clear = (cloud + doubt < 0.1) & (shadow + doubt < 0.22)
+    unclear = [cloud + doubt >= 0.1, shadow + doubt >= 0.22]
+    mask = np.select(unclear, [np.uint8(CLOUD), np.uint8(SHADOW)], np.uint8(CLEAR))
     seen = np.empty_like(ground)
     for band in range(ground.shape[1]):
         lit = ground[:, band] * (1 - shadow * (1 - _SHADE[band]))
         hazed = lit * (1 - 0.3 * haze) + haze * _HAZE[band]
         seen[:, band] = hazed * (1 - cloud) + _CLOUD[band] * tops * cloud
-    return seen, clear
+    return seen, mask
 
 
 def _clouds(season: int, days: list[int], y: Floats, x: Floats, covered: list[float]) -> Floats:
