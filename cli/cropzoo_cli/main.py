@@ -19,8 +19,9 @@ DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 COMMANDS = {
     "list": LazyCommand("cropzoo_cli.listing:list_zoo", "What the zoo holds, by kind."),
-    "show": LazyCommand("cropzoo_cli.show:show", "All about one entry of the zoo, or a checkpoint."),
+    "show": LazyCommand("cropzoo_cli.show:show", "All about one entry of the zoo, a dataset's folder or a checkpoint."),
     "plugins": LazyCommand("cropzoo_cli.plugins:plugins", "The plugins, what each offers, why one is broken."),
+    "prepare": LazyCommand("cropzoo_cli.prepare:prepare", "Turn parcels and images into a dataset, or convert one."),
     "train": LazyCommand("cropzoo_cli.train:train", "Train a backbone on a dataset, with or without pre-training."),
     "evaluate": LazyCommand("cropzoo_cli.evaluate:evaluate", "Score a checkpoint or run on a split."),
     "export": LazyCommand("cropzoo_cli.export:export", "Write one weights file with its model card."),

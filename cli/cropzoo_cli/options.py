@@ -47,3 +47,15 @@ def pass_catalogue(command: Command) -> Command:
         return command(settings, catalogue, *args, **options)
 
     return update_wrapper(with_catalogue, command)
+
+
+def whole_numbers(option: str, text: str) -> tuple[int, ...]:
+    """The numbers of a text such as "4,5".
+
+    Raises:
+        UsageError: for anything else.
+    """
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise UsageError(f"{option} is {text!r}; it must be whole numbers with commas between them") from None

@@ -168,7 +168,8 @@ class Recipe(Schema):
 def normalise(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The mapping form with its short forms written out.
 
-    `backbone: tsvit` becomes a mapping with a name, `pretrain: cscl` a list of one, `min_clear` an item of the dataset.
+    `backbone: tsvit` becomes a mapping with a name, `pretrain: cscl` a list of one, `min_clear` an item of the dataset,
+    and a dataset whose name has a "/" is the prepared one in that folder.
 
     Raises:
         UsageError: for one of these that is neither form.
@@ -177,6 +178,8 @@ def normalise(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
     for key in ("backbone", "dataset"):
         if key in settings:
             settings[key] = _named(settings[key], f"{where}: {key}")
+    if "/" in settings.get("dataset", {}).get("name", ""):
+        settings["dataset"] = {**dataset_at(settings["dataset"].pop("name")), **settings["dataset"]}
     if "min_clear" in settings:
         dataset = settings.setdefault("dataset", {})
         if "min_clear" in dataset:
@@ -191,6 +194,11 @@ def normalise(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(settings.get("objective", ""), str):
         raise UsageError(f"{where}: objective is {settings['objective']!r}; it must be the name of an objective")
     return settings
+
+
+def dataset_at(folder: str) -> dict[str, Any]:
+    """The section of the dataset that `cropzoo prepare` made in a folder."""
+    return {"name": "prepared", "root": folder}
 
 
 def _named(value: Any, what: str) -> dict[str, Any]:

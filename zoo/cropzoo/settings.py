@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from cropzoo.catalogue import Catalogue
@@ -144,4 +145,6 @@ def _member(zoo: Zoo, section: Settings, where: str) -> Settings:
 def _look_up(zoo: Zoo, backbone: str, dataset: str) -> None:
     """Look names up, so that an unknown one is told with the close ones before anything is built."""
     zoo.backbones[backbone]
+    if dataset not in zoo.datasets and Path(dataset).is_dir():
+        raise UsageError(f"dataset {dataset!r} is a folder; end its name in '/' to use the dataset prepared there")
     zoo.datasets[dataset]

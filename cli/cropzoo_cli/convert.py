@@ -1,0 +1,41 @@
+"""`cropzoo prepare --from DATASET`: a dataset of the zoo written once in the layout, or as images and parcels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cropzoo.errors import UsageError
+from cropzoo.settings import parse_assignments
+from cropzoo.zoo import Zoo
+from cropzoo_cli.output import note
+from cropzoo_cli.progress import progress
+
+
+def convert_dataset(
+    zoo: Zoo, source: str, rest: tuple[str, ...], assignments: tuple[str, ...], out: Path, workers: int, overwrite: bool
+) -> bool:
+    """Convert it; whether the result is in the layout (a generated landscape is written as images and parcels instead).
+
+    Raises:
+        UsageError: settings that are none of the dataset's; more than one root.
+    """
+    from cropzoo.opening import open_dataset
+    from cropzoo.prepare.converting import convert
+    from cropzoo.prepare.sources import ImageSource
+
+    settings = parse_assignments(assignments)
+    options = settings.pop("dataset", {})
+    if settings or not isinstance(options, dict):
+        raise UsageError(f"--set {' '.join(assignments)}; --from {source} takes options as dataset.NAME=VALUE")
+    if len(rest) > 1:
+        raise UsageError(f"--from {source}; it takes one ROOT, not {', '.join(rest)}")
+    if rest:
+        options["root"] = rest[0]
+    dataset, spec = open_dataset(zoo, source, options), zoo.datasets[source].spec
+    if isinstance(dataset, ImageSource):
+        dataset.write_images(out, note, workers)
+        return False
+    made_from = {"dataset": source, "options": options, "licence": spec.licence}
+    with progress("samples") as advance:
+        convert(dataset, spec.splits, out, note, advance, made_from=made_from, overwrite=overwrite, workers=workers)
+    return True

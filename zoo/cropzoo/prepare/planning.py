@@ -1,0 +1,195 @@
+"""The plan of a preparation: all that is decided before a pixel of the images is read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cropzoo.errors import CropzooError
+from cropzoo.images.finding import find_images
+from cropzoo.parcels.classes import OTHER, Legend, make_legend
+from cropzoo.parcels.crop_table import CropTable, read_crop_table
+from cropzoo.parcels.fields import Crop
+from cropzoo.parcels.rasterising import Labels
+from cropzoo.parcels.reading import read_parcels
+from cropzoo.prepare.folding import Folds, fold_places
+from cropzoo.prepare.ground import EPOCH, Counted, Ground
+from cropzoo.prepare.options import BLOCKS, YEAR, Options
+from cropzoo.prepare.windows import Place, cut, seen_once
+from cropzoo.samples import IGNORE
+from cropzoo.workers import each
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What will be made.
+
+    Args:
+        ground: images and parcels.
+        legend: classes.
+        places: one for each sample, in the order in which they are read.
+        folds: the fold of each place, and of parcels where the file says it.
+        counts: (places, classes), pixels of each class by the centres of pixels.
+        notes: what was left out, in sentences.
+    """
+
+    ground: Ground
+    legend: Legend
+    places: tuple[Place, ...]
+    folds: Folds
+    counts: NDArray[np.int64]
+    notes: tuple[str, ...]
+
+    def labels(self, number: int) -> Labels:
+        """Labels of the place of that number; a parcel that the file puts into another fold is ignored there."""
+        of_parcels = self.folds.of_parcels
+        hidden = None if of_parcels is None else of_parcels != self.folds.of[number]
+        return self.ground.labels(self.places[number], self.legend, hidden)
+
+    @cached_property
+    def bytes(self) -> int:
+        """What the arrays take on disk: series, cloud mask, labels of one byte and parcel ids of four."""
+        total = 0
+        for place in self.places:
+            tile, pixels = self.ground.tiles[place.tile], place.window.height * place.window.width
+            each_date = len(tile.bands) * np.dtype(tile.read_dtype).itemsize + 1
+            total += pixels * (len(self.ground.dates(place)) * each_date + 5 * self.ground.options.label_scale**2)
+        return total
+
+
+def make_plan(options: Options, workers: int, tell: Tell) -> Plan:
+    """Find images and parcels, lay windows, count classes, deal folds.
+
+    Args:
+        options: what was asked for.
+        workers: processes that rasterise parcels to count them.
+        tell: takes a line of progress.
+
+    Raises:
+        CropzooError: files that do not fit, each named; nothing to prepare.
+    """
+    table = None if options.classes is None else read_crop_table(options.classes)
+    ground = _survey(options, tell)
+    places, notes = _places(ground)
+    tell(f"laying {len(ground.parcels)} parcels on {len(places)} windows")
+    counted = _count(ground, places, workers)
+    notes = [*ground.parcels.notes, *notes]
+    known = np.array([crop is not None for crop in ground.parcels.crops])
+    full = [bool(known[found.parcels].any()) for found in counted]
+    if not any(full):
+        raise CropzooError(
+            "no pixel of the images lies in a parcel with a crop; check the crop column, and the CRS of parcels and "
+            "images"
+        )
+    if not options.keep_empty and not all(full):
+        notes.append(f"{full.count(False)} windows without a parcel are left out (--keep-empty keeps them)")
+        places = [place for place, keep in zip(places, full, strict=True) if keep]
+        counted = [found for found, keep in zip(counted, full, strict=True) if keep]
+    legend, rare = _legend(ground, counted, table)
+    counts = _by_class(ground, legend, counted)
+    folds, more = fold_places(options, ground.tiles, ground.parcels, places, counts)
+    if options.whole_parcels and folds.of_parcels is None:
+        folds = _only_once(folds, counted, len(ground.parcels))
+    digits = max(len(str(len(places))), 5)
+    named = [replace(place, id=f"{number:0{digits}d}") for number, place in enumerate(places, start=1)]
+    return Plan(ground, legend, tuple(named), folds, counts, (*notes, *rare, *more))
+
+
+def _survey(options: Options, tell: Tell) -> Ground:
+    """The images, and the parcels that touch them."""
+    tiles = tuple(find_images(options.images, options.bands))
+    for tile in tiles:
+        days = [EPOCH + timedelta(days=int(day)) for day in tile.dates]
+        tell(
+            f"tile {tile.name}: {tile.grid.height} x {tile.grid.width} pixels, {len(days)} dates from {days[0]} to "
+            f"{days[-1]}, bands {', '.join(tile.bands)}"
+        )
+    parcels = read_parcels(
+        options.parcels,
+        crop_column=options.crop_column,
+        name_column=options.name_column,
+        id_column=options.id_column or None,
+        year_column=options.year_column or None,
+        split_column=None if options.split_by in (BLOCKS, YEAR) else options.split_by,
+        around=[tile.grid for tile in tiles],
+    )
+    return Ground(options, tiles, parcels)
+
+
+def _places(ground: Ground) -> tuple[list[Place], list[str]]:
+    """Windows of every tile and year, without what an earlier tile shows and without years that have no image."""
+    grids, size = [tile.grid for tile in ground.tiles], ground.options.window
+    cuts = [cut(tile.grid.height, tile.grid.width, size, tile.block) for tile in ground.tiles]
+    laid = [[(region, window) for region, windows in enumerate(found) for window in windows] for found in cuts]
+    fresh = seen_once(grids, [[window for _, window in mine] for mine in laid])
+    twice = sum(new.count(False) for new in fresh)
+    notes = [f"{twice} windows are left out, since an earlier tile shows their ground"] if twice else []
+    places = [
+        Place("", number, window, year, region)
+        for number, (mine, new) in enumerate(zip(laid, fresh, strict=True))
+        for year in ground.years
+        for (region, window), is_new in zip(mine, new, strict=True)
+        if is_new
+    ]
+    dated = [place for place in places if len(ground.dates(place))]
+    if not dated:
+        raise CropzooError(
+            f"no image lies in the season {ground.options.season!r} of a year of the parcels "
+            f"({', '.join(map(str, ground.years))}); check --season and --year-column"
+        )
+    lost = sorted({place.year for place in places} - {place.year for place in dated}, key=str)
+    if lost:
+        notes.append(f"no image in the season of {', '.join(map(str, lost))}: the parcels of that year are left out")
+    return dated, notes
+
+
+def _count(ground: Ground, places: Sequence[Place], workers: int) -> list[Counted]:
+    """What the pixels of each place hold."""
+    found = dict(each(_centres, (ground, places), range(len(places)), workers))
+    return [found[number] for number in range(len(places))]
+
+
+def _centres(shared: tuple[Ground, Sequence[Place]], number: int) -> tuple[int, Counted]:
+    ground, places = shared
+    return number, ground.centres(places[number])
+
+
+def _legend(ground: Ground, counted: Sequence[Counted], table: CropTable | None) -> tuple[Legend, list[str]]:
+    """The classes, and a note on those that are rare."""
+    parcels, options = ground.parcels, ground.options
+    pixels: Counter[Crop] = Counter()
+    for found in counted:
+        for position, count in zip(found.parcels.tolist(), found.pixels.tolist(), strict=True):
+            pixels[parcels.crops[position]] += count
+    legend = make_legend(parcels.crops, parcels.names, table, pixels, min_pixels=options.min_pixels, rare=options.rare)
+    if not legend.rare:
+        return legend, []
+    few = ", ".join(f"{name} ({count})" for name, count in legend.rare.items())
+    merged = any(entry.name == OTHER for entry in legend.classes)
+    return legend, [f"classes of too few pixels, {f'now {OTHER!r}' if merged else 'ignored'}: {few}"]
+
+
+def _by_class(ground: Ground, legend: Legend, counted: Sequence[Counted]) -> NDArray[np.int64]:
+    """(places, classes): pixels of each class."""
+    indices = legend.indices(ground.parcels.crops)
+    counts = np.zeros((len(counted), IGNORE + 1), np.int64)
+    for row, found in zip(counts, counted, strict=True):
+        np.add.at(row, indices[found.parcels], found.pixels)
+        row[legend.background] += found.outside
+    return counts[:, : len(legend.classes)]
+
+
+def _only_once(folds: Folds, counted: Sequence[Counted], parcels: int) -> Folds:
+    """The folds with each parcel in the one that has most of its pixels."""
+    pixels = np.zeros((parcels, max(folds.of) + 1), np.int64)
+    for fold, found in zip(folds.of, counted, strict=True):
+        pixels[found.parcels, fold] += found.pixels
+    return replace(folds, of_parcels=pixels.argmax(axis=1), how=f"{folds.how}; parcels count in one fold only")

@@ -1,0 +1,114 @@
+"""Which windows of the images become samples, and which of them are read together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rasterio.warp import transform
+from shapely import STRtree
+from shapely.geometry import Polygon
+
+from cropzoo.images.rasters import Grid
+from cropzoo.regions import Window
+
+NEAR = 4
+"""Windows on a side of a region whose images are stored in small pieces: few reads, and work for all processes."""
+
+_REGION = 2**22
+"""Pixels of a region; one date of ten bands takes 84 MB then."""
+
+_SHARED = 0.01
+"""Share of a window that two tiles may both show; reprojection makes edges overlap by a little."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One sample to make: its id, which tile, which window of it, which year (None for all dates).
+
+    Args:
+        region: the places of a tile and year with one number lie near each other and are read together.
+    """
+
+    id: str
+    tile: int
+    window: Window
+    year: int | None = None
+    region: int = 0
+
+
+def cut(height: int, width: int, size: int, block: tuple[int, int] = (1, 1)) -> list[list[Window]]:
+    """Windows that cover a raster without overlap, from its upper left corner, grouped to regions.
+
+    The last row and column of them are smaller where the size does not divide the raster, so that no pixel is left out;
+    a raster smaller than the size is one window. A region holds whole pieces in which the images are stored, as far as
+    its one date stays small: strips make regions of a whole row of windows, large tiles make large squares.
+
+    Args:
+        height, width: of the raster.
+        size: pixels on a side of a window.
+        block: height and width of the pieces in which images are stored.
+    """
+    rows, columns = _pieces(height, size), _pieces(width, size)
+    across = max(NEAR, -(-min(block[1], width) // size))
+    down = max(NEAR, -(-min(block[0], height) // size))
+    down = max(1, min(down, _REGION // (min(across, len(columns)) * size * size)))
+    return [
+        [Window(row, column, high, wide) for row, high in band for column, wide in group]
+        for band in _groups(rows, down)
+        for group in _groups(columns, across)
+    ]
+
+
+def _pieces(length: int, size: int) -> list[tuple[int, int]]:
+    return [(start, min(size, length - start)) for start in range(0, length, size)]
+
+
+def _groups(pieces: Sequence[tuple[int, int]], count: int) -> Iterator[Sequence[tuple[int, int]]]:
+    return (pieces[start : start + count] for start in range(0, len(pieces), count))
+
+
+def around(windows: Sequence[Window]) -> Window:
+    """The smallest window that holds all of these."""
+    row, column = min(window.row for window in windows), min(window.column for window in windows)
+    bottom = max(window.row + window.height for window in windows)
+    right = max(window.column + window.width for window in windows)
+    return Window(row, column, bottom - row, right - column)
+
+
+def corners(grid: Grid, window: Window) -> list[tuple[float, float]]:
+    """The outer corners of a window in the CRS's units, around it."""
+    row, column, height, width = window
+    ends = ((row, column), (row, column + width), (row + height, column + width), (row + height, column))
+    return [grid.locate(*end) for end in ends]
+
+
+def lon_lat(grid: Grid, window: Window) -> list[tuple[float, float]]:
+    """The corners in degrees east and north."""
+    xs, ys = zip(*corners(grid, window), strict=True)
+    longitudes, latitudes = transform(grid.crs, "EPSG:4326", xs, ys)
+    return list(zip(longitudes, latitudes, strict=True))
+
+
+def seen_once(grids: Sequence[Grid], windows: Sequence[Sequence[Window]]) -> list[list[bool]]:
+    """Of the windows of each tile: whether it shows no ground of a tile before it.
+
+    Tiles of Sentinel-2 overlap; the same field in two samples could train in one and test in the other.
+    """
+    kept: list[list[bool]] = []
+    outlines: list[Any] = []
+    for grid, mine in zip(grids, windows, strict=True):
+        tree = STRtree(outlines)
+        here = [Polygon(lon_lat(grid, window)) for window in mine]
+        new = [_is_new(outline, outlines, tree) for outline in here]
+        kept.append(new)
+        outlines += [outline for outline, fresh in zip(here, new, strict=True) if fresh]
+    return kept
+
+
+def _is_new(outline: Any, others: Sequence[Any], tree: Any) -> bool:
+    near = np.atleast_1d(tree.query(outline))
+    shared = sum(outline.intersection(others[int(index)]).area for index in near)
+    return bool(shared <= _SHARED * outline.area)
