@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -23,6 +26,34 @@ def dataset(name, build="nowhere:nothing", **fields):
 
 """
 """What every made plugin starts with, so that tests show only what they are about."""
+
+
+DATA = Path(__file__).parent / "data"
+
+
+def load(name: str) -> ModuleType:
+    """The module tests/data/NAME.py, imported once."""
+    key = "data_" + name.replace("/", "_")
+    if key not in sys.modules:
+        spec = spec_from_file_location(key, DATA / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[key] = module_from_spec(spec)  # a dataclass looks its module up while it is made
+        spec.loader.exec_module(sys.modules[key])
+    return sys.modules[key]
+
+
+@pytest.fixture(scope="session")
+def generator() -> Callable[[str], ModuleType]:
+    """`generator(name)` is the module tests/data/NAME/make.py, which writes tiny files in a real layout."""
+    return lambda name: load(f"{name}/make")
+
+
+@pytest.fixture(scope="session")
+def dataset_options(generator: Callable[[str], ModuleType]) -> Callable[[str, Path], dict[str, Any]]:
+    """`dataset_options(name, folder)` puts tiny files of a dataset there; returns the options that open them."""
+    options = load("options").OPTIONS
+    return lambda name, folder: options[name](folder, generator) if name in options else {}
 
 
 @pytest.fixture

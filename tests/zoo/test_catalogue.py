@@ -146,7 +146,7 @@ def cropzoo_backbones():
 
 @hookimpl
 def cropzoo_datasets():
-    return [dataset(name) for name in ("synthetic", "geotiff", "pastis", "mtlcc", "t31tfm")]
+    return [dataset(name) for name in ("synthetic", "geotiff", "prepared", "pastis", "mtlcc", "t31tfm")]
 
 
 @hookimpl

@@ -1,0 +1,1 @@
+"""Parts of the `torchgeo` dataset: opening torchgeo's geo-datasets, windows, images and labels of a window."""

@@ -1,0 +1,70 @@
+"""Labels from rasters, such as CDL: read by torchgeo, window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cropzoo import CropzooError
+from cropzoo.images.rasters import open_raster
+from cropzoo_plugins.datasets.geo.imagery import query
+from cropzoo_plugins.datasets.geo.labels import NOWHERE
+from cropzoo_plugins.datasets.geo.windows import Bounds, Frame
+
+
+class RasterLabels:
+    """A raster dataset of torchgeo that is no image; obeys `labels.Labels`.
+
+    torchgeo warps it to the images' CRS and pixels by nearest neighbour. The files' nodata is `NOWHERE`, unless it is
+    0, which is a code like any other.
+
+    Args:
+        labels: torchgeo's dataset.
+        index: its `labels.coverage`.
+        frame: the images' grid.
+    """
+
+    def __init__(self, labels: Any, index: Any, frame: Frame) -> None:
+        self._labels, self._index, self._frame = labels, index, frame
+        self.names: dict[int, str] = {}
+        path = Path(index["filepath"].iloc[0])
+        with open_raster(path) as source:
+            nodata, count = source.nodata, source.count
+        if count != 1:
+            raise CropzooError(f"label file {str(path)!r}; it has {count} bands; labels are one band of codes")
+        override = getattr(labels, "nodata", None)  # since torchgeo 0.10
+        nodata = nodata if override is None else override
+        places = getattr(labels, "ordinal_map", None)
+        places = None if places is None else places.numpy()
+        self._nodata: int | None = None
+        if nodata and float(nodata).is_integer():
+            inside = places is not None and 0 <= nodata < len(places)
+            self._nodata = int(places[int(nodata)]) if inside else int(nodata)  # type: ignore[index]
+        self.codes: dict[int, int] = {}
+        if places is not None:  # a class that numbers its codes anew
+            values, first = np.unique(places, return_index=True)
+            self.codes = dict(zip(values.tolist(), first.tolist(), strict=True))
+
+    def values(self, bounds: Bounds, size: tuple[int, int], rows: Sequence[int]) -> tuple[NDArray[np.int64], None]:
+        """Values (H, W)."""
+        index = self._index.iloc[list(rows)]
+        try:
+            mask = query(self._labels, index, bounds, self._frame)["mask"].numpy()
+        except (OSError, RuntimeError, ValueError, LookupError) as error:
+            raise CropzooError(
+                f"label file {str(index['filepath'].iloc[0])!r}; it, or another beside it, cannot be read "
+                f"({error.__cause__ or error}); replace it"
+            ) from error
+        if mask.shape != size:
+            raise CropzooError(
+                f"labels of torchgeo's {type(self._labels).__name__}; a window of {size} pixels has a mask of shape "
+                f"{mask.shape}; this class does not give one label a pixel; use another"
+            )
+        found = mask.astype(np.int64)
+        if self._nodata is not None:
+            found[found == self._nodata] = NOWHERE
+        return found, None
