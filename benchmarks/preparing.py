@@ -6,9 +6,9 @@ open, GDAL's own defaults. `prepare` is the whole command, from the shell until 
 over all processes of the pages that each holds, shared ones divided among those that share them (PSS), in a run of its
 own, as looking takes time too. Processor seconds stand beside, for a machine that has other work.
 
-    python benchmarks/preparing.py --folder /tmp/preparing --jobs 2
+    python benchmarks/preparing.py --jobs 2
 
-The area is made first, in a few minutes, and kept in the folder for other times.
+The area is made first, in a few minutes, and kept in cropzoo's cache folder (or --folder) for other times.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from statistics import median
 from tempfile import TemporaryFile
 from time import perf_counter, sleep
 
+from cropzoo.weights import cache_folder
+
 SIZE, DATES, WINDOW = 2000, 30, 128
 MOST_BYTES = 1e9
 LEAST_SPEED = 0.5
@@ -32,7 +34,7 @@ INTERVAL = 0.02
 def main() -> None:
     """Compare; with --read, read an area's images once and print the seconds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, default=cache_folder() / "benchmarks", help="keeps the area")
     parser.add_argument("--jobs", type=int, default=2, help="of the command, and for making the area")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--size", type=int, default=SIZE, help="pixels on a side, a multiple of 16")
