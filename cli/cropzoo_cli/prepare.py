@@ -78,7 +78,7 @@ MOST_WORKERS = 8
     "assignments",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Options of that dataset, such as dataset.size=500.",
+    help="Options of that dataset, such as dataset.size=480.",
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the new dataset.")
 @click.option("-j", "--workers", type=click.IntRange(min=0), help="Processes; one a core if not given.")
