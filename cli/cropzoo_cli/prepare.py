@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from cropzoo.errors import UsageError
 from cropzoo.zoo import Zoo
 from cropzoo_cli.options import whole_numbers
 from cropzoo_cli.output import note, print_json, warn
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 MOST_WORKERS = 8
+
+_CONVERSION = ("source", "assignments")
+"""Options of a conversion alone."""
+
+_BOTH = ("rest", "out", "workers", "overwrite", "as_json")
+"""Those of a conversion that preparing has as well; all others are of preparing alone."""
 
 
 @click.command()
@@ -45,6 +53,9 @@ MOST_WORKERS = 8
     "--offset",
     type=int,
     help="What the numbers carry too much, 1000 from baseline 04.00 on; as the metadata say if not given.",
+)
+@click.option(
+    "--scale", type=float, help="Reflectance of one stored unit; 1e-4 for integers, 1 for fractions if not given."
 )
 @click.option("--classes", type=click.Path(path_type=Path), help="Table of crops: code,name,class,colour.")
 @click.option("--min-pixels", type=click.IntRange(min=0), default=0, help="Classes with fewer pixels are rare.")
@@ -107,6 +118,7 @@ def prepare(
     cropzoo prepare --from t31tfm T31TFM/ --out ds/
     """  # noqa: D301 click reads the backspace character itself
     processes = min(os.cpu_count() or 1, MOST_WORKERS) if workers is None else workers
+    _check_use(source)
     try:
         if source is None:
             options = _options(flags, rest)
@@ -122,16 +134,39 @@ def prepare(
         present(settings.zoo, out, as_json)
 
 
+def _check_use(source: str | None) -> None:
+    """Nothing, if no option is given that would be passed over in silence.
+
+    Raises:
+        UsageError: an option of the other way to use the command.
+    """
+    context = click.get_current_context()
+    given = [
+        option
+        for option in context.command.params
+        if option.name and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+    ]
+    if source is None:
+        wrong, why = [option for option in given if option.name in _CONVERSION], "they belong to --from DATASET"
+    else:
+        wrong = [option for option in given if option.name not in (*_CONVERSION, *_BOTH)]
+        why = f"--from {source} converts a dataset as it is"
+    if wrong:
+        names = ", ".join(max(option.opts, key=len) for option in wrong)
+        raise UsageError(f"options {names}; {why}; leave them out")
+
+
 def _options(flags: dict[str, Any], rest: tuple[str, ...]) -> Options:
     from cropzoo.prepare.options import Options
 
-    lists = {
-        "parcels": flags.pop("parcels"),
+    lists: dict[str, Any] = {
+        "parcels": tuple(path.expanduser() for path in flags.pop("parcels")),
         "images": (*flags.pop("images"), *rest),  # a shell that expands a pattern leaves its rest here
         "bands": tuple(name.strip() for name in flags.pop("bands").split(",") if name.strip()),
         "clear_scl": whole_numbers("--clear-scl", flags.pop("clear_scl")),
     }
-    return Options(**lists, **flags)
+    table = flags.pop("classes")
+    return Options(**lists, **flags, classes=None if table is None else table.expanduser())
 
 
 def _prepare(options: Options, out: Path, workers: int, dry_run: bool, overwrite: bool) -> bool:
@@ -174,4 +209,6 @@ def present(zoo: Zoo, out: Path, as_json: bool) -> None:
     click.echo("\n".join(description_lines(description)))
     click.echo(f"\ndataset    {out}\nquicklook  {out / 'quicklook.html'}")
     if {"train", "val", "test"} <= {split.name for split in description.splits}:
-        click.echo(f"train      cropzoo train --backbone tsvit --dataset {shlex.quote(str(out))}/")
+        scale = description.label_scale or 1
+        finer = f" --set head.upsample={scale}" if scale > 1 else ""
+        click.echo(f"train      cropzoo train --backbone tsvit --dataset {shlex.quote(f'{out}/')}{finer}")

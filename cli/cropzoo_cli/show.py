@@ -85,6 +85,8 @@ def _facts(zoo: Zoo, catalogue: Catalogue, name: str) -> dict[str, Any]:
     if name.partition("/")[0] in zoo.backbones:
         family, member = zoo.backbone_choice(name)
         return _spec(zoo, zoo.backbones[family], member)
+    if "/" in name:
+        raise UsageError(f"{name!r} does not exist; give a dataset's folder, a run folder or a checkpoint that does")
     known = [*catalogue.entries, *(each for shelf in zoo.shelves for each in shelf)]
     raise UnknownName("name", name, known, "it is no file, entry, backbone, dataset or objective")
 

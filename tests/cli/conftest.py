@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 HERE = Path(__file__).parent
@@ -110,3 +114,73 @@ def finished(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Ende
 def run_folder(finished: Ended) -> Path:
     """The folder of `finished`."""
     return finished.folder / "runs" / "full"
+
+
+WINDOW = ("--window", "8", "--block", "8")
+
+
+def order_of(folder: Path, *more: object, out: object = "ds", workers: int = 1) -> tuple[object, ...]:
+    files = ("--parcels", folder / "parcels.gpkg", "--images", f"{folder}/S2_*.tif")
+    return ("prepare", *files, *WINDOW, "--out", out, "-j", workers, *more)
+
+
+def read_dataset(folder: Path) -> dict[str, Any]:
+    """What the layout holds, put together again: pixels, clear, codes and parcels of the whole site."""
+    index = json.loads((folder / "metadata.geojson").read_text())["features"]
+    codes = {row["index"]: row["code"] for row in csv.DictReader((folder / "classes.csv").open())}
+    to_code = np.full(256, -1)
+    to_code[[int(key) for key in codes]] = [int(code) if code else -1 for code in codes.values()]
+    whole: dict[str, Any] = {}
+    for feature in index:
+        facts = feature["properties"]
+        name, (a, _, west, _, e, north) = facts["ID_PATCH"], facts["transform"]
+        row, column = round((north - 5_600_000) / e), round((west - 500_000) / a)
+        parts = {
+            "pixels": np.load(folder / f"DATA_S2/S2_{name}.npy"),
+            "clear": np.load(folder / f"DATA_CLEAR/CLEAR_{name}.npy"),
+            "codes": to_code[np.load(folder / f"ANNOTATIONS/TARGET_{name}.npy")[0]],
+            "parcels": np.load(folder / f"ANNOTATIONS/ParcelIDs_{name}.npy"),
+        }
+        for key, part in parts.items():
+            target = whole.setdefault(key, np.zeros((*part.shape[:-2], 24, 32), part.dtype))
+            target[..., row : row + part.shape[-2], column : column + part.shape[-1]] = part
+    return whole
+
+
+@pytest.fixture(scope="session")
+def order() -> Callable[..., tuple[object, ...]]:
+    """`order(folder, *more, out="ds", workers=1)` is a command that prepares the site in a folder."""
+    return order_of
+
+
+@pytest.fixture(scope="session")
+def read() -> Callable[[Path], dict[str, Any]]:
+    """`read(folder)`: a dataset made of the site, put together again."""
+    return read_dataset
+
+
+@pytest.fixture(scope="session")
+def geotiff(generator: Any) -> ModuleType:
+    """The generator of tiny sites: 24 x 32 pixels, three dates, six parcels."""
+    made: ModuleType = generator("geotiff")
+    return made
+
+
+@pytest.fixture(scope="session")
+def site(geotiff: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A site that tests read and do not change."""
+    return geotiff.make_site(tmp_path_factory.mktemp("site") / "north")
+
+
+@pytest.fixture
+def own(site: Any, tmp_path: Path) -> Path:
+    """A copy of the site to spoil."""
+    return Path(shutil.copytree(site.folder, tmp_path / "site"))
+
+
+@pytest.fixture(scope="session")
+def prepared(order: Any, command: Any, site: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A dataset of the site."""
+    ended = command(*order(site.folder, workers=2), folder=tmp_path_factory.mktemp("made"))
+    assert ended.code == 0, ended.err
+    return ended

@@ -273,6 +273,30 @@ def test_sizes_are_not_believed(file: Path, name: str) -> None:
     refuse(file, content, message)
 
 
+MEGABYTE = b"X" + struct.pack("<I", 1 << 20) + b"a" * (1 << 20)
+BLOCK = DTYPE + text("S999999") + b"\x85RB" + struct.pack("<I", 999_999) + b"a" * 999_999 + b"\x86"
+STATE_OF_TEXT = (
+    b"(K\1J" + struct.pack("<i", 1 << 20) + b"\x85" + DTYPE + text("i1") + b"\x85R\x89" + MEGABYTE + b"t\x94"
+)
+AGAIN: dict[str, bytes] = {
+    "bytes": b"(c_codecs\nencode\n\x94" + MEGABYTE + text("latin1") + b"\x86\x94t](" + b"h\0h\1R" * 50,
+    "scalars": b"(cnumpy.core.multiarray\nscalar\n\x94" + BLOCK + b"\x94t](" + b"h\0h\1R" * 50,
+    "arrays": b"(" + MAKE + b"\x94" + NDARRAY + b"K\0\x85C\1b\x87\x94" + STATE_OF_TEXT + b"t](" + b"h\0h\1Rh\2b" * 50,
+}
+
+
+@pytest.mark.parametrize("name", AGAIN)
+def test_what_stands_once_is_not_copied_again_and_again(file: Path, name: str) -> None:
+    """Five bytes of a file could make a megabyte each."""
+    refuse(file, b"\x80\4" + AGAIN[name] + b"e.", "more bytes than the file has")
+
+
+def test_keys_that_all_have_one_hash(file: Path) -> None:
+    """A dict of 40,000 of them took 12 seconds, of 400,000 an hour."""
+    keys = (b"\x8a\x0a" + (number * sys.hash_info.modulus).to_bytes(10, "little") + b"N" for number in range(1, 9))
+    refuse(file, b"\x80\2}(" + b"".join(keys) + b"u.", "a number of over 60 bits as a key")
+
+
 def test_pickled_objects_in_a_npy_file_are_refused(tmp_path: Path) -> None:
     """The layout's files are .npy, which can hold pickles too."""
     np.save(tmp_path / "S2_1.npy", np.array([Reduced(boom)], object), allow_pickle=True)

@@ -86,7 +86,7 @@ def test_json_comes_back_and_nan_is_refused(tmp_path):
     assert read_json(path) == {"a": [1, 2.5, None]}
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff", None])
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"9" * 5000, None])
 def test_a_file_that_is_no_json_is_refused_by_name(tmp_path, content):
     path = tmp_path / "values.json"
     if content is not None:

@@ -35,7 +35,8 @@ class Sample:
         name: which sample this is, for messages and figures.
         place: how to find it on Earth, {"crs": "EPSG:32631", "transform": [a, b, c, d, e, f]}; empty if unknown. The
             pixel of the series whose upper left corner is at (row, column) lies at
-            x = a * column + b * row + c, y = d * column + e * row + f, as in rasterio. "tile" may name the images.
+            x = a * column + b * row + c, y = d * column + e * row + f, as in rasterio. "tile" may name the
+            images and their year.
     """
 
     series: NDArray[Any]

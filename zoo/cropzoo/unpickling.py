@@ -17,8 +17,11 @@ import numpy as np
 from cropzoo.errors import CropzooError
 from cropzoo.pickled_arrays import NAMES, Array, Name, Refused, build, call
 
-MOST_BYTES = 1 << 30
-"""Size of a file above which it is refused; samples of the field's datasets have about a million bytes."""
+MOST_BYTES = 1 << 28
+"""Size of a file above which it is refused; samples of the field's datasets have about a million bytes.
+
+Reading takes up to three times as much memory.
+"""
 
 _MOST_STEPS = 1_000_000
 """Opcodes above which a file is refused: a list of one byte takes 64 in memory."""
@@ -36,6 +39,8 @@ _PUT = frozenset(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"))
 _GET = frozenset(("GET", "BINGET", "LONG_BINGET"))
 _SIZED_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _KEYS = (str, bytes, int, float)
+_LONGEST_KEY = 60
+"""Bits of a number: longer ones can be made to have one hash, and then a dict takes the square of their number."""
 
 
 def load_pickle(path: Path) -> Any:
@@ -101,9 +106,11 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.room = 0
 
     def run(self, data: bytes) -> Any:
         """The value that the opcodes up to STOP leave."""
+        self.room = 2 * len(data)  # bytes out of a text, and the array out of these
         for steps, (opcode, argument, _) in enumerate(genops(data)):
             if steps >= _MOST_STEPS:
                 raise Refused(f"it has over {_MOST_STEPS} steps")
@@ -143,13 +150,24 @@ class _Machine:
             self._top(dict).update(_pairs(items))
         elif name == "REDUCE":
             function, arguments = self._take(2)
-            self.stack.append(call(function, arguments))
+            self.stack.append(self._counted(call(function, arguments)))
         elif name == "BUILD":
             target, state = self._take(2)
             build(target, state)
-            self.stack.append(target)
+            self.stack.append(self._counted(target))
         else:
             raise Refused(f"it uses {name}")
+
+    def _counted(self, made: Any) -> Any:
+        """The same; what a file holds once is not made of it a thousand times."""
+        value = made.value if isinstance(made, Array) else made
+        if isinstance(value, np.ndarray | np.generic):
+            self.room -= value.nbytes
+        elif isinstance(value, bytes):
+            self.room -= len(value)
+        if self.room < 0:
+            raise Refused("it makes more bytes than the file has")
+        return made
 
     def _push_name(self, name: str) -> None:
         if name not in NAMES:
@@ -185,6 +203,8 @@ def _pairs(items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
     for key, value in zip(items[::2], items[1::2], strict=True):
         if not isinstance(key, _KEYS):  # the hash of a tuple that holds another many times takes for ever
             raise Refused("it has a dict with a key that is neither text nor number")
+        if isinstance(key, int) and key.bit_length() > _LONGEST_KEY:
+            raise Refused(f"it has a dict with a number of over {_LONGEST_KEY} bits as a key")
         yield key, _value(value)
 
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import overload
 
-from cropzoo import CropzooError, Sample, UnknownName, UsageError
+from cropzoo import CropzooError, Sample, UnknownName
 from cropzoo.regions import SPLITS, Window, blocks, halves
 from cropzoo.statistics import band_statistics
+from cropzoo_plugins.datasets.options import need_root, whole_numbers
 from cropzoo_plugins.datasets.sites.bands import choose_bands
 from cropzoo_plugins.datasets.sites.legend import make_legend
 from cropzoo_plugins.datasets.sites.site import Site, find_sites
 
 _log = logging.getLogger("cropzoo")
-_WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
 
 
 class GeoTIFF:
@@ -77,11 +76,10 @@ class GeoTIFF:
         scale: float = 1e-4,
         citation: str = "",
     ) -> None:
-        if not str(root):
-            raise UsageError("dataset 'geotiff'; it needs to know where the files are; give --set dataset.root=FOLDER")
-        folder = Path(root).expanduser()
+        folder = need_root("geotiff", root)
         asked = tuple(bands.split(",")) if isinstance(bands, str) and bands else tuple(bands)
-        clear, codes = _numbers("clear_scl", clear_scl), _numbers("ignore_codes", ignore_codes)
+        clear = whole_numbers("geotiff", "clear_scl", clear_scl)
+        codes = whole_numbers("geotiff", "ignore_codes", ignore_codes)
         self.scale, self.citation = scale, citation
         self._sites = [Site(site, folder, crop_column, name_column) for site in find_sites(folder)]
         self.bands = choose_bands(self._sites[0].images[0], asked)
@@ -162,18 +160,3 @@ class _Windows(Sequence[Sample]):
         if isinstance(item, slice):
             return [self._dataset.sample(*place) for place in self._places[item]]
         return self._dataset.sample(*self._places[item])
-
-
-def _numbers(option: str, value: object) -> tuple[int, ...]:
-    """Whole numbers from one, from several or from a text of them with commas, as options come from a command line."""
-    given: Sequence[object] = (value,)
-    if isinstance(value, str):
-        given = value.split(",")
-    elif isinstance(value, Sequence):
-        given = value
-    if not all(type(item) is int or (isinstance(item, str) and _WHOLE.fullmatch(item)) for item in given):
-        raise UsageError(
-            f"dataset 'geotiff'; option {option!r} is {value!r}; it must be whole numbers with commas between them; "
-            f"give for example dataset.{option}=4,5"
-        )
-    return tuple(int(str(item)) for item in given)

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo import LabelClass, Sample, UsageError
+from cropzoo_plugins.datasets.options import need_root
 from cropzoo_plugins.datasets.pickled.contents import Contents
 from cropzoo_plugins.datasets.pickled.dataset import PickledDataset
 from cropzoo_plugins.datasets.pickled.dates import days_since_1970, in_order
 from cropzoo_plugins.datasets.pickled.holding_out import hold_out
 from cropzoo_plugins.datasets.pickled.lists import find_list, read_list
 from cropzoo_plugins.datasets.pickled.resampling import enlarge
-from cropzoo_plugins.datasets.prepared import need_root
 
 BANDS = {
     "x10": ("B04", "B03", "B02", "B08"),

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cropzoo.layout.reading import Layout
+from cropzoo_plugins.datasets.options import need_root
 from cropzoo_plugins.datasets.pastis_files import get_files
-from cropzoo_plugins.datasets.prepared import Prepared, need_root
+from cropzoo_plugins.datasets.prepared import Prepared
 
 
 class Pastis(Prepared):

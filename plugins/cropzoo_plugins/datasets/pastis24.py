@@ -15,11 +15,11 @@ from cropzoo.layout.metadata import read_metadata
 from cropzoo.layout.names import METADATA
 from cropzoo.layout.pastis import CITATION, CLASSES, S2_BANDS
 from cropzoo.layout.patches import rotations
+from cropzoo_plugins.datasets.options import need_root
 from cropzoo_plugins.datasets.pickled.contents import Contents
 from cropzoo_plugins.datasets.pickled.dataset import PickledDataset
 from cropzoo_plugins.datasets.pickled.dates import days_since_1970, in_order
 from cropzoo_plugins.datasets.pickled.lists import find_list, read_list
-from cropzoo_plugins.datasets.prepared import need_root
 
 _log = logging.getLogger("cropzoo")
 _STEM = re.compile(r"([0-9]+)_[0-9]+")

@@ -13,6 +13,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
 from cropzoo import CropzooError
@@ -87,7 +88,7 @@ def unpack(archive: Path, root: Path) -> Path:
         except OSError:
             if not (target / METADATA).is_file():  # else another process was faster
                 raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, ValueError, RuntimeError) as error:
         raise CropzooError(f"{str(archive)!r} cannot be unpacked; {error}; fetch it again") from error
     except OSError as error:
         raise CropzooError(f"{str(archive)!r} cannot be unpacked into {str(root)!r}; {error}") from error

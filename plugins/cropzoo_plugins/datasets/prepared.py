@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import math
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,16 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo import CropzooError, LabelClass, Sample, UnknownName, UsageError
-from cropzoo.files import read_json, sha256_of, write_json
-from cropzoo.layout.names import METADATA
+from cropzoo.files import sha256_of
+from cropzoo.layout.names import METADATA, series_file
 from cropzoo.layout.patches import Patch
 from cropzoo.layout.reading import Layout
+from cropzoo.remembered import Statistics, remembered_statistics, stamps
 from cropzoo.statistics import band_statistics
-from cropzoo.weights import cache_folder
+from cropzoo_plugins.datasets.options import need_root
 
 SPLITS = ("train", "val", "test")
-
-Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 _log = logging.getLogger(__name__)
 
@@ -106,19 +101,15 @@ class Prepared:
         layout, folds = self.layout, self.folds["train"]
         if layout.has_statistics:
             return layout.statistics(folds)
-        text = json.dumps([str(layout.folder.resolve()), sha256_of(layout.folder / METADATA), layout.sensor, folds])
-        kept = cache_folder() / "statistics" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-        with suppress(CropzooError, TypeError, ValueError, KeyError):
-            content = read_json(kept)
-            mean, std = (tuple(float(value) for value in content[key]) for key in ("mean", "std"))
-            if len(mean) == len(std) == len(layout.bands) and all(map(math.isfinite, (*mean, *std))) and min(std) > 0:
-                return mean, std
         patches = layout.of_folds(folds)
-        _log.warning("no file of statistics: reading %d patches for mean and deviation, once", len(patches))
-        found = band_statistics(iter(Patches(layout, patches, slice(None))), self.scale)
-        with suppress(CropzooError):  # a cache that can't be written only costs the time again
-            write_json(kept, {"mean": found[0], "std": found[1]})
-        return found
+        files = [series_file(layout.folder, patch.id, layout.sensor) for patch in patches]
+        key = [str(layout.folder.resolve()), sha256_of(layout.folder / METADATA), layout.sensor, folds, stamps(files)]
+
+        def find() -> Statistics:
+            _log.warning("no file of statistics: reading %d patches for mean and deviation, once", len(patches))
+            return band_statistics(iter(Patches(layout, patches, slice(None))), self.scale)
+
+        return remembered_statistics(self.kind, key, find)
 
 
 @dataclass(frozen=True)
@@ -155,17 +146,6 @@ def evenly(picks: Sequence[int], count: int) -> slice | tuple[int, ...]:
     if list(picks) == list(range(picks[0], end, step)):
         return slice(picks[0], end if end >= 0 else None, step)
     return tuple(picks)
-
-
-def need_root(kind: str, root: str | Path) -> Path:
-    """The folder of a dataset.
-
-    Raises:
-        UsageError: when none is given.
-    """
-    if not str(root):
-        raise UsageError(f"dataset {kind!r}; it needs to know where the files are; give --set dataset.root=FOLDER")
-    return Path(root).expanduser()
 
 
 def _pick(series: NDArray[Any], bands: slice | tuple[int, ...]) -> NDArray[Any]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cropzoo import LabelClass, Sample, UnknownName, UsageError
 from cropzoo.parcels.crop_table import palette
+from cropzoo_plugins.datasets.options import need_root
 from cropzoo_plugins.datasets.pickled.contents import Contents
 from cropzoo_plugins.datasets.pickled.dataset import PickledDataset
 from cropzoo_plugins.datasets.pickled.dates import days_since_1970, in_order
@@ -18,7 +19,6 @@ from cropzoo_plugins.datasets.pickled.grounds import grounds
 from cropzoo_plugins.datasets.pickled.holding_out import hold_out
 from cropzoo_plugins.datasets.pickled.lists import find_list, read_list
 from cropzoo_plugins.datasets.pickled.resampling import enlarge
-from cropzoo_plugins.datasets.prepared import need_root
 from cropzoo_plugins.datasets.sites.classes import TABLE, read_table
 
 BANDS = {

@@ -20,10 +20,10 @@ from cropzoo_plugins.datasets.geo.known import NO_DATA, class_names
 from cropzoo_plugins.datasets.geo.labels import NOWHERE, Labels, Span, coverage, outside, spans
 from cropzoo_plugins.datasets.geo.legend import Legend
 from cropzoo_plugins.datasets.geo.opening import open_images, open_labels
-from cropzoo_plugins.datasets.geo.options import at_least, whole_numbers
 from cropzoo_plugins.datasets.geo.polygons import PolygonLabels
 from cropzoo_plugins.datasets.geo.rasters import RasterLabels
 from cropzoo_plugins.datasets.geo.windows import cut_windows, deal_windows
+from cropzoo_plugins.datasets.options import at_least, whole_numbers
 
 _log = logging.getLogger("cropzoo")
 
@@ -105,15 +105,15 @@ class TorchGeo:
         citation: str = "",
     ) -> None:
         for option, value, least in (("window", window, 1), ("block", block, 1), ("gap", gap, 0)):
-            at_least(option, value, least)
-        at_least("max_windows", max_windows, 0)
+            at_least("torchgeo", option, value, least)
+        at_least("torchgeo", "max_windows", max_windows, 0)
         if time not in ("labels", "all"):
             raise UnknownName("choice of option 'time':", time, ("labels", "all"))
         asked = tuple(bands.split(",")) if isinstance(bands, str) and bands else tuple(bands)
-        ignored = {*whole_numbers("ignore_codes", ignore_codes), *NO_DATA.get(str(labels), ())}
+        ignored = {*whole_numbers("torchgeo", "ignore_codes", ignore_codes), *NO_DATA.get(str(labels), ())}
         self.scale, self.citation = scale, citation
         self._all_dates = time == "all"
-        clear = whole_numbers("clear_scl", clear_scl)
+        clear = whole_numbers("torchgeo", "clear_scl", clear_scl)
         self._imagery = Imagery(open_images(images, image_root, asked, image_options or {}), clear)
         self.bands = self._imagery.bands
         source = open_labels(labels, label_root, label_options or {}, self._imagery.crs)

@@ -140,6 +140,15 @@ def test_a_broken_archive_leaves_nothing(archive):
         refused_whole(archive, "cannot be unpacked")
 
 
+def test_a_name_that_is_no_text_is_refused(archive):
+    content = archive.read_bytes().replace(b"S2_10004.npy", b"S2_\xff\xff004.npy")
+    flagged = zipfile.ZipFile(archive).infolist()[0].flag_bits | 0x800
+    for start in (b"PK\3\4\x14\0", b"PK\1\2\x14\3\x14\0"):
+        content = content.replace(start + b"\0\0", start + flagged.to_bytes(2, "little"))
+    archive.write_bytes(content)
+    refused_whole(archive, "cannot be unpacked")
+
+
 def test_a_foreign_archive_is_refused(tmp_path):
     path = tmp_path / "PASTIS-R.zip"
     with zipfile.ZipFile(path, "w") as target:

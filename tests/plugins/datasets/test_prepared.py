@@ -94,15 +94,24 @@ def test_without_statistics_they_are_computed_once_from_train(made, cache, caplo
         other = values(made, {1, 2, 3}) * 1e-4
         np.testing.assert_allclose(Prepared(made.folder).mean, other.mean(axis=1), rtol=1e-12)
     caplog.clear()
-    for name in ("10001", "10002", "10003"):
-        (made.folder / "DATA_S2" / f"S2_{name}.npy").unlink()  # so that only what was kept can answer
     again = Prepared(made.folder, fold=2)
     assert (again.mean, again.std) == (first.mean, first.std)
     assert not caplog.text
     for kept in (cache / "statistics").iterdir():
         kept.write_text("[")
+    (made.folder / "DATA_S2" / "S2_10001.npy").unlink()
     with pytest.raises(CropzooError, match="is missing"):
         _ = Prepared(made.folder, fold=2).mean
+
+
+@pytest.mark.usefixtures("cache")
+def test_statistics_of_files_that_changed_are_computed_anew(made):
+    for path in made.folder.glob("NORM_*"):
+        path.unlink()
+    before = Prepared(made.folder).mean
+    for path in (made.folder / "DATA_S2").iterdir():
+        np.save(path, np.load(path) + 100)
+    np.testing.assert_allclose(Prepared(made.folder).mean, np.array(before) + 0.01, rtol=1e-9)
 
 
 def test_another_split_and_no_folder_are_refused(made, tmp_path):

@@ -80,7 +80,16 @@ def test_a_baseline_says_nothing_of_fractions(
 
 @pytest.mark.parametrize(
     ("scale", "offset", "expected"),
-    [(1, 0, None), (1e-4, -0.1, 1000), (1e-4, 0, 0), (0, -0.1, None), (None, None, None), ("a", float("nan"), None)],
+    [
+        (1, 0, None),
+        (1e-4, -0.1, 1000),
+        (1e-4, 0, 0),
+        (0, -0.1, None),
+        (None, None, None),
+        ("a", float("nan"), None),
+        (1e-320, 1, None),
+        pytest.param("1e-4", 10**400, 0, id="offset-of-400-digits"),
+    ],
 )
 def test_declared(scale: Any, offset: Any, expected: int | None) -> None:
     assert declared_offset(scale, offset) == expected

@@ -284,3 +284,30 @@ def test_blocks_are_told_in_pixels_of_the_tile(make: ModuleType, product: Path) 
     assert find_images(path)[0].block == (8, 60)
     make.write_raster(path.with_stem("2019-05-16_B05"), make.pixels("B05", pixel=20), pixel=20, blockysize=6)
     assert find_images(path.parent)[0].block == (12, 60)
+
+
+@pytest.mark.parametrize(("tags", "given"), [({"BOA_ADD_OFFSET": "-1000"}, None), ({}, 1000)])
+def test_nought_below_an_offset_is_no_data_though_the_file_does_not_say_so(
+    make: ModuleType, tmp_path: Path, tags: dict[str, str], given: int | None
+) -> None:
+    values = np.array([[0, 1], [1000, 1001]], np.uint16)
+    make.write_raster(tmp_path / "2022-05-16_B04.tif", values[None], ("B04",), tags=tags)
+    [tile] = find_images(tmp_path)
+    series, clear = TileReader(tile, offset=given).read(Window(0, 0, 2, 2))
+    assert series[0, 0].tolist() == [[0, -999], [0, 1]]
+    assert clear[0].tolist() == [[False, True], [True, True]]
+
+
+def test_nought_in_all_bands_is_no_data_though_the_file_does_not_say_so(make: ModuleType, tmp_path: Path) -> None:
+    values = np.array([[[0, 0, 5]], [[0, 7, 0]]], np.uint16)
+    make.write_raster(tmp_path / "2019-05-16.tif", values, ("B04", "B08"))
+    [tile] = find_images(tmp_path)
+    assert TileReader(tile).read(Window(0, 0, 1, 3))[1][0].tolist() == [[False, True, True]]
+
+
+@pytest.mark.parametrize("source", ["/vsicurl/http://127.0.0.1:9/a.tif", "http://127.0.0.1:9/a.tif"])
+def test_a_virtual_raster_of_the_network_is_refused(tmp_path: Path, source: str) -> None:
+    text = f"<VRTDataset><VRTRasterBand><SourceFilename relativeToVRT='0'>{source}</SourceFilename></VRTRasterBand>"
+    (tmp_path / "2019-05-16.vrt").write_text(f"{text}</VRTDataset>")
+    with pytest.raises(CropzooError, match="sources are not on this disk"):
+        find_images(tmp_path)

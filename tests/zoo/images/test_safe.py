@@ -61,6 +61,18 @@ def test_the_offset_of_new_baselines_is_taken_off(make: ModuleType, tmp_path: Pa
     assert all(each.layers["SCL"][0].offset == 0 for each in tile.acquisitions)
 
 
+@pytest.mark.parametrize("digits", ["9" * 5000, "99999999999"])
+def test_an_offset_that_no_product_has_is_passed_over(make: ModuleType, tmp_path: Path, digits: str) -> None:
+    make.make_product(tmp_path, "20220520T104031", baseline="0400")
+    [notes] = tmp_path.rglob("MTD_*.xml")
+    text = notes.read_text()
+    assert 'band_id="3">-1000<' in text
+    more = f'<BOA_ADD_OFFSET band_id="{digits}">-1000</BOA_ADD_OFFSET><BOA_ADD_OFFSET band_id="3">-{digits}<'
+    notes.write_text(text.replace("</", f"{more}/BOA_ADD_OFFSET></", 1))
+    [tile] = find_images(tmp_path, ("B04",))
+    assert [layer.offset for layer in tile.acquisitions[0].layers["B04"]] == [1000]
+
+
 def test_levels_do_not_mix(make: ModuleType, tmp_path: Path) -> None:
     make.make_product(tmp_path)
     make.make_product(tmp_path, "20190519T104031", level="1C")

@@ -71,6 +71,21 @@ def test_a_series_out_of_order_is_sorted(pastis, tmp_path):
     np.testing.assert_array_equal(sample.series, made.series["S2"]["10000"][[2, 1, 0]])
 
 
+def test_a_cloud_mask_is_sorted_with_its_series(write):
+    folder, samples = write()
+
+    def swap(content):
+        dates = content["features"][0]["properties"]["dates-S2"]
+        dates["0"], dates["1"] = dates["1"], dates["0"]
+
+    edit(folder, "metadata.geojson", swap)
+    layout = Layout(folder)
+    sample = layout.sample(layout.patches[0])
+    assert sample.dates.tolist() == samples["0"].dates.tolist()
+    np.testing.assert_array_equal(sample.series, samples["0"].series[[1, 0, 2]])
+    np.testing.assert_array_equal(sample.clear, samples["0"].clear[[1, 0, 2]])
+
+
 def test_opening_reads_no_series_and_a_sample_maps_it(pastis, tmp_path):
     pastis.make_pastis(tmp_path)
     layout = Layout(tmp_path)
@@ -91,6 +106,14 @@ def test_opening_reads_no_series_and_a_sample_maps_it(pastis, tmp_path):
         (lambda path: path.write_bytes(path.read_bytes()[:40]), "cut off"),
         (lambda path: path.write_bytes(b""), "cut off"),
         (lambda path: path.write_bytes(b"PK\x03\x04 nothing of ours"), r"no \.npy file"),
+        (
+            lambda path: path.write_bytes(b"\x93NUMPY\1\0" + (9001).to_bytes(2, "little") + b"-" * 9000 + b"1"),
+            r"no \.npy",
+        ),
+        (
+            lambda path: path.write_bytes(b"\x93NUMPY\1\0" + (9000).to_bytes(2, "little") + b"(" * 9000),
+            r"no \.npy file",
+        ),
         (lambda path: np.save(path, np.array([{}], object), allow_pickle=True), "holds object of shape"),
         (
             lambda path: np.save(path, np.zeros((6, 10, 16, 16), complex)),
@@ -178,11 +201,19 @@ def test_what_the_first_patch_has_all_must_have(write, name):
         ({"dates-S2": {"0": 20190231}}, "dates-S2 cannot be read"),
         ({"dates-S2": {}}, "it is no table of dates"),
         ({"dates-S2": "{"}, "dates-S2 cannot be read"),
+        ({"dates-S2": {"0": 10**30}}, "dates-S2 cannot be read"),
+        ({"dates-S2": {"0": float("inf")}}, "dates-S2 cannot be read"),
+        ({"dates-S2": {"0": 20190301.5}}, "dates-S2 cannot be read"),
+        ({"ID_PATCH": "a" * 300}, "can name no file"),
         ({"dates-S2": {"0": 20190301, "1": 20190301}}, "holds 2019-03-01 twice"),
         ({"Fold": "x"}, "not those of a patch"),
         ({"ID_PATCH": 10000}, "patch '10000' stands there twice"),
         ({"ID_PATCH": "../../etc"}, "can name no file"),
+        ({"Fold": 0}, "not those of a patch"),
         ({"size": [16]}, "not those of a patch"),
+        ({"size": [-16, 16]}, "not those of a patch"),
+        ({"size": [16, 0]}, "not those of a patch"),
+        ({"crs": "EPSG:1", "transform": [float("nan")] * 6}, "not those of a patch"),
         ({"crs": "EPSG:1", "transform": [1, 2]}, "not those of a patch"),
     ],
 )
@@ -238,6 +269,7 @@ def test_wrong_statistics_are_named(pastis, tmp_path, change, match):
         ("bands", "B03", "distinct names"),
         ("scale", 0, "a number above 0"),
         ("scale", "1e-4", "a number above 0"),
+        pytest.param("scale", 10**400, "a number above 0", id="scale-of-400-digits"),
         ("label_scale", 1.5, "whole number"),
         ("rotations", [], "folds"),
         ("rotations", [{"train": [1, 2], "val": [2], "test": [3]}], "none in two"),
@@ -259,6 +291,7 @@ def test_a_wrong_description_is_named(write, key, value, match):
     [
         ("0,1200,", "1,1200,"),
         ("0,1200,", "0,x,"),
+        pytest.param("0,1200,", f"0,{'9' * 5000},", id="code-of-5000-digits"),
         ("#ffcc00", "yellow"),
         ('"beans, dry"', "maize"),
         ("2,,void", "2,9,void"),

@@ -27,7 +27,7 @@ def test_every_array_comes_back(write, dtype):
         for name in ("series", "dates", "labels", "parcels", "clear"):
             np.testing.assert_array_equal(getattr(found, name), getattr(written, name), err_msg=name)
             assert getattr(found, name).dtype == getattr(written, name).dtype
-        assert found.place == {**written.place, "tile": patch.tile}
+        assert found.place == {**written.place, "tile": f"{patch.tile} {patch.year}" if patch.year else patch.tile}
         assert found.label_scale == 2
     assert layout.check() == []
 

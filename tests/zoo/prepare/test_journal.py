@@ -27,6 +27,12 @@ def test_another_order_names_what_differs(tmp_path: Path) -> None:
         Journal(tmp_path).start({**ORDER, "images": ["b.tif"]}, overwrite=False)
 
 
+def test_other_options_are_named(tmp_path: Path) -> None:
+    Journal(tmp_path).start({**ORDER, "options": {"window": 64, "seed": 0}}, overwrite=False)
+    with pytest.raises(CropzooError, match=r"begun with other options \(window\); give"):
+        Journal(tmp_path).start({**ORDER, "options": {"window": 32, "seed": 0}}, overwrite=False)
+
+
 def test_overwrite_forgets_what_was_done(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.start(ORDER, overwrite=False)
@@ -53,3 +59,19 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "ds").write_text("")
     with pytest.raises(CropzooError, match="it is a file"):
         Journal(tmp_path / "ds").check()
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CropzooError, match="cannot be made or written"):
+        Journal(tmp_path / "file/ds").start(ORDER, overwrite=False)
+
+
+def test_scratch_files_of_a_killed_run_go_in_the_end(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.start(ORDER, overwrite=False)
+    (tmp_path / "DATA_S2").mkdir()
+    (tmp_path / "DATA_S2/.S2_1.npy.abc123").write_text("half")
+    (tmp_path / "DATA_S2/S2_1.npy").write_text("whole")
+    journal.close()
+    assert [path.name for path in (tmp_path / "DATA_S2").iterdir()] == ["S2_1.npy"]

@@ -17,7 +17,7 @@ _METADATA = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
 _LEVELS_UP = 5
 """From a band in IMG_DATA/R10m to the folder of its product."""
 
-_ADD_OFFSET = re.compile(r"<(?:BOA|RADIO)_ADD_OFFSET\s+band_id=\"(\d+)\"\s*>\s*(-?\d+)")
+_ADD_OFFSET = re.compile(r"<(?:BOA|RADIO)_ADD_OFFSET\s+band_id=\"([0-9]{1,2})\"\s*>\s*(-?[0-9]{1,5})\s*<")
 _BASELINE = re.compile(r"<PROCESSING_BASELINE>\s*(\d+\.\d+)")
 
 

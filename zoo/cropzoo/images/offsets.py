@@ -29,7 +29,8 @@ def declared_offset(scale: object, offset: object) -> int | None:
     scale, offset = _number(scale, 1.0), _number(offset, 0.0)
     if scale == 0 or (scale == 1 and offset == 0):
         return None
-    return round(-offset / scale)
+    found = -offset / scale
+    return round(found) if np.isfinite(found) else None
 
 
 def header_offset(header: Header, index: int, name: str, notes: ProductNotes, baseline: int) -> int:
@@ -84,6 +85,6 @@ def is_digital(dtype: str) -> bool:
 def _number(value: Any, otherwise: float) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return otherwise
     return number if np.isfinite(number) else otherwise

@@ -133,7 +133,7 @@ def make_parts(
     for channels in by_file.values():
         layers = tuple(product[bands[channel]] for channel in channels)
         offsets = tuple(layer.offset if offset is None else offset for layer in layers)
-        nodata = tuple(_stored_nodata(layer) for layer in layers)
+        nodata = tuple(_stored_nodata(layer, each) for layer, each in zip(layers, offsets, strict=True))
         parts.append(Part(layers, tuple(channels), fine, offsets, nodata))
     return tuple(parts)
 
@@ -173,11 +173,14 @@ def _in_any_band(lost: Lost) -> Lost:
     return anywhere
 
 
-def _stored_nodata(layer: Layer) -> Any:
-    """A layer's nodata as a number of its type; None where the type cannot hold it."""
-    if layer.nodata is None:
-        return None
+def _stored_nodata(layer: Layer, offset: int) -> Any:
+    """A layer's nodata as a number of its type; None where the type cannot hold it.
+
+    Where an offset was added, 0 is no data though the file does not say so: that is what the offset is for.
+    """
     dtype = np.dtype(layer.dtype)
+    if layer.nodata is None:
+        return dtype.type(0) if offset > 0 and dtype.kind in "iu" else None
     if dtype.kind == "f":
         return dtype.type(layer.nodata)
     limits = np.iinfo(dtype)

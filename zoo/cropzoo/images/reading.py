@@ -36,8 +36,9 @@ class TileReader:
 
     Bands on the tile's grid are read as they are. Coarser ones are brought to it bilinearly, SCL by the nearest pixel;
     a pixel's value does not depend on the window. Pixels without data are 0 in the band that lacks them and not clear;
-    they don't enter the means of their neighbours. Where a day has several products, a pixel that the first lacks in
-    any band, or that its SCL calls no data, is taken from the next, in all bands.
+    they don't enter the means of their neighbours. Unsigned integers that are 0 in all bands are no data, declared or
+    not. Where a day has several products, a pixel that the first lacks in any band, or that its SCL calls no data, is
+    taken from the next, in all bands.
 
     The offset of Sentinel-2's baseline 04.00 is taken off, so `dtype` is signed where any image found together carries
     one: uint16 becomes int16, and numbers above 32767 are clipped to it.
@@ -160,6 +161,10 @@ class TileReader:
             gone = part.read(self._files, window, out)
             if gone is not None:
                 lost = gone if lost is None else lost | gone
+        if self.dtype.kind == "u":  # signed where an offset is taken off: there a stored 0 is no data, band by band
+            empty = np.bitwise_or.reduce(out, axis=0) == 0  # no ground reflects nothing in all bands
+            if empty.any():
+                lost = empty if lost is None else lost | empty
         if scl is None:
             return np.ones(out.shape[1:], np.bool_) if lost is None else ~lost, lost
         classes = read_classes(self._files, scl, self.tile.grid, window)

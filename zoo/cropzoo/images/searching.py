@@ -17,6 +17,8 @@ _NO_IMAGES = ("QI_DATA", "AUX_DATA", "HTML", "rep_info")
 """Folders of a Sentinel-2 product with rasters that are no bands: masks of quality and pictures."""
 
 _REMOTE = re.compile(r"(?!file:)[a-z][a-z0-9+.]+:/|/vsi", re.IGNORECASE)
+_REMOTE_SOURCE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs|hdfs)|<SourceFilename[^>]*>\s*(https?|ftp)://")
+_VRT_BYTES = 2**24
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ def find_files(patterns: Sequence[str | Path], asked: Sequence[str] = ()) -> tup
             root = _fixed_part(text)
             found = [path for name in _expand(text) for path in _rasters(Path(name)) if _is_band(path, asked)]
             for path in found:
+                if path.suffix.lower() == ".vrt":
+                    _check_sources(path)
                 rasters.setdefault(path.resolve(), Candidate(path, dated_folders(path, root)))
         if not found:
             raise CropzooError(
@@ -66,6 +70,16 @@ def refuse_remote(address: str, what: str) -> None:
     """
     if _REMOTE.match(address):
         raise CropzooError(f"{what}; {address!r} is not on this disk; download the images first and give their paths")
+
+
+def _check_sources(path: Path) -> None:
+    """Refuse a virtual raster whose sources are on the network."""
+    try:
+        text = path.read_bytes()[:_VRT_BYTES].decode(errors="replace")
+    except OSError:
+        return  # what cannot be read is told when it is opened
+    if _REMOTE_SOURCE.search(text):
+        raise CropzooError(f"image {str(path)!r}; its sources are not on this disk; download them and make it anew")
 
 
 def dated_folders(path: Path, root: Path) -> tuple[str, ...]:

@@ -207,7 +207,7 @@ def _nodata(notes: Mapping[str, Any], file: Path) -> float | None:
     value = notes.get("nodata", 0 if names.is_esa(file) else None)
     try:
         return None if value is None else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

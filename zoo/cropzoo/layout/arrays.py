@@ -7,6 +7,7 @@ import mmap
 import os
 from functools import lru_cache
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,9 +43,10 @@ def open_array(path: Path, kinds: str, dimensions: int, what: str) -> NDArray[An
                 mapped = mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ)
     except FileNotFoundError as error:
         raise CropzooError(f"{str(path)!r} is missing; it should hold {what}; {again}") from error
-    except (OSError, ValueError, SyntaxError, TypeError, EOFError, OverflowError, RecursionError) as error:
+    except (OSError, ValueError, SyntaxError, TypeError, EOFError, TokenError, ArithmeticError, *_TOO_MUCH) as error:
+        reason = str(error)[:200] or type(error).__name__
         raise CropzooError(
-            f"{str(path)!r} cannot be read as {what}; it is cut off or no .npy file ({error}); {again}"
+            f"{str(path)!r} cannot be read as {what}; it is cut off or no .npy file ({reason}); {again}"
         ) from error
     if wrong:
         raise CropzooError(
@@ -53,6 +55,9 @@ def open_array(path: Path, kinds: str, dimensions: int, what: str) -> NDArray[An
         )
     return np.ndarray(shape, dtype, mapped, header.offset, order="F" if header.fortran else "C")
 
+
+_TOO_MUCH = (MemoryError, RecursionError)
+"""How Python's parser gives up on a header of many brackets or signs."""
 
 _KINDS = {"iuf": "numbers", "iu": "whole numbers", "b": "True and False"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from itertools import pairwise
@@ -120,6 +121,8 @@ def _patch(feature: Any, number: int, sensor: str, path: Path) -> tuple[Patch, t
             parcels=int(properties.get("N_Parcel") or 0),
             cover=float(properties.get("Parcel_Cover") or 0),
         )
+        if patch.fold < 1 or (properties.get("size") and min(patch.size) < 1):
+            raise ValueError("its fold and its size must be from 1")
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise CropzooError(f"{where}; its properties are not those of a patch ({error!r}); copy it again") from error
     return patch, order
@@ -127,6 +130,8 @@ def _patch(feature: Any, number: int, sensor: str, path: Path) -> tuple[Patch, t
 
 def _six(values: Sequence[Any]) -> list[float]:
     a, b, c, d, e, f = (float(value) for value in values)
+    if not all(map(math.isfinite, (a, b, c, d, e, f))):
+        raise ValueError("its transform is not finite")
     return [a, b, c, d, e, f]
 
 
@@ -137,7 +142,7 @@ def _days(listed: Any, where: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if not isinstance(table, Mapping) or not table:
             raise ValueError("it is no table of dates")
         stored = [_day(table[key]) for key in sorted(table, key=int)]  # keys are texts, in the order of a text
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise CropzooError(f"{where} cannot be read; {error}; it must be like {{'0': 20180917, ...}}") from error
     order = sorted(range(len(stored)), key=stored.__getitem__)
     days = tuple(stored[position] for position in order)
@@ -150,4 +155,6 @@ def _days(listed: Any, where: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def _day(value: Any) -> int:
     number = int(value)
+    if isinstance(value, float) and value != number:
+        raise ValueError(f"{value!r} is no day")
     return (date(number // 10000, number // 100 % 100, number % 100) - _EPOCH).days

@@ -14,7 +14,8 @@ CLASSES = "classes.csv"
 SENSORS = ("S2", "S1A", "S1D")
 """Sentinel-2, and Sentinel-1 on ascending and on descending orbits."""
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+"""File systems take names of 255 bytes."""
 
 
 def is_id(text: str) -> bool:

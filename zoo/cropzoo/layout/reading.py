@@ -140,7 +140,8 @@ class Layout:
             order = list(self._orders[patch.id])
             series, clear = series[order], None if clear is None else clear[order]
         dates = np.array(patch.dates, np.int32)
-        place = {**patch.place, "tile": patch.tile} if patch.place and patch.tile else patch.place
+        tile = f"{patch.tile} {patch.year}" if patch.year else patch.tile
+        place = {**patch.place, "tile": tile} if patch.place and tile else patch.place
         return Sample(series, dates, labels, parcels, clear, name=patch.id, place=place)
 
     def check(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ def read_description(folder: Path, sensor: str, folds: Sequence[int]) -> Descrip
     finer = content.get("label_scale", 1)
     named = isinstance(bands, list) and bool(bands) and all(isinstance(band, str) and band for band in bands)
     need(named and len(set(bands)) == len(bands), "bands", "a list of distinct names")
-    need(type(scale) in (int, float) and math.isfinite(scale) and scale > 0, "scale", "a number above 0")
+    need(type(scale) in (int, float) and 0 < scale <= sys.float_info.max, "scale", "a number above 0")
     need(type(finer) is int and finer >= 1, "label_scale", "a whole number from 1")
     need(_are_rotations(content.get("rotations")), "rotations", "a list of folds for train, val and test, none in two")
     texts = {key: content.get(key, "") for key in ("citation", "licence")}
@@ -112,7 +113,7 @@ def read_classes(folder: Path) -> tuple[LabelClass, ...]:
         code, name, colour = (row.get(key) or "" for key in ("code", "name", "colour"))
         void = index == len(rows) - 1
         right = row.get("index") == str(index) and bool(name) and bool(_COLOUR.fullmatch(colour))
-        if not right or not (code == "" if void else re.fullmatch(r"-?\d+", code)):
+        if not right or not (code == "" if void else re.fullmatch(r"-?[0-9]{1,18}", code)):
             raise CropzooError(
                 f"{str(path)!r}, line {index + 2}; columns index, code, name and colour must hold {index}, a whole "
                 f"number (nothing in the last line, void), a name and a colour like '#7fb069'; they hold "

@@ -20,6 +20,10 @@ LEAST = 3
 """Folds that a split into train, val and test needs."""
 
 
+ANY_FOLD = -1
+"""The fold of a parcel that counts wherever it is: too thin for the centre of a pixel."""
+
+
 @dataclass(frozen=True)
 class Folds:
     """Folds of samples.
@@ -96,7 +100,7 @@ def _by_year(places: Sequence[Place]) -> Folds:
 
 
 def _by_column(column: str, tiles: Sequence[Tile], parcels: ParcelTable, places: Sequence[Place]) -> Folds:
-    """The split that most parcels of a window have, by area."""
+    """The split that most parcels of a window and its year have, by area."""
     values = [value.strip().lower() for value in parcels.splits or ()]
     known = {value for value in values if value}
     if known <= FIXED.keys() and known:
@@ -117,7 +121,7 @@ def _by_column(column: str, tiles: Sequence[Tile], parcels: ParcelTable, places:
         laid = parcels.to_crs(tile.grid.crs)
         for position, area in laid.areas_within(corners(tile.grid, place.window)):
             value = values[position]
-            if value:
+            if value and (parcels.years is None or parcels.years[position] == place.year):
                 areas[number[value]] = areas.get(number[value], 0.0) + area
         folds.append(max(areas, key=lambda fold: (areas[fold], -fold)) if areas else 1)
     own = np.array([number.get(value, 0) for value in values], np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,17 @@ class Journal:
             self._clear()
         found = read_json(path) if path.is_file() else None
         if found not in (None, order):
-            changed = [key for key in order if found.get(key) != order[key]]
+            changed = list(_differing(found, order))
             raise CropzooError(
                 f"--out {str(self.folder)!r}; it was begun with other {', '.join(changed)}; give those again to go on, "
                 "--overwrite to start anew, or another folder"
             )
-        self._done.mkdir(parents=True, exist_ok=True)
+        try:
+            self._done.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CropzooError(
+                f"--out {str(self.folder)!r}; the folder cannot be made or written ({error.strerror}); name another"
+            ) from error
         if found is None:
             write_json(path, order)
 
@@ -81,7 +87,9 @@ class Journal:
         return {path.stem: read_json(path) for path in sorted(self._done.glob("*.json"))}
 
     def close(self) -> None:
-        """Remove what only a preparation that goes on needs."""
+        """Remove what only a preparation that goes on needs, and the scratch files of one that was killed."""
+        for scratch in self.folder.glob("*/.*.npy.*"):
+            scratch.unlink(missing_ok=True)
         shutil.rmtree(self._done, ignore_errors=True)
 
     def _clear(self) -> None:
@@ -92,3 +100,15 @@ class Journal:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _differing(found: dict[str, Any], order: dict[str, Any]) -> Iterator[str]:
+    """What differs, in words: of options, which."""
+    for key, value in order.items():
+        former = found.get(key)
+        if former == value:
+            continue
+        if isinstance(value, dict) and isinstance(former, dict):
+            yield f"{key} ({', '.join(name for name in value if former.get(name) != value[name])})"
+        else:
+            yield key

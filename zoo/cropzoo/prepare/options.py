@@ -34,6 +34,7 @@ class Options:
         bands: names to use, or names for bands without description; empty for all.
         clear_scl: classes of an SCL band that are clear.
         offset: what the digital numbers carry too much; None for what the metadata say.
+        scale: reflectance of one stored unit; None for Sentinel-2's 1e-4, and for 1 where images hold fractions.
         classes: table of crops and classes; None for one class a crop.
         min_pixels: a class with fewer is rare.
         rare: "ignore" or "merge".
@@ -62,6 +63,7 @@ class Options:
     bands: tuple[str, ...] = ()
     clear_scl: tuple[int, ...] = (4, 5, 6)
     offset: int | None = None
+    scale: float | None = None
     classes: Path | None = None
     min_pixels: int = 0
     rare: str = "ignore"
@@ -82,7 +84,8 @@ class Options:
         _need(bool(self.images), "--images", "nothing", "image files, a pattern in quotes, or a STAC item collection")
         _need(self.window >= SMALLEST, "--window", self.window, f"{SMALLEST} pixels or more")
         _need(self.label_scale in (1, 2, 4), "--label-scale", self.label_scale, "1, 2 or 4")
-        _need(0 <= self.conflict <= 1, "--conflict", self.conflict, "a share from 0 to 1")
+        _need(self.scale is None or self.scale > 0, "--scale", self.scale, "a number above 0")
+        _need(0 <= self.conflict <= 0.5, "--conflict", self.conflict, "a share from 0 to 0.5: no second has more")
         _need(self.rare in ("ignore", "merge"), "--rare", self.rare, "'ignore' or 'merge'")
         _need(self.folds >= 3, "--folds", self.folds, "3 or more: one to test, one to validate, the others to train")
         _need(self.block >= 1, "--block", self.block, "1 pixel or more")

@@ -18,7 +18,7 @@ from cropzoo.parcels.crop_table import CropTable, read_crop_table
 from cropzoo.parcels.fields import Crop
 from cropzoo.parcels.rasterising import Labels
 from cropzoo.parcels.reading import read_parcels
-from cropzoo.prepare.folding import Folds, fold_places
+from cropzoo.prepare.folding import ANY_FOLD, Folds, fold_places
 from cropzoo.prepare.ground import EPOCH, Counted, Ground
 from cropzoo.prepare.options import BLOCKS, YEAR, Options
 from cropzoo.prepare.windows import Place, cut, seen_once
@@ -37,7 +37,7 @@ class Plan:
         legend: classes.
         places: one for each sample, in the order in which they are read.
         folds: the fold of each place, and of parcels where the file says it.
-        counts: (places, classes), pixels of each class by the centres of pixels.
+        counts: (places, classes), pixels of each class by the centres of pixels, without ignored parcels.
         notes: what was left out, in sentences.
     """
 
@@ -51,7 +51,7 @@ class Plan:
     def labels(self, number: int) -> Labels:
         """Labels of the place of that number; a parcel that the file puts into another fold is ignored there."""
         of_parcels = self.folds.of_parcels
-        hidden = None if of_parcels is None else of_parcels != self.folds.of[number]
+        hidden = None if of_parcels is None else ~np.isin(of_parcels, (ANY_FOLD, self.folds.of[number]))
         return self.ground.labels(self.places[number], self.legend, hidden)
 
     @cached_property
@@ -90,6 +90,7 @@ def make_plan(options: Options, workers: int, tell: Tell) -> Plan:
             "images"
         )
     if not options.keep_empty and not all(full):
+        notes += _bare(ground, places, full)
         notes.append(f"{full.count(False)} windows without a parcel are left out (--keep-empty keeps them)")
         places = [place for place, keep in zip(places, full, strict=True) if keep]
         counted = [found for found, keep in zip(counted, full, strict=True) if keep]
@@ -98,9 +99,13 @@ def make_plan(options: Options, workers: int, tell: Tell) -> Plan:
     folds, more = fold_places(options, ground.tiles, ground.parcels, places, counts)
     if options.whole_parcels and folds.of_parcels is None:
         folds = _only_once(folds, counted, len(ground.parcels))
-    digits = max(len(str(len(places))), 5)
-    named = [replace(place, id=f"{number:0{digits}d}") for number, place in enumerate(places, start=1)]
-    return Plan(ground, legend, tuple(named), folds, counts, (*notes, *rare, *more))
+    if folds.of_parcels is not None:
+        seen = [_of_fold(found, folds.of_parcels, fold) for found, fold in zip(counted, folds.of, strict=True)]
+        counts = _by_class(ground, legend, seen)
+    notes += [*rare, *more, *_untaught(legend, folds, counts)]
+    # Without leading zeros: the published reader of PASTIS makes numbers of ids and looks for files by them.
+    named = [replace(place, id=str(number)) for number, place in enumerate(places, start=1)]
+    return Plan(ground, legend, tuple(named), folds, counts, tuple(notes))
 
 
 def _survey(options: Options, tell: Tell) -> Ground:
@@ -131,7 +136,7 @@ def _places(ground: Ground) -> tuple[list[Place], list[str]]:
     laid = [[(region, window) for region, windows in enumerate(found) for window in windows] for found in cuts]
     fresh = seen_once(grids, [[window for _, window in mine] for mine in laid])
     twice = sum(new.count(False) for new in fresh)
-    notes = [f"{twice} windows are left out, since an earlier tile shows their ground"] if twice else []
+    notes = [f"{twice} windows are left out, since an earlier tile shows all or part of their ground"] if twice else []
     places = [
         Place("", number, window, year, region)
         for number, (mine, new) in enumerate(zip(laid, fresh, strict=True))
@@ -149,6 +154,20 @@ def _places(ground: Ground) -> tuple[list[Place], list[str]]:
     if lost:
         notes.append(f"no image in the season of {', '.join(map(str, lost))}: the parcels of that year are left out")
     return dated, notes
+
+
+def _bare(ground: Ground, places: Sequence[Place], full: Sequence[bool]) -> list[str]:
+    """A note on each tile without a parcel: with a wrong CRS an image lies elsewhere, and its date would be missed."""
+    used = {place.tile for place, has in zip(places, full, strict=True) if has}
+    notes = []
+    for number in sorted({place.tile for place in places} - used):
+        tile = ground.tiles[number]
+        image = str(tile.acquisitions[0].layers[tile.bands[0]][0].path)
+        notes.append(
+            f"no parcel lies on tile {tile.name} ({len(tile.dates)} date(s), such as {image!r}), so it is left out; "
+            "check its CRS if it shows the place of another"
+        )
+    return notes
 
 
 def _count(ground: Ground, places: Sequence[Place], workers: int) -> list[Counted]:
@@ -187,9 +206,29 @@ def _by_class(ground: Ground, legend: Legend, counted: Sequence[Counted]) -> NDA
     return counts[:, : len(legend.classes)]
 
 
+def _untaught(legend: Legend, folds: Folds, counts: NDArray[np.int64]) -> list[str]:
+    """A note on the classes that val or test have and training has not: no model can know them."""
+    train = np.isin(folds.of, folds.rotations[0]["train"])
+    pairs = zip(legend.classes, counts[train].sum(axis=0), counts[~train].sum(axis=0), strict=True)
+    lost = [f"{entry.name} ({others})" for entry, taught, others in pairs if others and not taught]
+    if not lost:
+        return []
+    return [
+        f"classes without a training pixel (fold 1), so missed in val and test: {', '.join(lost)}; ignore or merge "
+        "them (--min-pixels, --classes), or deal folds otherwise (--seed, --window, --block)"
+    ]
+
+
+def _of_fold(found: Counted, own: NDArray[np.int64], fold: int) -> Counted:
+    """What the pixels of a place hold, without parcels of another fold: these are ignored there."""
+    kept = own[found.parcels] == fold
+    return Counted(found.parcels[kept], found.pixels[kept], found.outside)
+
+
 def _only_once(folds: Folds, counted: Sequence[Counted], parcels: int) -> Folds:
     """The folds with each parcel in the one that has most of its pixels."""
     pixels = np.zeros((parcels, max(folds.of) + 1), np.int64)
     for fold, found in zip(folds.of, counted, strict=True):
         pixels[found.parcels, fold] += found.pixels
-    return replace(folds, of_parcels=pixels.argmax(axis=1), how=f"{folds.how}; parcels count in one fold only")
+    own = np.where(pixels.any(axis=1), pixels.argmax(axis=1), ANY_FOLD)
+    return replace(folds, of_parcels=own, how=f"{folds.how}; parcels count in one fold only")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import shapely
 
 from cropzoo.errors import CropzooError
 from cropzoo.layout.patches import Patch
@@ -19,7 +23,7 @@ from cropzoo.workers import each
 Advance = Callable[[int, int], None]
 """Takes (samples done, samples in all)."""
 
-SCALE = 1e-4
+_DIGITAL = 1e-4
 """Reflectance of one digital number of Sentinel-2, its offset subtracted."""
 
 
@@ -99,6 +103,8 @@ def _finish(plan: Plan, journal: Journal, done: dict[str, Facts]) -> list[str]:
     if not patches:
         raise CropzooError("no window has a clear pixel at any date; check the images' nodata and --clear-scl")
     notes = [f"{empty} windows have no clear pixel at any date and are left out"] if empty else []
+    if len(set(plan.folds.of)) > 1:
+        notes += _empty_splits(plan, patches)
     notes += _shared_parcels(plan, done, folds_of_parcels)
     finish(
         journal.folder,
@@ -106,7 +112,7 @@ def _finish(plan: Plan, journal: Journal, done: dict[str, Facts]) -> list[str]:
         classes=plan.legend.classes,
         sources=plan.legend.sources,
         bands=ground.tiles[0].bands,
-        scale=SCALE,
+        scale=_scale(plan),
         label_scale=options.label_scale,
         citation=options.citation,
         licence=options.licence,
@@ -116,6 +122,19 @@ def _finish(plan: Plan, journal: Journal, done: dict[str, Facts]) -> list[str]:
     )
     journal.close()
     return notes
+
+
+def _scale(plan: Plan) -> float:
+    """Reflectance of one stored unit."""
+    asked, stored = plan.ground.options.scale, np.dtype(plan.ground.tiles[0].dtype)
+    return asked if asked is not None else 1.0 if stored.kind == "f" else _DIGITAL
+
+
+def _empty_splits(plan: Plan, patches: Sequence[Patch]) -> list[str]:
+    """A note on splits without a sample: a training ends where it first asks for them."""
+    used = {patch.fold for patch in patches}
+    empty = [name for name, folds in plan.folds.rotations[0].items() if not used & set(folds)]
+    return [f"no sample is left for {' and '.join(empty)}, so this will not train"] if empty else []
 
 
 def _shared_parcels(plan: Plan, done: dict[str, Facts], folds: dict[str, set[int]]) -> list[str]:
@@ -140,14 +159,37 @@ def _shared_parcels(plan: Plan, done: dict[str, Facts], folds: dict[str, set[int
 
 
 def order_of(plan: Plan) -> dict[str, Any]:
-    """All that decides what is made: options, files and places."""
+    """All that decides what is made: options, files, places, and what the files of parcels and classes hold.
+
+    Images stand by their paths alone, so that a truncated one may be mended.
+    """
+    ground, legend = plan.ground, plan.legend
     images = sorted(
         {
-            str(layer.path)
-            for tile in plan.ground.tiles
+            str(layer.path.resolve())
+            for tile in ground.tiles
             for acquisition in tile.acquisitions
             for layers in acquisition.layers.values()
             for layer in layers
         }
     )
-    return {"options": plan.ground.options.as_dict(), "images": images, "samples": len(plan.places)}
+    options = ground.options.as_dict()
+    for key in ("images", "parcels", "classes"):  # what they mean is below, whatever the words for it
+        del options[key]
+    classes = [[entry.name, entry.code, entry.colour] for entry in legend.classes]
+    table = ground.parcels
+    fields = [table.ids.tolist(), table.crops, table.years, table.splits, str(table.crs)]
+    return {
+        "options": options,
+        "images": images,
+        "parcels": _digest([repr(fields).encode(), *shapely.to_wkb(table.geometry)]),
+        "classes": _digest([repr([classes, legend.indices(table.crops).tolist(), legend.background]).encode()]),
+        "samples": len(plan.places),
+    }
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return found.hexdigest()

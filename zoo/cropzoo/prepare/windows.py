@@ -20,6 +20,9 @@ NEAR = 4
 _REGION = 2**22
 """Pixels of a region; one date of ten bands takes 84 MB then."""
 
+_LEAST = 0.25
+"""A window narrower than this share of the others would be drawn in training as often as they."""
+
 _SHARED = 0.01
 """Share of a window that two tiles may both show; reprojection makes edges overlap by a little."""
 
@@ -42,9 +45,10 @@ class Place:
 def cut(height: int, width: int, size: int, block: tuple[int, int] = (1, 1)) -> list[list[Window]]:
     """Windows that cover a raster without overlap, from its upper left corner, grouped to regions.
 
-    The last row and column of them are smaller where the size does not divide the raster, so that no pixel is left out;
-    a raster smaller than the size is one window. A region holds whole pieces in which the images are stored, as far as
-    its one date stays small: strips make regions of a whole row of windows, large tiles make large squares.
+    Where the size does not divide the raster, the last row and column of them are smaller, or larger by less than a
+    quarter, so that no pixel is left out; a raster smaller than the size is one window. A region holds whole pieces in
+    which the images are stored, as far as its one date stays small: strips make regions of a whole row of windows,
+    large tiles make large squares.
 
     Args:
         height, width: of the raster.
@@ -63,7 +67,11 @@ def cut(height: int, width: int, size: int, block: tuple[int, int] = (1, 1)) -> 
 
 
 def _pieces(length: int, size: int) -> list[tuple[int, int]]:
-    return [(start, min(size, length - start)) for start in range(0, length, size)]
+    pieces = [(start, min(size, length - start)) for start in range(0, length, size)]
+    if len(pieces) > 1 and pieces[-1][1] < _LEAST * size:
+        *pieces, (start, _), (_, rest) = pieces
+        pieces.append((start, size + rest))
+    return pieces
 
 
 def _groups(pieces: Sequence[tuple[int, int]], count: int) -> Iterator[Sequence[tuple[int, int]]]:

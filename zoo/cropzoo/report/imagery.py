@@ -17,6 +17,9 @@ _SUMMER = (6, 7, 8)
 _DATES = 3
 """So many of the clearest dates make the picture: a median of three drops the cloud that one of them has."""
 
+_CLEAR = 0.5
+"""A summer without a date clearer than this shows less than a bright day of another season."""
+
 _LEAST_RANGE = 0.02
 """Reflectance: a channel that varies less is not stretched further, or noise would look like fields."""
 
@@ -26,7 +29,8 @@ def rgb_image(sample: Sample, bands: Sequence[str], scale: float) -> NDArray[np.
 
     Bands B04, B03, B02 where they exist, else the first three (a series of fewer repeats its last). Dates are ranked by
     their clear pixels, without a cloud mask by how dark the last channel is, since clouds and haze are bright in blue.
-    Summer is June to August, south of the equator December to February; a series without it shows its clearest dates.
+    Summer is June to August, south of the equator December to February; a series without it, or with a clouded one,
+    shows its clearest dates.
 
     Args:
         sample: what to show.
@@ -61,7 +65,10 @@ def _channels(bands: Sequence[str], count: int) -> list[int]:
 def _summer(sample: Sample) -> list[int]:
     wanted = tuple((month + 5) % 12 + 1 for month in _SUMMER) if _is_southern(sample.place) else _SUMMER
     months = [(date(1970, 1, 1) + timedelta(days=int(day))).month for day in sample.dates]
-    return [t for t, month in enumerate(months) if month in wanted] or list(range(len(months)))
+    found = [t for t, month in enumerate(months) if month in wanted]
+    if sample.clear is not None and not any(np.mean(sample.clear[t]) > _CLEAR for t in found):
+        return list(range(len(months)))
+    return found or list(range(len(months)))
 
 
 def _is_southern(place: dict[str, Any]) -> bool:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from cropzoo import CropzooError
 from cropzoo.unpickling import load_pickle
 
+_LARGEST = 2**53
+"""Whole numbers up to it are exact as floats too."""
+
 
 class Contents:
     """The arrays of one file by their keys; nothing in it can run code, see `cropzoo.unpickling`.
@@ -44,15 +47,27 @@ class Contents:
             CropzooError: no such key, no numbers, other dimensions, or an empty one.
         """
         if key not in self._found:
-            known = ", ".join(sorted(map(str, self._found))[:40]) or "none"
+            known = ", ".join(sorted(str(name)[:40] for name in self._found)[:40]) or "none"
             raise self.error(f"it has no {key!r}; its keys are {known}")
-        array = np.asarray(self._found[key])
+        array = np.asarray(self._plain(key))
         if array.dtype.kind not in kinds or array.ndim not in dimensions or 0 in array.shape:
             counts = " or ".join(map(str, dimensions))
             raise self.error(
                 f"{key!r} is {array.dtype} of shape {array.shape}; it must be numbers in {counts} dimensions, not empty"
             )
         return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+    def _plain(self, key: str) -> Any:
+        """The array, number or flat list of numbers of that key: lists of lists can be made to take all memory."""
+        found = self._found[key]
+        kind = type(found).__name__
+        if isinstance(found, list | tuple):
+            if all(isinstance(item, int | float | np.generic) for item in found):
+                return found
+            kind = f"{kind} with more than numbers in it"
+        elif isinstance(found, np.ndarray | np.generic | int | float):
+            return found
+        raise self.error(f"{key!r} is a {kind}; it must be an array")
 
     def whole(self, key: str, dimensions: tuple[int, ...]) -> NDArray[np.int64]:
         """The array of that key as integers; some datasets store labels as floats.
@@ -61,8 +76,9 @@ class Contents:
             CropzooError: as `numbers`, and for a number that is not whole.
         """
         array = self.numbers(key, dimensions, "iufb")
-        if array.dtype.kind == "f" and not (np.isfinite(array).all() and (np.rint(array) == array).all()):
-            raise self.error(f"{key!r} holds numbers that are not whole")
+        fractions = array.dtype.kind == "f" and not (np.isfinite(array).all() and (np.rint(array) == array).all())
+        if fractions or max(abs(float(array.min())), abs(float(array.max()))) > _LARGEST:
+            raise self.error(f"{key!r} holds numbers that are not whole, or too large")
         return array.astype(np.int64)
 
     def fit(self, key: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:

@@ -143,7 +143,7 @@ def test_no_root() -> None:
         ({"labels": np.full((24, 24), 20, np.uint8)}, "'labels' holds 20; its codes are 0 to 19"),
         ({"labels": np.full((24, 24), -1, np.int8)}, "'labels' holds -1"),
         ({"doy": np.arange(1, 7)}, "'doy' does not hold the days of metadata.geojson"),
-        ({"img": "text"}, "'img' is <U4"),
+        ({"img": "text"}, "'img' is a str; it must be an array"),
     ],
 )
 def test_samples_that_do_not_fit(made: Any, change: dict[str, Any], message: str) -> None:

@@ -1,0 +1,130 @@
+"""`cropzoo prepare` interrupted, repeated and in places that are taken: whole or nothing, and never mixed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+
+
+def test_a_second_go_makes_nothing_again(order: Any, command: Any, prepared: Any, site: Any) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (prepared.folder / "ds/DATA_S2").iterdir()}
+    ended = command(*order(site.folder), folder=prepared.folder)
+    assert ended.code == 0
+    assert "made already" in ended.err
+    assert before == {path: path.stat().st_mtime_ns for path in (prepared.folder / "ds/DATA_S2").iterdir()}
+
+
+def test_other_options_need_overwrite(order: Any, command: Any, site: Any, tmp_path: Path) -> None:
+    assert command(*order(site.folder), folder=tmp_path).code == 0
+    other = order(site.folder, "--conflict", "0.2")
+    assert "begun with other options" in command(*other, folder=tmp_path).error.replace("\n", " ")
+    assert command(*other, "--overwrite", folder=tmp_path).code == 0
+
+
+@pytest.mark.parametrize("changed", ["classes", "parcels"])
+def test_a_changed_file_of_the_same_name_is_no_going_on(order: Any, command: Any, own: Path, changed: str) -> None:
+    """Labels made before and after would have other classes in one dataset."""
+    table = own / "crops.csv"
+    table.write_text("code,name,class\n1110,wheat,\n*,,others\n")
+    words = order(own, "--classes", table)
+    assert command(*words, folder=own.parent).code == 0
+    if changed == "classes":
+        table.write_text("code,name,class\n*,,all\n")
+    else:
+        geopandas.read_file(own / "parcels.gpkg").iloc[1:].to_file(own / "parcels.gpkg")
+    assert f"begun with other {changed}" in command(*words, folder=own.parent).error.replace("\n", " ")
+    assert command(*words, "--overwrite", folder=own.parent).code == 0
+
+
+def test_files_or_a_pattern_are_one_order(order: Any, command: Any, site: Any, tmp_path: Path) -> None:
+    assert command(*order(site.folder), folder=tmp_path).code == 0
+    words = list(order(site.folder))
+    place = words.index("--images") + 1
+    words[place : place + 1] = sorted(site.folder.glob("S2_*.tif"))
+    assert "made already" in command(*words, folder=tmp_path).err
+
+
+def test_a_truncated_image_stops_it_until_it_is_mended(
+    read: Any, order: Any, command: Any, own: Path, site: Any
+) -> None:
+    image = own / "S2_2019-05-16.tif"
+    whole = image.read_bytes()
+    image.write_bytes(whole[: len(whole) // 2])
+    error = command(*order(own), folder=own.parent).error
+    assert "S2_2019-05-16.tif" in error
+    assert not (own.parent / "ds/metadata.geojson").exists()
+    image.write_bytes(whole)
+    assert command(*order(own), folder=own.parent).code == 0
+    assert (read(own.parent / "ds")["pixels"] == site.pixels[:, :2]).all()
+
+
+@pytest.fixture
+def wide(geotiff: ModuleType, own: Path) -> Path:
+    """A site of 96 x 96 pixels in strips of 32 rows: three regions that are read one after the other."""
+    for image in own.glob("S2_*.tif"):
+        geotiff.rewrite(image, lambda values: np.tile(values, (1, 4, 3)), blockysize=32)
+    return own
+
+
+def test_what_is_done_is_not_done_again(order: Any, command: Any, wide: Path, tmp_path: Path) -> None:
+    """It is ended in the middle: what the journal holds stays as it is, and the rest is made."""
+    image = wide / "S2_2019-07-20.tif"
+    whole = image.read_bytes()
+    straight = order(wide, "--keep-empty", out="straight")
+    assert command(*straight, folder=tmp_path).code == 0
+    with rasterio.open(image) as source:
+        last = int(source.get_tag_item("BLOCK_OFFSET_0_2", "TIFF", bidx=1))
+    image.write_bytes(whole[:last] + bytes(60) + whole[last + 60 :])  # its last rows cannot be decompressed
+    assert "S2_2019-07-20.tif" in command(*order(wide, "--keep-empty"), folder=tmp_path).error
+    done = {path.stem for path in (tmp_path / "ds/.prepare/done").iterdir()}
+    assert len(done) == 96
+    stamps = {name: (tmp_path / f"ds/DATA_S2/S2_{name}.npy").stat().st_mtime_ns for name in done}
+    image.write_bytes(whole)
+    assert command(*order(wide, "--keep-empty"), folder=tmp_path).code == 0
+    assert stamps == {name: (tmp_path / f"ds/DATA_S2/S2_{name}.npy").stat().st_mtime_ns for name in done}
+    assert_same(tmp_path / "straight", tmp_path / "ds")
+
+
+def test_killed_at_any_point_it_goes_on_to_the_same(order: Any, command: Any, wide: Path, tmp_path: Path) -> None:
+    words = [str(word) for word in order(wide, "--keep-empty", workers=2)]
+    assert command(*order(wide, "--keep-empty", out="straight"), folder=tmp_path).code == 0
+    for wait in ("ds/.prepare/order.json", "ds/.prepare/done/*"):
+        process = subprocess.Popen([sys.executable, "-m", "cropzoo_cli.main", *words], cwd=tmp_path)
+        while process.poll() is None and not list(tmp_path.glob(wait)):
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        assert not (tmp_path / "ds/metadata.geojson").exists()
+    assert command(*words, folder=tmp_path).code == 0
+    assert_same(tmp_path / "straight", tmp_path / "ds")
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """All that a reader of the dataset reads is the same, byte for byte, and there is nothing beside it."""
+    files = [{path.relative_to(root) for path in root.rglob("*") if path.is_file()} for root in (one, other)]
+    assert files[0] == files[1]
+    for path in files[0]:
+        if path.suffix not in (".html", ".md"):  # these name their folder
+            assert (one / path).read_bytes() == (other / path).read_bytes(), path
+
+
+def test_a_folder_of_something_else(order: Any, command: Any, own: Path) -> None:
+    (own.parent / "ds").mkdir()
+    (own.parent / "ds/thesis.txt").write_text("mine")
+    assert "no preparation made" in command(*order(own, "--overwrite"), folder=own.parent).error
+
+
+def test_a_full_disk_leaves_no_dataset(order: Any, command: Any, own: Path) -> None:
+    ended = command(*order(own), folder=own.parent, file_size=300)
+    assert "cannot write" in ended.error
+    assert not (own.parent / "ds/metadata.geojson").exists()
+    assert not [path for path in (own.parent / "ds").rglob("*.npy") if path.stat().st_size == 300]

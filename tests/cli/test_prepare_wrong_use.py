@@ -1,0 +1,73 @@
+"""`cropzoo prepare` with wrong input: one clear error, nothing written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import geopandas
+import pytest
+from shapely.geometry import box
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--crop-column", "crop"], "did you mean 'crop_name' or 'crop_code'"),
+        (["--window", "4"], "--window is 4; it must be 8 pixels or more"),
+        (["--label-scale", "3"], "--label-scale is 3; it must be 1, 2 or 4"),
+        (["--conflict", "2"], "--conflict is 2.0"),
+        (["--folds", "2"], "--folds is 2"),
+        (["--season", "summer"], "--season is 'summer'; it must be like 09-01:08-31"),
+        (["--split-by", "year"], "--split-by is 'year'; it must be used with --year-column"),
+        (["--split-by", "crop_name"], "it must hold train, val and test"),
+        (["--clear-scl", "a"], "--clear-scl is 'a'"),
+        (["--classes", "nowhere.csv"], "nowhere.csv"),
+        (["--bands", "B04,B99"], "B99"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_use(order: Any, command: Any, site: Any, tmp_path: Path, words: list[str], told: str) -> None:
+    assert told in command(*order(site.folder), *words, folder=tmp_path).error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_date_whose_crs_is_wrong_is_missed_aloud(order: Any, command: Any, geotiff: ModuleType, own: Path) -> None:
+    geotiff.rewrite(own / "S2_2019-05-16.tif", crs="EPSG:32632")
+    ended = command(*order(own), folder=own.parent)
+    assert "no parcel lies on tile" in ended.err
+    assert "S2_2019-05-16.tif" in ended.err
+
+
+def test_a_home_folder_in_quotes(order: Any, command: Any, own: Path) -> None:
+    words = order(Path("~/site"), "--dry-run")
+    ended = command(*words, folder=own.parent, env={"HOME": str(own.parent)})
+    assert ended.code == 0, ended.err
+
+
+def test_nothing_given(command: Any, tmp_path: Path) -> None:
+    assert "--parcels is 'nothing'" in command("prepare", "--out", "ds", folder=tmp_path).error
+    images = command("prepare", "--parcels", "p.gpkg", "--images", "nothing/*.tif", "--out", "ds", folder=tmp_path)
+    assert "nothing/*.tif" in images.error
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--from", "synthetic", "--dry-run", "--window", "64"), "options --window, --dry-run; --from synthetic"),
+        (("--parcels", "p.gpkg", "--images", "*.tif", "--set", "dataset.size=480"), "options --set; they belong to"),
+    ],
+)
+def test_no_option_is_passed_over_in_silence(command: Any, tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+    assert told in command("prepare", *words, "--out", "ds", folder=tmp_path).error
+    assert not list(tmp_path.iterdir())
+
+
+def test_parcels_elsewhere(order: Any, command: Any, own: Path) -> None:
+    frame = geopandas.GeoDataFrame({"crop_code": [1]}, geometry=[box(4.0, 40.0, 4.1, 40.1)], crs="EPSG:4326")
+    frame.to_file(own / "far.gpkg")
+    words = list(order(own))
+    words[words.index("--parcels") + 1] = own / "far.gpkg"
+    assert "far.gpkg" in command(*words, folder=own.parent).error
+    assert not (own.parent / "ds").exists()
