@@ -42,7 +42,7 @@ def evaluate(
 
     Bands and classes are matched by name. Without --dataset the data are those that it was trained on.
     """
-    changes = _changes(dataset, batch_size, assignments)
+    changes = scoring_changes(dataset, batch_size, assignments)
     path = find_checkpoint(source, catalogue, settings.offline)
     note(f"checkpoint {path}: importing torch")
     from cropzoo.fit.trainer import Runtime
@@ -57,7 +57,8 @@ def evaluate(
         click.echo("\n".join(score_lines(split, scores)))
 
 
-def _changes(dataset: str | None, batch_size: int | None, assignments: tuple[str, ...]) -> Mapping[str, Any]:
+def scoring_changes(dataset: str | None, batch_size: int | None, assignments: tuple[str, ...]) -> Mapping[str, Any]:
+    """What a scoring is asked to do otherwise than the training did, in the form of a recipe."""
     changes: dict[str, Any] = {}
     if dataset is not None:
         changes["dataset"] = {"name": dataset}

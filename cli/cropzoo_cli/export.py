@@ -1,4 +1,4 @@
-"""`cropzoo export`: one weights file with its model card."""
+"""`cropzoo export`: one file for others, weights or a graph, with its model card and a STAC item."""
 
 from __future__ import annotations
 
@@ -10,42 +10,65 @@ import click
 
 from cropzoo.catalogue import Catalogue
 from cropzoo.errors import UsageError
+from cropzoo.exporting.forms import Form, all_beside, form_of
 from cropzoo.weights import find_checkpoint
-from cropzoo_cli.options import check_suffix, pass_catalogue
+from cropzoo_cli.options import pass_catalogue
 from cropzoo_cli.output import note
 from cropzoo_cli.settings import Settings
 
 if TYPE_CHECKING:
     from cropzoo.checkpoint import Metadata
+    from cropzoo.exporting.writing import Exported
 
 
 @click.command()
 @click.argument("source", metavar="RUN|CHECKPOINT|ENTRY")
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE.safetensors", help="Where to.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Where to.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([form.value for form in Form]),
+    help="Weights, or a graph with normalisation inside; else FILE's suffix says.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @pass_catalogue
-def export(settings: Settings, catalogue: Catalogue, source: str, out: Path, overwrite: bool) -> None:
-    """Write the weights with all that is needed to use them, and a model card (FILE.md) beside them.
+def export(settings: Settings, catalogue: Catalogue, source: str, out: Path, form: str | None, overwrite: bool) -> None:
+    """Write a model with all that is needed to use it, with a model card and a STAC item beside it.
 
+    safetensors holds the weights, for cropzoo. onnx and pt2 hold a graph from numbers as stored to probabilities, for
+    any number of series, dates and pixels where the network allows; it is checked against the model before it is kept.
     Folders of this machine that the recipe names are shortened to their last part.
     """
-    check_suffix(out)
-    card = out.with_suffix(".md")
-    taken = [str(path) for path in (out, card) if path.exists()]
+    asked = form_of(out, form)
+    taken = [str(path) for path in all_beside(out, asked) if path.exists()]
     if taken and not overwrite:
-        raise UsageError(f"{' and '.join(taken)} exist already; replace with --overwrite or choose another --out")
+        there = "exists" if len(taken) == 1 else "exist"
+        raise UsageError(f"{' and '.join(taken)} {there} already; replace with --overwrite or choose another --out")
+    if out.is_dir():
+        raise UsageError(f"--out {str(out)!r} is a folder; give a file's name")
     path = find_checkpoint(source, catalogue, settings.offline)
 
-    from cropzoo.checkpoint import read_metadata, read_state, save_checkpoint
-    from cropzoo.files import sha256_of, write_text
-    from cropzoo.report import model_card
+    from cropzoo.checkpoint import read_metadata
+    from cropzoo.exporting.writing import export as write
 
     metadata, shortened = _without_folders(read_metadata(path))
     for place in shortened:
         note(f"shortened to its last part, since it is a place on this machine: {place}")
-    save_checkpoint(out, read_state(path), metadata)
-    write_text(card, model_card(metadata.model_dump(mode="json")))
-    click.echo(f"checkpoint  {out}  {out.stat().st_size:,} bytes  sha256 {sha256_of(out)}\nmodel card  {card}")
+    click.echo("\n".join(_lines(write(path, out, asked, metadata, settings.zoo, note))))
+
+
+def _lines(written: Exported) -> list[str]:
+    """What was written, for people."""
+    kind = "checkpoint" if written.notes is None else "graph"
+    lines = [f"{kind:10}  {written.path}  {written.path.stat().st_size:,} bytes  sha256 {written.sha256}"]
+    if written.notes is not None and written.random is not None:
+        lines += [f"any length  {', '.join(written.notes.dynamic) or 'none'}"]
+        lines += [f"fixed       {axis}: {reason}" for axis, reason in (written.refused or {}).items()]
+        real = f"{written.real.largest:.1e}" if written.real else f"none ({written.unread})"
+        lines += [f"differs     from the model by at most {written.random.largest:.1e} on random series, on real ones "]
+        lines[-1] += f"{real}; by {written.runtime}"
+    lines += [f"model card  {written.card}", f"STAC item   {written.item}"]
+    return [*lines, f"check       {written.check}"] if written.check else lines
 
 
 def _without_folders(metadata: Metadata) -> tuple[Metadata, list[str]]:

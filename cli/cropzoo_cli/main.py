@@ -24,7 +24,11 @@ COMMANDS = {
     "prepare": LazyCommand("cropzoo_cli.prepare:prepare", "Turn parcels and images into a dataset, or convert one."),
     "train": LazyCommand("cropzoo_cli.train:train", "Train a backbone on a dataset, with or without pre-training."),
     "evaluate": LazyCommand("cropzoo_cli.evaluate:evaluate", "Score a checkpoint or run on a split."),
-    "export": LazyCommand("cropzoo_cli.export:export", "Write one weights file with its model card."),
+    "predict": LazyCommand("cropzoo_cli.predict:predict", "Map the images that a checkpoint can read."),
+    "mosaic": LazyCommand("cropzoo_cli.mosaic:mosaic", "Put the parts of a map together that shards made."),
+    "calibrate": LazyCommand("cropzoo_cli.calibrate:calibrate", "Make a checkpoint's confidence honest, on val."),
+    "parcels": LazyCommand("cropzoo_cli.parcels:parcels", "What a map says of each parcel; check declared crops."),
+    "export": LazyCommand("cropzoo_cli.export:export", "Write a model as one file, weights or a graph."),
     "import-weights": LazyCommand(
         "cropzoo_cli.import_weights:import_weights", "Turn a published weights file into a checkpoint."
     ),

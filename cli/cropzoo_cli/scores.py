@@ -26,7 +26,9 @@ def score_lines(split: str, scores: dict[str, Any]) -> list[str]:
     if parcels:
         lines.append(f"{'parcels (majority)':<20} {percent(parcels['accuracy'])}  {parcels['count']:>30,} parcels")
     if scores["ece"] is not None:
-        lines.append(f"{'calibration error':<20} {percent(scores['ece'])}")
+        before = scores.get("ece_uncalibrated")
+        told = "" if before is None else f"  ({percent(before).strip()} before calibration)"
+        lines.append(f"{'calibration error':<20} {percent(scores['ece'])}{told}")
     width = max(len(name) for name in scores["per_class"])
     lines += ["", f"{'class':<{width}}  precision  recall     F1    IoU     pixels"]
     for name, values in scores["per_class"].items():

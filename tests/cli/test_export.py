@@ -13,6 +13,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+import cropzoo
+from cropzoo.files import sha256_of
+
 HERE = Path(__file__).parent
 RELOAD = """
 import sys
@@ -110,3 +113,125 @@ def test_places_on_this_machine_stay_here(command, tmp_path):
     assert note["dataset"]["options"]["root"] == note["recipe"]["dataset"]["root"] == "fields"
     assert b"secret" not in (tmp_path / "model.safetensors").read_bytes()
     assert "secret" not in (tmp_path / "model.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def graphs(command, run_folder, tmp_path_factory):
+    """What `export` printed, by format, and the folder of the files."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    folder = tmp_path_factory.mktemp("graphs")
+    told = {}
+    for form in ("onnx", "pt2"):
+        ended = command("export", run_folder, "--format", form, "--out", f"model.{form}", folder=folder)
+        assert ended.code == 0, ended.err
+        told[form] = ended
+    return told, folder
+
+
+@pytest.mark.parametrize("form", ["onnx", "pt2"])
+def test_a_graph_stands_with_its_check_card_and_item(graphs, run_folder, form):
+    told, folder = graphs
+    check = json.loads((folder / f"model.{form}.check.json").read_text())
+    assert check["largest"] <= check["tolerance"] == 1e-4
+    assert check["real"]["series"] == 4
+    assert check["dynamic"] == ["batch", "dates", "size"]
+    assert check["sha256"] == sha256_of(folder / f"model.{form}")
+    assert check["checkpoint_sha256"] == sha256_of(run_folder / "model.safetensors")
+    assert f"{check['random']['relative']:.1e}"[-3:] in told[form].out
+    assert "input `dates`" in (folder / f"model.{form}.md").read_text()
+    item = json.loads((folder / f"model.{form}.stac.json").read_text())
+    assert item["assets"]["model"]["href"] == f"./model.{form}"
+    assert "Warning" not in told[form].err
+
+
+def test_an_onnx_file_alone_knows_bands_and_classes(graphs):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(graphs[1] / "model.onnx")
+    about = json.loads(session.get_modelmeta().custom_metadata_map["cropzoo"])
+    assert about["metadata"]["bands"] == ["B02", "B04", "B08"]
+    assert [label["name"] for label in about["metadata"]["classes"]] == ["wheat", "maize", "grass"]
+    assert set(about["inputs"]) == {"series", "dates", "valid"}
+
+
+def test_format_and_suffix_must_fit(command, run_folder, tmp_path):
+    error = command("export", run_folder, "--format", "onnx", "--out", "model.pt2", folder=tmp_path).error
+    assert "must have a name that ends in .onnx" in error
+    (tmp_path / "model.onnx.check.json").write_text("mine")
+    error = command("export", run_folder, "--out", "model.onnx", folder=tmp_path).error
+    assert "model.onnx.check.json exists already" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx.check.json"]
+
+
+ASKING = """
+from torch import nn
+from cropzoo import Backbone, BackboneSpec, hookimpl
+
+class Asking(Backbone):
+    def __init__(self, in_channels, classes, image_size, length):
+        super().__init__()
+        self.out_channels = classes
+        self.net = nn.Conv2d(in_channels, classes, 1)
+
+    def forward(self, series, dates, valid):
+        return self.net(series[:, 0] if bool(valid.all()) else series.mean(1))
+
+@hookimpl
+def cropzoo_backbones():
+    about = {"summary": "s", "source": "made up", "licence": "MIT"}
+    return [BackboneSpec(name="asking", build="asking:Asking", dates="doy", **about)]
+"""
+
+
+def test_a_network_that_cannot_be_exported_says_why_and_leaves_nothing(command, tmp_path):
+    (tmp_path / "asking.py").write_text(ASKING)
+    words = ("-p", tmp_path / "asking.py")
+    small = ("--dataset", "plots", "--set", "image_size=12", "--epochs", "1", "--device", "cpu", "--out", "run")
+    ended = command(*words, "train", "--backbone", "asking", *small, folder=tmp_path)
+    assert ended.code == 0, ended.err
+    ended = command(*words, "export", "run", "--out", "model.pt2", folder=tmp_path)
+    assert "backbone 'asking' as a graph; it cannot be recorded" in ended.error
+    assert len(ended.error.splitlines()) == 1
+    assert not list(tmp_path.glob("*model.pt2*"))
+    assert command(*words, "export", "run", "--out", "model.safetensors", folder=tmp_path).code == 0
+
+
+ALONE = """
+import json, sys
+import numpy as np
+import onnxruntime
+
+assert "torch" not in sys.modules
+session = onnxruntime.InferenceSession(sys.argv[1])
+about = json.loads(session.get_modelmeta().custom_metadata_map["cropzoo"])["metadata"]
+given = dict(np.load(sys.argv[2]))
+wanted = given.pop("wanted")
+(chances,) = session.run(["probabilities"], given)
+print(about["classes"][0]["name"], float(np.abs(chances - wanted).max()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_onnx_runs_without_torch_in_a_fresh_environment(graphs, run_folder, tmp_path):
+    """With onnxruntime and what it brings, as on another machine."""
+    import numpy as np
+
+    from cropzoo.checkpoint import read_metadata
+    from cropzoo.exporting.comparing import reference
+    from cropzoo.exporting.series import random_series
+
+    zoo = cropzoo.load_zoo(modules=(str(HERE / "plots.py"),))
+    model = cropzoo.load_model(run_folder, zoo=zoo)
+    metadata = read_metadata(run_folder / "model.safetensors")
+    given = random_series(metadata, 3, 17, 12, 15)
+    np.savez(tmp_path / "given.npz", wanted=reference(model, metadata, given)[1], **given.by_name())
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "fresh"], check=True)
+    python = tmp_path / "fresh" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "onnxruntime"], check=True, timeout=600)
+    words = [python, "-c", ALONE, graphs[1] / "model.onnx", tmp_path / "given.npz"]
+    name, largest = subprocess.run(words, check=True, capture_output=True, text=True, timeout=120).stdout.split()
+    assert name == "wheat"
+    assert float(largest) <= 1e-4
+    assert subprocess.run([python, "-c", "import torch"], capture_output=True).returncode != 0

@@ -44,6 +44,7 @@ class Metadata(Schema):
         scale: reflectance of one stored unit. mean, std: per band, of scaled values.
         classes: by index.
         dates: encoding.
+        temperature: divides the logits before they become probabilities; 1 until `cropzoo calibrate` has found another.
         scores: of the test split as `cropzoo evaluate --json` prints them; empty if it was never evaluated.
         recipe: in mapping form.
         versions: of cropzoo, torch and the plugins that took part.
@@ -63,6 +64,7 @@ class Metadata(Schema):
     mean: tuple[Real, ...] = ()
     std: tuple[Real, ...] = ()
     dates: Literal["doy", "days", "none"]
+    temperature: Real = Field(default=1.0, gt=0)
     scores: dict[str, Any] = Field(default_factory=dict)
     dataset: DataNote | None = None
     recipe: dict[str, Any] = Field(default_factory=dict)

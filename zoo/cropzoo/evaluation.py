@@ -23,9 +23,10 @@ from cropzoo.scores import Scorer
 
 
 class _Evaluation(pl.LightningModule):
-    def __init__(self, model: Model, normaliser: Normaliser, classes: Sequence[str]) -> None:
+    def __init__(self, model: Model, normaliser: Normaliser, classes: Sequence[str], temperature: float) -> None:
         super().__init__()
-        self.model, self.normaliser, self.scorer = model, normaliser, Scorer(classes)
+        self.model, self.normaliser = model, normaliser
+        self.scorer = Scorer(classes, temperature=temperature)
         self.scores: dict[str, Any] = {}
 
     def test_step(self, batch: Batch, index: int) -> None:
@@ -44,6 +45,8 @@ def evaluate(
     collate: Collate,
     recipe: Recipe,
     runtime: Runtime,
+    *,
+    temperature: float = 1.0,
 ) -> dict[str, Any]:
     """The scores of a model on a split, each labelled pixel counted once; see `Scorer.compute` for the keys.
 
@@ -55,6 +58,7 @@ def evaluate(
         collate: how items become a batch.
         recipe: tile size, dates, batch size and precision.
         runtime: device and workers; a distributed run shares the tiles out.
+        temperature: divides the logits before confidence is taken of them.
 
     Raises:
         CropzooError: when the split is empty or has no labelled pixel.
@@ -70,7 +74,7 @@ def evaluate(
         rank=rank,
         world=processes,
     )
-    module = _Evaluation(model, normaliser, classes)
+    module = _Evaluation(model, normaliser, classes, temperature)
     trainer = make_trainer(runtime, precision=recipe.precision)
     with interruptible():
         trainer.test(module, loader, verbose=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from cropzoo.checkpoint import Metadata, read_metadata
+from cropzoo.contracts import Model
 from cropzoo.data.dates import tell_dates
 from cropzoo.data.loading import Collate
 from cropzoo.data.normalising import Normaliser
@@ -29,15 +30,42 @@ from cropzoo.zoo import Zoo
 _log = logging.getLogger("cropzoo")
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A model and the split that it is put to; see `evaluate` for the fields."""
+
+    model: Model
+    normaliser: Normaliser
+    samples: Sequence[Sample]
+    classes: tuple[str, ...]
+    collate: Collate
+    recipe: Recipe
+    metadata: Metadata
+
+
 def score_checkpoint(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any], runtime: Runtime) -> dict[str, Any]:
-    """The scores of a checkpoint; see `Scorer.compute` for the keys.
+    """The scores of a checkpoint; see `Scorer.compute` for the keys, `open_trial` for arguments and errors."""
+    trial = open_trial(path, zoo, split, changes)
+    return evaluate(
+        trial.model,
+        trial.normaliser,
+        trial.samples,
+        trial.classes,
+        trial.collate,
+        trial.recipe,
+        runtime,
+        temperature=trial.metadata.temperature,
+    )
+
+
+def open_trial(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any]) -> Trial:
+    """The model of a checkpoint, and a split whose bands and classes are matched to it.
 
     Args:
         path: of the checkpoint.
         zoo: where backbone and dataset are looked up.
         split: of the dataset.
         changes: settings in the recipe's mapping form over those that it was trained with.
-        runtime: device and workers.
 
     Raises:
         UsageError: when neither checkpoint nor changes name a dataset, or no statistics are stored.
@@ -68,8 +96,8 @@ def score_checkpoint(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any
     for line in tell_dates({split: samples}, recipe):
         _log.warning("%s", line)
     collate = Collate(metadata.dates, metadata.length)
-    names = [label.name for label in metadata.classes]
-    return evaluate(model, normaliser, samples, names, collate, recipe, runtime)
+    names = tuple(label.name for label in metadata.classes)
+    return Trial(model, normaliser, samples, names, collate, recipe, metadata)
 
 
 _CHANGEABLE = ("dataset", "image_size", "max_dates", "date_sampling", "batch_size", "precision")

@@ -74,7 +74,7 @@ class BiConvGRU(Backbone):
         steps = Steps.of(valid)
         frames = self.embed(steps.gather(series).contiguous(memory_format=torch.channels_last))
         start = steps.start(series, self.out_channels // 2)
-        states = self.forwards(frames, steps, start), self.backwards(steps.reversed(frames), steps, start)
+        states = self.forwards(frames, steps, start), self.backwards(steps.reversed(frames), steps.turned(), start)
         return torch.cat(states, 1)
 
     def make_head(self, classes: int) -> nn.Module:

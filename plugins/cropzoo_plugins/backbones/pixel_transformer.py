@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from cropzoo import Backbone
 from cropzoo_plugins.layers import chunks
 from cropzoo_plugins.layers.checks import check_multiple, check_rates, check_sizes
-from cropzoo_plugins.layers.padding import all_valid
+from cropzoo_plugins.layers.padding import all_valid, exporting
 from cropzoo_plugins.layers.transformer import Encoder
 
 NAME = "pixel-transformer"
@@ -91,6 +91,8 @@ class PixelTransformer(Backbone):
     def _in_chunks(self, pixels: Tensor, *dates: Tensor) -> Tensor:
         """(B, P, T, C) to (B, P, D) for some pixels at a time, which keeps them in the cache, or within what fits."""
         batch, _, length, _ = pixels.shape
+        if exporting():  # how many pixels there are is not known yet
+            return self._read(pixels, *dates)
         if chunks.pays(pixels):
             return chunks.in_chunks(self._read, pixels, *dates, length=batch * length, dim=1)
         return torch.cat(
@@ -99,11 +101,11 @@ class PixelTransformer(Backbone):
 
     def _read(self, pixels: Tensor, days: Tensor, valid: Tensor | None = None) -> Tensor:
         """(B, P, T, C), (B, T, D) and (B, T) to (B, P, D); no `valid` reads every date."""
-        batch, count, length, _ = pixels.shape
+        batch, count = pixels.shape[:2]
         tokens, mask = self.embed(pixels) + days[:, None], None
         if valid is not None:
             mask = valid[:, None, None, None].expand(-1, count, -1, -1, -1).flatten(0, 1)
-        read = self.over_time(tokens.flatten(0, 1), mask=mask).reshape(batch, count, length, -1)
+        read = torch.unflatten(self.over_time(tokens.flatten(0, 1), mask=mask), 0, (batch, count))
         if valid is not None:
             read = read.masked_fill(~valid[:, None, :, None], -torch.inf)
         features: Tensor = read.amax(2)

@@ -9,7 +9,8 @@ from torch import Tensor
 from cropzoo import Backbone, UnknownName, UsageError
 from cropzoo_plugins.backbones.general_specs import torchgeo_networks
 from cropzoo_plugins.layers.checks import check_image, check_sizes, checked_widths
-from cropzoo_plugins.layers.recurrent import State, Steps
+from cropzoo_plugins.layers.recurrent import Steps
+from cropzoo_plugins.layers.traced_steps import State
 
 NAME = "torchgeo"
 
@@ -97,7 +98,7 @@ class TorchGeoModel(Backbone):
         hidden, _ = steps.recur(self._step, steps.gather(series), start)[-2:]
         return hidden
 
-    def _step(self, images: Tensor, state: State, step: int) -> State:
+    def _step(self, images: Tensor, state: State, step: int | Tensor) -> State:
         """The hidden and cell state of every layer, in turns, after one more date, (n, C, H, W)."""
         before = list(zip(state[::2], state[1::2], strict=True))
         _, after = self.network(images[:, None], before)

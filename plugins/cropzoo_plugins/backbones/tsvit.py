@@ -13,6 +13,7 @@ from cropzoo import Backbone, UnknownName, UsageError
 from cropzoo_plugins.layers import chunks
 from cropzoo_plugins.layers.checks import check_rates, check_sizes
 from cropzoo_plugins.layers.dates import DayOfYearTable
+from cropzoo_plugins.layers.padding import exporting
 from cropzoo_plugins.layers.transformer import Encoder
 
 OutputOrder = Literal["aligned", "published"]
@@ -132,7 +133,8 @@ class TSViT(Backbone):
         """(B, T, C, H, W) to (B, N, T, p*p*C), row by row; within a patch band fastest, then column, then row."""
         p, (batch, length, bands, height, width) = self.size_multiple, series.shape
         squares = series.reshape(batch, length, bands, height // p, p, width // p, p)
-        return squares.permute(0, 3, 5, 1, 4, 6, 2).reshape(batch, -1, length, p * p * bands)
+        places = (height // p) * (width // p)
+        return squares.permute(0, 3, 5, 1, 4, 6, 2).reshape(batch, places, length, p * p * bands)
 
     def _over_dates(self, patches: Tensor, days: Tensor, valid: Tensor) -> Tensor:
         """The class tokens of every patch, (B, N, K, D), from (B, N, T, p*p*C), (B, T, D) and (B, T)."""
@@ -162,7 +164,7 @@ class TSViT(Backbone):
             readable = F.pad(valid, (self.classes, 0), value=True)
             mask = readable[:, None, None, None].expand(-1, places, -1, -1, -1).flatten(0, 1)
         read: Tensor = self.over_time(sequences, self.classes, mask)
-        return read.reshape(batch, places, self.classes, -1)
+        return torch.unflatten(read, 0, (batch, places))
 
     def _over_patches(self, tokens: Tensor) -> Tensor:
         """The evidence of each patch, (B*K, N, p*p*E), from its class tokens (B*K, N, D)."""
@@ -205,7 +207,7 @@ class TSViT(Backbone):
 def _resized(positions: Tensor, rows: int, columns: int) -> Tensor:
     """A table of positions on a square grid, (N, D), for another grid, (rows * columns, D)."""
     side = math.isqrt(len(positions))
-    if (rows, columns) == (side, side):
+    if not exporting() and (rows, columns) == (side, side):  # a graph that may be of any size always resizes
         return positions
     table = positions.t().reshape(1, -1, side, side)
     resized = F.interpolate(table.float(), size=(rows, columns), mode="bicubic", align_corners=False)

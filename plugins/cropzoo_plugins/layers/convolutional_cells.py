@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cropzoo_plugins.layers.recurrent import Cell, State, Steps
+from cropzoo_plugins.layers.recurrent import Cell, Steps, begins
 from cropzoo_plugins.layers.step_norm import StepBatchNorm
+from cropzoo_plugins.layers.traced_steps import State, TracedSteps
 
 
 def convolution(channels: int, filters: int) -> nn.Conv2d:
@@ -43,7 +44,7 @@ class ConvGRU(nn.Module):
         self.reset_gate = convolution(channels + hidden, hidden)
         self.out_gate = convolution(channels + hidden, hidden)
 
-    def forward(self, frames: Tensor, steps: Steps, start: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, steps: Steps | TracedSteps, start: Tensor) -> Tensor:
         """The state of each sample after its last date, (B, hidden, H, W), from frames (N, channels, H, W)."""
         gates = (self.update_gate, self.reset_gate, self.out_gate)
         weight = torch.cat([gate.weight for gate in gates])
@@ -52,13 +53,13 @@ class ConvGRU(nn.Module):
         both = last(weight[: 2 * self.hidden, self.channels :])
         out = last(weight[2 * self.hidden :, self.channels :])
 
-        def cell(inputs: Tensor, state: State, step: int) -> State:
+        def cell(inputs: Tensor, state: State, step: int | Tensor) -> State:
             (h,) = state
             gates, new = inputs.tensor_split([2 * self.hidden], 1)
-            if step:  # the first state is zero, and so are its convolutions
+            if not begins(step):  # the first state is zero, and so are its convolutions
                 gates = convolved(h, both).add_(gates)
             update, reset = gates.sigmoid().chunk(2, 1)
-            if step:
+            if not begins(step):
                 new = convolved(reset * h, out).add_(new)
             return (h + update * (new.tanh() - h),)
 
@@ -78,14 +79,14 @@ class ConvLSTM(nn.Module):
         self.channels = channels
         self.gates = convolution(channels + hidden, 4 * hidden)
 
-    def forward(self, frames: Tensor, steps: Steps, start: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, steps: Steps | TracedSteps, start: Tensor) -> Tensor:
         """The memory c of each sample after its last date, (B, hidden, H, W), from frames (N, channels, H, W)."""
         inputs = convolved(frames, last(self.gates.weight[:, : self.channels]), self.gates.bias)
         recurrent = last(self.gates.weight[:, self.channels :])
 
-        def cell(inputs: Tensor, state: State, step: int) -> State:
+        def cell(inputs: Tensor, state: State, step: int | Tensor) -> State:
             h, c = state
-            c, output = _remembered(convolved(h, recurrent).add_(inputs) if step else inputs, c)
+            c, output = _remembered(inputs if begins(step) else convolved(h, recurrent).add_(inputs), c)
             return output * c.tanh(), c
 
         return steps.recur(cell, inputs, (start, start))[1]
@@ -108,13 +109,16 @@ class NormedConvLSTM(nn.Module):
         self.h_norm = StepBatchNorm(4 * hidden, length)
         self.cell_norm = StepBatchNorm(hidden, length)
 
-    def forward(self, frames: Tensor, steps: Steps, start: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, steps: Steps | TracedSteps, start: Tensor) -> Tensor:
         """The sum over each sample's dates of the state h, (B, hidden, H, W), from frames (N, channels, H, W)."""
         inputs = convolved(frames, last(self.input_conv.weight), self.input_conv.bias)
+        if isinstance(steps, TracedSteps):
+            return steps.recur(self._ranked_cell(), inputs, (start, start, start))[2]
         cell = self._training_cell if self.training else self._folded_cell(len(steps.counts))
         return steps.recur(cell, inputs, (start, start, start))[2]
 
-    def _training_cell(self, inputs: Tensor, state: State, step: int) -> State:
+    def _training_cell(self, inputs: Tensor, state: State, step: int | Tensor) -> State:
+        assert isinstance(step, int)
         h, c, total = state
         # of the first state, all zero, the convolution is its bias wherever one looks
         recurrent = self.h_conv(h) if step else self.h_conv(h[:1, :, :1, :1]).expand_as(inputs)
@@ -132,14 +136,32 @@ class NormedConvLSTM(nn.Module):
             bias = bias + h_scale * self.h_conv.bias
         weight = last(self.h_conv.weight)
 
-        def cell(inputs: Tensor, state: State, step: int) -> State:
+        def cell(inputs: Tensor, state: State, step: int | Tensor) -> State:
             h, c, total = state
-            if step:
+            if not begins(step):
                 recurrent = convolved(h, weight * h_scale[step, :, None, None, None], bias[step])
             else:
                 recurrent = bias[step, :, None, None]
             c, output = _remembered(torch.addcmul(recurrent, inputs, input_scale[step, :, None, None]), c)
             h = output * torch.addcmul(cell_shift[step], c.tanh(), cell_scale[step])
+            return h, c, total + h
+
+        return cell
+
+    def _ranked_cell(self) -> Cell:
+        """The same where samples have read different numbers of dates before a step: each has its own statistics."""
+        norms = self.input_norm, self.h_norm, self.cell_norm
+        tables = [norm.affine(len(norm.running_mean)) for norm in norms]
+        weight, last_row = last(self.h_conv.weight), len(self.input_norm.running_mean) - 1
+
+        def cell(inputs: Tensor, state: State, step: int | Tensor) -> State:
+            h, c, total = state
+            rows = torch.as_tensor(step).clamp(max=last_row)
+            scaled = [(scale[rows][:, :, None, None], shift[rows][:, :, None, None]) for scale, shift in tables]
+            (input_scale, input_shift), (h_scale, h_shift), (cell_scale, cell_shift) = scaled
+            recurrent = convolved(h, weight, self.h_conv.bias) * h_scale + h_shift
+            c, output = _remembered(recurrent + inputs * input_scale + input_shift, c)
+            h = output * (c.tanh() * cell_scale + cell_shift)
             return h, c, total + h
 
         return cell

@@ -87,7 +87,7 @@ class TemporalAttention(nn.Module):
         codes = self._codes(dates)
         weights = self._weights(tokens, codes, valid)
         maps = self._mixed(self._read(tokens, codes, weights))
-        maps = maps.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+        maps = maps.reshape(batch, height, width, maps.shape[-1]).permute(0, 3, 1, 2)
         return maps, weights.reshape(batch, height, width, length, self.heads).permute(0, 3, 4, 1, 2)
 
     def _normed(self, tokens: Tensor, valid: Tensor, published: bool) -> Tensor:

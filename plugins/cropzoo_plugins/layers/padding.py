@@ -21,9 +21,20 @@ def check_padding(padding: str, backbone: str) -> None:
         raise UnknownName(f"padding of {backbone!r}:", padding, get_args(Padding))
 
 
+_traced = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
+
+def exporting() -> bool:
+    """Whether `torch.export` records the network: one graph for all inputs, so no choice may follow from values."""
+    return bool(_traced())
+
+
 def all_valid(valid: Tensor) -> bool:
-    """Whether a batch has no padding; taken as given where there are shapes alone, as when costs are counted."""
-    return valid.device.type == "meta" or bool(valid.all())
+    """Whether a batch has no padding; taken as given where there are shapes alone, as when costs are counted.
+
+    Never in an export, whose graph must hold for padded batches as well.
+    """
+    return valid.device.type == "meta" or (not exporting() and bool(valid.all()))
 
 
 def blank(series: Tensor, valid: Tensor) -> Tensor:
@@ -40,21 +51,27 @@ def filled(series: Tensor) -> Tensor:
 class Frames:
     """The valid dates of a batch as one list, for networks that look at single dates: padding costs nothing.
 
+    In an export the list holds all dates, and `scatter` blanks the invalid ones: how many are valid is a value.
+
     Args:
         valid: (B, T), bool.
-        index: (N,), int64, where in the flat B * T dates each valid one stands; None where all are valid.
+        index: (N,), int64, where in the flat B * T dates each valid one stands; None where the list holds all.
+        blanked: whether `scatter` has invalid dates to blank.
     """
 
     valid: Tensor
     index: Tensor | None
+    blanked: bool = False
 
     @classmethod
     def of(cls, valid: Tensor) -> Frames:
         """The frames of these valid dates."""
+        if exporting():
+            return cls(valid, None, blanked=True)
         return cls(valid, None if all_valid(valid) else valid.flatten().nonzero()[:, 0])
 
     def gather(self, series: Tensor) -> Tensor:
-        """(B, T, ...) to (N, ...), the valid dates alone."""
+        """(B, T, ...) to (N, ...), the dates of the list alone."""
         flat = series.flatten(0, 1)
         return flat if self.index is None else flat[self.index]
 
@@ -63,7 +80,8 @@ class Frames:
         if self.index is not None:
             whole = frames.new_zeros(self.valid.numel(), *frames.shape[1:])
             frames = whole.index_copy(0, self.index, frames)
-        return frames.reshape(*self.valid.shape, *frames.shape[1:])
+        series = frames.reshape(*self.valid.shape, *frames.shape[1:])
+        return blank(series, self.valid) if self.blanked else series
 
 
 def valid_first(valid: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,10 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cropzoo_plugins.layers.padding import all_valid, valid_first
+from cropzoo_plugins.layers.padding import all_valid, exporting, valid_first
+from cropzoo_plugins.layers.traced_steps import State, TracedSteps
 
-State = tuple[Tensor, ...]
-Cell = Callable[[Tensor, State, int], State]
+Cell = Callable[[Tensor, State, int | Tensor], State]
+"""The state after a step from what the step reads, the state before, and how many dates each sample read before: a
+number, which is the same for all, or, in an export, (B,), int64."""
+
+
+def begins(step: int | Tensor) -> bool:
+    """Whether a step is known to be the first, whose state is zero."""
+    return not isinstance(step, Tensor) and step == 0
 
 
 @dataclass(frozen=True)
@@ -37,8 +44,10 @@ class Steps:
     backward: Tensor | None = None
 
     @classmethod
-    def of(cls, valid: Tensor) -> Steps:
+    def of(cls, valid: Tensor) -> Steps | TracedSteps:
         """The steps of these valid dates, (B, T)."""
+        if exporting():
+            return TracedSteps(valid)
         batch, length = valid.shape
         if all_valid(valid):
             return cls([batch] * length, valid.sum(1))
@@ -67,6 +76,10 @@ class Steps:
         if self.backward is None:
             return frames.reshape(len(self.counts), -1, *frames.shape[1:]).flip(0).flatten(0, 1)
         return frames[self.backward]
+
+    def turned(self) -> Steps:
+        """The steps of `reversed` frames: the same, as no sample has a gap."""
+        return self
 
     def restored(self, state: Tensor) -> Tensor:
         """What belongs to samples in their order within a step, (B, ...), in the order of the batch."""

@@ -44,8 +44,7 @@ class Attention(nn.Module):
 
     def _heads(self, projected: Tensor, parts: int) -> tuple[Tensor, ...]:
         """(S, L, parts*h*e) as `parts` tensors (S, h, L, e)."""
-        sequences, length, _ = projected.shape
-        return projected.reshape(sequences, length, parts, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        return torch.unflatten(projected, 2, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 class Layer(nn.Module):

@@ -8,7 +8,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from cropzoo_plugins.layers.padding import Frames
+from cropzoo_plugins.layers.padding import Frames, exporting
+from cropzoo_plugins.layers.traced_timelines import TracedTimelines
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,10 @@ class Timelines:
     device: torch.device
 
     @classmethod
-    def of(cls, frames: Frames, least: int) -> Timelines:
+    def of(cls, frames: Frames, least: int) -> Timelines | TracedTimelines:
         """Timelines of the valid dates alone, `least` dates for samples that have fewer."""
+        if exporting():
+            return TracedTimelines.of(frames, least)
         batch, length = frames.valid.shape
         counts = [length] * batch if frames.index is None else frames.valid.sum(1).tolist()
         return cls(tuple(max(least, count) for count in counts), frames.valid.device)
@@ -77,6 +80,10 @@ class Timelines:
         if self.equal:
             return torch.empty(0, dtype=torch.int64, device=self.device)
         return self.starts[1:] - 1
+
+    def blanked(self, series: Tensor) -> Tensor:
+        """A series, as `series` gives it, with its blanks set to zero in place."""
+        return series.index_fill_(1, self.blanks, 0) if len(self.blanks) else series
 
     def series(self, images: Tensor) -> Tensor:
         """(N, ...) as series for a convolution over time, (B or 1, dates, ...); a view."""

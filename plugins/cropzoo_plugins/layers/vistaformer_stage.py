@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cropzoo_plugins.layers import chunks
 from cropzoo_plugins.layers.padding import Frames
+from cropzoo_plugins.layers.traced_timelines import TracedTimelines
 from cropzoo_plugins.layers.vistaformer_dates import Timelines
 from cropzoo_plugins.layers.vistaformer_mix import DepthwiseMix
 
@@ -39,7 +40,7 @@ class GatedPatches(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Cells, (N, h/2 * w/2, D), of images (N, dates, h, w, C); any strides."""
         cells = torch.unflatten(torch.unflatten(images, 3, (-1, 2)), 2, (-1, 2)).permute(0, 2, 4, 1, 3, 5, 6)
-        cells = cells.reshape(len(images), cells.shape[1] * cells.shape[2], -1)
+        cells = cells.flatten(1, 2).flatten(2)
         both = self.content, self.gate
         weight = torch.cat([each.weight.permute(0, 2, 3, 4, 1).flatten(1) for each in both])
         bias = torch.cat([each.bias for each in both if each.bias is not None])
@@ -77,12 +78,12 @@ class StageLayer(nn.Module):
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    def forward(self, cells: Tensor, lines: Timelines, rows: int) -> Tensor:
+    def forward(self, cells: Tensor, lines: Timelines | TracedTimelines, rows: int) -> Tensor:
         """(N, rows * columns, D) to the same; the N images lie as `lines` says."""
-        if chunks.pays(cells) and not (self.training or torch.is_grad_enabled()):
+        if isinstance(lines, Timelines) and chunks.pays(cells) and not (self.training or torch.is_grad_enabled()):
             return self._in_chunks(cells, lines, rows)
         cells = self._added(cells, self._attend(cells), lines)
-        hidden = self._hidden(lines.series(cells), lines.blanks, rows)
+        hidden = self._mixed(lines.blanked(self._wide(lines.series(cells))), rows)
         return self._added(cells, self._narrow(hidden).flatten(0, 1), lines)
 
     def _in_chunks(self, cells: Tensor, lines: Timelines, rows: int) -> Tensor:
@@ -95,7 +96,10 @@ class StageLayer(nn.Module):
             for start in range(0, length, size):
                 low, high = max(0, start - 1), min(length, start + size + 1)
                 inside = blanks[(blanks >= low) & (blanks < high)] - low
-                hidden = self._hidden(some[:, low:high], inside, rows)[:, start - low :][:, :size]
+                wide = self._wide(some[:, low:high])
+                if len(inside):
+                    wide.index_fill_(1, inside, 0)
+                hidden = self._mixed(wide, rows)[:, start - low :][:, :size]
                 done.append((some[:, start : start + size] + self._narrow(hidden)).flatten(0, 1))
         return torch.cat(done)
 
@@ -106,11 +110,13 @@ class StageLayer(nn.Module):
         gathered = F.scaled_dot_product_attention(query, key, value, dropout_p=rate)
         return self._drop(self.attention_out(gathered.transpose(1, 2).flatten(2)))
 
-    def _hidden(self, series: Tensor, blanks: Tensor, rows: int) -> Tensor:
-        """The network up to its convolution, (S, T, rows * columns, D) to (S, T, rows, columns, M)."""
-        wide = self.mlp_in(self.mlp_norm(series))
-        if len(blanks):
-            wide.index_fill_(1, blanks, 0)
+    def _wide(self, series: Tensor) -> Tensor:
+        """The network up to its convolution, (S, T, rows * columns, D) to (S, T, rows * columns, M), a new tensor."""
+        wide: Tensor = self.mlp_in(self.mlp_norm(series))
+        return wide
+
+    def _mixed(self, wide: Tensor, rows: int) -> Tensor:
+        """The convolution, (S, T, rows * columns, M) to (S, T, rows, columns, M)."""
         wide = torch.unflatten(wide, 2, (rows, -1))
         mixed: Tensor = self.mix(wide.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
         return mixed
@@ -122,8 +128,8 @@ class StageLayer(nn.Module):
     def _drop(self, values: Tensor) -> Tensor:
         return F.dropout(values, self.dropout, self.training)
 
-    def _added(self, cells: Tensor, change: Tensor, lines: Timelines) -> Tensor:
-        if self.training and self.drop_path:
+    def _added(self, cells: Tensor, change: Tensor, lines: Timelines | TracedTimelines) -> Tensor:
+        if self.training and self.drop_path and isinstance(lines, Timelines):
             kept = change.new_empty(len(lines.lengths)).bernoulli_(1 - self.drop_path) / (1 - self.drop_path)
             change = change * kept[lines.samples][:, None, None]
         return cells + change
@@ -151,7 +157,9 @@ class Stage(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.reduce = nn.Conv3d(dim, outside, (length, 1, 1))
 
-    def forward(self, images: Tensor, lines: Timelines, frames: Frames | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, images: Tensor, lines: Timelines | TracedTimelines, frames: Frames | None = None
+    ) -> tuple[Tensor, Tensor]:
         """What the next stage reads, and what the head reads.
 
         Args:
@@ -170,7 +178,7 @@ class Stage(nn.Module):
         cells = self.norm(cells)
         return torch.unflatten(cells, 1, (rows, -1)), torch.unflatten(self._reduced(cells, lines), 1, (rows, -1))
 
-    def _reduced(self, cells: Tensor, lines: Timelines) -> Tensor:
+    def _reduced(self, cells: Tensor, lines: Timelines | TracedTimelines) -> Tensor:
         """(N, P, D) to (B, P, `outside`): as if the series were resized to the kernel's length first."""
         kernel = lines.resized(self.reduce.weight[..., 0, 0].permute(2, 1, 0)).flatten(1, 2)
         reduced = lines.padded(cells).transpose(1, 2).flatten(2) @ kernel

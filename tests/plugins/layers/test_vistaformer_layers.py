@@ -92,7 +92,7 @@ def test_dropout_thins_what_each_half_adds_in_training_alone(half: str) -> None:
     def added() -> torch.Tensor:
         if half == "attention":
             return thinned._attend(cells)
-        return thinned._narrow(thinned._hidden(lines.series(cells), lines.blanks, 4))
+        return thinned._narrow(thinned._mixed(lines.blanked(thinned._wide(lines.series(cells))), 4))
 
     share = float((added() == 0).float().mean())
     assert share == pytest.approx(0.9, abs=0.05)

@@ -107,6 +107,21 @@ def test_calibration_error_is_torchmetrics_own() -> None:
     assert score(batches)["ece"] == pytest.approx(float(expected), abs=1e-6)
 
 
+def test_a_temperature_changes_the_calibration_error_alone_and_the_old_one_is_told() -> None:
+    batches = random_batches()
+    plain, halved = score(batches), score([(logits / 2, batch) for logits, batch in batches])
+    scorer = Scorer(plain["per_class"], temperature=2.0)
+    for _ in range(2):
+        scorer.reset()
+        for logits, batch in batches:
+            scorer.update(logits, batch)
+    scores = scorer.compute()
+    assert scores.pop("ece_uncalibrated") == plain["ece"]
+    assert scores["ece"] == halved["ece"] != plain["ece"]
+    assert scores == {**plain, "ece": halved["ece"]}
+    assert "ece_uncalibrated" not in Scorer(plain["per_class"], detail=False, temperature=2.0).state_dict()
+
+
 def test_parcels_vote_over_tiles_within_their_sample() -> None:
     batches = random_batches()
     votes: dict[tuple[int, int], list[tuple[int, int]]] = {}

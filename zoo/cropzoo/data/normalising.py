@@ -67,7 +67,8 @@ class Normaliser(nn.Module):
         series = series * self.factor if series is batch.series else series.mul_(self.factor)
         series.sub_(self.shift)
         # Asking whether any date is invalid would make the processor wait for the device; filling costs less there.
-        if series.device.type != "cpu" or not bool(batch.valid.all()):
+        # A graph that is recorded can't ask: it must hold for every batch.
+        if series.device.type != "cpu" or torch.compiler.is_compiling() or not bool(batch.valid.all()):
             series.masked_fill_(~batch.valid[:, :, None, None, None], 0.0)
         return replace(batch, series=series)
 

@@ -27,20 +27,22 @@ class Scorer(nn.Module):
         classes: names, by label index; two or more.
         detail: False scores all pixels only, for validation during training: `boundary`, `interior`, `parcels` and
             `ece` are None then.
+        temperature: divides the logits before confidence is taken of them; classes do not depend on it.
     """
 
-    def __init__(self, classes: Sequence[str], detail: bool = True) -> None:
+    def __init__(self, classes: Sequence[str], detail: bool = True, temperature: float = 1.0) -> None:
         super().__init__()
         if not 2 <= len(classes) <= IGNORE or len(set(classes)) != len(classes):
             raise CropzooError(
                 f"scoring {list(classes)!r}; 2 to {IGNORE} distinct names are needed; check the class table"
             )
         self.classes = tuple(classes)
-        self.detail = detail
+        self.detail, self.temperature = detail, temperature
         regions = ("boundary", "interior", "parcel_boundary", "parcel_interior") if detail else ()
         self.regions = nn.ModuleDict({name: region_metrics(len(classes)) for name in ("all", *regions)})
         if detail:
             self.calibration = CalibrationError()
+            self.uncalibrated = None if temperature == 1 else CalibrationError()
             self.votes = ParcelVotes(len(classes))
 
     @torch.no_grad()
@@ -58,14 +60,16 @@ class Scorer(nn.Module):
         """
         if batch.labels is None:
             return
-        confidence, predictions = _fit(*_decide(logits), batch.labels)
         known = batch.labels != IGNORE
-        labels, predictions, confidence = batch.labels[known].long(), predictions[known], confidence[known]
+        confidence, predictions = (values[known] for values in _fit(*_decide(logits, self.temperature), batch.labels))
+        labels = batch.labels[known].long()
         self._check(labels, confidence)
         self._add("all", predictions, labels)
         if not self.detail:
             return
         self.calibration.update(confidence, predictions == labels)
+        if self.uncalibrated is not None:
+            self.uncalibrated.update(_fit(*_decide(logits), batch.labels)[0][known], predictions == labels)
         bits = None if batch.boundary is None else batch.boundary[known]
         if bits is not None:
             self._add_split("boundary", "interior", (bits & CLASS_BOUNDARY) != 0, predictions, labels)
@@ -85,7 +89,8 @@ class Scorer(nn.Module):
             oa, miou, macro_f1, per_class, without_support, confusion (rows are the truth), pixels: over all pixels.
             boundary, interior: the same over pixels whose 3 x 3 window holds another class, and over the others.
             parcels: accuracy (by majority vote), count, and boundary and interior by parcel.
-            ece: expected calibration error over 15 bins. What the batches had no pixel for is None.
+            ece: expected calibration error over 15 bins. ece_uncalibrated: without the temperature, if there is one.
+            What the batches had no pixel for is None.
 
         Raises:
             CropzooError: when no batch had a label that is not ignored.
@@ -105,6 +110,7 @@ class Scorer(nn.Module):
             "interior": scores.get("interior"),
             "parcels": parcels,
             "ece": float(self.calibration.compute()) if self.detail else None,
+            **self._without_temperature(),
         }
 
     def reset(self) -> None:
@@ -114,6 +120,13 @@ class Scorer(nn.Module):
         if self.detail:
             self.calibration.reset()
             self.votes.reset()
+            if self.uncalibrated is not None:
+                self.uncalibrated.reset()
+
+    def _without_temperature(self) -> dict[str, float]:
+        if not self.detail or self.uncalibrated is None:
+            return {}
+        return {"ece_uncalibrated": float(self.uncalibrated.compute())}
 
     def _parcels(self, scores: dict[str, dict[str, Any] | None]) -> dict[str, Any] | None:
         count, right = self.votes.compute()
@@ -141,8 +154,9 @@ class Scorer(nn.Module):
                 self._add(region, empty, empty)
         if self.detail and not self.votes.update_called:
             self.votes.update(empty, empty, empty, empty)
-        if self.detail and not self.calibration.update_called:
-            self.calibration.update(empty.float(), empty.bool())
+        for calibration in (self.calibration, self.uncalibrated) if self.detail else ():
+            if calibration is not None and not calibration.update_called:
+                calibration.update(empty.float(), empty.bool())
 
     def _check(self, labels: Tensor, confidence: Tensor) -> None:
         if not labels.numel():
@@ -160,9 +174,9 @@ class Scorer(nn.Module):
             )
 
 
-def _decide(logits: Tensor) -> tuple[Tensor, Tensor]:
+def _decide(logits: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
     """Probability of the likeliest class, (B, H, W) float32, and its index, int64."""
-    logits = logits.float()
+    logits = logits.float() if temperature == 1 else logits.float() / temperature
     top, predictions = logits.max(dim=1)
     return (top - logits.logsumexp(dim=1)).exp(), predictions
 

@@ -1,0 +1,241 @@
+"""Maps of a generated area: speed beside that of the bare network on the same windows in memory, and peak memory.
+
+The network is TSViT-S (dim 64, 4 heads of 16) with random weights for 10 bands and 20 classes, the area 24 dates of 10
+bands and a scene classification in deflate GeoTIFFs. `bare` is the network alone: the batches of a chunk are made
+first, and only it is timed. `map` is all of it: reading, blending, parts, and the Cloud-Optimised GeoTIFF with class
+and confidence. Both see every window as often, with as many threads. Windows that two chunks both see count in neither.
+
+Peak memory is that of a fresh process that maps an area of --size, and one of twice that on a side, by a network that
+costs nothing (the mean of each band), with one thread that reads ahead. Linux only.
+
+    python benchmarks/mapping.py --speed-size 1000
+
+The areas are made first and kept in cropzoo's cache folder (or --folder) for other times. Two cores map less than a
+thousand pixels a second by TSViT-S, so that the area of the speed is small unless --speed-size says otherwise: one
+chunk then, whose reading nothing hides. Processor seconds stand beside, for a machine that has other work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+from measure import peak_resident_bytes
+from numpy.typing import NDArray
+
+from cropzoo.samples import LabelClass
+from cropzoo.weights import cache_folder
+
+DATES, BANDS, CLASSES = 24, ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"), 20
+LEAST_SPEED, MOST_RISE = 0.85, 1.10
+OUTPUTS = ("class", "confidence")
+
+
+def main() -> None:
+    """Compare; with --peak, map an area by the network that costs nothing and print the peak in bytes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=cache_folder() / "benchmarks", help="keeps the areas")
+    parser.add_argument("--speed-size", type=int, default=200, help="pixels on a side of the area of the speed")
+    parser.add_argument("--size", type=int, default=1000, help="pixels on a side of the smaller area of the memory")
+    parser.add_argument("--window-batch", type=int, default=16, help="windows that the network sees at a time")
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--readers", type=int, default=1, help="threads that read ahead")
+    parser.add_argument("--peak", type=int, metavar="SIZE", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.peak:
+        print(peak(args.folder, args.peak, args.readers))
+        return
+    kept = compare_speed(args)
+    peaks = [fresh_peak(args, size) for size in (args.size, 2 * args.size)]
+    rise = peaks[1] / peaks[0]
+    print(
+        f"peak {peaks[0] / 1e6:.0f} MB at {args.size} x {args.size}, {peaks[1] / 1e6:.0f} MB at twice that on a side: "
+        f"{rise:.2f} times (target up to {MOST_RISE:.2f})"
+    )
+    print("all targets met" if kept >= LEAST_SPEED and rise <= MOST_RISE else "some targets missed")
+
+
+def compare_speed(args: argparse.Namespace) -> float:
+    """Speed of the map as a share of the bare network's."""
+    from cropzoo.mapping.predictor import TorchPredictor
+    from cropzoo.zoo import load_zoo
+
+    predictor = TorchPredictor(checkpoint(args.folder), load_zoo())
+    plan = plan_of(area(args.folder, args.speed_size), predictor, args.window_batch)
+    bare, whole = [], []
+    for _ in range(args.repeats):
+        bare.append(time_bare(plan, predictor))
+        whole.append(time_map(plan, predictor, args.folder / "map" / "map.tif", args.readers))
+    (alone, alone_busy), (all_of_it, busy) = (np.median(taken, axis=0) for taken in (bare, whole))
+    kept, pixels = alone / all_of_it, args.speed_size**2
+    print(
+        f"{predictor.device.type}, {len(plan.chunks)} chunks: bare {alone:.1f} s ({pixels / alone:,.0f} px/s), map "
+        f"{all_of_it:.1f} s ({pixels / all_of_it:,.0f} px/s): {kept:.0%} of the speed (target {LEAST_SPEED:.0%}); "
+        f"processor seconds {alone_busy:.1f} and {busy:.1f}",
+        flush=True,
+    )
+    return float(kept)
+
+
+def time_bare(plan: Any, predictor: Any) -> tuple[float, float]:
+    """Seconds of the clock and of processors of the network alone on every batch of a plan."""
+    from cropzoo.mapping.chunks import ChunkReader, batches
+
+    reader, seconds, busy = ChunkReader(plan), 0.0, 0.0
+    for chunk in plan.chunks:
+        works = list(batches(plan, reader.read(chunk)))
+        start, busy_start = perf_counter(), process_time()
+        for work in works:
+            predictor.probabilities(work.series, work.dates, work.valid, work.first)
+        seconds += perf_counter() - start
+        busy += process_time() - busy_start
+    return seconds, busy
+
+
+def time_map(plan: Any, predictor: Any, out: Path, readers: int) -> tuple[float, float]:
+    """Seconds of the clock and of processors of a whole map."""
+    from cropzoo.mapping.running import Run, run_map
+
+    shutil.rmtree(out.parent, ignore_errors=True)
+    out.parent.mkdir(parents=True)
+    start, busy = perf_counter(), process_time()
+    run_map(plan, predictor, out, Run(readers=readers), warn=lambda line: None)
+    return perf_counter() - start, process_time() - busy
+
+
+def peak(folder: Path, size: int, readers: int) -> int:
+    """Peak bytes of this process over a whole map of an area."""
+    network = Light()
+    time_map(plan_of(area(folder, size), network, 64), network, folder / "map" / "light.tif", readers)
+    return peak_resident_bytes()
+
+
+def fresh_peak(args: argparse.Namespace, size: int) -> int:
+    """Peak bytes of a fresh process."""
+    import subprocess
+
+    area(args.folder, size)
+    command = [
+        sys.executable,
+        __file__,
+        "--folder",
+        str(args.folder),
+        "--readers",
+        str(args.readers),
+        "--peak",
+        str(size),
+    ]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+
+
+def plan_of(images: Path, predictor: Any, batch: int) -> Any:
+    """The plan of a map of an area."""
+    from cropzoo.mapping.imagery import images_for
+    from cropzoo.mapping.options import MapOptions
+    from cropzoo.mapping.plan import make_plan
+
+    patterns = (f"{images}/S2_*.tif",)
+    options = MapOptions(patterns, outputs=OUTPUTS, batch_size=batch)
+    return make_plan(images_for(BANDS, patterns), predictor.facts, options)
+
+
+class Light:
+    """A network that costs nothing: the mean of each band over the dates stands for a class."""
+
+    precision = "32-true"
+
+    def __init__(self) -> None:
+        from cropzoo.mapping.facts import Facts
+
+        ones = (1.0,) * len(BANDS)
+        named = classes()[: len(BANDS)]
+        self.facts = Facts(named, BANDS, 1e-4, ones, ones, image_size=24, dates="none", sha256="light", source="light")
+
+    def probabilities(
+        self, series: NDArray[Any], dates: NDArray[np.int64], valid: NDArray[np.bool_], first: int
+    ) -> NDArray[np.float32]:
+        """Shares of the bands in their sum, (B, C, S, S)."""
+        means = series.mean(axis=1, dtype=np.float32) + 1
+        shares: NDArray[np.float32] = means / means.sum(axis=1, keepdims=True)
+        return shares
+
+
+def classes() -> tuple[LabelClass, ...]:
+    """Names without meaning."""
+    return tuple(LabelClass(f"crop {number}", number, f"#{number:02x}{4 * number:02x}ff") for number in range(CLASSES))
+
+
+def checkpoint(folder: Path) -> Path:
+    """TSViT-S with random weights."""
+    import torch
+
+    from cropzoo.checkpoint import Metadata, save_checkpoint
+    from cropzoo.models import create_model
+
+    options = {"dim": 64, "head_dim": 16}
+    torch.manual_seed(0)
+    model = create_model("tsvit", in_channels=len(BANDS), classes=CLASSES, image_size=24, **options)
+    about = {
+        "backbone": {"name": "tsvit", "options": options},
+        "in_channels": len(BANDS),
+        "image_size": 24,
+        "classes": [{"name": each.name, "code": each.code, "colour": each.colour} for each in classes()],
+        "bands": BANDS,
+        "scale": 1e-4,
+        "mean": [0.2] * len(BANDS),
+        "std": [0.1] * len(BANDS),
+        "dates": "doy",
+    }
+    path = folder / "tsvit-s.safetensors"
+    save_checkpoint(path, model.state_dict(), Metadata.parse(about, "the benchmark's checkpoint"))
+    return path
+
+
+def area(folder: Path, size: int) -> Path:
+    """The images of an area: fields of 16 pixels with noise, a third of each date under clouds."""
+    images = folder / f"mapping-{size}-{DATES}"
+    if not (images / "done").is_file():
+        shutil.rmtree(images, ignore_errors=True)
+        images.mkdir(parents=True)
+        for number in range(DATES):
+            write_image(images, size, number)
+        (images / "done").touch()
+        print(f"made the area of {size} x {size} pixels", flush=True)
+    return images
+
+
+def write_image(folder: Path, size: int, number: int) -> None:
+    """One date."""
+    import rasterio
+    from rasterio import Affine
+
+    rng = np.random.default_rng(number)
+    day = date(2019, 1, 5) + timedelta(days=15 * number)
+    profile = {
+        "driver": "GTiff", "dtype": "uint16", "count": len(BANDS) + 1, "height": size, "width": size,
+        "crs": "EPSG:32631", "transform": Affine(10, 0, 500_000, 0, -10, 5_600_000), "compress": "deflate",
+        "zlevel": 1, "predictor": 2, "tiled": True, "blockxsize": 256, "blockysize": 256,
+    }  # fmt: skip
+    with rasterio.open(folder / f"S2_{day}.tif", "w", **profile) as target:
+        for index, band in enumerate(BANDS, start=1):
+            fields = blocks(rng.integers(300, 4000, (size // 16 + 1,) * 2), 16, size)
+            target.write((fields + rng.normal(0, 60, (size, size))).clip(1, 10_000).astype(np.uint16), index)
+            target.set_band_description(index, band)
+        clouds = blocks(rng.random((size // 64 + 1,) * 2) < 1 / 3, 64, size)
+        target.write(np.where(clouds, 9, 4).astype(np.uint16), len(BANDS) + 1)
+        target.set_band_description(len(BANDS) + 1, "SCL")
+
+
+def blocks(values: NDArray[Any], side: int, size: int) -> NDArray[Any]:
+    """Each value on a square of pixels, cut to the size."""
+    return values.repeat(side, axis=0).repeat(side, axis=1)[:size, :size]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+#!/bin/sh
+# A map by a Dask cluster of two workers, the first of which is killed at work, and the same map by one process.
+# usage: dask.sh [FOLDER], with: pip install 'cropzoo[dask]'
+. "$(dirname "$0")/area.sh"
+predict() { cropzoo predict run --images 'field/S2_*.tif' --outputs class,confidence --device cpu "$@"; }
+
+rm -f scheduler.json
+dask scheduler --scheduler-file scheduler.json --host 127.0.0.1 --port 0 --dashboard-address :0 2>scheduler.log &
+scheduler=$!
+trap 'kill "$scheduler" "$one" "$two" 2>/dev/null || true' EXIT
+dask worker --scheduler-file scheduler.json --nthreads 1 --no-nanny 2>one.log &
+one=$!
+dask worker --scheduler-file scheduler.json --nthreads 1 2>two.log &
+two=$!
+
+(sleep "${KILL_AFTER:-10}" && kill -9 "$one") &
+predict --out cluster/map.tif --scheduler scheduler.json
+
+predict --out one/map.tif --overwrite
+cmp one/map.tif cluster/map.tif
+cmp one/map_confidence.tif cluster/map_confidence.tif
+echo "a cluster that lost a worker made the bytes of one process"

@@ -1,0 +1,65 @@
+"""`cropzoo parcels`: what is printed, and exit codes; the numbers are tested with `cropzoo.zonal`."""
+
+from __future__ import annotations
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+
+from cropzoo.mapping.legend import class_tags
+from cropzoo.samples import LabelClass
+
+CLASSES = (LabelClass("grass", 60, "#33aa33"), LabelClass("maize", 201, "#ddbb22"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A map of two crops, west and east, and four parcels; one lies outside, one declares the wrong crop."""
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "nodata": 255, "height": 20, "width": 20}
+    place = {"crs": "EPSG:32631", "transform": Affine(10, 0, 600_000, 0, -10, 5_650_000)}
+    with rasterio.open(tmp_path / "map.tif", "w", **profile, **place) as file:
+        file.write(np.repeat([[0, 1]], 10, axis=1).repeat(20, axis=0).astype(np.uint8)[None])
+        file.update_tags(**class_tags(CLASSES))
+    corners = [(600_010, 5_649_850), (600_120, 5_649_850), (600_120, 5_649_940), (700_000, 5_649_850)]
+    shapes = [shapely.box(x, y, x + 60, y + 50) for x, y in corners]
+    frame = geopandas.GeoDataFrame({"crop": ["60", "201", "60", "60"], "farm": list("abcd")}, geometry=shapes)
+    frame.set_crs("EPSG:32631").to_file(tmp_path / "in.gpkg")
+    return tmp_path
+
+
+def test_declarations_are_checked_and_the_rest_is_told(command, folder):
+    words = ("parcels", "map.tif", "--parcels", "in.gpkg", "--crop-column", "crop", "--id-column", "farm")
+    ended = command(*words, "--out", "out.gpkg", folder=folder, plugin=False)
+    assert ended.code == 0, ended.err
+    assert "1 parcel(s) lie outside the map" in ended.err
+    assert "agreement  2 of 3 parcels (66.7 %), 0.6 of 0.9 ha (66.7 %)" in ended.out
+    rows = [line.split() for line in ended.out.splitlines()]
+    assert ["grass", "2", "0.6", "50.0", "maize", "1"] in rows
+    assert ["c", "grass", "0.000", "maize", "100", "30", "0.30"] in rows
+    assert geopandas.read_file(folder / "out.gpkg").suspect.fillna(0).tolist() == [0, 0, 1, 0]
+    told = command(*words, "--out", "out.gpkg", "--overwrite", "--json", folder=folder, plugin=False).json
+    assert told["confusion"] == [[1, 1], [0, 1]]
+    assert told["suspects"][0]["name"] == "c"
+
+
+def test_without_a_crop_column_areas_are_printed(command, folder):
+    ended = command("parcels", "map.tif", "--parcels", "in.gpkg", "--out", "o.geojson", folder=folder, plugin=False)
+    assert ended.out.splitlines()[-2:] == ["grass  0.3", "maize  0.6"]
+
+
+def test_wrong_use_is_a_line(command, folder):
+    words = ("parcels", "map.tif", "--parcels", "in.gpkg", "--out")
+    assert "must end in .gpkg" in command(*words, "out.csv", folder=folder, plugin=False).error
+    assert "the parcels themselves" in command(*words, "in.gpkg", folder=folder, plugin=False).error
+    error = command(*words, "out.gpkg", "--crop-column", "corp", folder=folder, plugin=False).error
+    assert "no column 'corp'; did you mean 'crop'?" in error
+    assert not (folder / "out.gpkg").exists()
+
+
+def test_a_full_disk_leaves_no_table(command, folder):
+    words = ("parcels", "map.tif", "--parcels", "in.gpkg", "--out", "out.gpkg")
+    assert "cannot write 'out.gpkg'" in command(*words, folder=folder, plugin=False, file_size=20_000).error
+    assert {path.name for path in folder.iterdir()} == {"map.tif", "in.gpkg"}

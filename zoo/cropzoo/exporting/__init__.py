@@ -1,0 +1,1 @@
+"""Models for other programs: one graph from stored numbers to probabilities, checked against the model itself."""

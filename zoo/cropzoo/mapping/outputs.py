@@ -1,0 +1,109 @@
+"""What a map shows of probabilities, as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cropzoo.errors import CropzooError, UnknownName, UsageError
+
+CLASS, CONFIDENCE, MARGIN, ENTROPY, PROBABILITIES = "class", "confidence", "margin", "entropy", "probabilities"
+
+OUTPUTS = (CLASS, CONFIDENCE, MARGIN, ENTROPY, PROBABILITIES)
+
+NODATA = 255
+"""In every output: no date is clear, or outside the area."""
+
+STEPS = 250
+"""A value of 1 in all outputs but the class."""
+
+SCALE = 1 / STEPS
+
+
+def check_outputs(outputs: Sequence[str], classes: int) -> tuple[str, ...]:
+    """The outputs in the order of `OUTPUTS`, each once.
+
+    Raises:
+        UnknownName: for another.
+        UsageError: there is none, or more classes than a byte can tell.
+    """
+    for name in outputs:
+        if name not in OUTPUTS:
+            raise UnknownName("output", name, OUTPUTS)
+    if not outputs:
+        raise UsageError(f"outputs; there is none; give one or several of {', '.join(OUTPUTS)}")
+    if classes > NODATA:
+        raise UsageError(f"a map of {classes} classes; a byte tells {NODATA} apart; merge classes")
+    return tuple(name for name in OUTPUTS if name in outputs)
+
+
+def bands_of(output: str, classes: int) -> int:
+    """How many bands an output has for so many classes."""
+    return classes if output == PROBABILITIES else 1
+
+
+def quantise(
+    probabilities: NDArray[np.float32], seen: NDArray[np.bool_], outputs: Sequence[str]
+) -> dict[str, NDArray[np.uint8]]:
+    """The outputs of a window as bytes.
+
+    `class` holds the index of the likeliest class, the first of equals. `confidence` is its probability, `margin` that
+    less the second's, `entropy` is -sum(p log p) / log K, 0 for certain and 1 for all alike, and `probabilities` has a
+    band a class: of each, round(250 * value).
+
+    Args:
+        probabilities: (K, h, w), each pixel's in [0, 1] with a sum of 1 where it is seen; anything elsewhere.
+        seen: (h, w), False becomes 255 in all outputs.
+        outputs: names of `OUTPUTS`.
+
+    Returns:
+        By the output's name (bands, h, w), in the order of `outputs`.
+
+    Raises:
+        CropzooError: a probability that is NaN where it is seen.
+    """
+    if not np.isfinite(probabilities[:, seen]).all():
+        raise CropzooError("the network's probabilities hold NaN; its weights or the images' numbers are damaged")
+    clean = np.where(seen, probabilities, np.float32(0))
+    made = {}
+    for name in outputs:
+        scaled = _indices(clean) if name == CLASS else np.rint(STEPS * _VALUES[name](clean)).clip(0, STEPS)
+        values: NDArray[np.uint8] = np.where(seen, scaled, NODATA).astype(np.uint8)
+        made[name] = values
+    return made
+
+
+def _indices(probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
+    indices: NDArray[np.int64] = probabilities.argmax(axis=0)
+    return indices[None]
+
+
+def _confidence(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    best: NDArray[np.float32] = probabilities.max(axis=0)[None]
+    return best
+
+
+def _margin(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    if len(probabilities) == 1:
+        return _confidence(probabilities)
+    second, first = np.partition(probabilities, -2, axis=0)[-2:]
+    difference: NDArray[np.float32] = (first - second)[None]
+    return difference
+
+
+def _entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    # A class at a time: as many logarithms in memory as pixels, not as pixels times classes.
+    total: NDArray[np.float32] = np.zeros((1, *probabilities.shape[1:]), np.float32)
+    for each in probabilities:
+        total -= each * np.log(np.where(each > 0, each, 1))
+    total /= np.float32(np.log(max(len(probabilities), 2)))
+    return total
+
+
+def _all(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    return probabilities
+
+
+_VALUES = {CONFIDENCE: _confidence, MARGIN: _margin, ENTROPY: _entropy, PROBABILITIES: _all}

@@ -1,0 +1,1 @@
+"""What a map says of each parcel: shares of crops, mean probabilities, and whether they agree with a declared crop."""

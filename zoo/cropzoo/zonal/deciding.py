@@ -1,0 +1,105 @@
+"""The crop of each parcel, from sums of the map over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cropzoo.zonal.measuring import Measured, Sums
+
+NONE = -1
+"""In place of a class: the map shows nothing there."""
+
+
+@dataclass(frozen=True)
+class Crops:
+    """What the map says of n parcels; shares and probabilities are NaN where it shows nothing.
+
+    Args:
+        crop: (n,), class with most pixels, the lower index of equals; -1 for none.
+        share: (n,), its share of the pixels seen.
+        second, second_share: the class with most pixels after it, -1 if there is none.
+        likely, likely_chance: (n,), class with the highest mean probability, and that; None without probabilities.
+        shares: (n, K), share of each class.
+        chances: (n, K), mean probability of each class; None without probabilities.
+        confidence: (n,), mean of the pixels'; None if the map has neither confidence nor probabilities.
+        pixels: (n,), seen pixels that were used, those at the edge by their share.
+        inside: (n,), seen pixels that lie wholly in the parcel.
+        interior: (n,), bool, whether only those were used.
+        nodata: (n,), share of the parcel's area that the map does not show, be it outside or without a clear date.
+    """
+
+    crop: NDArray[np.intp]
+    share: NDArray[np.float64]
+    second: NDArray[np.intp]
+    second_share: NDArray[np.float64]
+    likely: NDArray[np.intp] | None
+    likely_chance: NDArray[np.float64] | None
+    shares: NDArray[np.float64]
+    chances: NDArray[np.float64] | None
+    confidence: NDArray[np.float64] | None
+    pixels: NDArray[np.float64]
+    inside: NDArray[np.float64]
+    interior: NDArray[np.bool_]
+    nodata: NDArray[np.float64]
+
+
+def decide(measured: Measured, interior: bool = False) -> Crops:
+    """The crops of n parcels.
+
+    Args:
+        measured: their sums.
+        interior: use the pixels that lie wholly in a parcel alone, where it has any: those at the edge show its
+            neighbours too. A parcel without one is decided by all that it touches.
+    """
+    inside = measured.inside.pixels
+    use = np.full(len(inside), interior) & (inside > 0)
+    sums = _chosen(measured, use)
+    pixels = sums.pixels
+    some = pixels > 0
+    scale = np.where(some, pixels, np.nan)
+    shares = sums.by_class / scale[:, None]
+    order = np.argsort(-sums.by_class, axis=1, kind="stable")
+    rows = np.arange(len(pixels))
+    first = order[:, 0]
+    other = order[:, min(1, order.shape[1] - 1)]
+    has_second = some & (other != first) & (sums.by_class[rows, other] > 0)
+    chances = None if sums.chance is None else sums.chance / scale[:, None]
+    likely = likely_chance = None
+    if sums.chance is not None and chances is not None:
+        best = sums.chance.argmax(axis=1)
+        likely, likely_chance = np.where(some, best, NONE), chances[rows, best]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        covered = np.where(measured.area > 0, measured.all.pixels / measured.area, 0)
+    return Crops(
+        crop=np.where(some, first, NONE),
+        share=shares[rows, first],
+        second=np.where(has_second, other, NONE),
+        second_share=np.where(has_second, shares[rows, other], np.nan),
+        likely=likely,
+        likely_chance=likely_chance,
+        shares=shares,
+        chances=chances,
+        confidence=None if sums.sure is None else sums.sure / scale,
+        pixels=pixels,
+        inside=inside,
+        interior=use,
+        nodata=np.clip(1 - covered, 0, 1),
+    )
+
+
+def _chosen(measured: Measured, inside: NDArray[np.bool_]) -> Sums:
+    """The sums over pixels wholly inside where the mask is true, over all others elsewhere."""
+    if not inside.any():
+        return measured.all
+    return Sums(
+        np.where(inside[:, None], measured.inside.by_class, measured.all.by_class),
+        None
+        if measured.all.chance is None or measured.inside.chance is None
+        else np.where(inside[:, None], measured.inside.chance, measured.all.chance),
+        None
+        if measured.all.sure is None or measured.inside.sure is None
+        else np.where(inside, measured.inside.sure, measured.all.sure),
+    )
