@@ -10,9 +10,10 @@ costs nothing (the mean of each band), with one thread that reads ahead. Linux o
 
     python benchmarks/mapping.py --speed-size 1000
 
-The areas are made first and kept in cropzoo's cache folder (or --folder) for other times. Two cores map less than a
-thousand pixels a second by TSViT-S, so that the area of the speed is small unless --speed-size says otherwise: one
-chunk then, whose reading nothing hides. Processor seconds stand beside, for a machine that has other work.
+The areas are made first and kept in cropzoo's cache folder (or --folder) for other times. The network has one thread
+unless --threads says otherwise: on a machine that has other work several threads wait for each other, and nothing can
+be compared. A core maps some thousand pixels a second then, so that the area of the speed is small unless --speed-size
+says otherwise. Processor seconds stand beside.
 """
 
 from __future__ import annotations
@@ -41,9 +42,10 @@ def main() -> None:
     """Compare; with --peak, map an area by the network that costs nothing and print the peak in bytes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=cache_folder() / "benchmarks", help="keeps the areas")
-    parser.add_argument("--speed-size", type=int, default=200, help="pixels on a side of the area of the speed")
+    parser.add_argument("--speed-size", type=int, default=500, help="pixels on a side of the area of the speed")
     parser.add_argument("--size", type=int, default=1000, help="pixels on a side of the smaller area of the memory")
     parser.add_argument("--window-batch", type=int, default=16, help="windows that the network sees at a time")
+    parser.add_argument("--threads", type=int, default=1, help="of the network")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--readers", type=int, default=1, help="threads that read ahead")
     parser.add_argument("--peak", type=int, metavar="SIZE", help=argparse.SUPPRESS)
@@ -63,9 +65,12 @@ def main() -> None:
 
 def compare_speed(args: argparse.Namespace) -> float:
     """Speed of the map as a share of the bare network's."""
+    import torch
+
     from cropzoo.mapping.predictor import TorchPredictor
     from cropzoo.zoo import load_zoo
 
+    torch.set_num_threads(args.threads)
     predictor = TorchPredictor(checkpoint(args.folder), load_zoo())
     plan = plan_of(area(args.folder, args.speed_size), predictor, args.window_batch)
     bare, whole = [], []

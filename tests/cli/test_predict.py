@@ -112,6 +112,17 @@ def test_outputs_fit_together(whole: Any) -> None:
     assert ((made["entropy"] > 0) & (made["entropy"] <= 250)).all()
 
 
+def test_tiles_leave_no_trace_where_the_network_s_reach_allows(predict: Any, tmp_path: Path) -> None:
+    """The network sees a pixel around each. East of the image the one large tile sees repeated pixels, others none."""
+    everything = ("--outputs", ",".join(OUTPUTS))
+    assert predict(*everything, "--overlap", 4, out="tiles.tif").code == 0
+    assert predict(*everything, "--tile-size", HEIGHT, out="whole.tif").code == 0
+    for name in ("", *(f"_{name}" for name in OUTPUTS[1:])):
+        tiled, at_once = (rasterio.open(tmp_path / f"{stem}{name}.tif") for stem in ("tiles", "whole"))
+        difference = np.abs(tiled.read()[..., :-1].astype(int) - at_once.read()[..., :-1])
+        assert difference.max() <= (1 if name else 0)
+
+
 def test_threads_shards_and_interruptions_leave_the_same_bytes(
     whole: Any, predict: Any, command: Any, tmp_path: Path
 ) -> None:

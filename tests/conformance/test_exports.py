@@ -46,9 +46,11 @@ def build(name: str, row: int) -> tuple[Model, Metadata]:
     length = options.pop("length", 8 if spec.fixed_length else None)
     torch.manual_seed(0)
     model = create_model(name, in_channels=3, classes=4, image_size=size, length=length, zoo=ZOO, **options).eval()
-    for buffer in model.buffers():
-        if buffer.dtype.is_floating_point and buffer.ndim:
-            buffer.add_(torch.rand_like(buffer) / 2)
+    for key, buffer in model.named_buffers():
+        if "running_mean" in key:
+            buffer.add_(torch.randn_like(buffer) / 10)
+        elif "running_var" in key:
+            buffer.add_(torch.rand_like(buffer))
     for parameter in model.parameters():  # so that no layer is what it starts as, such as a shift of zero
         parameter.data.add_(torch.randn_like(parameter) / 10)
     classes = [{"name": f"crop {index}", "code": index, "colour": "#000000"} for index in range(4)]

@@ -102,6 +102,25 @@ def test_a_map_shows_what_evaluation_scores(
     assert np.abs(made["confidence"][0][seen] - 250 * confidence[seen]).max() <= 1
 
 
+def test_blending_makes_the_seams_of_a_far_seeing_network_smaller(
+    scenes: ModuleType, checkpoint: Any, tmp_path: Path
+) -> None:
+    """TSViT sees its whole window. What a dense overlap says is the measure, beside the seams of no overlap."""
+    coarse = scenes.random_series(10, 10)
+    images = scenes.write_images(tmp_path / "images", coarse.repeat(5, axis=2).repeat(5, axis=3))
+    predictor = TorchPredictor(checkpoint(image_size=16), load_zoo(), "cpu")
+
+    def chances(overlap: int) -> Any:
+        options = MapOptions((images,), overlap=overlap, outputs=("probabilities",))
+        plan = make_plan(find_images(images), predictor.facts, options)
+        return make_chunk(predictor, ChunkReader(plan), plan.chunks[0])["probabilities"].astype(float)
+
+    dense = chances(14)
+    at_seams = np.s_[:, [14, 15, 16, 17, 30, 31, 32, 33], 8:-8]
+    off = {overlap: np.abs(chances(overlap) - dense)[at_seams].mean() for overlap in (0, 4, 8)}
+    assert off[0] > off[4] > off[8], off
+
+
 def test_what_a_checkpoint_says(checkpoint: Any) -> None:
     path = checkpoint(recipe={**RECIPE, "date_sampling": "clearest"}, length=30, upsample=2)
     facts = TorchPredictor(path, load_zoo(), "cpu").facts
