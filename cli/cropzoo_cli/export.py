@@ -40,12 +40,12 @@ def export(settings: Settings, catalogue: Catalogue, source: str, out: Path, for
     Folders of this machine that the recipe names are shortened to their last part.
     """
     asked = form_of(out, form)
+    if out.is_dir():
+        raise UsageError(f"--out {str(out)!r} is a folder; give a file's name")
     taken = [str(path) for path in all_beside(out, asked) if path.exists()]
     if taken and not overwrite:
         there = "exists" if len(taken) == 1 else "exist"
         raise UsageError(f"{' and '.join(taken)} {there} already; replace with --overwrite or choose another --out")
-    if out.is_dir():
-        raise UsageError(f"--out {str(out)!r} is a folder; give a file's name")
     path = find_checkpoint(source, catalogue, settings.offline)
 
     from cropzoo.checkpoint import read_metadata

@@ -24,7 +24,7 @@ ZOO = load_zoo()
 QUICK = ("tsvit", "biconvgru")
 """One without and one with a loop over dates: ONNX files of the others take a minute each."""
 
-FIXED_SIZE = {("tsvit", 2), ("timm", 4), ("timm", 5)}
+FIXED_SIZE = {("tsvit", 2), ("timm", 4), ("timm", 5), ("utae", 1)}
 """Rows of `OPTIONS` whose network works at one size."""
 
 

@@ -83,7 +83,7 @@ def test_files_that_are_not_what_they_should_be(written: dict[str, Any], tmp_pat
 
 def test_a_wrong_shape_is_one_line(written: dict[str, Any], tmp_path: Path) -> None:
     session, given = OnnxSession(tmp_path / "model.onnx", threads=1), written["trials"][0]
-    with pytest.raises(CropzooError, match=r"on series of shape \(1, 1, 1, 6, 6\)") as error:
+    with pytest.raises(CropzooError, match=r"on series of shape \(1, 12, 1, 6, 6\)") as error:
         session.answer({**given.by_name(), "series": given.series[:, :, :1]})
     assert "\n" not in str(error.value)
 

@@ -104,6 +104,8 @@ def test_a_failure_is_told_until_the_chunk_is_made(parts, order, made_parts):
     assert 2 in parts.missing(range(4))
     parts.save(2, made_parts.make_part(order, 2))
     assert parts.failures() == {}
+    parts.fail(2, "another process was slower, and could not")
+    assert parts.failures() == {}
 
 
 def test_a_folder_or_file_of_something_else_is_left_alone(parts, order):

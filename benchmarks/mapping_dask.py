@@ -1,0 +1,91 @@
+"""Maps by a Dask cluster on this machine: two workers beside one, each with one thread.
+
+The network and the images are those of mapping.py: TSViT-S, 24 dates of 10 bands. The area is cut into small chunks, so
+that both clusters have many. Workers are started, and make a chunk each, before the clock runs.
+
+    python benchmarks/mapping_dask.py --size 240
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+from mapping import area, checkpoint, plan_of
+
+from cropzoo.weights import cache_folder
+
+LEAST_GAIN, CHUNK_BYTES = 1.5, 8_000_000
+
+
+def main() -> None:
+    """Compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=cache_folder() / "benchmarks", help="keeps the areas")
+    parser.add_argument("--size", type=int, default=240, help="pixels on a side of the area")
+    args = parser.parse_args()
+    try:
+        import distributed
+    except ImportError:
+        print("left out: Dask is not installed (pip install 'cropzoo[dask]')")
+        return
+    import cropzoo.mapping.cutting
+    from cropzoo.mapping.predictor import TorchPredictor
+    from cropzoo.zoo import load_zoo
+
+    cropzoo.mapping.cutting.MOST_BYTES = CHUNK_BYTES
+    path = checkpoint(args.folder)
+    predictor = TorchPredictor(path, load_zoo(), "cpu")
+    plan = plan_of(area(args.folder, args.size), predictor, 16)
+    (one, busy_one), (two, busy_two) = (
+        time_cluster(distributed, plan, predictor, path, args.folder / "map", n) for n in (1, 2)
+    )
+    print(
+        f"{len(plan.chunks)} chunks: one worker {one:.1f} s ({args.size**2 / one:,.0f} px/s), two {two:.1f} s "
+        f"({args.size**2 / two:,.0f} px/s): {one / two:.2f} times (target {LEAST_GAIN:.1f}); "
+        f"processor seconds {busy_one:.1f} and {busy_two:.1f}"
+    )
+    print("all targets met" if one / two >= LEAST_GAIN else "some targets missed")
+
+
+def time_cluster(
+    distributed: Any, plan: Any, predictor: Any, path: Path, folder: Path, workers: int
+) -> tuple[float, float]:
+    """Seconds of the clock and of processors to make all chunks by so many workers."""
+    from cropzoo.mapping.dask import run_on_cluster
+    from cropzoo.mapping.dask_worker import Cluster
+    from cropzoo.mapping.parts import Parts
+    from cropzoo.mapping.running import order_of
+
+    shutil.rmtree(folder, ignore_errors=True)
+    parts = Parts.beside(folder / "dask.tif")
+    parts.start(order_of(plan, predictor))
+    with distributed.LocalCluster(
+        n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0", silence_logs=50
+    ) as cluster:
+        how = Cluster(cluster.scheduler_address, path, device="cpu")
+        with distributed.Client(cluster) as client:
+            client.run(warm_up, path, plan, plan.chunks[0])
+            busy = sum(client.run(process_time).values())
+            start = perf_counter()
+            run_on_cluster(how, plan, parts, plan.chunks)
+            seconds = perf_counter() - start
+            busy = sum(client.run(process_time).values()) - busy
+    shutil.rmtree(folder)
+    return seconds, busy
+
+
+def warm_up(path: Path, plan: Any, chunk: Any) -> None:
+    """Import and run everything once."""
+    from cropzoo.mapping.chunks import ChunkReader, make_chunk
+    from cropzoo.mapping.predictor import open_predictor
+    from cropzoo.zoo import load_zoo
+
+    make_chunk(open_predictor(path, load_zoo(), "cpu"), ChunkReader(plan), chunk)
+
+
+if __name__ == "__main__":
+    main()
