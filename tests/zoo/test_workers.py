@@ -64,10 +64,10 @@ def test_a_process_that_dies_is_told() -> None:
 def test_processes_end_with_the_parent(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
-        "import os, sys, time\n"
+        "import os, time\n"
         "from cropzoo.workers import each\n"
         "def job(shared, number):\n"
-        "    print(os.getpid(), flush=True)\n"
+        "    os.write(1, b'%d\\n' % os.getpid())\n"
         "    time.sleep(60)\n"
         "list(each(job, None, range(2), 2))\n"
     )
