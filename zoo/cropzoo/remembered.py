@@ -12,10 +12,8 @@ from typing import Any
 
 from cropzoo.errors import CropzooError
 from cropzoo.files import read_json, write_json
+from cropzoo.statistics import Statistics
 from cropzoo.weights import cache_folder
-
-Statistics = tuple[tuple[float, ...], tuple[float, ...]]
-"""Mean and standard deviation of every band."""
 
 _log = logging.getLogger("cropzoo")
 _VERSION = 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +13,39 @@ from cropzoo.errors import CropzooError
 from cropzoo.moments import Moments
 from cropzoo.samples import IGNORE, Sample
 
-__all__ = ["Moments", "add_sample", "band_statistics", "class_counts"]
+__all__ = ["Moments", "Statistics", "WithStatistics", "add_sample", "band_statistics", "class_counts"]
 
 _CONSTANT = 1e-12
 """A standard deviation below this share of the mean is rounding: float64 sums of equal values leave about 1e-16."""
 
 
-def band_statistics(samples: Iterable[Sample], scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+"""(mean, std), a number for every band, of scaled values."""
+
+
+class WithStatistics(ABC):
+    """Gives a dataset its `mean` and `std`; they are found when one of them is first asked for, and kept."""
+
+    @abstractmethod
+    def find_statistics(self) -> Statistics:
+        """Mean and deviation of each band, of scaled values at the clear pixels of the training split."""
+
+    @cached_property
+    def _statistics(self) -> Statistics:
+        return self.find_statistics()
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Per band, of scaled values, from the training split."""
+        return self._statistics[0]
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Per band, as `mean`."""
+        return self._statistics[1]
+
+
+def band_statistics(samples: Iterable[Sample], scale: float) -> Statistics:
     """Mean and standard deviation of every band, of scaled values.
 
     Each sample's series (T, C, H, W) is read one date at a time. Where a sample

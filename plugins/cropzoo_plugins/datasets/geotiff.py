@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import overload
 
 from cropzoo import CropzooError, Sample, UnknownName
 from cropzoo.regions import SPLITS, Window, blocks, halves
-from cropzoo.statistics import band_statistics
+from cropzoo.statistics import Statistics, WithStatistics, band_statistics
 from cropzoo_plugins.datasets.options import need_root, whole_numbers
 from cropzoo_plugins.datasets.sites.bands import choose_bands
 from cropzoo_plugins.datasets.sites.legend import make_legend
@@ -19,7 +18,7 @@ from cropzoo_plugins.datasets.sites.site import Site, find_sites
 _log = logging.getLogger("cropzoo")
 
 
-class GeoTIFF:
+class GeoTIFF(WithStatistics):
     """Sites on disk as a dataset; obeys `cropzoo.Dataset`.
 
     The root holds a folder per site, or is one itself. A site has a multi-band GeoTIFF for each date, its date in its
@@ -100,18 +99,8 @@ class GeoTIFF:
         if self.ignored:
             _log.warning("no training pixel, so ignored in val and test: %s", ", ".join(self.ignored))
 
-    @cached_property
-    def mean(self) -> tuple[float, ...]:
-        """Per band, of scaled values at the clear pixels of the training split."""
-        return self._statistics[0]
-
-    @cached_property
-    def std(self) -> tuple[float, ...]:
-        """Per band, as `mean`."""
-        return self._statistics[1]
-
-    @cached_property
-    def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def find_statistics(self) -> Statistics:
+        """As `mean` and `std`."""
         try:
             return band_statistics(self.split("train"), self.scale)
         except CropzooError as error:

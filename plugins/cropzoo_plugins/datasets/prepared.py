@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from cropzoo.files import sha256_of
 from cropzoo.layout.names import METADATA, series_file
 from cropzoo.layout.patches import Patch
 from cropzoo.layout.reading import Layout
-from cropzoo.remembered import Statistics, remembered_statistics, stamps
-from cropzoo.statistics import band_statistics
+from cropzoo.remembered import remembered_statistics, stamps
+from cropzoo.statistics import Statistics, WithStatistics, band_statistics
 from cropzoo_plugins.datasets.options import need_root
 
 SPLITS = ("train", "val", "test")
@@ -26,7 +25,7 @@ SPLITS = ("train", "val", "test")
 _log = logging.getLogger(__name__)
 
 
-class Prepared:
+class Prepared(WithStatistics):
     """Patches on disk, memory-mapped, dealt to train, val and test by folds.
 
     Args:
@@ -86,18 +85,12 @@ class Prepared:
             raise UnknownName("split", name, SPLITS, f"dataset {self.kind!r}")
         return Patches(self.layout, self.layout.of_folds(self.folds[name]), evenly(self._picks, len(self.layout.bands)))
 
-    @property
-    def mean(self) -> tuple[float, ...]:
-        """Per band, of scaled values, over the patches of the training folds."""
-        return tuple(self._statistics[0][pick] for pick in self._picks)
+    def find_statistics(self) -> Statistics:
+        """As `mean` and `std`, of the bands that are used, over the patches of the training folds."""
+        mean, std = self._of_all_bands()
+        return tuple(mean[pick] for pick in self._picks), tuple(std[pick] for pick in self._picks)
 
-    @property
-    def std(self) -> tuple[float, ...]:
-        """Per band, as `mean`."""
-        return tuple(self._statistics[1][pick] for pick in self._picks)
-
-    @cached_property
-    def _statistics(self) -> Statistics:
+    def _of_all_bands(self) -> Statistics:
         layout, folds = self.layout, self.folds["train"]
         if layout.has_statistics:
             return layout.statistics(folds)

@@ -7,12 +7,11 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
 from cropzoo import LabelClass, Sample, UnknownName, UsageError
-from cropzoo.statistics import band_statistics
+from cropzoo.statistics import Statistics, WithStatistics, band_statistics
 from cropzoo.weights import cache_folder
 from cropzoo_plugins.datasets.landscape.blocks import SCALE, Scene, render
 from cropzoo_plugins.datasets.landscape.cache import Layout, cached, write
@@ -36,7 +35,7 @@ _GAP = 320
 """Metres at least between the blocks of two splits."""
 
 
-class Synthetic:
+class Synthetic(WithStatistics):
     """A landscape of parcels as Sentinel-2 would see it, on a square of `size` x `size` pixels of 10 m.
 
     The square is cut into blocks. From west to east lie the regions of train, val and test, full columns of blocks with
@@ -107,18 +106,8 @@ class Synthetic:
             raise UnknownName("split", name, SPLITS)
         return Blocks(self, name)
 
-    @property
-    def mean(self) -> tuple[float, ...]:
-        """Per band, reflectance, of the clear pixels of train."""
-        return self._statistics[0]
-
-    @property
-    def std(self) -> tuple[float, ...]:
-        """Per band, reflectance, of the clear pixels of train."""
-        return self._statistics[1]
-
-    @cached_property
-    def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def find_statistics(self) -> Statistics:
+        """As `mean` and `std`."""
         path = self._folder / "statistics.json"
         try:
             mean, std = json.loads(path.read_text(encoding="utf-8"))

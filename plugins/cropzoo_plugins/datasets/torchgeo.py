@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from cropzoo import CropzooError, Sample, UnknownName
 from cropzoo.regions import SPLITS, Window
-from cropzoo.statistics import band_statistics
+from cropzoo.statistics import Statistics, WithStatistics, band_statistics
 from cropzoo_plugins.datasets.geo.imagery import Imagery
 from cropzoo_plugins.datasets.geo.known import NO_DATA, class_names
 from cropzoo_plugins.datasets.geo.labels import NOWHERE, Labels, Span, coverage, outside, spans
@@ -35,7 +34,7 @@ class Place(NamedTuple):
     span: Span
 
 
-class TorchGeo:
+class TorchGeo(WithStatistics):
     """Images of torchgeo where its labels lie, cut into windows; obeys `cropzoo.Dataset`.
 
     torchgeo finds the files, and reads the place and the date of each from its header and its name; this dataset cuts
@@ -149,18 +148,8 @@ class TorchGeo:
             _log.warning("no training pixel, so ignored in val and test: %s", ", ".join(self.ignored))
         self._kept: tuple[Place, Sample] | None = None
 
-    @cached_property
-    def mean(self) -> tuple[float, ...]:
-        """Per band, of scaled values at the clear pixels of the training split."""
-        return self._statistics[0]
-
-    @cached_property
-    def std(self) -> tuple[float, ...]:
-        """Per band, as `mean`."""
-        return self._statistics[1]
-
-    @cached_property
-    def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def find_statistics(self) -> Statistics:
+        """As `mean` and `std`."""
         return band_statistics(self.split("train"), self.scale)
 
     def split(self, name: str) -> Sequence[Sample]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from cropzoo import CropzooError, LabelClass, Sample, UnknownName
 from cropzoo.remembered import remembered_statistics, stamps
-from cropzoo.statistics import band_statistics
+from cropzoo.statistics import Statistics, WithStatistics, band_statistics
 from cropzoo_plugins.datasets.pickled.contents import Contents
 
 SPLITS = ("train", "val", "test")
@@ -21,7 +20,7 @@ _VERSION = 1
 """Of what the readers make of the files: raised when it changes, so that no old statistics are used."""
 
 
-class PickledDataset(ABC):
+class PickledDataset(WithStatistics):
     """Splits of pickled samples, each read when it is asked for; obeys `cropzoo.Dataset`.
 
     Args:
@@ -83,24 +82,14 @@ class PickledDataset(ABC):
         """The sample of an entry of the lists."""
         return self.make(Contents(self.locate(entry)), entry)
 
-    @property
-    def mean(self) -> tuple[float, ...]:
-        """Per band, of scaled values of the training split; found in one pass over it, and remembered."""
-        return self._statistics[0]
-
-    @property
-    def std(self) -> tuple[float, ...]:
-        """Per band, as `mean`."""
-        return self._statistics[1]
-
-    @cached_property
-    def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def find_statistics(self) -> Statistics:
+        """As `mean` and `std`; found in one pass over the training split, and remembered."""
         entries = self._entries["train"]
         files = [self.locate(entry) for entry in entries]
         key = [_VERSION, *self._options, list(entries), stamps(self._lists), stamps(files)]
         return remembered_statistics(self.name, key, self._find)
 
-    def _find(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def _find(self) -> Statistics:
         train = self.split("train")
         _log.warning("dataset %s: reading %d samples for their mean and deviation, once", self.name, len(train))
         try:
