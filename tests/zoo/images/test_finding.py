@@ -46,7 +46,7 @@ def test_bands_without_descriptions_are_named_in_order(make: ModuleType, tmp_pat
     [tile] = find_images(tmp_path / "*.tif", ("SCL", "red", "nir"))
     assert tile.bands == ("red", "nir")
     np.testing.assert_array_equal(whole(tile)[0][0], values["2019-03-01"][1:])
-    check_refused("bands have no descriptions; name its 3 band.s. in order by option 'bands'", tmp_path)
+    check_refused("bands have no descriptions; name its 3 bands in order by option 'bands'", tmp_path)
     check_refused("3 band.s. without descriptions and option 'bands' names 1; name every", tmp_path, bands=("B04",))
 
 

@@ -85,28 +85,28 @@ def make_layer(header: Header, index: int, name: str, offset: int, nodata: float
     )
 
 
-def band_names(header: Header, asked: Sequence[str]) -> tuple[str, ...]:
+def band_names(path: Path, found: tuple[str, ...], asked: Sequence[str]) -> tuple[str, ...]:
     """The names of a file's bands in order: its descriptions, else the ones that the user names.
 
     Raises:
         CropzooError: bands without descriptions and no, or not as many, names asked for; a description twice.
     """
-    found = header.names
     if not all(found):
+        count = f"{len(found)} band{'s' if len(found) > 1 else ''}"
         if not asked:
             raise CropzooError(
-                f"image {str(header.path)!r}; its bands have no descriptions; name its {len(found)} band(s) in order "
+                f"image {str(path)!r}; its bands have no descriptions; name its {count} in order "
                 "by option 'bands', write descriptions into the file, or name files of one band after it, like "
                 "'S2_2019-05-16_B02.tif'"
             )
         if len(asked) != len(found):
             raise CropzooError(
-                f"image {str(header.path)!r}; it has {len(found)} band(s) without descriptions and option 'bands' "
+                f"image {str(path)!r}; it has {count} without descriptions and option 'bands' "
                 f"names {len(asked)}; name every band of the file in order"
             )
         found = tuple(asked)
     if len(set(found)) != len(found):
-        raise CropzooError(f"image {str(header.path)!r}; two bands have one description: {found!r}; rename one")
+        raise CropzooError(f"image {str(path)!r}; two bands have one description: {found!r}; rename one")
     return found
 
 
@@ -148,7 +148,7 @@ def _bands_and_product(header: Header, asked: Sequence[str]) -> tuple[tuple[str,
             return (band,), f"{folder}/{names.without_band(path.stem, band)}"
         if not header.names[0] and (band := names.band_in(folder.name, asked)):
             return (band,), f"{folder.parent}/{path.stem}"
-    return band_names(header, asked), f"{folder}/{path.stem}"
+    return band_names(header.path, header.names, asked), f"{folder}/{path.stem}"
 
 
 def _product_folder(path: Path) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cropzoo import CropzooError, UsageError
 from cropzoo.errors import suggest
+from cropzoo.images.scanning import band_names
 from cropzoo_plugins.datasets.sites.scanning import Image
 
 SCL = "SCL"
@@ -33,21 +34,7 @@ def band_numbers(image: Image, asked: Sequence[str]) -> dict[str, int]:
     Raises:
         CropzooError: bands without descriptions and no, or not as many, names asked for; a description twice.
     """
-    names = image.names
-    if not all(names):
-        if not asked:
-            raise CropzooError(
-                f"image {str(image.path)!r}; its bands have no descriptions; name its {len(names)} bands in order "
-                "by option 'bands', or write descriptions into the file"
-            )
-        if len(asked) != len(names):
-            raise CropzooError(
-                f"image {str(image.path)!r}; it has {len(names)} bands without descriptions and option 'bands' names "
-                f"{len(asked)}; name every band of the file in order"
-            )
-        names = tuple(asked)
-    if len(set(names)) != len(names):
-        raise CropzooError(f"image {str(image.path)!r}; two bands have one description: {names!r}; rename one")
+    names = band_names(image.path, image.names, asked)
     return {name: number for number, name in enumerate(names, start=1)}
 
 
