@@ -1,159 +1,18 @@
-"""The datasets that come with cropzoo: strings only, so that listing them imports no torch."""
+"""The datasets that come with cropzoo; their specs hold strings only, so that listing them imports no torch.
+
+A dataset is one file here; its spec stands in `published_specs` if the field compares on it, in `general_specs`
+otherwise.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from cropzoo import DatasetSpec, hookimpl
+from cropzoo_plugins.datasets.general_specs import GENERAL
+from cropzoo_plugins.datasets.published_specs import PUBLISHED
 
 
 @hookimpl
 def cropzoo_datasets() -> Sequence[DatasetSpec]:
-    return [
-        DatasetSpec(
-            name="synthetic",
-            build="cropzoo_plugins.datasets.synthetic:Synthetic",
-            summary="A generated landscape of parcels with measured crop curves, clouds and mixed boundary pixels",
-            source="cropzoo; spectral curves measured over Flanders, 2017 to 2019",
-            licence="Apache-2.0",
-            bands=("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"),
-            classes=(
-                "none declared",
-                "winter wheat",
-                "maize",
-                "barley",
-                "winter barley",
-                "cabbages",
-                "potatoes",
-                "other leguminous crops",
-                "sugar beet",
-                "permanent grass",
-            ),
-            get="Nothing to get: it is generated where it is first used",
-        ),
-        DatasetSpec(
-            name="geotiff",
-            build="cropzoo_plugins.datasets.geotiff:GeoTIFF",
-            summary="Your own fields: a folder per site with one GeoTIFF a date and a label raster or parcel file",
-            source="your files",
-            licence="Apache-2.0",
-            get="Your own files; --set dataset.root=FOLDER",
-        ),
-        DatasetSpec(
-            name="prepared",
-            build="cropzoo_plugins.datasets.prepared:Prepared",
-            summary="A folder that cropzoo prepare wrote, or any other in the layout of PASTIS",
-            source="your files",
-            licence="Apache-2.0",
-            get="Write it with cropzoo prepare; --set dataset.root=FOLDER --set dataset.fold=2 for another rotation",
-        ),
-        DatasetSpec(
-            name="pastis",
-            build="cropzoo_plugins.datasets.pastis:Pastis",
-            summary="PASTIS and PASTIS-R: 2433 patches over France with 18 crops, five folds, Sentinel-2 or Sentinel-1",
-            source="Garnot and Landrieu 2021, arXiv:2107.07933; https://zenodo.org/records/5735646",
-            licence="etalab-2.0",
-            bands=("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12", "VV", "VH", "VV/VH"),
-            classes=(
-                "background",
-                "meadow",
-                "soft winter wheat",
-                "corn",
-                "winter barley",
-                "winter rapeseed",
-                "spring barley",
-                "sunflower",
-                "grapevine",
-                "beet",
-                "winter triticale",
-                "winter durum wheat",
-                "fruits, vegetables, flowers",
-                "potatoes",
-                "leguminous fodder",
-                "soybeans",
-                "orchard",
-                "mixed cereal",
-                "sorghum",
-            ),
-            get="Unpack PASTIS.zip or PASTIS-R.zip (54 GB) from Zenodo and give --set dataset.root=FOLDER, or add "
-            "--set dataset.download=true",
-        ),
-        DatasetSpec(
-            name="pastis24",
-            build="cropzoo_plugins.datasets.pastis24:Pastis24",
-            summary="PASTIS in windows of 24 x 24 pixels, pickled, five folds; the data of TSViT's scores",
-            source="Tarasiou et al. 2023, arXiv:2301.04944; https://github.com/michaeltrs/DeepSatModels",
-            licence="etalab-2.0",
-            bands=("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"),
-            classes=(
-                "background",
-                "meadow",
-                "soft winter wheat",
-                "corn",
-                "winter barley",
-                "winter rapeseed",
-                "spring barley",
-                "sunflower",
-                "grapevine",
-                "beet",
-                "winter triticale",
-                "winter durum wheat",
-                "fruits, vegetables, flowers",
-                "potatoes",
-                "leguminous fodder",
-                "soybeans",
-                "orchard",
-                "mixed cereal",
-                "sorghum",
-            ),
-            get="Unpack PASTIS24 (linked from README_TSVIT.md of DeepSatModels), put PASTIS's metadata.geojson into it "
-            "for real dates, and give --set dataset.root=FOLDER",
-        ),
-        DatasetSpec(
-            name="mtlcc",
-            build="cropzoo_plugins.datasets.mtlcc:MTLCC",
-            summary="MTLCC: tiles of 240 m over Bavaria in 2016 and 2017, 13 bands, 17 crops, pickled",
-            source="Rußwurm and Körner 2018, arXiv:1802.02080; pickled as by Tarasiou et al. 2022, arXiv:2104.04310",
-            licence="LicenseRef-unknown",
-            bands=("B04", "B03", "B02", "B08", "B05", "B06", "B07", "B8A", "B11", "B12", "B01", "B09", "B10"),
-            classes=(
-                "sugar beet",
-                "oat",
-                "meadow",
-                "rape",
-                "hop",
-                "spelt",
-                "triticale",
-                "beans",
-                "peas",
-                "potato",
-                "soybean",
-                "asparagus",
-                "wheat",
-                "winter barley",
-                "rye",
-                "spring barley",
-                "maize",
-            ),
-            get="Download MTLCC (github.com/TUM-LMF/MTLCC, 40 GB), convert it by make_pkl_dataset.py of DeepSatModels, "
-            "and give --set dataset.root=FOLDER",
-        ),
-        DatasetSpec(
-            name="t31tfm",
-            build="cropzoo_plugins.datasets.t31tfm:T31TFM",
-            summary="T31TFM-1618: windows of 480 m in France in three years, 13 bands, 20 crops, labels down to 2.5 m",
-            source="Tarasiou et al. 2022, arXiv:2104.04310; https://github.com/michaeltrs/DeepSatModels",
-            licence="LicenseRef-unknown",
-            bands=("B04", "B03", "B02", "B08", "B05", "B06", "B07", "B8A", "B11", "B12", "B01", "B09", "B10"),
-            get="Unpack T31TFM_1618 (linked from data/README.md of DeepSatModels) and give --set dataset.root=FOLDER",
-        ),
-        DatasetSpec(
-            name="torchgeo",
-            build="cropzoo_plugins.datasets.torchgeo:TorchGeo",
-            summary="Geo-datasets of torchgeo: Sentinel-2 or other images, EuroCrops, CDL or other labels",
-            source="Stewart et al. 2022, arXiv:2111.08872; https://github.com/torchgeo/torchgeo",
-            licence="MIT",
-            get="Let torchgeo.datasets download images and labels, and give --set dataset.images=Sentinel2 "
-            "--set dataset.image_root=FOLDER --set dataset.labels=EuroCrops --set dataset.label_root=FOLDER",
-        ),
-    ]
+    return [*GENERAL, *PUBLISHED]
