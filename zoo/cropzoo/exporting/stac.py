@@ -60,17 +60,36 @@ def model_item(
     Source: https://github.com/stac-extensions/mlm, version 1.5.0. Where the model was trained is not known, so the
         item has no geometry; its date is that of the export.
     """
-    framework, artifact, media = _ARTIFACTS[form]
     stamp = (now or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    properties = {
+        "datetime": stamp,
+        "mlm:name": name,
+        "mlm:framework": _ARTIFACTS[form][0],
+        "mlm:total_parameters": parameters,
+        **_properties(metadata, notes),
+    }
+    version = framework_version.partition("+")[0]
+    if re.fullmatch(r"\d+\.\d+\.\d+", version):
+        properties["mlm:framework_version"] = version
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": list(EXTENSIONS),
+        "id": name,
+        "geometry": None,
+        "properties": properties,
+        "links": [],
+        "assets": {"model": _asset(metadata, file, form, size, sha256)},
+    }
+
+
+def _properties(metadata: Metadata, notes: GraphNotes | None) -> dict[str, Any]:
+    """What the checkpoint says of the model."""
     trained = metadata.dataset.name if metadata.dataset else None
     properties: dict[str, Any] = {
-        "datetime": stamp,
         "description": f"{metadata.backbone.name}: crops from series of satellite images",
-        "mlm:name": name,
         "mlm:architecture": metadata.backbone.name,
         "mlm:tasks": ["semantic-segmentation"],
-        "mlm:framework": framework,
-        "mlm:total_parameters": parameters,
         "mlm:pretrained": trained is not None,
         "mlm:pretrained_source": trained,
         "mlm:accelerator": None,
@@ -83,10 +102,14 @@ def model_item(
             "scale": metadata.scale,
         },
     }
-    if re.fullmatch(r"\d+\.\d+\.\d+", framework_version.partition("+")[0]):
-        properties["mlm:framework_version"] = framework_version.partition("+")[0]
     if metadata.licence:
         properties["license"] = metadata.licence
+    return properties
+
+
+def _asset(metadata: Metadata, file: str, form: str, size: int, sha256: str) -> dict[str, Any]:
+    """The exported file."""
+    _, artifact, media = _ARTIFACTS[form]
     asset: dict[str, Any] = {
         "href": f"./{file}",
         "type": media,
@@ -98,16 +121,7 @@ def model_item(
     }
     if metadata.bands:
         asset["bands"] = [{"name": band} for band in metadata.bands]
-    return {
-        "type": "Feature",
-        "stac_version": "1.1.0",
-        "stac_extensions": list(EXTENSIONS),
-        "id": name,
-        "geometry": None,
-        "properties": properties,
-        "links": [],
-        "assets": {"model": asset},
-    }
+    return asset
 
 
 def model_name(metadata: Metadata) -> str:

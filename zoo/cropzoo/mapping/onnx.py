@@ -15,7 +15,7 @@ from cropzoo.errors import UsageError
 from cropzoo.exporting.notes import read_notes
 from cropzoo.exporting.onnx import OnnxSession
 from cropzoo.mapping.facts import Facts
-from cropzoo.mapping.predictor import _facts, _recipe
+from cropzoo.mapping.predictor import facts_of, recipe_of
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -37,7 +37,7 @@ class OnnxPredictor:
     def __init__(self, path: Path, device: str = "auto") -> None:
         self._session = OnnxSession(path, _providers(device), _threads())
         notes = read_notes(self._session.notes, repr(str(path)))
-        facts = _facts(notes.metadata, _recipe(notes.metadata, path), path, notes.size_multiple)
+        facts = facts_of(notes.metadata, recipe_of(notes.metadata, path), path, notes.size_multiple)
         self.facts: Facts = replace(facts, fixed_size="size" not in notes.dynamic)
         self._together = "batch" in notes.dynamic
 

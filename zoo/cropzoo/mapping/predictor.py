@@ -52,11 +52,11 @@ class TorchPredictor:
         from cropzoo.models import load_model
 
         metadata = read_metadata(path)
-        recipe = _recipe(metadata, path)
+        recipe = recipe_of(metadata, path)
         self.device = choose_device(device)
         self.precision = _precision(precision, recipe, self.device.type)
         model = load_model(path, zoo=zoo)
-        self.facts = _facts(metadata, recipe, path, model.backbone.size_multiple)
+        self.facts = facts_of(metadata, recipe, path, model.backbone.size_multiple)
         self._model = model.to(self.device)
         given = self.facts.bands
         self._normaliser = Normaliser(given, given, self.facts.scale, self.facts.mean, self.facts.std).to(self.device)
@@ -108,7 +108,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _recipe(metadata: Metadata, path: Path) -> Recipe:
+def recipe_of(metadata: Metadata, path: Path) -> Recipe:
     """What of the training decides how a map is made; plugins that only training needs are not looked for."""
     trained = normalise(metadata.recipe, "the checkpoint's recipe")
     read = "max_dates", "date_sampling", "batch_size", "precision"
@@ -132,7 +132,18 @@ def _precision(asked: str | None, recipe: Recipe, device: str) -> str:
     return precision
 
 
-def _facts(metadata: Metadata, recipe: Recipe, path: Path, multiple: int) -> Facts:
+def facts_of(metadata: Metadata, recipe: Recipe, path: Path, multiple: int) -> Facts:
+    """What a map needs to know of a network.
+
+    Args:
+        metadata: of its checkpoint.
+        recipe: from `recipe_of`.
+        path: of its file.
+        multiple: that divides the side of a tile.
+
+    Raises:
+        UsageError: a checkpoint without band statistics.
+    """
     if metadata.scale is None or not (metadata.bands and metadata.mean and metadata.std):
         raise UsageError(
             f"{str(path)!r} holds no band statistics, so it can start a training (--weights) but make no map; "

@@ -56,15 +56,7 @@ def convert(
         CropzooError: a dataset without classes or training samples; a sample without labels or unlike another; a
             folder that holds something else; a disk that is full. What is whole stays.
     """
-    if not dataset.classes:
-        raise CropzooError(
-            "conversion of a dataset without classes; the layout has labels in every patch; use the dataset as it is"
-        )
-    if other := [name for name in splits if name not in FOLDS]:
-        tell(f"left out: {', '.join(other)}; train, val and test are kept")
-    parts = {name: dataset.split(name) for name in FOLDS if name in splits}
-    if not len(parts.get("train", ())):
-        raise CropzooError("conversion of a dataset; its split 'train' is empty; choose another division")
+    parts = _splits(dataset, splits, tell)
     journal, source = Journal(out), dict(made_from or {})
     journal.start(_order(dataset, parts, source), overwrite)
     if journal.finished:
@@ -82,9 +74,38 @@ def convert(
     for facts in each(_write, _Work(journal, dataset, parts), missing, workers):
         made.take(facts)
         progress(len(made.patches), len(places))
+    _finish(out, dataset, parts, source, made, [place.id for place in places])
+    journal.close()
+    counts = ", ".join(f"{len(samples)} of {split}" for split, samples in parts.items())
+    tell(f"{len(places)} samples ({counts}) in the one rotation that the dataset was asked for")
+
+
+def _splits(dataset: Dataset, splits: Sequence[str], tell: Callable[[str], None]) -> dict[str, Sequence[Sample]]:
+    """The samples of train, val and test."""
+    if not dataset.classes:
+        raise CropzooError(
+            "conversion of a dataset without classes; the layout has labels in every patch; use the dataset as it is"
+        )
+    if other := [name for name in splits if name not in FOLDS]:
+        tell(f"left out: {', '.join(other)}; train, val and test are kept")
+    parts = {name: dataset.split(name) for name in FOLDS if name in splits}
+    if not len(parts.get("train", ())):
+        raise CropzooError("conversion of a dataset; its split 'train' is empty; choose another division")
+    return parts
+
+
+def _finish(
+    out: Path,
+    dataset: Dataset,
+    parts: Mapping[str, Sequence[Sample]],
+    source: Mapping[str, Any],
+    made: _Made,
+    ids: Sequence[str],
+) -> None:
+    """Write the tables that make the patches a dataset."""
     finish(
         out,
-        patches=[made.patches[place.id] for place in places],
+        patches=[made.patches[id] for id in ids],
         classes=dataset.classes,
         bands=dataset.bands,
         scale=dataset.scale,
@@ -95,9 +116,6 @@ def convert(
         rotations=[{split: [fold] for split, fold in FOLDS.items()}],
         moments=made.moments,
     )
-    journal.close()
-    counts = ", ".join(f"{len(samples)} of {split}" for split, samples in parts.items())
-    tell(f"{len(places)} samples ({counts}) in the one rotation that the dataset was asked for")
 
 
 class _Place(NamedTuple):
