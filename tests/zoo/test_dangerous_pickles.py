@@ -5,6 +5,7 @@ from __future__ import annotations
 import copyreg
 import os
 import pickle
+import re
 import struct
 import sys
 from collections import OrderedDict
@@ -18,7 +19,6 @@ import numpy as np
 import pytest
 
 from cropzoo import CropzooError
-from cropzoo.layout.arrays import open_array
 from cropzoo.unpickling import load_pickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -29,12 +29,15 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "sample.pickle"
 
 
-def refuse(file: Path, content: bytes, message: str) -> None:
+def refusal(file: Path, content: bytes) -> str:
+    """Why a file of this content is refused: a message that names the file and stays short."""
     file.write_bytes(content)
-    with pytest.raises(CropzooError, match=message) as caught:
+    with pytest.raises(CropzooError) as caught:
         load_pickle(file)
-    assert str(file) in str(caught.value)
-    assert len(str(caught.value)) < 700
+    message = str(caught.value)
+    assert str(file) in message
+    assert len(message) < 700
+    return message
 
 
 class Reduced:
@@ -59,7 +62,6 @@ class WithState:
 
 
 def boom(*_: Any, **__: Any) -> None:
-    """What must never be called."""
     raise AssertionError("a file called a function")
 
 
@@ -105,8 +107,8 @@ OBJECTS: dict[str, Any] = {
 @pytest.mark.parametrize("name", OBJECTS)
 def test_anything_else_is_refused(file: Path, name: str, protocol: int) -> None:
     wanted = r"sample.pickle'; it .*; only NumPy arrays, .* do not trust this file"
-    refuse(file, pickle.dumps({"img": OBJECTS[name]}, protocol), wanted)
-    refuse(file, pickle.dumps(OBJECTS[name], protocol), wanted)
+    assert re.search(wanted, refusal(file, pickle.dumps({"img": OBJECTS[name]}, protocol)))
+    assert re.search(wanted, refusal(file, pickle.dumps(OBJECTS[name], protocol)))
 
 
 ARRAY = pickle.dumps(np.arange(3, dtype=np.int16), 2)
@@ -176,7 +178,7 @@ STREAMS: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize("name", STREAMS)
 def test_streams_that_no_pickler_writes(file: Path, name: str) -> None:
     content, message = STREAMS[name]
-    refuse(file, content, message)
+    assert re.search(message, refusal(file, content))
 
 
 DOUBLED = b"]q\0" + b"".join(b"](h" + bytes([n]) + b"h" + bytes([n]) + b"eq" + bytes([n + 1]) for n in range(40))
@@ -188,27 +190,29 @@ DOUBLED = b"]q\0" + b"".join(b"](h" + bytes([n]) + b"h" + bytes([n]) + b"eq" + b
 )
 def test_what_cannot_be_shown_is_not_shown(file: Path, first: bytes, lists: bytes) -> None:
     start = b"\x80\4" + first
-    refuse(file, start + DTYPE + b"(" + lists + b"tR.", "data type 'list'")
+    assert "data type 'list'" in refusal(file, start + DTYPE + b"(" + lists + b"tR.")
     dtype = DTYPE + text("i2") + b"\x85R"
-    refuse(file, start + dtype + b"(K\3" + lists + b"NNNK\2K\2K\0tb.", "truncated or no pickle")
-    refuse(file, start + dtype + b"(K\3\x8c\1<" + lists + b"NNK\2K\2K\0tb.", "records or of dates|truncated")
-    refuse(file, start + lists + b"K\1\x93.", "truncated or no pickle")
-    refuse(file, start + lists + b"(K\1tR.", "calls something that is no array")
-    refuse(file, start + array_of("i2", lists, b"")[2:] + b".", "shape is no shape")
+    assert "truncated or no pickle" in refusal(file, start + dtype + b"(K\3" + lists + b"NNNK\2K\2K\0tb.")
+    assert re.search(
+        "records or of dates|truncated", refusal(file, start + dtype + b"(K\3\x8c\1<" + lists + b"NNK\2K\2K\0tb.")
+    )
+    assert "truncated or no pickle" in refusal(file, start + lists + b"K\1\x93.")
+    assert "calls something that is no array" in refusal(file, start + lists + b"(K\1tR.")
+    assert "shape is no shape" in refusal(file, start + array_of("i2", lists, b"")[2:] + b".")
 
 
 def test_a_registered_extension(file: Path) -> None:
     """A code of copyreg stands for a name; it is refused before anyone looks it up."""
     copyreg.add_extension(__name__, "boom", 240)
     try:
-        refuse(file, b"\x80\2\x82\xf0(tR.", "uses EXT1")
+        assert "uses EXT1" in refusal(file, b"\x80\2\x82\xf0(tR.")
     finally:
         copyreg.remove_extension(__name__, "boom", 240)
 
 
 def test_nothing_is_imported(file: Path) -> None:
     assert "this" not in sys.modules
-    refuse(file, b"cthis\ns\n.", "asks for 'this.s'")
+    assert "asks for 'this.s'" in refusal(file, b"cthis\ns\n.")
     assert "this" not in sys.modules
 
 
@@ -270,7 +274,7 @@ SIZES: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize("name", SIZES)
 def test_sizes_are_not_believed(file: Path, name: str) -> None:
     content, message = SIZES[name]
-    refuse(file, content, message)
+    assert re.search(message, refusal(file, content))
 
 
 MEGABYTE = b"X" + struct.pack("<I", 1 << 20) + b"a" * (1 << 20)
@@ -288,17 +292,10 @@ AGAIN: dict[str, bytes] = {
 @pytest.mark.parametrize("name", AGAIN)
 def test_what_stands_once_is_not_copied_again_and_again(file: Path, name: str) -> None:
     """Five bytes of a file could make a megabyte each."""
-    refuse(file, b"\x80\4" + AGAIN[name] + b"e.", "more bytes than the file has")
+    assert "more bytes than the file has" in refusal(file, b"\x80\4" + AGAIN[name] + b"e.")
 
 
 def test_keys_that_all_have_one_hash(file: Path) -> None:
     """A dict of 40,000 of them took 12 seconds, of 400,000 an hour."""
     keys = (b"\x8a\x0a" + (number * sys.hash_info.modulus).to_bytes(10, "little") + b"N" for number in range(1, 9))
-    refuse(file, b"\x80\2}(" + b"".join(keys) + b"u.", "a number of over 60 bits as a key")
-
-
-def test_pickled_objects_in_a_npy_file_are_refused(tmp_path: Path) -> None:
-    """The layout's files are .npy, which can hold pickles too."""
-    np.save(tmp_path / "S2_1.npy", np.array([Reduced(boom)], object), allow_pickle=True)
-    with pytest.raises(CropzooError, match=r"S2_1.npy' holds object of shape"):
-        open_array(tmp_path / "S2_1.npy", "iuf", 4, "a series")
+    assert "a number of over 60 bits as a key" in refusal(file, b"\x80\2}(" + b"".join(keys) + b"u.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,15 @@ def check_same(found: Any, wanted: Any) -> None:
         assert found == wanted
 
 
-def refuse(file: Path, content: bytes, message: str) -> None:
+def refusal(file: Path, content: bytes) -> str:
+    """Why a file of this content is refused: a message that names the file and stays short."""
     file.write_bytes(content)
-    with pytest.raises(CropzooError, match=message) as caught:
+    with pytest.raises(CropzooError) as caught:
         load_pickle(file)
-    assert str(file) in str(caught.value)
-    assert len(str(caught.value)) < 700
+    message = str(caught.value)
+    assert str(file) in message
+    assert len(message) < 700
+    return message
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -110,7 +114,8 @@ def test_arrays_are_not_copied_and_lists_not_shared_with_the_file(file: Path) ->
 def test_a_pickle_that_is_cut_off(file: Path, protocol: int) -> None:
     whole = pickle.dumps(CONTENT, protocol)
     for length in (*range(0, len(whole) - 1, 23), len(whole) - 1):
-        refuse(file, whole[:length], "sample.pickle'; it is truncated or no pickle of arrays|array that is no block")
+        wanted = "sample.pickle'; it is truncated or no pickle of arrays|array that is no block"
+        assert re.search(wanted, refusal(file, whole[:length]))
 
 
 def test_a_giant_place_in_the_memo_takes_no_memory(file: Path) -> None:
@@ -127,14 +132,14 @@ def test_lists_that_share_lists_are_looked_at_once(file: Path) -> None:
 
 def test_a_file_of_too_many_steps(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cropzoo.unpickling, "_MOST_STEPS", 100)
-    refuse(file, b"](" + b"N" * 97 + b"e.", "over 100 steps")
+    assert "over 100 steps" in refusal(file, b"](" + b"N" * 97 + b"e.")
     file.write_bytes(b"](" + b"N" * 96 + b"e.")
     assert load_pickle(file) == [None] * 96
 
 
 def test_a_file_that_is_too_large(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cropzoo.unpickling, "MOST_BYTES", 100)
-    refuse(file, pickle.dumps(np.zeros(100)), "over 100 bytes; it is no sample")
+    assert "over 100 bytes; it is no sample" in refusal(file, pickle.dumps(np.zeros(100)))
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:

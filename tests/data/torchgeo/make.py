@@ -143,3 +143,26 @@ def make_cdl(
 def days_since_1970(days: Sequence[str] = DAYS) -> list[int]:
     """As in a sample's dates."""
     return [(date(int(day[:4]), int(day[4:6]), int(day[6:])) - date(1970, 1, 1)).days for day in days]
+
+
+def build(root: Path, labels: str = "EuroCrops", **options: Any) -> Any:
+    """The dataset of the files in a folder, with options that suit them."""
+    folder = root / {"EuroCrops": "crops", "CDL": "cdl"}.get(labels, "labels")
+    given = {"image_root": root / "images", "labels": labels, "label_root": folder, "bands": ["B02"], "window": 24}
+    from cropzoo_plugins.datasets.torchgeo import TorchGeo
+
+    return TorchGeo(**{**given, "split_seed": 1, **options})
+
+
+def everything(dataset: Any) -> list[Any]:
+    """All samples."""
+    return [sample for split in ("train", "val", "test") for sample in dataset.split(split)]
+
+
+def corner(sample: Any) -> tuple[slice, slice]:
+    """The rows and columns of the whole that a sample shows."""
+    a, b, west, d, e, north = sample.place["transform"]
+    assert (a, b, d, e) == (10, 0, 0, -10)
+    row, column = (NORTH - north) / 10, (west - WEST) / 10
+    height, width = sample.series.shape[2:]
+    return np.s_[int(row) : int(row) + height, int(column) : int(column) + width]

@@ -111,7 +111,7 @@ def test_a_wrong_checksum_is_refused(archive):
 def test_a_member_that_leads_out_is_refused(archive, name):
     with zipfile.ZipFile(archive, "a") as target:
         target.writestr(zipfile.ZipInfo(name), "out")
-    refused_whole(archive, "leads out of the folder")
+    assert "leads out of the folder" in refusal(archive)
 
 
 def test_a_link_is_refused(archive):
@@ -119,14 +119,15 @@ def test_a_link_is_refused(archive):
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(archive, "a") as target:
         target.writestr(link, "/etc/passwd")
-    refused_whole(archive, "leads out of the folder")
+    assert "leads out of the folder" in refusal(archive)
 
 
-def refused_whole(archive, match):
-    """Refused, and nothing is left beside the archive."""
-    with pytest.raises(CropzooError, match=match):
+def refusal(archive):
+    """Why an archive is refused; nothing is left beside it."""
+    with pytest.raises(CropzooError) as caught:
         Pastis(archive.parent)
     assert [path.name for path in archive.parent.iterdir()] == ["PASTIS-R.zip"]
+    return str(caught.value)
 
 
 def test_a_broken_archive_leaves_nothing(archive):
@@ -134,10 +135,10 @@ def test_a_broken_archive_leaves_nothing(archive):
     with zipfile.ZipFile(archive) as source:
         (start,) = (each.header_offset for each in source.infolist() if each.filename.endswith("S2_10004.npy"))
     archive.write_bytes(whole[: len(whole) // 2])
-    refused_whole(archive, "cannot be unpacked")
+    assert "cannot be unpacked" in refusal(archive)
     for middle in (start + 500, start + 5000):
         archive.write_bytes(whole[:middle] + bytes(100) + whole[middle + 100 :])
-        refused_whole(archive, "cannot be unpacked")
+        assert "cannot be unpacked" in refusal(archive)
 
 
 def test_a_name_that_is_no_text_is_refused(archive):
@@ -146,20 +147,20 @@ def test_a_name_that_is_no_text_is_refused(archive):
     for start in (b"PK\3\4\x14\0", b"PK\1\2\x14\3\x14\0"):
         content = content.replace(start + b"\0\0", start + flagged.to_bytes(2, "little"))
     archive.write_bytes(content)
-    refused_whole(archive, "cannot be unpacked")
+    assert "cannot be unpacked" in refusal(archive)
 
 
 def test_a_foreign_archive_is_refused(tmp_path):
     path = tmp_path / "PASTIS-R.zip"
     with zipfile.ZipFile(path, "w") as target:
         target.writestr("readme.txt", "no patches")
-    refused_whole(path, r"no metadata\.geojson")
+    assert "no metadata.geojson" in refusal(path)
 
 
 def test_an_archive_that_does_not_fit_the_disk_is_refused(archive, monkeypatch):
     usage = shutil.disk_usage(archive.parent)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    refused_whole(archive, "make room")
+    assert "make room" in refusal(archive)
 
 
 def test_missing_files_say_how_to_come_by_them(tmp_path):

@@ -50,21 +50,6 @@ def test_windows_have_no_seams(product: Path) -> None:
         np.testing.assert_array_equal(part_clear, clear[inside])
 
 
-def test_no_data_is_zero_and_not_clear_and_stays_out_of_its_neighbours(make: ModuleType, product: Path) -> None:
-    [tile] = find_images(product)
-    series, clear = TileReader(tile, clear_scl=tuple(range(1, 12))).read(ALL)
-    for band, pixel in (("B04", 10), ("B05", 20), ("B01", 60)):
-        factor = pixel // 10
-        hole = np.zeros((60, 60), np.bool_)
-        hole[2 * factor : 4 * factor, 5 * factor : 7 * factor] = True
-        values = series[0, tile.bands.index(band)]
-        assert not values[hole].any()
-        assert not clear[0][hole].any()
-        # 1001 is the lowest number written, so less than 1 after the offset could only come from a hole.
-        assert values[~hole].min() >= 1
-    np.testing.assert_array_equal(series[0, 4], make.pixels("B08").astype(int) - 1000)
-
-
 def test_numbers_are_clipped_to_the_signed_type(make: ModuleType, tmp_path: Path) -> None:
     values = np.array([[1, 999, 1000, 1001], [32767, 33767, 33768, 65535], [0, 5, 0, 5], [0, 1, 2, 3]], np.uint16)
     tags = {"BOA_ADD_OFFSET": -1000}
@@ -155,41 +140,6 @@ def test_the_mask_goes_with_its_product(make: ModuleType, tmp_path: Path) -> Non
     series, clear = TileReader(find_images(tmp_path)[0]).read(ALL)
     np.testing.assert_array_equal(series[0, 0], np.concatenate([other[0, :30], values[0, 30:50], other[0, 50:]]))
     np.testing.assert_array_equal(clear[0], np.arange(60)[:, None].repeat(60, 1) >= 15)
-
-
-@pytest.mark.parametrize("pixel", [10, 20])
-def test_nan(make: ModuleType, tmp_path: Path, pixel: int) -> None:
-    values = make.pixels("B04", pixel=pixel).astype(np.float32)
-    values[3, 4] = np.nan
-    make.write_raster(tmp_path / "2019-05-16_B04.tif", values, pixel=pixel)
-    make.write_raster(tmp_path / "2019-05-16_B08.tif", make.pixels("B08").astype(np.float32))
-    with pytest.raises(CropzooError, match=r"2019-05-16_B04.tif'; it holds NaN or infinity that is not declared"):
-        TileReader(find_images(tmp_path)[0]).read(ALL)
-    make.rewrite(tmp_path / "2019-05-16_B04.tif", nodata=np.nan)
-    series, clear = TileReader(find_images(tmp_path)[0]).read(ALL)
-    assert np.isfinite(series).all()
-    assert (~clear).sum() == (pixel // 10) ** 2
-
-
-def test_masks_of_the_file_and_nodata_that_no_pixel_can_have(make: ModuleType, tmp_path: Path) -> None:
-    path = make.write_raster(tmp_path / "2019-05-16_B04.tif", make.pixels("B04"))
-    shown = np.ones((60, 60), np.bool_)
-    shown[10:20] = False
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
-        file.write_mask(shown)
-    series, clear = TileReader(find_images(tmp_path)[0]).read(ALL)
-    np.testing.assert_array_equal(clear[0], shown)
-    assert not series[0, 0, 10:20].any()
-    path.unlink()
-    vrt = tmp_path / "2019-05-16_B04.vrt"
-    make.write_raster(tmp_path / "source" / "source.bin.tif", make.pixels("B04"))
-    vrt.write_text(
-        '<VRTDataset rasterXSize="60" rasterYSize="60"><VRTRasterBand dataType="UInt16" band="1">'
-        "<NoDataValue>-9999</NoDataValue><SimpleSource><SourceFilename>"
-        f"{tmp_path}/source/source.bin.tif</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
-    )
-    [tile] = find_images(vrt)
-    assert TileReader(tile).read(ALL)[1].all()
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".jp2"])
@@ -284,30 +234,3 @@ def test_blocks_are_told_in_pixels_of_the_tile(make: ModuleType, product: Path) 
     assert find_images(path)[0].block == (8, 60)
     make.write_raster(path.with_stem("2019-05-16_B05"), make.pixels("B05", pixel=20), pixel=20, blockysize=6)
     assert find_images(path.parent)[0].block == (12, 60)
-
-
-@pytest.mark.parametrize(("tags", "given"), [({"BOA_ADD_OFFSET": "-1000"}, None), ({}, 1000)])
-def test_nought_below_an_offset_is_no_data_though_the_file_does_not_say_so(
-    make: ModuleType, tmp_path: Path, tags: dict[str, str], given: int | None
-) -> None:
-    values = np.array([[0, 1], [1000, 1001]], np.uint16)
-    make.write_raster(tmp_path / "2022-05-16_B04.tif", values[None], ("B04",), tags=tags)
-    [tile] = find_images(tmp_path)
-    series, clear = TileReader(tile, offset=given).read(Window(0, 0, 2, 2))
-    assert series[0, 0].tolist() == [[0, -999], [0, 1]]
-    assert clear[0].tolist() == [[False, True], [True, True]]
-
-
-def test_nought_in_all_bands_is_no_data_though_the_file_does_not_say_so(make: ModuleType, tmp_path: Path) -> None:
-    values = np.array([[[0, 0, 5]], [[0, 7, 0]]], np.uint16)
-    make.write_raster(tmp_path / "2019-05-16.tif", values, ("B04", "B08"))
-    [tile] = find_images(tmp_path)
-    assert TileReader(tile).read(Window(0, 0, 1, 3))[1][0].tolist() == [[False, True, True]]
-
-
-@pytest.mark.parametrize("source", ["/vsicurl/http://127.0.0.1:9/a.tif", "http://127.0.0.1:9/a.tif"])
-def test_a_virtual_raster_of_the_network_is_refused(tmp_path: Path, source: str) -> None:
-    text = f"<VRTDataset><VRTRasterBand><SourceFilename relativeToVRT='0'>{source}</SourceFilename></VRTRasterBand>"
-    (tmp_path / "2019-05-16.vrt").write_text(f"{text}</VRTDataset>")
-    with pytest.raises(CropzooError, match="sources are not on this disk"):
-        find_images(tmp_path)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cropzoo import CropzooError
+from cropzoo.images.finding import find_images
 from cropzoo.images.searching import dated_folders, find_files
 
 
@@ -82,3 +83,11 @@ def test_the_network_is_never_asked(address: str) -> None:
 )
 def test_folders_that_may_hold_the_date(path: str, root: str, folders: tuple[str, ...]) -> None:
     assert dated_folders(Path(path), Path(root)) == folders
+
+
+@pytest.mark.parametrize("source", ["/vsicurl/http://127.0.0.1:9/a.tif", "http://127.0.0.1:9/a.tif"])
+def test_a_virtual_raster_of_the_network_is_refused(tmp_path: Path, source: str) -> None:
+    text = f"<VRTDataset><VRTRasterBand><SourceFilename relativeToVRT='0'>{source}</SourceFilename></VRTRasterBand>"
+    (tmp_path / "2019-05-16.vrt").write_text(f"{text}</VRTDataset>")
+    with pytest.raises(CropzooError, match="sources are not on this disk"):
+        find_images(tmp_path)
