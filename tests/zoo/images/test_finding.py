@@ -47,7 +47,7 @@ def test_bands_without_descriptions_are_named_in_order(make: ModuleType, tmp_pat
     assert tile.bands == ("red", "nir")
     np.testing.assert_array_equal(whole(tile)[0][0], values["2019-03-01"][1:])
     check_refused("bands have no descriptions; name its 3 bands in order by option 'bands'", tmp_path)
-    check_refused("3 band.s. without descriptions and option 'bands' names 1; name every", tmp_path, bands=("B04",))
+    check_refused("3 bands without descriptions and option 'bands' names 1; name every", tmp_path, bands=("B04",))
 
 
 def test_bands_are_chosen_by_name_and_keep_the_mask(make: ModuleType, tmp_path: Path) -> None:
