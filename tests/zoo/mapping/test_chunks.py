@@ -15,6 +15,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry import Polygon, box
 
+from cropzoo.errors import CropzooError
 from cropzoo.images.finding import find_images
 from cropzoo.mapping.chunks import ChunkReader, batches, make_chunk
 from cropzoo.mapping.options import MapOptions
@@ -155,13 +156,92 @@ def test_short_series_are_padded_to_what_the_network_takes(scenes: ModuleType, i
 
 def test_batches_are_no_larger_than_asked_and_of_like_many_dates(scenes: ModuleType, images: Any) -> None:
     series, clear = scenes.random_series(32, 32), np.ones((5, 32, 32), bool)
-    clear[0, :8] = clear[1, :8] = clear[0, 8:12] = False
+    clear[0, 24:] = clear[1, 24:] = clear[0, 20:24] = False
     plan = plan_of(scenes, images(series, clear), {"min_clear": 0.8}, overlap=0, batch_size=5)
     works = list(batches(plan, ChunkReader(plan).read(plan.chunks[0])))
     assert [len(work.places) for work in works] == [5, 5, 5, 1]
     lengths = [int(count) for work in works for count in work.valid.sum(axis=1)]
     assert lengths == sorted(lengths)
     assert len({place for work in works for place in work.places}) == 16
+
+
+def test_one_pixel_of_a_finer_map_asks_for_one_window(scenes: ModuleType, images: Any) -> None:
+    clear, network = np.zeros((5, 32, 32), bool), scenes.Network(scenes.make_facts(upsample=2))
+    clear[2, 12, 20] = True
+    plan = plan_of(scenes, images(scenes.random_series(32, 32), clear), {"upsample": 2}, overlap=0)
+    (work,) = batches(plan, ChunkReader(plan).read(plan.chunks[0]))
+    assert work.places == [(8, 16)]
+    assert (whole(plan, network)["class"] != 255).sum() == 4
+
+
+@pytest.mark.parametrize(("sampling", "kept"), [("random", [0, 2, 4]), ("uniform", [0, 2, 4]), ("clearest", [1, 3, 4])])
+def test_dates_are_sampled_as_in_evaluation(scenes: ModuleType, images: Any, sampling: str, kept: list[int]) -> None:
+    clear = np.ones((5, 8, 8), bool)
+    clear[0, :2] = clear[2, :3] = False
+    plan = plan_of(scenes, images(scenes.random_series(8, 8), clear), {"date_sampling": sampling}, max_dates=3)
+    (work,) = batches(plan, ChunkReader(plan).read(plan.chunks[0]))
+    np.testing.assert_array_equal(work.dates, [scenes.days_of()[kept]])
+
+
+def test_pixels_are_read_as_the_options_say(scenes: ModuleType, images: Any) -> None:
+    """Dates of the season, bands in the network's order, the clear classes and the offset asked for."""
+    series, clear = scenes.random_series(8, 8), np.random.default_rng(1).random((5, 8, 8)) < 0.3
+    pattern = images(series[:, ::-1], clear, bands=scenes.BANDS[::-1])
+    options = {"season_start": "2019-04-10", "season_end": "2019-06-20", "clear_scl": (9,), "offset": 1000}
+    plan = plan_of(scenes, pattern, overlap=0, **options)
+    pixels = ChunkReader(plan).read(plan.chunks[0])
+    expected = series[1:4].astype(int) - 1000
+    np.testing.assert_array_equal(pixels.series, expected)
+    np.testing.assert_array_equal(pixels.clear, ~clear[1:4])
+    np.testing.assert_array_equal(pixels.seen, (~clear[1:4]).any(axis=0))
+    (work,) = batches(plan, pixels)
+    np.testing.assert_array_equal(work.series, expected[None])
+    np.testing.assert_array_equal(work.dates, [scenes.days_of()[1:4]])
+
+
+def test_a_reader_opens_its_files_again(scenes: ModuleType, images: Any, tmp_path: Path) -> None:
+    plan = plan_of(scenes, images(scenes.random_series(8, 8)))
+    reader = ChunkReader(plan)
+    before = reader.read(plan.chunks[0])
+    copy = pickle.loads(pickle.dumps(reader))
+    np.testing.assert_array_equal(copy.read(plan.chunks[0]).series, before.series)
+    (tmp_path / "one").rename(tmp_path / "away")
+    np.testing.assert_array_equal(reader.read(plan.chunks[0]).series, before.series)
+    reader.close()
+    with pytest.raises(CropzooError, match="S2_2019-03-01"):
+        reader.read(plan.chunks[0])
+
+
+def test_ground_of_a_tile_before_is_not_mapped_again(scenes: ModuleType, images: Any, small_chunks: None) -> None:
+    """What it shows in the season; the first day, which shows everything, lies before that."""
+    tiles = {"T31UFS": (10, 0), "T31UGS": (0, 20), "T31UHS": (18, 14)}
+    shown, rng, patterns, expected = np.zeros((48, 50), bool), np.random.default_rng(2), [], []
+    for prefix, (row, column) in tiles.items():
+        clear = rng.random((5, 30, 30)) < 0.15
+        clear[0] = True
+        patterns.append(images(scenes.random_series(30, 30), clear, prefix=prefix, corner=(row, column)))
+        part = shown[row : row + 30, column : column + 30]
+        expected.append(clear[1:].any(axis=0) & ~part)
+        part |= clear[1:].any(axis=0)
+    plan = plan_of(scenes, tuple(patterns), season_start="2019-04-01")
+    assert plan.corners == tuple(tiles.values())
+    reader = ChunkReader(plan)
+    assert len(plan.chunks) > len(tiles)
+    for chunk in plan.chunks:
+        row, column, height, width = chunk.window
+        part = expected[chunk.tile][row : row + height, column : column + width]
+        np.testing.assert_array_equal(reader.read(chunk).seen, part)
+
+
+def test_a_tile_that_cannot_be_read_hides_no_ground(scenes: ModuleType, images: Any, tmp_path: Path) -> None:
+    """Not even what its first dates show: its own chunks are not made."""
+    clear = np.random.default_rng(3).random((5, 16, 16)) < 0.3
+    series = scenes.random_series(16, 16)
+    patterns = images(series, clear, prefix="T31UFS"), images(series, prefix="T31UGS", corner=(0, 4))
+    plan = plan_of(scenes, patterns)
+    (tmp_path / "one" / f"T31UFS_{scenes.DAYS[-1]}.tif").unlink()
+    (chunk,) = (chunk for chunk in plan.chunks if chunk.tile == 1)
+    assert ChunkReader(plan).read(chunk).seen.all()
 
 
 def test_the_first_tile_counts_and_the_next_fills_what_it_lacks(
@@ -181,9 +261,11 @@ def test_tiles_may_have_other_dates(scenes: ModuleType, images: Any, network: An
     one, two = scenes.random_series(20, 20), scenes.random_series(20, 20, dates=2, seed=1)
     days = ["2019-04-02", "2019-06-03"]
     patterns = images(one), images(two, folder="two", corner=(0, 20), days=days)
-    made = whole(plan_of(scenes, patterns), network)["class"][0]
+    made = whole(plan_of(scenes, patterns), network)
     looked = network.look(two, scenes.days_of(days), np.ones(2, bool))
-    np.testing.assert_array_equal(made[:, 20:], looked.argmax(axis=0))
+    np.testing.assert_array_equal(made["class"][0, :, 20:], looked.argmax(axis=0))
+    assert np.abs(made["probabilities"][..., 20:] - 250 * looked).max() <= 1
+    assert {first for *_, first in network.shown} == {scenes.days_of()[0], scenes.days_of(days)[0]}
 
 
 def test_outside_the_area_there_is_no_data_and_inside_it_is_the_same_map(

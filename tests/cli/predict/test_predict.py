@@ -1,0 +1,118 @@
+"""`cropzoo predict`: a map from a run and images, what is told of it, and what its options change."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import rasterio
+from shapely.geometry import box
+
+
+def test_a_map_and_what_is_told_of_it(whole: Any, files: Any, outputs: Any) -> None:
+    assert set(files(whole.folder)) == {
+        "map.tif",
+        "map.tif.aux.xml",
+        *(f"map_{name}.tif" for name in outputs[1:]),
+    }
+    assert not (whole.folder / "map.tif.parts").exists()
+    lines = whole.out.splitlines()
+    assert [line.split()[0] for line in lines] == list(outputs)
+    assert "72 x 60 pixels, 4 dates from 2019-04-01 to 2019-07-30" in whole.err
+    assert "the network sees 12 pixels at a time, 3 of them shared with the next" in whole.err
+    assert "100 % of 4320 px" in whole.err
+    assert "px/s" in whole.err
+
+
+def test_bars_are_drawn_in_a_terminal_and_stay_out_of_stdout(command: Any, map_order: Any, tmp_path: Path) -> None:
+    master, slave = os.openpty()
+    seen: list[bytes] = []
+
+    def read() -> None:
+        with suppress(OSError):  # the other end is closed
+            while True:
+                seen.append(os.read(master, 65536))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    ended = command(*map_order(), folder=tmp_path, terminal=os.ttyname(slave))
+    os.close(slave)
+    reader.join(timeout=30)
+    os.close(master)
+    drawn = b"".join(seen).decode()
+    assert ended.code == 0, drawn
+    assert ended.out.startswith("class ")
+    assert "\x1b[" in drawn
+    assert "100 % of 4320 px" in drawn
+    assert "steps of writing the map" in drawn
+
+
+def test_outputs_fit_together(whole: Any, outputs: Any, shape: tuple[int, int]) -> None:
+    made = {}
+    for name in outputs:
+        with rasterio.open(whole.folder / ("map.tif" if name == "class" else f"map_{name}.tif")) as source:
+            made[name] = source.read().astype(int)
+            assert source.nodata == 255
+            assert (source.height, source.width) == shape
+            assert source.profile["tiled"]
+    chances = made["probabilities"]
+    assert chances.shape == (3, *shape)
+    assert np.abs(chances.sum(axis=0) - 250).max() <= 2
+    assert (np.take_along_axis(chances, made["class"], axis=0) == chances.max(axis=0)).all()
+    assert (made["confidence"][0] == chances.max(axis=0)).all()
+    assert np.abs(made["margin"][0] - np.diff(np.sort(chances, axis=0)[-2:], axis=0)).max() <= 1
+    assert ((made["entropy"] > 0) & (made["entropy"] <= 250)).all()
+
+
+def test_tiles_leave_no_trace_where_the_network_s_reach_allows(
+    predict: Any, everything: Any, outputs: Any, shape: tuple[int, int], tmp_path: Path
+) -> None:
+    """The network sees a pixel around each. East of the image the one large tile sees repeated pixels, others none."""
+    assert predict(*everything, "--overlap", 4, out="tiles.tif").code == 0
+    assert predict(*everything, "--tile-size", shape[0], out="whole.tif").code == 0
+    for name in ("", *(f"_{name}" for name in outputs[1:])):
+        tiled, at_once = (rasterio.open(tmp_path / f"{stem}{name}.tif") for stem in ("tiles", "whole"))
+        difference = np.abs(tiled.read()[..., :-1].astype(int) - at_once.read()[..., :-1])
+        assert difference.max() <= (1 if name else 0)
+
+
+def test_an_area_and_a_season(predict: Any, shape: tuple[int, int], tmp_path: Path) -> None:
+    x, y = 500_000, 5_600_000
+    frame = geopandas.GeoDataFrame(geometry=[box(x + 100, y - 300, x + 400, y - 100)], crs="EPSG:32631")
+    frame.to_crs("EPSG:4326").to_file(tmp_path / "area.geojson")
+    ended = predict("--aoi", "area.geojson", "--season-start", "05-01", "--season-end", "06-30")
+    assert ended.code == 0, ended.err
+    assert "2 dates from 2019-05-11 to 2019-06-20" in ended.err
+    with rasterio.open(tmp_path / "map.tif") as source:
+        values, tags = source.read(1), source.tags()
+    assert values.shape[0] < shape[0]
+    assert 590 <= (values != 255).sum() <= 600
+    assert tags["FIRST_DATE"] == "2019-05-11"
+
+
+def test_a_pattern_that_a_shell_expands(predict: Any, scene: Path, whole: Any, tmp_path: Path) -> None:
+    first, *rest = sorted(scene.glob("S2_*.tif"))
+    assert predict(*rest, images=first).code == 0
+    assert (tmp_path / "map.tif").read_bytes() == (whole.folder / "map.tif").read_bytes()
+
+
+def test_dates_for_a_network_of_fixed_length(command: Any, scene: Path, tmp_path: Path) -> None:
+    """Shorter series are padded, longer ones sampled, and both are told."""
+    train = ("train", "--backbone", "unet3df", "--dataset", "plots", "--set", "image_size=8", "--set", "length=8")
+    sizes = ("-b", "4", "--device", "cpu", "--epochs", "1", "--name", "fixed")
+    ended = command(*train, *sizes, folder=tmp_path)
+    assert ended.code == 0, ended.err
+    order = ("predict", "runs/fixed", "--images", f"{scene}/S2_*.tif", "--device", "cpu", "--aoi", "area.gpkg")
+    x, y = 500_000, 5_600_000
+    geopandas.GeoDataFrame(geometry=[box(x, y - 90, x + 90, y)], crs="EPSG:32631").to_file(tmp_path / "area.gpkg")
+    ended = command(*order, "--out", "map.tif", folder=tmp_path)
+    assert ended.code == 0, ended.err
+    assert "takes 8 dates; shorter series are padded" in ended.err
+    ended = command(*order, "--out", "few.tif", "--max-dates", "2", folder=tmp_path)
+    assert ended.code == 0, ended.err
+    assert "up to 4 dates are there; at most 2 of a window's are used, spread evenly" in ended.err

@@ -1,0 +1,106 @@
+"""How far a map is: what is said of it, how often, and where."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from cropzoo_cli.pixel_progress import describe, pixel_progress
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """`clock(seconds)` sets the time since the beginning."""
+    now = [1000.0]
+    monkeypatch.setattr("cropzoo_cli.pixel_progress.monotonic", lambda: now[0])
+
+    def set_to(seconds: float) -> None:
+        now[0] = 1000.0 + seconds
+
+    return set_to
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "seconds", "text"),
+    [
+        (50, 200, 2.0, "25 % of 200 px, 25 px/s, 6 s left"),
+        (3333, 9999, 3333.0, "33 % of 9999 px, 1 px/s, 1 h 51 min left"),
+        (5000, 10_000, 1.0, "50 % of 0.01 Mpx, 5,000 px/s, 1 s left"),
+        (504_000, 1_200_000, 96.367, "42 % of 1.20 Mpx, 5,230 px/s, 2 min 13 s left"),
+        (1_000_000, 123_456_789, 0.5, "1 % of 123.46 Mpx, 2,000,000 px/s, 1 min 1 s left"),
+    ],
+)
+def test_share_size_speed_and_time_left(done: int, total: int, seconds: float, text: str) -> None:
+    assert describe(done, total, seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("left", "text"),
+    [
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (125, "2 min 5 s"),
+        (3599.4, "59 min 59 s"),
+        (3599.6, "1 h 0 min"),
+        (7 * 3600 + 59 * 60 + 59, "7 h 59 min"),
+        (100 * 3600, "100 h 0 min"),
+    ],
+)
+def test_time_left_is_in_units_that_suit_it(left: float, text: str) -> None:
+    assert describe(100, 200, left).endswith(f" px/s, {text} left")
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "seconds", "text"),
+    [
+        (200, 200, 4.0, "100 % of 200 px, 50 px/s"),
+        (0, 200, 4.0, "0 % of 200 px, 0 px/s"),
+        (0, 200, 0.0, "0 % of 200 px, 0 px/s"),
+        (0, 0, 0.0, "0 % of 0 px, 0 px/s"),
+    ],
+)
+def test_no_time_is_left_at_the_end_nor_known_at_the_beginning(
+    done: int, total: int, seconds: float, text: str
+) -> None:
+    assert describe(done, total, seconds) == text
+
+
+def test_a_clock_that_has_not_moved_is_no_mistake() -> None:
+    assert describe(1, 200, 0.0).endswith("px/s, 0 s left")
+
+
+def test_lines_come_at_the_end_and_seldom_before(
+    capsys: pytest.CaptureFixture[str], clock: Callable[[float], None]
+) -> None:
+    told = {}
+    with pixel_progress() as advance:
+        for done, seconds in ((1, 1.0), (10, 10.0), (11, 10.1), (20, 20.0), (22, 22.0), (30, 31.0), (100, 31.5)):
+            clock(seconds)
+            advance(done, 100)
+            told[seconds] = capsys.readouterr().err
+    assert {seconds: line for seconds, line in told.items() if line} == {
+        10.1: "11 % of 100 px, 1 px/s, 1 min 22 s left\n",
+        22.0: "22 % of 100 px, 1 px/s, 1 min 18 s left\n",
+        31.5: "100 % of 100 px, 3 px/s\n",
+    }
+
+
+def test_a_terminal_has_a_bar(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, clock: Callable[[float], None]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    for name, value in (("TERM", "xterm"), ("COLUMNS", "100")):
+        monkeypatch.setenv(name, value)
+    with pixel_progress() as advance:
+        clock(2.0)
+        advance(50, 200)
+    told = capsys.readouterr()
+    assert told.out == ""
+    *_, bar = (line for line in told.err.splitlines() if "pixels" in line)
+    assert "\x1b[" in told.err
+    runs = [len(run) for run in re.findall("[━╺]+", bar)]
+    assert runs[0] == sum(runs) / 4
+    assert "25 % of 200 px, 25 px/s, 6 s left" in bar
