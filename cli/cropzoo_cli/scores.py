@@ -11,7 +11,7 @@ def percent(value: float | None) -> str:
 
 
 def score_lines(split: str, scores: dict[str, Any]) -> list[str]:
-    """The scores of a split: overall, boundary, interior, parcels, then by class."""
+    """The scores of a split: overall, boundary, interior, by distance to the boundary, parcels, then by class."""
     lines = [f"{split:<20}    OA   mIoU  macro F1      pixels"]
     regions = [("all pixels", scores), ("boundary", scores["boundary"]), ("interior", scores["interior"])]
     parcels = scores["parcels"]
@@ -23,6 +23,7 @@ def score_lines(split: str, scores: dict[str, Any]) -> list[str]:
                 f"{name:<20} {percent(region['oa'])}  {percent(region['miou'])}     {percent(region['macro_f1'])}"
                 f"  {region['pixels']:>10,}"
             )
+    lines += _distance_line(scores.get("distance"))  # scores that an older file holds have none
     if parcels:
         lines.append(f"{'parcels (majority)':<20} {percent(parcels['accuracy'])}  {parcels['count']:>30,} parcels")
     if scores["ece"] is not None:
@@ -37,3 +38,13 @@ def score_lines(split: str, scores: dict[str, Any]) -> list[str]:
     if scores["without_support"]:
         lines.append(f"without a pixel, left out of the means: {', '.join(scores['without_support'])}")
     return lines
+
+
+def _distance_line(distance: dict[str, Any] | None) -> list[str]:
+    """Accuracy from the boundary inwards, in one line; none where it is not known."""
+    if not distance:
+        return []
+    counts = zip(distance["correct"], distance["pixels"], strict=True)
+    shares = "".join(f" {percent(right / pixels if pixels else None)} " for right, pixels in counts)
+    kind = {"parcels": "parcel", "classes": "class"}[distance["of"]]
+    return [f"{'OA by distance':<20}{shares} at 1, 2, ... {len(distance['pixels'])}+ px, 1 = {kind} boundary"]

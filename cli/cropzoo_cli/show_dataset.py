@@ -11,6 +11,7 @@ from cropzoo.errors import CropzooError, UsageError
 from cropzoo.recipe import dataset_at
 from cropzoo.settings import parse_assignments
 from cropzoo.zoo import Zoo
+from cropzoo_cli.options import check_picture
 from cropzoo_cli.output import table_lines
 from cropzoo_cli.progress import progress
 
@@ -76,8 +77,7 @@ def dataset_facts(
     from cropzoo.describing import describe, folder_size
     from cropzoo.opening import open_dataset
 
-    if plot is not None and plot.suffix.lower() != ".png":
-        raise UsageError(f"--plot {str(plot)!r}; the picture is a PNG, so its name must end in .png")
+    check_picture(plot)
     entry = zoo.datasets[choice.name]
     facts["options"] = {**facts.get("options", {}), **choice.options}
     try:

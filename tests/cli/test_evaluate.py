@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 KEYS = {
-    "oa", "miou", "macro_f1", "per_class", "without_support", "confusion", "boundary", "interior", "parcels", "ece",
-    "pixels",
+    "oa", "miou", "macro_f1", "per_class", "without_support", "confusion", "boundary", "interior", "distance",
+    "parcels", "ece", "pixels",
 }  # fmt: skip
 
 
@@ -49,6 +49,12 @@ def test_text_shows_per_cent(evaluate, scores):
     assert shown[0].split() == ["test", "OA", "mIoU", "macro", "F1", "pixels"]
     assert shown[1].split()[2:4] == [f"{100 * scores[key]:.1f}" for key in ("oa", "miou")]
     assert [line.split()[0] for line in shown[-3:]] == ["wheat", "maize", "grass"]
+    [distance] = [line for line in shown if line.startswith("OA by distance")]
+    right, pixels = scores["distance"]["correct"], scores["distance"]["pixels"]
+    shares = [f"{100 * hit / all_:.1f}" if all_ else "-" for hit, all_ in zip(right, pixels, strict=True)]
+    assert distance.split()[3:11] == shares
+    assert pixels[0] > pixels[1] > 0  # parcels of 6 x 6 px: their pixels lie at 1, 2 or 3 px
+    assert distance.endswith("1 = parcel boundary")
 
 
 def test_bands_are_found_by_name(evaluate, scores):

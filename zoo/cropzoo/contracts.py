@@ -21,8 +21,8 @@ class Batch:
         labels: (B, H, W) (or s times finer), int64, 255 = ignore.
         parcels: (B, H, W) like labels, int64 parcel ids, 0 = none.
         clear: (B, T, H, W), bool, False = cloud, shadow, no data or padding.
-        boundary: (B, H, W) like labels, uint8 bits: 1 the 3 x 3 window holds another class, 2 it holds another parcel;
-            in evaluation only.
+        boundary: (B, H, W) like labels, uint8 bits: 1 the 3 x 3 window holds another class, 2 it holds another parcel,
+            the others the distance to a boundary, see `cropzoo.boundary.boundary_bits`; in evaluation only.
         sample: (B,), int64, which sample of its split each item was cut from; in evaluation only.
     """
 

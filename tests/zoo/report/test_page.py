@@ -117,8 +117,9 @@ def test_pictures_have_texts_and_tables_have_headers(
     assert len(pictures) == 6 + 5  # the second patch has no confidence
     assert all(picture["alt"] for picture in pictures)
     drawings = page.all("svg")
-    assert len(drawings) == 3
-    assert all(drawing["role"] == "img" and "epoch" in str(drawing["aria-label"]) for drawing in drawings)
+    assert len(drawings) == 4
+    assert all(drawing["role"] == "img" for drawing in drawings)
+    assert ["epoch" in str(drawing["aria-label"]) for drawing in drawings] == [False, True, True, True]
     headers = page.all("th")
     assert {header.get("scope") for header in headers} == {"row", "col"}
 
@@ -148,16 +149,36 @@ def test_any_stages(make_run: Callable[..., Path], stages: dict[str, int]) -> No
     page = report(make_run(stages))
     for number, (stage, epochs) in enumerate(stages.items(), start=1):
         assert f"Stage {number}: {stage}, {epochs} epoch{'s' if epochs > 1 else ''}" in page.text
-    assert len(page.all("svg")) == sum(2 if stage == "segmentation" else 1 for stage in stages)
+    by_epoch = [drawing for drawing in page.all("svg") if "epoch" in str(drawing["aria-label"])]
+    assert len(by_epoch) == sum(2 if stage == "segmentation" else 1 for stage in stages)
     assert ("Stage" in page.text) == bool(stages)
 
 
 def test_without_parcels_and_boundaries(make_run: Callable[..., Path], scores: dict[str, Any]) -> None:
-    bare = scores | {"parcels": None, "boundary": None, "interior": None}
+    bare = scores | {"parcels": None, "boundary": None, "interior": None, "distance": None}
     page = report(make_run(metrics={"test": bare}))
     assert page.text.count("Not measured") == 3
     assert "Parcel boundary" not in page.text
     assert "IoU at boundary" not in page.text
+    assert "by distance" not in page.text
+
+
+def test_accuracy_by_distance_is_drawn_and_told(make_run: Callable[..., Path], scores: dict[str, Any]) -> None:
+    pixels, correct = scores["distance"]["pixels"], scores["distance"]["correct"]
+    page = report(make_run())
+    first, last = (f"{100 * right / all_:.3g}" for right, all_ in ((correct[0], pixels[0]), (correct[-1], pixels[-1])))
+    told = str(page.all("svg")[0]["aria-label"])
+    assert told.startswith("Right pixels by distance to the parcel boundary, %")
+    assert told.endswith(f"from {first} at px 1 to {last} at px 8.")
+    assert f" 1 {100 * correct[0] / pixels[0]:.1f} {pixels[0]} 2 " in page.text
+    assert f" 8 or more {100 * correct[-1] / pixels[-1]:.1f} {pixels[-1]} " in page.text
+
+
+def test_a_distance_without_a_pixel_leaves_a_gap(make_run: Callable[..., Path], scores: dict[str, Any]) -> None:
+    gap = {"of": "classes", "pixels": [5, 0, 5], "correct": [1, 0, 4]}
+    page = report(make_run(metrics={"test": scores | {"distance": gap}}))
+    assert "class boundary" in str(page.all("svg")[0]["aria-label"])
+    assert " 1 20.0 5 2 – 0 3 or more 80.0 5 " in page.text
 
 
 def test_a_class_without_support(make_run: Callable[..., Path]) -> None:

@@ -21,7 +21,7 @@ def batches():
     for index in range(5):
         labels = torch.randint(0, 4, (2, 8, 8), generator=generator)
         labels[labels == 3] = 255
-        bits = torch.randint(0, 4, labels.shape, generator=generator, dtype=torch.uint8)
+        bits = torch.randint(0, 72, labels.shape, generator=generator, dtype=torch.uint8)
         parcels = torch.randint(0, 20, labels.shape, generator=generator)
         series, dates, valid = torch.zeros(2, 1, 1, 8, 8), torch.zeros(2, 1).long(), torch.ones(2, 1).bool()
         batch = Batch(series, dates, valid, labels, parcels, None, bits, torch.tensor([index % 2, 7]))
@@ -69,4 +69,5 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_processes_score_as_one(folder: Path, share: str, rank: int) -> None:
     single = json.loads((folder / "single.json").read_text())
     assert single["parcels"]["count"] > 20
+    assert min(single["distance"]["pixels"]) > 5
     assert json.loads((folder / f"{share}-{rank}.json").read_text()) == single

@@ -20,7 +20,9 @@ from cropzoo.scores import Scorer
 
 NAMES = ("meadow", "maize", "wheat", "hop")
 PARITY = Path(__file__).parents[2] / "data" / "parity" / "metrics.json"
-KEYS = {"oa", "miou", "macro_f1", "per_class", "confusion", "boundary", "interior", "parcels", "ece", "pixels"}
+KEYS = {
+    "oa", "miou", "macro_f1", "per_class", "confusion", "boundary", "interior", "distance", "parcels", "ece", "pixels",
+}  # fmt: skip
 
 
 def a_batch(labels: Tensor, **more: Tensor | None) -> Batch:
@@ -191,10 +193,19 @@ def test_ignored_batches_change_nothing() -> None:
     assert score([(logits, ignored), *batches, (logits, ignored), (logits, nothing)]) == score(batches)
 
 
+def test_distance_starts_at_the_boundary_and_counts_every_pixel() -> None:
+    scores = score(random_batches())
+    distance, edge = scores["distance"], scores["parcels"]["boundary"]
+    assert distance["of"] == "parcels"
+    assert (distance["pixels"][0], distance["correct"][0]) == (edge["pixels"], round(edge["oa"] * edge["pixels"]))
+    assert sum(distance["pixels"]) == scores["pixels"]
+    assert sum(distance["correct"]) == round(scores["oa"] * scores["pixels"])
+
+
 def test_without_parcels_or_boundaries() -> None:
     batches = [(logits, a_batch(batch.labels)) for logits, batch in random_batches(1)]
     scores = score(batches)
-    assert scores["boundary"] is scores["interior"] is scores["parcels"] is None
+    assert scores["boundary"] is scores["interior"] is scores["distance"] is scores["parcels"] is None
     uniform = torch.zeros(1, 5, 5, dtype=torch.int64)
     inside = a_batch(uniform, boundary=torch.zeros(1, 5, 5, dtype=torch.uint8))
     scores = score([(one_hot(uniform, 4), inside)])
@@ -208,7 +219,7 @@ def test_without_detail_the_means_are_the_same() -> None:
     assert set(brief) == set(full)
     for key in ("oa", "miou", "macro_f1", "per_class", "confusion", "pixels"):
         assert brief[key] == full[key]
-    assert brief["ece"] is None
+    assert brief["ece"] is brief["distance"] is None
 
 
 def test_labels_finer_than_logits() -> None:

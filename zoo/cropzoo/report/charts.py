@@ -14,7 +14,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 428, 14, 214
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: `points` are places in the chart, `path` joins those of consecutive epochs."""
+    """One curve: `points` are places in the chart, `path` joins those of consecutive steps."""
 
     name: str
     path: str
@@ -23,13 +23,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart of `WIDTH` x `HEIGHT`; ticks are (place, text); `alt` tells in words what it shows."""
+    """A chart of `WIDTH` x `HEIGHT`; ticks are (place, text), `axis` is what x counts; `alt` tells what it shows."""
 
     title: str
     lines: tuple[Line, ...]
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
     alt: str
+    axis: str = "epoch"
     width: int = WIDTH
     height: int = HEIGHT
     left: int = _LEFT
@@ -37,13 +38,16 @@ class Chart:
     bottom: int = _BOTTOM
 
 
-def line_chart(title: str, epochs: Sequence[int], curves: Mapping[str, Sequence[float | None]]) -> Chart | None:
-    """The chart of some values by epoch; None where no value is a finite number.
+def line_chart(
+    title: str, steps: Sequence[int], curves: Mapping[str, Sequence[float | None]], axis: str = "epoch"
+) -> Chart | None:
+    """The chart of some values by epoch or another whole number; None where no value is a finite number.
 
     Args:
         title: what the values are.
-        epochs: for each place in the curves.
+        steps: epochs or whatever the axis counts, for each place in the curves.
         curves: by name; None or not finite leaves a gap.
+        axis: what is counted.
     """
     kept = {name: [_finite(value) for value in values] for name, values in curves.items()}
     kept = {name: values for name, values in kept.items() if any(value is not None for value in values)}
@@ -53,28 +57,29 @@ def line_chart(title: str, epochs: Sequence[int], curves: Mapping[str, Sequence[
     low, high = _range(min(numbers), max(numbers))
     ticks = [float(tick) for tick in MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)]
     low, high = ticks[0], ticks[-1]
-    first, last = (epochs[0], epochs[-1]) if epochs[-1] > epochs[0] else (epochs[0] - 1, epochs[0] + 1)
+    first, last = (steps[0], steps[-1]) if steps[-1] > steps[0] else (steps[0] - 1, steps[0] + 1)
 
-    def x(epoch: float) -> float:
-        return round(_LEFT + (epoch - first) / (last - first) * (_RIGHT - _LEFT), 1)
+    def x(step: float) -> float:
+        return round(_LEFT + (step - first) / (last - first) * (_RIGHT - _LEFT), 1)
 
     def y(value: float) -> float:
         return round(_BOTTOM - (value - low) / (high - low) * (_BOTTOM - _TOP), 1)
 
     lines = tuple(
-        _line(name, [None if v is None else (x(e), y(v)) for e, v in zip(epochs, values, strict=True)])
+        _line(name, [None if v is None else (x(e), y(v)) for e, v in zip(steps, values, strict=True)])
         for name, values in kept.items()
     )
     whole = [int(tick) for tick in MaxNLocator(nbins=6, integer=True).tick_values(first, last)]
-    # The first epoch is always named; a tick that stands too close to it is left out.
-    shown = [epochs[0], *(tick for tick in whole if epochs[0] < tick <= epochs[-1] and x(tick) - x(epochs[0]) > 24)]
+    # The first step is always named; a tick that stands too close to it is left out.
+    shown = [steps[0], *(tick for tick in whole if steps[0] < tick <= steps[-1] and x(tick) - x(steps[0]) > 24)]
     digits = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9) + (0 if _is_round(ticks) else 1))
     return Chart(
         title=title,
         lines=lines,
-        x_ticks=tuple((x(epoch), str(epoch)) for epoch in shown),
+        x_ticks=tuple((x(step), str(step)) for step in shown),
         y_ticks=tuple((y(tick), f"{tick:.{digits}f}") for tick in ticks),
-        alt=f"{title} by epoch. " + " ".join(_tell(name, epochs, values) for name, values in kept.items()),
+        alt=f"{title} by {axis}. " + " ".join(_tell(name, steps, values, axis) for name, values in kept.items()),
+        axis=axis,
     )
 
 
@@ -100,12 +105,12 @@ def _line(name: str, places: Sequence[tuple[float, float] | None]) -> Line:
     return Line(name, " ".join(path), tuple(place for place in places if place is not None))
 
 
-def _tell(name: str, epochs: Sequence[int], values: Sequence[float | None]) -> str:
-    known = [(epoch, value) for epoch, value in zip(epochs, values, strict=True) if value is not None]
+def _tell(name: str, steps: Sequence[int], values: Sequence[float | None], axis: str) -> str:
+    known = [(step, value) for step, value in zip(steps, values, strict=True) if value is not None]
     (start, first), (end, last) = known[0], known[-1]
     if start == end:
-        return f"{name}: {first:.3g} at epoch {start}."
-    return f"{name}: from {first:.3g} at epoch {start} to {last:.3g} at epoch {end}."
+        return f"{name}: {first:.3g} at {axis} {start}."
+    return f"{name}: from {first:.3g} at {axis} {start} to {last:.3g} at {axis} {end}."
 
 
 def _finite(value: object) -> float | None:

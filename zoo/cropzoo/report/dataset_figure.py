@@ -126,7 +126,8 @@ def _legend(
     boxes = [(item.name, safe_colour(item.colour)) for index, item in enumerate(classes) if index in seen]
     if any((patch.boundary & CLASS_BOUNDARY).any() for patch in patches):
         boxes.append(("class boundary", AT_CLASS))
-    if any((patch.boundary == PARCEL_BOUNDARY).any() for patch in patches):
+    both = CLASS_BOUNDARY | PARCEL_BOUNDARY
+    if any((patch.boundary & both == PARCEL_BOUNDARY).any() for patch in patches):
         boxes.append(("parcel boundary alone", AT_PARCEL))
     if any((patch.labels == IGNORE).any() for patch in patches):
         boxes.append(("ignored", IGNORED))

@@ -13,7 +13,7 @@ from cropzoo.report.charts import Chart, line_chart
 from cropzoo.report.figures import png, save_patches
 from cropzoo.report.panels import Patch, classes_in, marks, panels, safe_colour
 from cropzoo.report.run_files import RunFiles, read_run
-from cropzoo.report.scores_view import confusion_rows, regions, tiles, with_all_keys
+from cropzoo.report.scores_view import by_distance, confusion_rows, regions, tiles, with_all_keys
 from cropzoo.report.templates import environment
 from cropzoo.samples import LabelClass
 
@@ -63,6 +63,7 @@ def _context(run: RunFiles, patches: Sequence[Patch], classes: Sequence[LabelCla
         "floor": run.metrics.get("floor") or {},
         "tiles": tiles(scores),
         "regions": regions(scores),
+        "distance": by_distance(scores),
         "confusion": confusion_rows(scores) if scores else [],
         "codes": {item.name: item.code for item in classes},
         "colours": {item.name: safe_colour(item.colour) for item in classes},

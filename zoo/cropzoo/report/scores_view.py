@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from cropzoo.report.charts import line_chart
+
 _KEYS = (
     *("oa", "miou", "macro_f1", "per_class", "without_support", "confusion", "pixels"),
-    *("boundary", "interior", "parcels", "ece"),
+    *("boundary", "interior", "distance", "parcels", "ece"),
 )
 
 _TILES = (
@@ -56,6 +58,25 @@ def regions(scores: dict[str, Any]) -> list[dict[str, Any]]:
             share = row["pixels"] / scores["pixels"] if row["pixels"] and scores.get("pixels") else None
             rows.append({"name": name, "share": share} | row)
     return rows
+
+
+def by_distance(scores: dict[str, Any]) -> dict[str, Any] | None:
+    """Accuracy by distance to the boundary: `of` "parcel" or "class", a chart, rows of px, share right and pixels."""
+    found = scores.get("distance")
+    if not found:
+        return None
+    kind = {"parcels": "parcel", "classes": "class"}[found["of"]]
+    counts = list(zip(found["pixels"], found["correct"], strict=True))
+    shares = [right / pixels if pixels else None for pixels, right in counts]
+    steps = range(1, len(counts) + 1)
+    percents = [None if share is None else 100 * share for share in shares]
+    title = f"Right pixels by distance to the {kind} boundary, %"
+    chart = line_chart(title, steps, {"overall accuracy": percents}, axis="px")
+    rows = [
+        {"px": f"{step}{' or more' if step == len(counts) else ''}", "share": share, "pixels": pixels}
+        for step, share, (pixels, _) in zip(steps, shares, counts, strict=True)
+    ]
+    return {"of": kind, "chart": chart, "rows": rows}
 
 
 def confusion_rows(scores: dict[str, Any]) -> list[dict[str, Any]]:

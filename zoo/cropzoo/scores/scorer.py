@@ -13,6 +13,7 @@ from cropzoo.contracts import Batch
 from cropzoo.errors import CropzooError
 from cropzoo.samples import IGNORE
 from cropzoo.scores.calibration import CalibrationError
+from cropzoo.scores.distance import DistanceAccuracy
 from cropzoo.scores.parcels import ParcelVotes
 from cropzoo.scores.region import region_metrics, region_scores
 
@@ -25,8 +26,8 @@ class Scorer(nn.Module):
 
     Args:
         classes: names, by label index; two or more.
-        detail: False scores all pixels only, for validation during training: `boundary`, `interior`, `parcels` and
-            `ece` are None then.
+        detail: False scores all pixels only, for validation during training: `boundary`, `interior`, `distance`,
+            `parcels` and `ece` are None then.
         temperature: divides the logits before confidence is taken of them; classes do not depend on it.
     """
 
@@ -44,6 +45,7 @@ class Scorer(nn.Module):
             self.calibration = CalibrationError()
             self.uncalibrated = None if temperature == 1 else CalibrationError()
             self.votes = ParcelVotes(len(classes))
+            self.distance = DistanceAccuracy()
 
     @torch.no_grad()
     def update(self, logits: Tensor, batch: Batch) -> None:
@@ -73,6 +75,7 @@ class Scorer(nn.Module):
         bits = None if batch.boundary is None else batch.boundary[known]
         if bits is not None:
             self._add_split("boundary", "interior", (bits & CLASS_BOUNDARY) != 0, predictions, labels)
+            self.distance.update(bits, predictions == labels)
         if batch.parcels is not None:
             if batch.sample is None:
                 raise ValueError("a batch with parcels must say which sample each item was cut from")
@@ -88,6 +91,8 @@ class Scorer(nn.Module):
         Returns:
             oa, miou, macro_f1, per_class, without_support, confusion (rows are the truth), pixels: over all pixels.
             boundary, interior: the same over pixels whose 3 x 3 window holds another class, and over the others.
+            distance: `of` "parcels" or "classes", `pixels` and `correct`: [at the boundary (1 px), at 2 px, ..., as far
+            as `MOST_DISTANCE` or more], in pixels of the labels.
             parcels: accuracy (by majority vote), count, and boundary and interior by parcel.
             ece: expected calibration error over 15 bins. ece_uncalibrated: without the temperature, if there is one.
             What the batches had no pixel for is None.
@@ -108,6 +113,7 @@ class Scorer(nn.Module):
             **overall,
             "boundary": scores.get("boundary"),
             "interior": scores.get("interior"),
+            "distance": self.distance.compute() if self.detail else None,
             "parcels": parcels,
             "ece": float(self.calibration.compute()) if self.detail else None,
             **self._without_temperature(),
@@ -118,8 +124,8 @@ class Scorer(nn.Module):
         for metric in self._metrics().values():
             metric.reset()
         if self.detail:
-            self.calibration.reset()
-            self.votes.reset()
+            for own in (self.calibration, self.votes, self.distance):
+                own.reset()
             if self.uncalibrated is not None:
                 self.uncalibrated.reset()
 
@@ -154,6 +160,8 @@ class Scorer(nn.Module):
                 self._add(region, empty, empty)
         if self.detail and not self.votes.update_called:
             self.votes.update(empty, empty, empty, empty)
+        if self.detail and not self.distance.update_called:
+            self.distance.update(empty, empty.bool())
         for calibration in (self.calibration, self.uncalibrated) if self.detail else ():
             if calibration is not None and not calibration.update_called:
                 calibration.update(empty.float(), empty.bool())
