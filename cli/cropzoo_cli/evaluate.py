@@ -1,26 +1,38 @@
-"""`cropzoo evaluate`: the scores of a checkpoint on a split."""
+"""`cropzoo evaluate`: the scores of a checkpoint on a split, or while the season grows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cropzoo.catalogue import Catalogue
+from cropzoo.days import parse_days
+from cropzoo.errors import UsageError
 from cropzoo.processes import is_first
 from cropzoo.settings import merge, normalise, parse_assignments
 from cropzoo.weights import find_checkpoint
-from cropzoo_cli.options import compute_options, pass_catalogue
-from cropzoo_cli.output import note, print_json
-from cropzoo_cli.scores import score_lines
+from cropzoo_cli.options import check_picture, compute_options, pass_catalogue
+from cropzoo_cli.output import note, print_json, print_table
+from cropzoo_cli.scores import percent, score_lines
 from cropzoo_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from cropzoo.season import SeasonPoint
 
 
 @click.command()
 @click.argument("source", metavar="CHECKPOINT|RUN|ENTRY")
 @click.option("--dataset", metavar="NAME", help="Other data than the checkpoint was trained on.")
 @click.option("--split", default="test", show_default=True, help="Split of the dataset.")
+@click.option("--until", metavar="DAYS", help="Also score series that end on these days, 06-15,07-15 or 2019-06-15.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="With --until: a picture of it.")
+@click.option(
+    "--csv", type=click.Path(path_type=Path), metavar="FILE.csv", help="With --until: its numbers as a table."
+)
 @click.option("-b", "--batch-size", "--batch_size", type=click.IntRange(min=1), help="Tiles a step.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Such as dataset.root=fields/.")
 @compute_options
@@ -32,6 +44,9 @@ def evaluate(
     source: str,
     dataset: str | None,
     split: str,
+    until: str | None,
+    plot: Path | None,
+    csv: Path | None,
     batch_size: int | None,
     assignments: tuple[str, ...],
     device: str,
@@ -41,20 +56,70 @@ def evaluate(
     """Score a checkpoint, a run folder or a catalogue entry with weights on a split.
 
     Bands and classes are matched by name. Without --dataset the data are those that it was trained on.
+
+    With --until the same checkpoint is scored on series whose dates after a day are left out. A day without a year is
+    that of the year in which a series ends.
     """
     changes = scoring_changes(dataset, batch_size, assignments)
+    days = {} if until is None else parse_days("--until", until)
+    _check_files(plot, csv, bool(days))
     path = find_checkpoint(source, catalogue, settings.offline)
     note(f"checkpoint {path}: importing torch")
     from cropzoo.fit.trainer import Runtime
-    from cropzoo.scoring import score_checkpoint
+    from cropzoo.scoring import open_trial, score_checkpoint
 
-    scores = score_checkpoint(path, settings.zoo, split, changes, Runtime(device, workers))
+    runtime = Runtime(device, workers)
+    if days:
+        from cropzoo.season import score_season
+
+        points = score_season(open_trial(path, settings.zoo, split, changes), days, runtime, note)
+        if is_first():
+            _present(points, f"{Path(source).name} on {split}", split, plot, csv, as_json)
+        return
+    scores = score_checkpoint(path, settings.zoo, split, changes, runtime)
     if not is_first():
         return
     if as_json:
         print_json(scores)
     else:
         click.echo("\n".join(score_lines(split, scores)))
+
+
+def _check_files(plot: Path | None, csv: Path | None, has_days: bool) -> None:
+    """Nothing, if the files can be asked for.
+
+    Raises:
+        UsageError: there is nothing to put in, or other programs would not know them by their names.
+    """
+    for option, path in (("--plot", plot), ("--csv", csv)):
+        if path is not None and not has_days:
+            raise UsageError(f"{option} {str(path)!r}; it shows scores by day; name the days with --until 06-15,07-15")
+    check_picture(plot)
+    if csv is not None and csv.suffix.lower() != ".csv":
+        raise UsageError(f"--csv {str(csv)!r}; the table is CSV, so its name must end in .csv")
+
+
+def _present(
+    points: list[SeasonPoint], title: str, split: str, plot: Path | None, csv: Path | None, as_json: bool
+) -> None:
+    """Write the files that were asked for and print the scores by day."""
+    if csv is not None:
+        from cropzoo.season import write_season_table
+
+        write_season_table(csv, points)
+    if plot is not None:
+        from cropzoo.report.season_figure import save_season_curve
+
+        save_season_curve(plot, points, title)
+    if as_json:
+        print_json({"split": split, "season": [asdict(point) for point in points]})
+        return
+    rows = [
+        [point.until or "whole series", percent(point.dates_left)]
+        + [percent(point.scores[key]) for key in ("oa", "miou", "macro_f1")]
+        for point in points
+    ]
+    print_table([f"{split} until", "dates left %", "OA", "mIoU", "macro F1"], rows, sections=False)
 
 
 def scoring_changes(dataset: str | None, batch_size: int | None, assignments: tuple[str, ...]) -> Mapping[str, Any]:

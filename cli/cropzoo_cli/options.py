@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import update_wrapper
 from pathlib import Path
@@ -15,6 +16,8 @@ from cropzoo_cli.output import forward_warnings, warn
 from cropzoo_cli.settings import Settings
 
 Command = Callable[..., Any]
+
+_SHARD = re.compile(r"(\d+)/(\d+)")
 
 
 def compute_options(command: Command) -> Command:
@@ -33,6 +36,16 @@ def check_suffix(out: Path) -> None:
     """
     if out.suffix != ".safetensors":
         raise UsageError(f"--out {str(out)!r}; the file is safetensors, so its name must end in .safetensors")
+
+
+def check_picture(plot: Path | None) -> None:
+    """Refuse a picture that other programs would not know as what it is.
+
+    Raises:
+        UsageError: unless the name ends in .png, or there is none.
+    """
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise UsageError(f"--plot {str(plot)!r}; the picture is a PNG, so its name must end in .png")
 
 
 def pass_catalogue(command: Command) -> Command:
@@ -59,3 +72,16 @@ def whole_numbers(option: str, text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
         raise UsageError(f"{option} is {text!r}; it must be whole numbers with commas between them") from None
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """One part of several, such as "1/3": its index from 0, and how many there are.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    found = _SHARD.fullmatch(text)
+    index, count = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= index <= count:
+        raise UsageError(f"--shard is {text!r}; it must be one part of several, from 1/3 to 3/3")
+    return index - 1, count

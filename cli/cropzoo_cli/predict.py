@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
 from dataclasses import replace
@@ -16,7 +15,7 @@ import click
 from cropzoo.catalogue import Catalogue
 from cropzoo.errors import UsageError
 from cropzoo.weights import find_checkpoint
-from cropzoo_cli.options import pass_catalogue, whole_numbers
+from cropzoo_cli.options import pass_catalogue, shard_of, whole_numbers
 from cropzoo_cli.output import note, warn
 from cropzoo_cli.pixel_progress import pixel_progress
 from cropzoo_cli.progress import progress
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from cropzoo.mapping.running import Made
 
 FAILED, INTERRUPTED = 1, 130
-_SHARD = re.compile(r"(\d+)/(\d+)")
 
 
 @click.command()
@@ -99,7 +97,7 @@ def predict(
 
     Bands are matched by name. What is done is kept in MAP.tif.parts until the map is whole.
     """  # noqa: D301 click reads the backspace character itself
-    part = None if shard is None else _shard(shard)
+    part = None if shard is None else shard_of(shard)
     options, out = _options(flags, rest), out.expanduser()
     if scheduler is not None:
         options = replace(options, images=tuple(map(_everywhere, options.images)))
@@ -184,21 +182,8 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _shard(text: str) -> tuple[int, int]:
-    """Index from 0, and count.
-
-    Raises:
-        UsageError: it is no such text as 1/3.
-    """
-    found = _SHARD.fullmatch(text)
-    index, count = (int(found[1]), int(found[2])) if found else (0, 0)
-    if not 1 <= index <= count:
-        raise UsageError(f"--shard is {text!r}; it must be one part of several, from 1/3 to 3/3")
-    return index - 1, count
-
-
 def _tell(plan: MapPlan) -> None:
-    from cropzoo.mapping.options import EPOCH
+    from cropzoo.days import EPOCH
 
     for number, tile in enumerate(plan.tiles):
         days = [EPOCH + timedelta(days=int(day)) for day in plan.dates(number)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -12,12 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cropzoo.days import EPOCH, Day, parse_day
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.images.reading import CLEAR_SCL
-
-EPOCH = date(1970, 1, 1)
-
-_DAY = re.compile(r"(?:(\d{4})-)?(\d{2})-(\d{2})")
 
 
 @dataclass(frozen=True)
@@ -95,9 +90,7 @@ class MapOptions:
             )
         return inside
 
-    def _in_one_year(
-        self, days: NDArray[np.int32], start: Sequence[int] | None, end: Sequence[int] | None
-    ) -> NDArray[np.bool_]:
+    def _in_one_year(self, days: NDArray[np.int32], start: Day | None, end: Day | None) -> NDArray[np.bool_]:
         """The days of a season that is told without its year."""
         found = {}
         for year in range(_day(days.min()).year - 1, _day(days.max()).year + 2):
@@ -118,42 +111,20 @@ class MapOptions:
         return {**plain, "aoi": None if self.aoi is None else str(self.aoi)}
 
 
-def _span(year: int, start: Sequence[int] | None, end: Sequence[int] | None) -> tuple[date, date]:
-    """First and last day of the season that ends in a year; 29 February is 28 February of other years."""
+def _span(year: int, start: Day | None, end: Day | None) -> tuple[date, date]:
+    """First and last day of the season that ends in a year."""
     if end is None:
         assert start is not None
-        return _on(year, start), _on(year + 1, start) - timedelta(days=1)
-    last = _on(year, end)
+        return start.in_year(year), start.in_year(year + 1) - timedelta(days=1)
+    last = end.in_year(year)
     if start is None:
-        return _on(year - 1, end) + timedelta(days=1), last
-    return _on(year - (tuple(start) > tuple(end)), start), last
+        return end.in_year(year - 1) + timedelta(days=1), last
+    return start.in_year(year - (start > end)), last
 
 
-def _on(year: int, day: Sequence[int]) -> date:
-    _, month, number = day
-    try:
-        return date(year, month, number)
-    except ValueError:
-        return date(year, month, number - 1)
-
-
-def _parse(option: str, text: str) -> tuple[int, int, int] | None:
-    """Year (0 if not told), month and day.
-
-    Raises:
-        UsageError: it is no day.
-    """
-    if not text:
-        return None
-    found = _DAY.fullmatch(text)
-    try:
-        if found is None:
-            raise ValueError
-        year, month, day = int(found[1] or 0), int(found[2]), int(found[3])
-        date(year or 2000, month, day)
-    except ValueError:
-        raise UsageError(f"{option} is {text!r}; it must be a day, as 2019-03-01, or 03-01") from None
-    return year, month, day
+def _parse(option: str, text: str) -> Day | None:
+    """The day, None for no text; `UsageError` for what is no day."""
+    return parse_day(option, text) if text else None
 
 
 def _day(number: Any) -> date:

@@ -13,10 +13,10 @@ import numpy as np
 import pyproj
 
 from cropzoo import __version__
+from cropzoo.days import EPOCH
 from cropzoo.files import write_text
 from cropzoo.images.rasters import Grid, name_crs
 from cropzoo.mapping.map_file import MapFile, open_map
-from cropzoo.mapping.options import EPOCH
 from cropzoo.mapping.page_images import Curves, Shown, read_curves, read_picture
 from cropzoo.mapping.page_pictures import (
     as_jpeg,

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cropzoo import __version__
+from cropzoo.days import EPOCH
 from cropzoo.images.reading import reading_environment
 from cropzoo.mapping.chunks import ChunkReader
 from cropzoo.mapping.cog import assemble
 from cropzoo.mapping.facts import Predictor
 from cropzoo.mapping.making import CACHE_MB, Advance, run_chunks
-from cropzoo.mapping.options import EPOCH
 from cropzoo.mapping.order import Order
 from cropzoo.mapping.parts import Parts
 from cropzoo.mapping.plan import Chunk, MapPlan
