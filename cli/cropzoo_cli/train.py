@@ -25,7 +25,8 @@ INTERRUPTED = 130
 
 RECIPE_FLAGS = (
     "backbone", "dataset", "pretrain", "weights", "epochs", "pretrain_epochs", "batch_size", "lr", "weight_decay",
-    "seed", "precision", "max_dates", "date_sampling",
+    "seed", "precision", "max_dates", "date_sampling", "label_fraction", "train_years", "test_years", "train_sites",
+    "test_sites",
 )  # fmt: skip
 
 
@@ -35,6 +36,8 @@ RECIPE_FLAGS = (
 @click.option("--pretrain", metavar="NAME[,NAME]", help="Objective to pre-train with, such as cscl; none for none.")
 @click.option("--weights", metavar="FILE|RUN|ENTRY", help="Start the backbone from this checkpoint.")
 @click.option("--adapt-bands", is_flag=True, help="Take --weights that were trained on other bands, where they fit.")
+@click.option("--freeze", is_flag=True, help="Train the last stage's head alone; the backbone stays as it is.")
+@click.option("--lr-scale", multiple=True, metavar="PART=FACTOR", help="Of the last stage: backbone=0.1.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the last stage.")
 @click.option("--pretrain-epochs", type=click.IntRange(min=1), help="Epochs of each stage before it.")
 @click.option("-b", "--batch-size", "--batch_size", type=click.IntRange(min=1), help="Crops a step.")
@@ -42,6 +45,13 @@ RECIPE_FLAGS = (
 @click.option("--weight-decay", type=float, help="Weight decay of every stage.")
 @click.option("--max-dates", type=click.IntRange(min=1), help="Use at most so many dates of a series.")
 @click.option("--date-sampling", type=click.Choice(["uniform", "random", "clearest"]), help="Which ones.")
+@click.option("--label-fraction", type=float, help="Use labels of this share of the training parcels, 0.01 to 1.")
+@click.option("--train-years", metavar="YEAR[,YEAR]", help="Train and choose on these seasons alone.")
+@click.option("--test-years", metavar="YEAR[,YEAR]", help="Test on these.")
+@click.option(
+    "--train-sites", metavar="SITE[,SITE]", help="Train and choose on these sites or tiles; T31* is a pattern."
+)
+@click.option("--test-sites", metavar="SITE[,SITE]", help="Test on these.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and crops.")
 @click.option("--precision", metavar="32|bf16|16", help="Number format of the computation.")
 @compute_options
@@ -113,11 +123,30 @@ def _layers(
     if is_file:
         layers.append((str(config), read_mapping(path)))
     given: dict[str, Any] = {key: flags[key] for key in RECIPE_FLAGS if flags.get(key) is not None}
-    if flags["adapt_bands"]:
-        given["adapt_bands"] = True
+    given |= {key: True for key in ("adapt_bands", "freeze") if flags[key]}
+    if flags["lr_scale"]:
+        given["lr_scale"] = _factors(flags["lr_scale"])
     layers.append(("the command line", given))
     layers.append(("--set", parse_assignments(assignments)))
     return layers, None if is_file else config
+
+
+def _factors(assignments: tuple[str, ...]) -> dict[str, float]:
+    """The factors of `--lr-scale PART=FACTOR`.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    factors = {}
+    for assignment in assignments:
+        part, equals, factor = assignment.partition("=")
+        try:
+            factors[part.strip()] = float(factor)
+        except ValueError:
+            equals = ""
+        if not equals or not part.strip():
+            raise UsageError(f"--lr-scale {assignment!r}; it must read part=factor, such as backbone=0.1")
+    return factors
 
 
 def _resumed(zoo: Zoo, catalogue: Catalogue, folder: RunFolder, layers: list[tuple[str, dict[str, Any]]]) -> Recipe:

@@ -33,8 +33,52 @@ def test_results_go_to_stdout_and_lines_of_progress_to_stderr(finished):
     assert progress[:2] == ["run runs/full: importing torch", "stage 1 of 2: cscl, 3 epochs"]
     assert progress[2].startswith("cscl 1/3  train loss ")
     assert [line.split("  ")[0] for line in progress[5:]] == [
-        "stage 2 of 2: segmentation, 3 epochs", "segmentation 1/3", "segmentation 2/3", "segmentation 3/3",
-    ]  # fmt: skip
+        "stage 2 of 2: segmentation, 3 epochs; the backbone goes on from cscl, the rest is new",
+        "segmentation 1/3",
+        "segmentation 2/3",
+        "segmentation 3/3",
+    ]
+
+
+def test_what_training_took_stands_beside_what_it_ran_on(run_folder):
+    training = json.loads((run_folder / "environment.json").read_text())["training"]
+    lines = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
+    assert training["steps"] == 2 * 3 * 4
+    assert training["seconds"] == pytest.approx(sum(line["seconds"] for line in lines))
+    assert 10**8 < training["peak_memory"] < 10**10
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (("--freeze",), "segmentation, 1 epoch; 27 of"),
+        (("--set", "segmentation.auxiliary=cscl:0.5"), "stage 1 of 1: segmentation + 0.5 cscl, 1 epoch"),
+        (("--lr-scale", "backbone=0.1", "--label-fraction", "0.5"), "stage 1 of 1: segmentation, 1 epoch"),
+    ],
+)
+def test_ways_of_training_are_told(command, tmp_path, args, line):
+    ended = command("train", *SMALL, "--epochs", "1", "--name", "way", *args, folder=tmp_path)
+    assert ended.code == 0, ended.err
+    assert line in ended.err
+    again = ("train", "--resume", "--name", "way", *SMALL, "--epochs", "1")
+    assert command(*again, *args, folder=tmp_path).code == 0
+    other = command(*again, *args, "--label-fraction", "0.3", folder=tmp_path)
+    assert "settings differ: label_fraction" in other.error
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--lr-scale", "backbone"), "--lr-scale 'backbone'; it must read part=factor"),
+        (("--lr-scale", "spine=0.1"), "the stage trains no 'spine'"),
+        (("--set", "segmentation.auxiliary=csc:0.1"), "unknown objective 'csc'; did you mean"),
+        (("--label-fraction", "2"), "label_fraction"),
+        (("--test-years", "1999"), "split 'test' of years 1999; it has no such sample"),
+    ],
+)
+def test_wrong_ways_are_told_before_a_run_begins(command, tmp_path, args, message):
+    assert message in command("train", *SMALL, "--name", "wrong", *args, folder=tmp_path).error
+    assert not (tmp_path / "runs").exists()
 
 
 def test_json_is_all_that_stdout_gets(command, run_folder):

@@ -35,6 +35,15 @@ def test_other_data_keep_the_clouds_that_the_model_knows_but_no_option(changes, 
     assert (recipe.min_clear, recipe.dataset.options, recipe.max_dates) == (min_clear, options, 9)
 
 
+def test_seasons_and_sites_are_chosen_again_for_other_data():
+    chosen = {"test_years": [2018], "train_sites": ["north"]}
+    trained = TRAINED.model_copy(update={"recipe": {**TRAINED.recipe, **chosen}})
+    same = scoring_recipe(trained, load_zoo(), {"test_sites": ["south"]})
+    assert (same.test_years, same.train_sites, same.test_sites) == ((2018,), ("north",), ("south",))
+    other = scoring_recipe(trained, load_zoo(), {"dataset": {"name": "geotiff"}, "test_years": [2020]})
+    assert (other.test_years, other.train_sites, other.test_sites) == ((2020,), (), ())
+
+
 def test_what_the_network_follows_from_cannot_be_changed():
     with pytest.raises(UnknownName, match="all else is as the checkpoint was trained"):
         scoring_recipe(TRAINED, load_zoo(), {"backbone": {"dim": 3}})

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from cropzoo.errors import CropzooError, UnknownName
-from cropzoo.recipe import SHARED_FIELDS, Recipe, normalise
+from cropzoo.recipe import Recipe, normalise
 from cropzoo.schema import Readable, Real, Schema, Whole, read_mapping
+from cropzoo.stage import RATE_FIELDS
 from cropzoo.zoo import Zoo
 
 _ENTRY_NAME = re.compile(r"[a-z0-9]+([-.][a-z0-9]+)*")
@@ -135,7 +136,7 @@ def _check_recipe(recipe: Mapping[str, Any], where: str, objectives: Iterable[st
     """Refuse a key or value that no recipe can have; an entry need not name backbone and dataset, nor every stage."""
     settings = normalise(recipe, where)
     stages = [*settings.get("pretrain", ()), settings.get("objective", "segmentation")]
-    keys = {*Recipe.model_fields, *SHARED_FIELDS, "epochs", "pretrain", "pretrain_epochs", "objective"}
+    keys = {*Recipe.model_fields, *RATE_FIELDS, "epochs", "pretrain", "pretrain_epochs", "objective"}
     others = [
         name
         for name, value in settings.items()

@@ -6,19 +6,21 @@ Its mapping form is one and the same in recipe.yaml, in `--config` files and in 
     dataset: {name: synthetic, seed: 3}
     pretrain: [cscl]
     cscl: {epochs: 10, window: 5}
-    segmentation: {epochs: 20, lr: 1e-3}
+    segmentation: {epochs: 20, lr: 1e-3, auxiliary: {boundary: 0.1}}
     batch_size: 16
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from cropzoo.errors import UnknownName, UsageError
 from cropzoo.schema import Flag, Real, Schema, Whole
+from cropzoo.stage import RATE_FIELDS, STAGE_FIELDS, Stage, auxiliary_names, make_stage, sections
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 DateSampling = Literal["uniform", "random", "clearest"]
@@ -41,24 +43,8 @@ class HeadChoice(Schema):
     upsample: Literal[1, 2, 4] = 1
 
 
-class Stage(Schema):
-    """One objective with its own epochs and rates.
-
-    The rate rises linearly over `warmup_epochs`, then falls on a cosine to `lr_min`, by step.
-    """
-
-    objective: str
-    options: dict[str, Any] = Field(default_factory=dict)
-    epochs: Whole = Field(20, ge=1)
-    lr: Real = Field(1e-3, gt=0)
-    lr_min: Real = Field(5e-6, ge=0)
-    warmup_epochs: Real = Field(1.0, ge=0)
-    weight_decay: Real = Field(0.01, ge=0)
-
-
-STAGE_FIELDS = tuple(name for name in Stage.model_fields if name not in ("objective", "options"))
-SHARED_FIELDS = tuple(name for name in STAGE_FIELDS if name != "epochs")
-"""What a mapping may give once for all stages; `epochs` is that of the last, `pretrain_epochs` of those before it."""
+LISTS = {"train_years": int, "test_years": int, "train_sites": str, "test_sites": str}
+"""Settings that a text with commas, or one value, may give, with the type of their items."""
 
 
 class Recipe(Schema):
@@ -69,6 +55,11 @@ class Recipe(Schema):
         head: resolution of features and logits.
         weights: a checkpoint file or catalogue entry that the backbone starts from.
         adapt_bands: take weights that were trained on other bands, as far as they fit.
+        freeze: the last stage leaves the backbone as it is.
+        lr_scale: factors of the last stage's rate for parts of it by name, such as {backbone: 0.1}.
+        label_fraction: share of the training split's parcels, of each class, whose labels are used.
+        train_years, test_years: seasons of the samples of train and val, and of test; all if empty.
+        train_sites, test_sites: likewise sites, by name or pattern such as "T31*".
         image_size: side of the crops in training and of the tiles in evaluation, px.
         length: dates that the backbone is built for: series are padded and sampled to it; None for any number.
         max_dates: at most so many dates of a sample are used; None for all.
@@ -77,6 +68,7 @@ class Recipe(Schema):
         batch_size: crops a step, over all processes together.
         turns: flips and quarter turns in training.
         date_drop: share of dates that training leaves out at random.
+        end_early: share of crops whose series training ends at a random date, for maps early in a season.
         clip_norm: gradients are scaled down to this norm; 0 for never.
         patience: stop a stage after so many epochs without a better validation score; 0 for never.
         seed: of initial weights, order, crops and dropping.
@@ -89,6 +81,13 @@ class Recipe(Schema):
     head: HeadChoice = Field(default_factory=lambda: HeadChoice())
     weights: str | None = None
     adapt_bands: Flag = False
+    freeze: Flag = False
+    lr_scale: dict[str, Real] = Field(default_factory=dict)
+    label_fraction: Real = Field(1.0, gt=0, le=1)
+    train_years: tuple[Whole, ...] = ()
+    test_years: tuple[Whole, ...] = ()
+    train_sites: tuple[str, ...] = ()
+    test_sites: tuple[str, ...] = ()
     image_size: Whole = Field(24, ge=1)
     length: Whole | None = Field(None, ge=1)
     max_dates: Whole | None = Field(None, ge=1)
@@ -97,6 +96,7 @@ class Recipe(Schema):
     batch_size: Whole = Field(16, ge=1)
     turns: Flag = True
     date_drop: Real = Field(0.0, ge=0, lt=1)
+    end_early: Real = Field(0.0, ge=0, le=1)
     clip_norm: Real = Field(1.0, ge=0)
     patience: Whole = Field(0, ge=0)
     seed: Whole = Field(0, ge=0)
@@ -115,16 +115,13 @@ class Recipe(Schema):
 
     def to_mapping(self) -> dict[str, Any]:
         """The mapping form, with every default written out."""
-        plain = self.model_dump(exclude={"backbone", "dataset", "stages", "min_clear"})
-        sections = {
-            stage.objective: stage.model_dump(exclude={"objective", "options"}) | stage.options for stage in self.stages
-        }
+        plain = self.model_dump(mode="json", exclude={"backbone", "dataset", "stages", "min_clear"})
         return {
             "backbone": {"name": self.backbone.name, **self.backbone.options},
             "dataset": {"name": self.dataset.name, "min_clear": self.min_clear, **self.dataset.options},
             "pretrain": list(self.pretrain),
             "objective": self.stages[-1].objective,
-            **sections,
+            **sections(self.stages),
             **plain,
         }
 
@@ -143,22 +140,26 @@ class Recipe(Schema):
         names = [*rest.pop("pretrain", ()), rest.pop("objective", "segmentation")]
         if len(set(names)) < len(names):
             raise UsageError(f"{where}: stages are {', '.join(names)}; an objective can be a stage only once")
-        shared = {name: rest.pop(name) for name in SHARED_FIELDS if name in rest}
+        shared = {name: rest.pop(name) for name in RATE_FIELDS if name in rest}
         epochs = {True: rest.pop("epochs", None), False: rest.pop("pretrain_epochs", None)}
+        joined = {name: auxiliary_names(rest.get(name), where) for name in names}
+        used = {*names, *chain.from_iterable(joined.values())}
+        given = {name: _section(rest.pop(name), name, where) for name in sorted((known | used) & rest.keys())}
+        for name in given.keys() - used:
+            raise UsageError(
+                f"{where}: settings are given for {name!r}, which is no stage of this run; add --pretrain {name}"
+            )
         stages = []
         for name in names:
-            given = epochs[name == names[-1]]
-            section = {**shared, **({} if given is None else {"epochs": given})}
-            stages.append(_stage(name, {**section, **_section(rest.pop(name, {}), name, where)}, where))
+            count = epochs[name == names[-1]]
+            section = {**shared, **({} if count is None else {"epochs": count}), **given.get(name, {})}
+            options = {each: _joined_options(given.get(each, {}), each, names, where) for each in joined[name]}
+            stages.append(make_stage(name, section, options, where))
         dataset = rest.pop("dataset", {})
         if "min_clear" in dataset:
             rest["min_clear"] = dataset.pop("min_clear")
         allowed = {*cls.model_fields, *STAGE_FIELDS, "pretrain", "pretrain_epochs", "objective"} - {"stages"}
         for key in rest:
-            if key in known:
-                raise UsageError(
-                    f"{where}: settings are given for {key!r}, which is no stage of this run; add --pretrain {key}"
-                )
             if key not in allowed:
                 raise UnknownName(f"setting in {where}:", key, allowed | known)
         rest |= {"backbone": _choice(rest.get("backbone", {})), "dataset": _choice(dataset), "stages": stages}
@@ -168,8 +169,8 @@ class Recipe(Schema):
 def normalise(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The mapping form with its short forms written out.
 
-    `backbone: tsvit` becomes a mapping with a name, `pretrain: cscl` a list of one, `min_clear` an item of the dataset,
-    and a dataset whose name has a "/" is the prepared one in that folder.
+    `backbone: tsvit` becomes a mapping with a name, `pretrain: cscl` a list of one, as do years and sites,
+    `min_clear` an item of the dataset, and a dataset whose name has a "/" is the prepared one in that folder.
 
     Raises:
         UsageError: for one of these that is neither form.
@@ -185,6 +186,9 @@ def normalise(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
         if "min_clear" in dataset:
             raise UsageError(f"{where}: min_clear is given twice, alone and as dataset.min_clear; leave one out")
         dataset["min_clear"] = settings.pop("min_clear")
+    for key, kind in LISTS.items():
+        if key in settings:
+            settings[key] = _listed(settings[key], kind, f"{where}: {key}")
     if "pretrain" in settings:
         chosen = settings["pretrain"]
         names = chosen.split(",") if isinstance(chosen, str) else chosen or []
@@ -194,6 +198,15 @@ def normalise(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(settings.get("objective", ""), str):
         raise UsageError(f"{where}: objective is {settings['objective']!r}; it must be the name of an objective")
     return settings
+
+
+def _listed(value: Any, kind: type, what: str) -> list[Any]:
+    """Several values of one, or of a text with commas, as they come from a command line."""
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    try:
+        return [kind(part) for part in (str(part).strip() for part in parts) if part]
+    except ValueError:
+        raise UsageError(f"{what} is {value!r}; it must be whole numbers with commas between them") from None
 
 
 def dataset_at(folder: str) -> dict[str, Any]:
@@ -220,7 +233,16 @@ def _choice(section: Mapping[str, Any]) -> dict[str, Any]:
     return {**named, "options": options}
 
 
-def _stage(objective: str, section: Mapping[str, Any], where: str) -> Stage:
-    fields = {key: section[key] for key in STAGE_FIELDS if key in section}
-    options = {key: value for key, value in section.items() if key not in STAGE_FIELDS}
-    return Stage.parse({"objective": objective, "options": options, **fields}, f"{where}: stage {objective!r}")
+def _joined_options(section: Mapping[str, Any], objective: str, stages: Iterable[str], where: str) -> dict[str, Any]:
+    """The options of an objective that joins a stage; only one that is a stage too has epochs and rates.
+
+    Raises:
+        UsageError: for epochs or rates that nothing would read.
+    """
+    unread = [key for key in (*STAGE_FIELDS, "auxiliary") if key in section]
+    if unread and objective not in stages:
+        raise UsageError(
+            f"{where}: {objective}.{unread[0]} is given, but {objective!r} only joins another stage (auxiliary), which "
+            "has its own epochs and rates; leave it out"
+        )
+    return {key: value for key, value in section.items() if key not in (*STAGE_FIELDS, "auxiliary")}

@@ -55,6 +55,11 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def environment(self) -> Path:
+        """environment.json: machine, versions, and what training took."""
+        return self.path / "environment.json"
+
+    @property
     def last(self) -> Path:
         """checkpoints/last.ckpt: the state to resume from."""
         return self.path / "checkpoints" / "last.ckpt"
@@ -124,7 +129,7 @@ class RunFolder:
         return scores
 
     def write_environment(self, device: str, processes: int, packages: Iterable[str]) -> None:
-        """environment.json: what the run was computed with."""
+        """environment.json: what the run is computed with; what its training took is added at the end."""
         environment = {
             "python": platform.python_version(),
             "platform": platform.platform(),
@@ -132,7 +137,7 @@ class RunFolder:
             "processes": processes,
             "versions": versions(packages),
         }
-        write_json(self.path / "environment.json", environment)
+        write_json(self.environment, environment)
 
 
 def versions(packages: Iterable[str] = ()) -> dict[str, str]:

@@ -24,6 +24,7 @@ from cropzoo.models import check_image_size, load_model
 from cropzoo.opening import open_dataset, open_split
 from cropzoo.recipe import Recipe, normalise
 from cropzoo.samples import IGNORE, Dataset, LabelClass, Sample
+from cropzoo.selection import choose_for
 from cropzoo.settings import merge
 from cropzoo.zoo import Zoo
 
@@ -45,7 +46,11 @@ class Trial:
 
 def score_checkpoint(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any], runtime: Runtime) -> dict[str, Any]:
     """The scores of a checkpoint; see `Scorer.compute` for the keys, `open_trial` for arguments and errors."""
-    trial = open_trial(path, zoo, split, changes)
+    return score_trial(open_trial(path, zoo, split, changes), runtime)
+
+
+def score_trial(trial: Trial, runtime: Runtime) -> dict[str, Any]:
+    """The scores of a trial; see `Scorer.compute` for the keys, `evaluate` for errors."""
     return evaluate(
         trial.model,
         trial.normaliser,
@@ -82,7 +87,7 @@ def open_trial(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any]) -> 
             "import it again with --statistics-of DATASET"
         )
     dataset = open_dataset(zoo, recipe.dataset.name, recipe.dataset.options)
-    samples = open_split(dataset, split, zoo.datasets[recipe.dataset.name].spec.splits)
+    samples = choose_for(recipe, open_split(dataset, split, zoo.datasets[recipe.dataset.name].spec.splits), split)
     samples = _Relabelled(samples, _label_table(dataset, metadata.classes), len(dataset.classes))
     normaliser = Normaliser(dataset.bands, metadata.bands, dataset.scale, metadata.mean, metadata.std)
     model = load_model(path, zoo=zoo)
@@ -100,7 +105,9 @@ def open_trial(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any]) -> 
     return Trial(model, normaliser, samples, names, collate, recipe, metadata)
 
 
-_CHANGEABLE = ("dataset", "image_size", "max_dates", "date_sampling", "batch_size", "precision")
+_CHOICES = ("train_years", "train_sites", "test_years", "test_sites")
+
+_CHANGEABLE = ("dataset", "image_size", "max_dates", "date_sampling", "batch_size", "precision", *_CHOICES)
 """Settings that scoring reads and the network's shape does not follow from."""
 
 
@@ -121,6 +128,8 @@ def scoring_recipe(metadata: Metadata, zoo: Zoo, changes: Mapping[str, Any]) -> 
     }
     trained.setdefault("image_size", metadata.image_size)
     trained = normalise(trained, "the checkpoint's recipe")
+    if "name" in changes.get("dataset", {}):  # other data have seasons and sites of their own
+        trained = {key: value for key, value in trained.items() if key not in _CHOICES}
     merged = merge(trained, changes)
     min_clear = trained.get("dataset", {}).get("min_clear", 0)
     merged.setdefault("dataset", {}).setdefault(

@@ -8,14 +8,15 @@ from typing import Any
 
 from cropzoo.catalogue import Catalogue
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.recipe import SHARED_FIELDS, Recipe, normalise
+from cropzoo.recipe import Recipe, normalise
 from cropzoo.schema import parse_yaml
+from cropzoo.stage import RATE_FIELDS, STAGE_FIELDS, auxiliary_names
 from cropzoo.zoo import Zoo
 
 __all__ = ["merge", "normalise", "parse_assignments", "resolve"]
 
 Settings = dict[str, Any]
-_NO_STAGE = ("backbone", "dataset", "head")
+_NO_STAGE = ("backbone", "dataset", "head", "lr_scale")
 
 
 def merge(lower: Settings, upper: Settings) -> Settings:
@@ -49,7 +50,7 @@ def _sections_set_by(upper: Settings, merged: Settings) -> Iterator[tuple[str, S
     stages = {name: value for name, value in merged.items() if isinstance(value, dict) and name not in _NO_STAGE}
     last = upper.get("objective", merged.get("objective", "segmentation"))
     for name, section in stages.items():
-        for field in SHARED_FIELDS:
+        for field in RATE_FIELDS:
             if field in upper:
                 yield field, section
         if ("epochs" if name == last else "pretrain_epochs") in upper:
@@ -114,12 +115,21 @@ def resolve(
     defaults = catalogue.entries[pair].recipe if pair in catalogue.entries else {}
     lower = _checked(zoo, defaults, f"catalogue entry {pair!r}")
     merged = merge(lower, asked)
-    stages = [*merged.get("pretrain", ()), merged.get("objective", "segmentation")]
-    for name in stages:
-        zoo.objectives[name]
-    for name in set(lower) & set(zoo.objectives) - set(asked) - set(stages):
-        merged.pop(name, None)  # the entry's settings for a stage that this run does not have
+    _leave_out(zoo, merged, lower, asked)
     return Recipe.from_mapping(merged, "the recipe", zoo.objectives), pair if defaults else ""
+
+
+def _leave_out(zoo: Zoo, merged: Settings, lower: Settings, asked: Settings) -> None:
+    """Take out what the entry says of objectives that are no stage of this run, after looking up those that are."""
+    stages = [*merged.get("pretrain", ()), merged.get("objective", "segmentation")]
+    joined = {name for stage in stages for name in auxiliary_names(merged.get(stage), "the recipe")}
+    for name in (*stages, *sorted(joined)):
+        zoo.objectives[name]
+    for name in lower.keys() & merged.keys() & set(zoo.objectives) - set(stages):
+        if name not in joined and name not in asked:
+            merged.pop(name)
+        elif name in joined:  # the stage that it joins has its own epochs and rates
+            merged[name] = {k: v for k, v in merged[name].items() if k not in STAGE_FIELDS or k in asked.get(name, {})}
 
 
 def _checked(zoo: Zoo, layer: Mapping[str, Any], where: str) -> Settings:

@@ -7,7 +7,7 @@ import datetime
 import numpy as np
 import pytest
 
-from cropzoo.data.dates import at_most, drop_dates, encode_dates, keep_clear, tell_dates
+from cropzoo.data.dates import at_most, drop_dates, encode_dates, end_early, keep_clear, tell_dates
 from cropzoo.recipe import Recipe
 from cropzoo.samples import Sample
 
@@ -104,6 +104,26 @@ def test_dropping_leaves_out_its_share_and_keeps_one():
     kept = {int(drop_dates(sample(3), 0.999, rng).dates[0]) for _ in range(100)}
     assert kept == {0, 5, 10}
     assert len(drop_dates(sample(20), 0.0, rng).dates) == 20
+
+
+@pytest.mark.parametrize(("count", "left"), [(1, {1}), (2, {1}), (3, {1, 2}), (4, {2, 3}), (9, {3, 4, 5, 6, 7, 8})])
+def test_a_series_that_ends_early_keeps_its_start_and_a_third(count, left):
+    rng = np.random.default_rng(0)
+    drawn = [end_early(sample(count), 1.0, rng) for _ in range(200)]
+    assert {len(each.dates) for each in drawn} == left
+    for each in drawn:
+        assert each.dates.tolist() == [5 * position for position in range(len(each.dates))]
+        assert (each.series[:, 0, 0, 0] * 5 == each.dates).all()
+
+
+def test_the_share_of_series_that_end_early():
+    rng = np.random.default_rng(0)
+    early = [len(end_early(sample(20), 0.3, rng).dates) < 20 for _ in range(1000)]
+    assert np.mean(early) == pytest.approx(0.3, abs=0.04)
+    state = rng.bit_generator.state
+    whole = sample(20)
+    assert end_early(whole, 0.0, rng) is whole
+    assert rng.bit_generator.state == state  # the other draws of a run without it stay as they were
 
 
 def test_dates_that_are_left_out_or_padded_are_told():

@@ -43,6 +43,21 @@ def test_a_crop_depends_on_stream_epoch_and_position_alone(traced, recipe):
     )
 
 
+def test_a_share_of_the_crops_ends_early_in_training_alone(traced, recipe):
+    samples = [traced(8, 8)]
+    whole = len(samples[0].dates)
+
+    def lengths(share):
+        crops = Crops(samples, recipe(end_early=share), (0,))
+        return [len(crops[Key(epoch, 0)].sample.dates) for epoch in range(40)]
+
+    assert set(lengths(0.0)) == {whole}
+    assert 5 < lengths(0.5).count(whole) < 38
+    early = Crops(samples, recipe(end_early=1.0), (0,))[Key(0, 0)].sample
+    assert (early.dates == samples[0].dates[: len(early.dates)]).all()
+    assert len(Tiles(samples, recipe(end_early=1.0))[Key(0, 0)].sample.dates) == whole
+
+
 def test_an_epoch_has_as_many_crops_as_there_are_tiles(traced, recipe):
     samples = [traced(8, 8), traced(17, 9)]
     assert len(Crops(samples, recipe(), (0,))) == len(Tiles(samples, recipe())) == 1 + 3 * 2

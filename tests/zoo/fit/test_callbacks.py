@@ -33,7 +33,8 @@ class Module(StageModule):
 def trainer(epoch: int, score: float) -> SimpleNamespace:
     optimiser = SimpleNamespace(param_groups=[{"lr": 0.5}])
     metrics = {"val_score": torch.tensor(score), "train_loss": torch.tensor(2.0)}
-    return SimpleNamespace(callback_metrics=metrics, current_epoch=epoch, is_global_zero=True, optimizers=[optimiser])
+    facts = {"current_epoch": epoch, "num_training_batches": 7, "is_global_zero": True}
+    return SimpleNamespace(callback_metrics=metrics, optimizers=[optimiser], **facts)
 
 
 @pytest.mark.parametrize(("mode", "best"), [("max", 2), ("min", 0)])

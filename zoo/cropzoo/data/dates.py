@@ -74,6 +74,17 @@ def drop_dates(sample: Sample, share: float, rng: np.random.Generator) -> Sample
     return sample.take_dates(np.flatnonzero(keep))
 
 
+def end_early(sample: Sample, share: float, rng: np.random.Generator) -> Sample:
+    """The sample with a chance of `share` up to one of its dates before the last, drawn by `rng`; else as it is.
+
+    At least a third of the dates stay, and one in any case.
+    """
+    length = len(sample.dates)
+    if share == 0 or rng.random() >= share or length == 1:
+        return sample
+    return sample.take_dates(np.arange(rng.integers(-(-length // 3), length)))
+
+
 def most_dates(recipe: Recipe) -> int | None:
     """The most dates of an item: asked for by the user, or all that a fixed-length network takes; None for any."""
     limits = [limit for limit in (recipe.max_dates, recipe.length) if limit is not None]

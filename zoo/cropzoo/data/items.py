@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset as TorchDataset
 
 from cropzoo.boundary import boundary_bits
-from cropzoo.data.dates import at_most, drop_dates, keep_clear, most_dates
+from cropzoo.data.dates import at_most, drop_dates, end_early, keep_clear, most_dates
 from cropzoo.data.windows import Tile, cover, cut, ignore_seen, pad, turn
 from cropzoo.errors import CropzooError
 from cropzoo.recipe import Recipe
@@ -64,6 +64,7 @@ class Crops(TorchDataset[Item]):
         row = rng.integers(max(height - recipe.image_size, 0) + 1)
         column = rng.integers(max(width - recipe.image_size, 0) + 1)
         crop = sample.crop(int(row), int(column), recipe.image_size, recipe.image_size)
+        crop = end_early(crop, recipe.end_early, rng)
         crop = drop_dates(keep_clear(crop, recipe.min_clear), recipe.date_drop, rng)
         crop = at_most(crop, most_dates(recipe), recipe.date_sampling, rng)
         crop = pad(_finite(crop), recipe.image_size)  # last: padding is not clear, and would outweigh a small sample

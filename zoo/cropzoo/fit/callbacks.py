@@ -48,6 +48,7 @@ class EpochLog(Callback):
             "stage": stage.objective,
             "epoch": trainer.current_epoch,
             **metrics,
+            "steps": int(trainer.num_training_batches),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "seconds": round(time.perf_counter() - self._start, 2),
         }

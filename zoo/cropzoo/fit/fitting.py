@@ -13,8 +13,9 @@ from cropzoo.data.dates import tell_dates
 from cropzoo.data.loading import Collate
 from cropzoo.data.normalising import Normaliser
 from cropzoo.evaluation import evaluate
-from cropzoo.files import write_json
+from cropzoo.files import read_json, write_json
 from cropzoo.fit.callbacks import Tell
+from cropzoo.fit.effort import effort
 from cropzoo.fit.preparing import Data, describe, load_weights, new_backbone, open_data, packages
 from cropzoo.fit.reporting import report_run
 from cropzoo.fit.stages import Materials, check_stages, train_stages
@@ -113,6 +114,7 @@ def _finish(
         metadata = _metadata(recipe, materials.zoo, dataset, scores["test"])
         save_checkpoint(folder.model, model.state_dict(), metadata)
         write_json(folder.metrics, scores)
+        write_json(folder.environment, {**read_json(folder.environment), "training": effort(folder)})
         report_run(folder, model.cpu().eval(), materials, dataset)
     return scores["test"]
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from cropzoo.contracts import Batch, Losses, Objective
 from cropzoo.data.normalising import Normaliser
-from cropzoo.errors import CropzooError
+from cropzoo.errors import CropzooError, UsageError
+from cropzoo.fit.rates import check_scales, parameter_groups, trained
 from cropzoo.recipe import Recipe
 from cropzoo.scores import Scorer
 
@@ -38,8 +39,11 @@ class StageModule(pl.LightningModule):
         objective: what is minimised; holds the backbone.
         normaliser: from stored numbers to the network's.
         recipe: all settings.
-        number: which of the recipe's stages.
+        number: which of the recipe's stages; the last one follows the recipe's `freeze` and `lr_scale`.
         classes: names, for the validation scores of an objective with a head.
+
+    Raises:
+        UsageError: where nothing is left to train, or `lr_scale` names a part that is not there.
     """
 
     def __init__(
@@ -50,6 +54,26 @@ class StageModule(pl.LightningModule):
         self.recipe, self.number, self.stage = recipe, number, recipe.stages[number]
         self.scorer = Scorer(classes, detail=False) if objective.head is not None else None
         self._finite = torch.ones((), dtype=torch.bool)
+        self.last = number == len(recipe.stages) - 1
+        self.scales = recipe.lr_scale if self.last else {}
+        self.frozen = recipe.freeze and self.last
+        if self.frozen:
+            objective.backbone.requires_grad_(False)
+        if not trained(objective)[0]:
+            raise UsageError(
+                f"--freeze for {self.stage.objective!r} with {recipe.backbone.name!r}; its head has no parameters, so "
+                "nothing would be trained; leave --freeze out, or give the head something (tsvit: "
+                "backbone.evidence_width=4)"
+            )
+        check_scales(objective, self.scales)
+        self.train()
+
+    def train(self, mode: bool = True) -> StageModule:
+        """Set the mode of everything but a frozen backbone, whose norms and dropout stay as in evaluation."""
+        super().train(mode)
+        if self.frozen:
+            self.objective.backbone.eval()
+        return self
 
     @property
     def monitor(self) -> tuple[str, str]:
@@ -128,12 +152,8 @@ class StageModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW, weight decay on matrices alone, with the stage's schedule by step."""
         stage = self.stage
-        parameters = [p for p in self.objective.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": stage.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimiser = torch.optim.AdamW([group for group in groups if group["params"]], lr=stage.lr)
+        groups = parameter_groups(self.objective, stage.lr, stage.weight_decay, self.scales)
+        optimiser = torch.optim.AdamW(groups, lr=stage.lr)
         steps = int(self.trainer.estimated_stepping_batches)
         warmup = min(round(stage.warmup_epochs * steps / stage.epochs), steps)
         floor = min(stage.lr_min / stage.lr, 1.0)

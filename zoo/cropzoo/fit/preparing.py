@@ -14,6 +14,7 @@ from cropzoo.files import write_json
 from cropzoo.fit.callbacks import Tell
 from cropzoo.fit.module import seed_from
 from cropzoo.fit.trainer import Runtime
+from cropzoo.label_budget import few_labels
 from cropzoo.models import Shape, create_backbone
 from cropzoo.opening import open_dataset, open_split
 from cropzoo.processes import world
@@ -21,10 +22,13 @@ from cropzoo.recipe import Recipe
 from cropzoo.resolution import SCALES
 from cropzoo.runs import RunFolder
 from cropzoo.samples import Dataset, Sample
+from cropzoo.selection import choose_for
 from cropzoo.statistics import class_counts
 from cropzoo.transfer import start_from
 from cropzoo.weights import find_checkpoint
 from cropzoo.zoo import Zoo
+
+SPLITS = ("train", "val", "test")
 
 SHOWN = 6
 """New parameters that are listed by name; the rest is counted."""
@@ -56,7 +60,8 @@ def open_data(zoo: Zoo, recipe: Recipe) -> Data:
         raise UsageError(
             f"training on dataset {spec.name!r}; it has no labels, and a run ends on scores; use a dataset with labels"
         )
-    splits = {name: open_split(dataset, name, spec.splits) for name in ("train", "val", "test")}
+    splits = {name: choose_for(recipe, open_split(dataset, name, spec.splits), name) for name in SPLITS}
+    splits["train"] = few_labels(splits["train"], recipe.label_fraction, recipe.seed)
     counts = {name: class_counts(samples, len(dataset.classes)).tolist() for name, samples in splits.items()}
     for name, pixels in counts.items():
         if not sum(pixels):

@@ -16,7 +16,9 @@ from cropzoo.data.loading import Collate, make_loader
 from cropzoo.data.normalising import Normaliser
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.fit.callbacks import BestWeights, EpochLog, LastState, Tell
+from cropzoo.fit.joint import Joint, SharedFeatures
 from cropzoo.fit.module import StageModule, seed_from
+from cropzoo.fit.rates import check_scales, trained
 from cropzoo.fit.trainer import Runtime, interruptible, make_trainer
 from cropzoo.processes import world
 from cropzoo.recipe import Recipe
@@ -49,8 +51,9 @@ def check_stages(materials: Materials, backbone: Backbone) -> None:
     Raises:
         UsageError: for options that an objective does not take, or a last stage without a head.
     """
-    stages = materials.recipe.stages
+    recipe, stages = materials.recipe, materials.recipe.stages
     last = [_objective(materials, backbone, number) for number in range(len(stages))][-1]
+    check_scales(last, recipe.lr_scale)
     if last.head is None:
         raise UsageError(
             f"the last stage, {stages[-1].objective!r}, trains no head, so nothing can be scored; "
@@ -85,8 +88,7 @@ def train_stages(
         best = BestWeights(folder.best(number))
         resumed = state is not None and number == reached
         if tell is not None:
-            epochs = f"{stage.epochs} epoch{'s' if stage.epochs > 1 else ''}"
-            tell(f"stage {number + 1} of {len(materials.recipe.stages)}: {stage.objective}, {epochs}")
+            tell(_describe(module))
         if not (resumed and state is not None and _ended(state, stage.epochs)):
             _train(materials, module, best, folder, runtime, tell, resumed)
         best.restore(module)
@@ -95,16 +97,42 @@ def train_stages(
 
 
 def _objective(materials: Materials, backbone: Backbone, number: int) -> Objective:
+    """The objective of a stage, with those that join it, told the classes' pixels."""
     stage = materials.recipe.stages[number]
-    entry = materials.zoo.objectives[stage.objective]
-    objective = entry.build(backbone, len(materials.classes), **stage.options)
-    if not isinstance(objective, Objective):
-        raise CropzooError(
-            f"objective {stage.objective!r} of plugin {entry.owner.name!r}: its factory returned "
-            f"{type(objective).__name__}; it must return a cropzoo.Objective"
-        )
+    objective = _build(materials, backbone, stage.objective, stage.options)
+    if stage.auxiliary:
+        shared = SharedFeatures(backbone)
+        others = {
+            each.objective: (_build(materials, shared, each.objective, each.options), each.weight)
+            for each in stage.auxiliary
+        }
+        objective = Joint(objective, others, shared)
     objective.see_class_counts(materials.counts)
     return objective
+
+
+def _build(materials: Materials, backbone: Backbone, name: str, options: Mapping[str, Any]) -> Objective:
+    entry = materials.zoo.objectives[name]
+    objective = entry.build(backbone, len(materials.classes), **options)
+    if not isinstance(objective, Objective):
+        raise CropzooError(
+            f"objective {name!r} of plugin {entry.owner.name!r}: its factory returned "
+            f"{type(objective).__name__}; it must return a cropzoo.Objective"
+        )
+    return objective
+
+
+def _describe(module: StageModule) -> str:
+    """What a stage does, in a line: its epochs, what goes on from the stage before, what is trained."""
+    stage, stages = module.stage, module.recipe.stages
+    line = f"stage {module.number + 1} of {len(stages)}: {stage.objective}"
+    for joined in stage.auxiliary:
+        line += f" + {joined.weight:g} {joined.objective}"
+    line += f", {stage.epochs} epoch{'s' if stage.epochs > 1 else ''}"
+    if module.number:
+        line += f"; the backbone goes on from {stages[module.number - 1].objective}, the rest is new"
+    some, of = trained(module.objective)
+    return line if some == of else f"{line}; {some:,} of {of:,} parameters are trained, the backbone stays as it is"
 
 
 def _train(

@@ -1,0 +1,64 @@
+"""Which parameters a stage trains, and at what share of its rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import nn
+
+from cropzoo.contracts import Objective
+from cropzoo.errors import UsageError
+
+
+def parameter_groups(objective: Objective, lr: float, weight_decay: float, scales: Mapping[str, float]) -> list[Any]:
+    """Groups for an optimiser: weight decay on matrices alone, the rate scaled by part.
+
+    Args:
+        objective: its parameters that need a gradient are taken.
+        lr: the stage's rate.
+        weight_decay: of matrices.
+        scales: factors of the rate by the name of a part, such as "backbone" or "backbone.over_time"; the longest
+            name that fits counts.
+    """
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in objective.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((_scale(name, scales), parameter.ndim > 1), []).append(parameter)
+    return [
+        {"params": parameters, "lr": lr * scale, "weight_decay": weight_decay if matrix else 0.0}
+        for (scale, matrix), parameters in sorted(groups.items(), key=lambda item: item[0], reverse=True)
+    ]
+
+
+def check_scales(objective: Objective, scales: Mapping[str, float]) -> None:
+    """Refuse factors that change nothing.
+
+    Raises:
+        UsageError: for a name without parameters, or a factor that is not above 0.
+    """
+    names = [name for name, _ in objective.named_parameters()]
+    for part, factor in scales.items():
+        if factor <= 0:
+            raise UsageError(f"lr_scale.{part} is {factor!r}; it must be above 0; --freeze keeps a backbone as it is")
+        if not any(_is_part(name, part) for name in names):
+            known = dict.fromkeys(".".join(name.split(".")[:depth]) for depth in (1, 2) for name in names)
+            raise UsageError(f"lr_scale.{part}; the stage trains no {part!r}; its parts are {', '.join(known)}")
+
+
+def trained(objective: Objective) -> tuple[int, int]:
+    """Numbers of parameters that are trained, and in all."""
+    sizes = [(p.numel(), p.requires_grad) for p in objective.parameters()]
+    return sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)
+
+
+def _scale(name: str, scales: Mapping[str, float]) -> float:
+    return next((scales[part] for part in _longest_first(scales) if _is_part(name, part)), 1.0)
+
+
+def _longest_first(scales: Mapping[str, float]) -> Iterator[str]:
+    yield from sorted(scales, key=len, reverse=True)
+
+
+def _is_part(name: str, part: str) -> bool:
+    return name == part or name.startswith(f"{part}.")
