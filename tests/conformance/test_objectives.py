@@ -8,8 +8,11 @@ from cropzoo import load_zoo
 from cropzoo.testing import check_objective
 
 OPTIONS = {
+    "boundary": [{}, {"positive_weight": 4.0}, {"of": "parcels"}],
     "cscl": [{}, {"pairs": "published"}, {"window": 5, "dilation": 2, "normalise": False}],
+    "mtm": [{}, {"date_ratio": 0.0, "patch_size": 3}, {"patch_ratio": 0.0, "targets": 1}],
     "segmentation": [{}],
+    "supcon": [{}, {"pixels": 16, "temperature": 0.5}],
 }
 """Options that change what is checked."""
 
