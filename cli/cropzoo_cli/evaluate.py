@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 @click.option(
     "--csv", type=click.Path(path_type=Path), metavar="FILE.csv", help="With --until: its numbers as a table."
 )
+@click.option(
+    "--upsample", type=click.Choice(["nearest", "bilinear"]), help="Interpolate the logits to labels that are finer."
+)
 @click.option("-b", "--batch-size", "--batch_size", type=click.IntRange(min=1), help="Tiles a step.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Such as dataset.root=fields/.")
 @compute_options
@@ -47,6 +50,7 @@ def evaluate(
     until: str | None,
     plot: Path | None,
     csv: Path | None,
+    upsample: str | None,
     batch_size: int | None,
     assignments: tuple[str, ...],
     device: str,
@@ -59,6 +63,9 @@ def evaluate(
 
     With --until the same checkpoint is scored on series whose dates after a day are left out. A day without a year is
     that of the year in which a series ends.
+
+    Labels may be finer than the model's logits, such as with --set dataset.label_scale=4: --upsample says how the
+    logits are enlarged to their grid.
     """
     changes = scoring_changes(dataset, batch_size, assignments)
     days = {} if until is None else parse_days("--until", until)
@@ -72,11 +79,11 @@ def evaluate(
     if days:
         from cropzoo.season import score_season
 
-        points = score_season(open_trial(path, settings.zoo, split, changes), days, runtime, note)
+        points = score_season(open_trial(path, settings.zoo, split, changes, upsample), days, runtime, note)
         if is_first():
             _present(points, f"{Path(source).name} on {split}", split, plot, csv, as_json)
         return
-    scores = score_checkpoint(path, settings.zoo, split, changes, runtime)
+    scores = score_checkpoint(path, settings.zoo, split, changes, runtime, upsample)
     if not is_first():
         return
     if as_json:

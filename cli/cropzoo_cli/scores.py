@@ -23,7 +23,7 @@ def score_lines(split: str, scores: dict[str, Any]) -> list[str]:
                 f"{name:<20} {percent(region['oa'])}  {percent(region['miou'])}     {percent(region['macro_f1'])}"
                 f"  {region['pixels']:>10,}"
             )
-    lines += _distance_line(scores.get("distance"))  # scores that an older file holds have none
+    lines += _distance_line(scores.get("distance"), scores.get("label_scale", 1))  # an older file has neither
     if parcels:
         lines.append(f"{'parcels (majority)':<20} {percent(parcels['accuracy'])}  {parcels['count']:>30,} parcels")
     if scores["ece"] is not None:
@@ -40,11 +40,12 @@ def score_lines(split: str, scores: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _distance_line(distance: dict[str, Any] | None) -> list[str]:
+def _distance_line(distance: dict[str, Any] | None, finer: int) -> list[str]:
     """Accuracy from the boundary inwards, in one line; none where it is not known."""
     if not distance:
         return []
     counts = zip(distance["correct"], distance["pixels"], strict=True)
     shares = "".join(f" {percent(right / pixels if pixels else None)} " for right, pixels in counts)
     kind = {"parcels": "parcel", "classes": "class"}[distance["of"]]
-    return [f"{'OA by distance':<20}{shares} at 1, 2, ... {len(distance['pixels'])}+ px, 1 = {kind} boundary"]
+    unit = "px" if finer == 1 else f"px of the labels, 1/{finer} of the images'"
+    return [f"{'OA by distance':<20}{shares} at 1, 2, ... {len(distance['pixels'])}+ {unit}, 1 = {kind} boundary"]

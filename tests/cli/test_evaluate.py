@@ -10,7 +10,7 @@ import yaml
 
 KEYS = {
     "oa", "miou", "macro_f1", "per_class", "without_support", "confusion", "boundary", "interior", "distance",
-    "parcels", "ece", "pixels",
+    "parcels", "ece", "pixels", "label_scale",
 }  # fmt: skip
 
 

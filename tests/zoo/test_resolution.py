@@ -20,7 +20,7 @@ from cropzoo.evaluation import predict_sample
 from cropzoo.fit.preparing import check_resolution
 from cropzoo.models import create_model, load_model
 from cropzoo.recipe import Choice, Recipe
-from cropzoo.resolution import Upsampled, weights_for
+from cropzoo.resolution import WAYS, Upsampled, match_labels, weights_for
 from cropzoo.samples import LabelClass, Sample
 
 BATCH = torch.randn(2, 3, 2, 6, 6), torch.ones(2, 3, dtype=torch.int64), torch.ones(2, 3, dtype=torch.bool)
@@ -55,12 +55,23 @@ def test_a_stage_is_what_the_paper_says(tiny_zoo):
     assert activation.negative_slope == 0.01
 
 
-def test_a_head_that_only_passes_features_on_is_replaced():
+def test_a_stage_adds_what_it_has_learnt_to_the_interpolated_features(tiny_zoo):
+    backbone = make(tiny_zoo, 4).backbone.eval()
+    smooth = nn.functional.interpolate(backbone.base(*BATCH), scale_factor=2, mode="bilinear")
+    smooth = nn.functional.interpolate(smooth, scale_factor=2, mode="bilinear")
+    assert not torch.allclose(backbone(*BATCH), smooth)
+    assert [float(norm.weight.detach().unique()) for _, norm, _ in backbone.stages] == [pytest.approx(0.1)] * 2
+    for _, norm, _ in backbone.stages:
+        nn.init.zeros_(norm.weight)
+    torch.testing.assert_close(backbone(*BATCH), smooth)
+
+
+def test_a_head_that_only_passes_features_on_is_kept():
     options = {"dim": 8, "temporal_depth": 1, "spatial_depth": 1, "heads": 2, "head_dim": 4}
     coarse, fine = (create_model("tsvit", in_channels=2, classes=3, image_size=4, upsample=scale, **options)
                     for scale in (1, 2))  # fmt: skip
     assert isinstance(coarse.head, nn.Identity)
-    assert isinstance(fine.head, nn.Conv2d)
+    assert isinstance(fine.head, nn.Identity)
 
 
 @pytest.mark.parametrize("scale", [0, 3, 8])
@@ -124,3 +135,38 @@ def test_a_whole_sample_is_predicted_at_the_fine_grid_as_at_once(tiny_zoo, scale
     assert tiled.shape == (10 * scale, 9 * scale)
     assert (tiled == whole).all()
     assert len(np.unique(whole)) > 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("logits", "labels"), [(1, 2), (1, 4), (2, 4)])
+def test_logits_are_brought_to_finer_labels(tiny_zoo, way, logits, labels):
+    model = make(tiny_zoo, logits).eval()
+    matched = match_labels(model, logits, labels, way)
+    assert not matched.training
+    expected = nn.functional.interpolate(
+        model(*BATCH), (6 * labels, 6 * labels), mode=way, **({} if way == "nearest" else {"align_corners": False})
+    )
+    assert torch.equal(matched(*BATCH), expected)
+
+
+def test_logits_are_left_as_they_are_unless_asked(tiny_zoo, caplog):
+    model = make(tiny_zoo, 1)
+    assert match_labels(model, 1, 1, None) is model
+    assert not caplog.messages
+    assert match_labels(model, 1, 4, None) is model
+    [told] = caplog.messages
+    assert "stands for 4 x 4 labels" in told
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "way", "told"),
+    [
+        (1, 1, "nearest", "nothing to enlarge"),
+        (4, 4, "bilinear", "nothing to enlarge"),
+        (4, 1, None, "4 x as fine as the images, the labels 1 x"),
+        (4, 2, "bilinear", "labels of the resolution of its logits"),
+    ],
+)
+def test_grids_that_do_not_fit(tiny_zoo, logits, labels, way, told):
+    with pytest.raises(UsageError, match=told):
+        match_labels(make(tiny_zoo, logits), logits, labels, way)

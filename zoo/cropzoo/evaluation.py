@@ -48,7 +48,9 @@ def evaluate(
     *,
     temperature: float = 1.0,
 ) -> dict[str, Any]:
-    """The scores of a model on a split, each labelled pixel counted once; see `Scorer.compute` for the keys.
+    """The scores of a model on a split, each labelled pixel counted once.
+
+    Beside the keys of `Scorer.compute` stands `label_scale`: how many times finer than the images pixels of labels are.
 
     Args:
         model: what is scored.
@@ -78,7 +80,7 @@ def evaluate(
     trainer = make_trainer(runtime, precision=recipe.precision)
     with interruptible():
         trainer.test(module, loader, verbose=False)
-    return module.scores
+    return {**module.scores, "label_scale": samples[0].label_scale}
 
 
 @torch.no_grad()

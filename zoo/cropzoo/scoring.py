@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cropzoo.checkpoint import Metadata, read_metadata
+from cropzoo.checkpoint import Metadata, check_head, read_metadata
 from cropzoo.contracts import Model
 from cropzoo.data.dates import tell_dates
 from cropzoo.data.loading import Collate
@@ -23,6 +23,7 @@ from cropzoo.fit.trainer import Runtime
 from cropzoo.models import check_image_size, load_model
 from cropzoo.opening import open_dataset, open_split
 from cropzoo.recipe import Recipe, normalise
+from cropzoo.resolution import match_labels
 from cropzoo.samples import IGNORE, Dataset, LabelClass, Sample
 from cropzoo.selection import choose_for
 from cropzoo.settings import merge
@@ -44,9 +45,11 @@ class Trial:
     metadata: Metadata
 
 
-def score_checkpoint(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any], runtime: Runtime) -> dict[str, Any]:
+def score_checkpoint(
+    path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any], runtime: Runtime, upsample: str | None = None
+) -> dict[str, Any]:
     """The scores of a checkpoint; see `Scorer.compute` for the keys, `open_trial` for arguments and errors."""
-    return score_trial(open_trial(path, zoo, split, changes), runtime)
+    return score_trial(open_trial(path, zoo, split, changes, upsample), runtime)
 
 
 def score_trial(trial: Trial, runtime: Runtime) -> dict[str, Any]:
@@ -63,7 +66,7 @@ def score_trial(trial: Trial, runtime: Runtime) -> dict[str, Any]:
     )
 
 
-def open_trial(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any]) -> Trial:
+def open_trial(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any], upsample: str | None = None) -> Trial:
     """The model of a checkpoint, and a split whose bands and classes are matched to it.
 
     Args:
@@ -71,12 +74,15 @@ def open_trial(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any]) -> 
         zoo: where backbone and dataset are looked up.
         split: of the dataset.
         changes: settings in the recipe's mapping form over those that it was trained with.
+        upsample: how logits are brought to labels that are finer; see `match_labels`.
 
     Raises:
-        UsageError: when neither checkpoint nor changes name a dataset, or no statistics are stored.
+        UsageError: when neither checkpoint nor changes name a dataset, no statistics are stored, or the grids of logits
+            and labels don't fit.
         CropzooError: when bands or classes don't fit.
     """
     metadata = read_metadata(path)
+    check_head(metadata)
     recipe = scoring_recipe(metadata, zoo, changes)
     if recipe.precision == "16-mixed" and "precision" not in changes and not torch.cuda.is_available():
         _log.warning("trained in 16-mixed, which needs a GPU; scored in 32-true")
@@ -90,14 +96,8 @@ def open_trial(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any]) -> 
     samples = choose_for(recipe, open_split(dataset, split, zoo.datasets[recipe.dataset.name].spec.splits), split)
     samples = _Relabelled(samples, _label_table(dataset, metadata.classes), len(dataset.classes))
     normaliser = Normaliser(dataset.bands, metadata.bands, dataset.scale, metadata.mean, metadata.std)
-    model = load_model(path, zoo=zoo)
+    model = match_labels(load_model(path, zoo=zoo), metadata.upsample, samples[0].label_scale, upsample)
     check_image_size(metadata.backbone.name, model.backbone.size_multiple, recipe.image_size)
-    finest = samples[0].label_scale
-    if finest % metadata.upsample:
-        raise UsageError(
-            f"{str(path)!r} gives logits {metadata.upsample} x as fine as the images, the labels are {finest} x as "
-            f"fine; score it on labels of that resolution"
-        )
     for line in tell_dates({split: samples}, recipe):
         _log.warning("%s", line)
     collate = Collate(metadata.dates, metadata.length)
@@ -151,7 +151,9 @@ def _label_table(dataset: Dataset, wanted: Sequence[LabelClass]) -> NDArray[np.u
         _log.warning("classes that the model never saw are left out of the scores: %s", ", ".join(unseen))
     if len(unseen) == len(dataset.classes):
         ours, theirs = (", ".join(label.name for label in classes) for classes in (wanted, dataset.classes))
-        raise CropzooError(f"the model and the data share no class; the model knows {ours}, the data have {theirs}")
+        raise CropzooError(
+            f"the model and the data share no class; the model knows {ours}, the data have {theirs or 'no labels'}"
+        )
     return table
 
 

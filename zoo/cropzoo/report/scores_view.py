@@ -8,7 +8,7 @@ from cropzoo.report.charts import line_chart
 
 _KEYS = (
     *("oa", "miou", "macro_f1", "per_class", "without_support", "confusion", "pixels"),
-    *("boundary", "interior", "distance", "parcels", "ece"),
+    *("boundary", "interior", "distance", "parcels", "ece", "label_scale"),
 )
 
 _TILES = (
