@@ -122,5 +122,7 @@ class _Doubling(nn.Sequential):
         super().__init__(convolution, norm, nn.LeakyReLU(0.01))
 
     def forward(self, features: Tensor) -> Tensor:
-        learnt: Tensor = super().forward(features)
+        learnt = features
+        for layer in self:
+            learnt = layer(learnt)
         return nn.functional.interpolate(features, scale_factor=2, mode="bilinear") + learnt
