@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from cropzoo_cli.output import print_json
 from cropzoo_cli.scores import score_lines
 from cropzoo_cli.settings import Settings
 from cropzoo_cli.show_dataset import dataset_choice, dataset_facts, description_lines
+
+if TYPE_CHECKING:
+    from cropzoo.checkpoint import Metadata
 
 
 @click.command()
@@ -80,6 +83,8 @@ def _facts(zoo: Zoo, catalogue: Catalogue, name: str) -> dict[str, Any]:
     for shelf in zoo.shelves:
         if name in shelf:
             return _spec(zoo, shelf[name])
+    if Path(name).suffix == ".onnx" and Path(name).is_file():
+        return _graph(Path(name))
     if Path(name).exists():
         return _checkpoint(Path(name), zoo)
     if name.partition("/")[0] in zoo.backbones:
@@ -139,17 +144,42 @@ def _checkpoint(path: Path, zoo: Zoo) -> dict[str, Any]:
 
     path = path / "model.safetensors" if path.is_dir() else path
     metadata = read_metadata(path)
-    content = metadata.model_dump(mode="json")
     length = metadata.length or DEFAULT_SIZE.dates
-    size = Size(bands=metadata.in_channels, classes=len(metadata.classes), dates=length, pixels=metadata.image_size)
-    content["classes"] = [f"{label.code} {label.name} {label.colour}" for label in metadata.classes]
+    classes = max(len(metadata.classes), 1)
+    size = Size(bands=metadata.in_channels, classes=classes, dates=length, pixels=metadata.image_size)
     facts = {"kind": "checkpoint", "file": str(path), "bytes": path.stat().st_size, "sha256": sha256_of(path)}
     facts |= (
         _costs(zoo, metadata.backbone, size, upsample=metadata.upsample)
         if metadata.backbone.name in zoo.backbones
         else {}
     )
-    return {**facts, **{key: value for key, value in content.items() if value not in ("", None, [], {})}}
+    return {**facts, **_content(metadata)}
+
+
+def _graph(path: Path) -> dict[str, Any]:
+    from cropzoo.exporting.notes import read_notes
+    from cropzoo.exporting.onnx import OnnxSession
+    from cropzoo.files import sha256_of
+
+    notes = read_notes(OnnxSession(path).notes, repr(str(path)))
+    return {
+        "kind": "exported graph",
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "sha256": sha256_of(path),
+        "checkpoint": notes.checkpoint_sha256,
+        "any length": ", ".join(notes.dynamic) or "nothing",
+        "size_multiple": notes.size_multiple,
+        "inputs": notes.inputs,
+        "outputs": notes.outputs,
+        **_content(notes.metadata),
+    }
+
+
+def _content(metadata: Metadata) -> dict[str, Any]:
+    content = metadata.model_dump(mode="json")
+    content["classes"] = [f"{label.code} {label.name} {label.colour}" for label in metadata.classes]
+    return {key: value for key, value in content.items() if value not in ("", None, [], {})}
 
 
 def _costs(zoo: Zoo, backbone: Choice, size: Size, published: float | None = None, upsample: int = 1) -> dict[str, Any]:

@@ -212,5 +212,6 @@ def _run(
         return
     from cropzoo_cli.scores import score_lines
 
-    click.echo("\n".join(score_lines("test", scores)))
+    unscored = f"no scores: {recipe.stages[-1].objective} predicts no classes; train on with --weights {folder.path}"
+    click.echo("\n".join(score_lines("test", scores)) if scores else unscored)
     click.echo(f"\ncheckpoint  {folder.model}\nreport      {folder.report}")

@@ -83,6 +83,13 @@ def test_a_file_of_another_kind_is_told(tmp_path, content):
         read_metadata(path)
 
 
+@pytest.mark.parametrize(("name", "more"), [("a.onnx", "predict` and `cropzoo show` take"), ("a.pt2", "made of$")])
+def test_an_exported_graph_is_told(tmp_path, name, more):
+    (tmp_path / name).write_bytes(b"graph")
+    with pytest.raises(CropzooError, match=f"{name}' is an exported graph, no checkpoint; .*{more}"):
+        read_metadata(tmp_path / name)
+
+
 def test_a_safetensors_file_of_others_is_told(tmp_path):
     path = tmp_path / "model.safetensors"
     save_file(STATE, path)

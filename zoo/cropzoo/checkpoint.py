@@ -17,7 +17,7 @@ from cropzoo.errors import CropzooError, UsageError
 from cropzoo.files import replacing
 from cropzoo.recipe import Choice
 from cropzoo.samples import LabelClass
-from cropzoo.schema import Real, Schema, Whole
+from cropzoo.schema import Flag, Real, Schema, Whole
 
 FORMAT = 1
 """Raised when a reader of the format before would misread a file."""
@@ -42,7 +42,8 @@ class Metadata(Schema):
         upsample: how many times finer than the images its logits are.
         bands: names in order; none where imported weights do not tell.
         scale: reflectance of one stored unit. mean, std: per band, of scaled values.
-        classes: by index.
+        classes: by index; none where there is no head and the data had none.
+        head: whether the weights of a head are there: not after a pre-training alone, whose objective has none.
         dates: encoding.
         temperature: divides the logits before they become probabilities; 1 until `cropzoo calibrate` has found another.
         scores: of the test split as `cropzoo evaluate --json` prints them; empty if it was never evaluated.
@@ -58,7 +59,8 @@ class Metadata(Schema):
     image_size: Whole = Field(ge=1)
     length: Whole | None = Field(None, ge=1)
     upsample: Literal[1, 2, 4] = 1
-    classes: tuple[LabelClass, ...] = Field(min_length=1)
+    classes: tuple[LabelClass, ...]
+    head: Flag = True
     bands: tuple[str, ...] = ()
     scale: Real | None = Field(None, gt=0)
     mean: tuple[Real, ...] = ()
@@ -75,6 +77,8 @@ class Metadata(Schema):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Metadata:
+        if self.head and not self.classes:
+            raise ValueError("classes is empty, so its head has nothing to tell apart")
         for field in ("bands", "mean", "std"):
             values = getattr(self, field)
             if values and len(values) != self.in_channels:
@@ -157,6 +161,16 @@ def read_metadata(path: Path) -> Metadata:
         raise CropzooError(str(error)) from None
 
 
+def check_head(metadata: Metadata) -> None:
+    """Raise `UsageError` for a checkpoint that holds no head, so that it can start a training and nothing else."""
+    if not metadata.head:
+        raise UsageError(
+            f"predicting with a checkpoint of {metadata.backbone.name!r} that was pre-trained alone, by "
+            f"{metadata.recipe.get('objective', 'an objective without a head')!r}; it has no head, so it tells no "
+            "classes apart; train one on labelled data: cropzoo train --weights CHECKPOINT"
+        )
+
+
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint, on the CPU; errors as in `read_metadata`."""
     with _open(path) as file:
@@ -169,6 +183,11 @@ def _open(path: Path) -> Any:
     if path.suffix in (".pth", ".pt", ".ckpt"):
         raise CropzooError(
             f"{str(path)!r} is no safetensors file; turn published weights into one by `cropzoo import-weights`"
+        )
+    if path.suffix in (".onnx", ".pt2"):
+        raise CropzooError(
+            f"{str(path)!r} is an exported graph, no checkpoint; give the checkpoint that it was made of"
+            + ("; `cropzoo predict` and `cropzoo show` take the graph too" if path.suffix == ".onnx" else "")
         )
     try:
         return safe_open(path, framework="pt")

@@ -106,6 +106,8 @@ class Backbone(nn.Module, ABC):
 class Objective(nn.Module, ABC):
     """A loss that trains a backbone; a plugin's factory is a subclass, called with `(backbone, classes, **options)`.
 
+    `classes` is 0 where the data have no labels.
+
     Attributes:
         backbone: the network under training, a submodule.
         head: what makes logits of features, where the objective trains one: then it returns its logits and the run

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cropzoo.building import known_options, load_target
 from cropzoo.catalogue import Catalogue, load_catalogue
-from cropzoo.checkpoint import Metadata, read_metadata, read_state
+from cropzoo.checkpoint import Metadata, check_head, read_metadata, read_state
 from cropzoo.contracts import Backbone, Model
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.resolution import SCALES, Upsampled
@@ -160,7 +160,12 @@ def load_model(
 
 
 def model_from(metadata: Metadata, zoo: Zoo) -> Model:
-    """A new model with the architecture that a checkpoint describes; initial weights are not looked for."""
+    """A new model with the architecture that a checkpoint describes; initial weights are not looked for.
+
+    Raises:
+        UsageError: when it describes a backbone without a head.
+    """
+    check_head(metadata)
     name, classes = metadata.backbone.name, len(metadata.classes)
     shape = Shape(metadata.in_channels, classes, metadata.image_size, metadata.length, metadata.upsample)
     options = zoo.backbones[name].spec.architecture(metadata.backbone.options)

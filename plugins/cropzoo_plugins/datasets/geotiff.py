@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
-from cropzoo import CropzooError, Sample, UnknownName
+import numpy as np
+from numpy.typing import NDArray
+
+from cropzoo import CropzooError, LabelClass, Sample, UnknownName
 from cropzoo.regions import SPLITS, Window, blocks, halves
 from cropzoo.statistics import Statistics, WithStatistics, band_statistics
 from cropzoo_plugins.datasets.options import need_root, whole_numbers
 from cropzoo_plugins.datasets.sites.bands import choose_bands
 from cropzoo_plugins.datasets.sites.legend import make_legend
-from cropzoo_plugins.datasets.sites.site import Site, find_sites
+from cropzoo_plugins.datasets.sites.site import Site, find_sites, have_labels
 
 _log = logging.getLogger("cropzoo")
 
@@ -23,9 +26,10 @@ class GeoTIFF(WithStatistics):
 
     The root holds a folder per site, or is one itself. A site has a multi-band GeoTIFF for each date, its date in its
     name, and `labels.tif` (crop codes), `parcels.*` (polygons with a crop column), or both: then the raster gives the
-    labels and the polygons the parcel ids. A parcel file at the root serves all sites. Each site is split in space on
-    its own. A site is read whole when one of its samples is first asked for, and kept: T * C * H * W * 2 bytes for
-    16-bit images, once a process.
+    labels and the polygons the parcel ids. A parcel file at the root serves all sites. Sites may all be without labels,
+    for an objective that needs none: then there are no classes. Each site is split in space on its own. A site is read
+    whole when one of its samples is first asked for, and kept: T * C * H * W * 2 bytes for 16-bit images, once a
+    process.
 
     A class counts only if it has a training pixel: any other is 255 in val and test, has no index, and is named in
     `ignored` and in a warning. With classes.csv (code, name, colour) at the root its order is the order of the classes;
@@ -94,8 +98,14 @@ class GeoTIFF(WithStatistics):
                 self._regions.append(blocks(*size, size=block_size, gap=gap, seed=seed, shares=shares))
             else:
                 raise UnknownName("way to split", split, ("halves", "blocks"))
-        train = [regions["train"] for regions in self._regions]
-        self.classes, self.ignored, self._labels = make_legend(folder, self._sites, train, codes)
+        self.classes: tuple[LabelClass, ...] = ()
+        self.ignored: tuple[str, ...] = ()
+        self._labels: Sequence[NDArray[np.uint8] | None] = [None] * len(self._sites)
+        if have_labels(self._sites):
+            train = [regions["train"] for regions in self._regions]
+            self.classes, self.ignored, self._labels = make_legend(folder, self._sites, train, codes)
+        else:
+            _log.warning("no labels.tif and no parcel file in %s: series without labels", str(folder))
         if self.ignored:
             _log.warning("no training pixel, so ignored in val and test: %s", ", ".join(self.ignored))
 

@@ -31,8 +31,8 @@ class SupCon(Objective):
 
     Source: Khosla et al. 2020, arXiv:2004.11362, the loss L_out, by pytorch-metric-learning. Pixels take the place of
         images and there are no second views: a pixel's positives are other pixels. The temperature is that of the
-        paper; the projection is as in it but for the width of its hidden layer. Where all are of one class the loss is
-        zero.
+        paper; the projection is as in it but for the width of its hidden layer. The mean is over pixels whose loss is
+        not zero, so one alone in its class does not count. Where all are of one class the loss is zero.
     """
 
     def __init__(
@@ -93,14 +93,18 @@ def sample_by_class(labels: Tensor, count: int, draws: torch.Generator | None = 
 def mean_cosines(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Mean cosine of pairs (of two different rows) of one class, and of different classes; zero where there are none.
 
+    The cosines of all pairs of some unit vectors add up to the square of the vectors' sum, so none is computed alone.
+
     Args:
         embeddings: (N, P), float32.
-        labels: (N,), integer.
+        labels: (N,), integer from 0.
     """
     unit = F.normalize(embeddings)
-    cosines = unit @ unit.t()
-    same = labels[:, None] == labels
-    different = ~same
-    same.fill_diagonal_(False)
-    positive, negative = ((cosines * pairs).sum() / pairs.sum().clamp(min=1) for pairs in (same, different))
-    return positive, negative
+    pixels = labels.bincount()
+    sums = unit.new_zeros(len(pixels), unit.shape[1]).index_add(0, labels, unit)
+    alone = unit.square().sum()
+    same = sums.square().sum() - alone
+    different = sums.sum(0).square().sum() - alone - same
+    alike = pixels.square().sum() - len(unit)
+    others = len(unit) ** 2 - len(unit) - alike
+    return same / alike.clamp(min=1), different / others.clamp(min=1)

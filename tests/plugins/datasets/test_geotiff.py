@@ -57,6 +57,21 @@ def test_the_root_may_be_the_site(geotiff: ModuleType, tmp_path: Path) -> None:
     assert only(GeoTIFF(tmp_path / "alone"), "test").name == "alone/test"
 
 
+def test_sites_without_labels_are_series_without_classes(
+    geotiff: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = [geotiff.make_site(tmp_path / name, labels=False, parcels=False, seed=len(name)) for name in ("a", "bb")]
+    dataset: Dataset = GeoTIFF(tmp_path)
+    assert "no labels.tif and no parcel file" in caplog.text
+    assert dataset.classes == ()
+    assert [sample.name for sample in dataset.split("train")] == ["a/train", "bb/train"]
+    for site, sample in zip(made, dataset.split("train"), strict=True):
+        assert sample.labels is None
+        assert sample.parcels is None
+        np.testing.assert_array_equal(sample.series, site.pixels[:, :2, 0:16, 0:15])
+    assert len(dataset.mean) == 2
+
+
 def test_each_site_is_split_on_its_own(geotiff: ModuleType, tmp_path: Path) -> None:
     for seed, name in enumerate(("b", "a")):
         geotiff.make_site(tmp_path / name, seed=seed)

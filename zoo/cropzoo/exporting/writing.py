@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cropzoo.checkpoint import Metadata, read_metadata, read_state, save_checkpoint
+from cropzoo.checkpoint import Metadata, check_head, read_metadata, read_state, save_checkpoint
 from cropzoo.contracts import Model
 from cropzoo.errors import CropzooError
 from cropzoo.exporting.comparing import TOLERANCE, Difference, Run, agrees, answered, compare
@@ -26,6 +26,12 @@ from cropzoo.report import model_card
 from cropzoo.zoo import Zoo
 
 Say = Callable[[str], None]
+
+_RUN_BY = {
+    Form.ONNX: "`cropzoo predict {file}` maps with it, and onnxruntime runs it without torch or cropzoo.",
+    Form.PT2: '`torch.export.load("{file}").module()` is it, called with the inputs in this order.',
+}
+"""By form of a graph, how it is used."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +74,10 @@ def export(checkpoint: Path, out: Path, form: Form, metadata: Metadata, zoo: Zoo
         say: told what goes on.
 
     Raises:
-        UsageError: when the checkpoint holds no band statistics, and a graph was asked for.
+        UsageError: when the checkpoint holds no head, or no band statistics and a graph was asked for.
         CropzooError: when the network cannot be exported so, the graph's answers differ, or a file cannot be written.
     """
+    check_head(metadata)
     if form is Form.SAFETENSORS:
         save_checkpoint(out, read_state(checkpoint), metadata)
         # of the architecture, for weights of a network may hold more than parameters
@@ -168,7 +175,7 @@ def _told(written: Exported) -> dict[str, Any]:
 def _described(written: Exported, metadata: Metadata, model: Model, form: Form) -> Exported:
     """Write the model card and the STAC item."""
     card = model_card(metadata.model_dump(mode="json"))
-    write_text(written.card, card + (_use(written) if written.notes else ""))
+    write_text(written.card, card + (_use(written, form) if written.notes else ""))
     item = model_item(
         metadata,
         name=model_name(metadata),
@@ -184,7 +191,7 @@ def _described(written: Exported, metadata: Metadata, model: Model, form: Form) 
     return written
 
 
-def _use(written: Exported) -> str:
+def _use(written: Exported, form: Form) -> str:
     """The part of a graph's card that says how to feed it."""
     assert written.notes is not None
     assert written.random is not None
@@ -193,7 +200,8 @@ def _use(written: Exported) -> str:
         "",
         f"## {written.path.name}",
         "",
-        "The same model as one graph, with normalisation, encoding of dates, temperature and softmax inside.",
+        "The same model as one graph, with normalisation, encoding of dates, temperature and softmax inside. "
+        + _RUN_BY[form].format(file=written.path.name),
         "",
         *(f"- input `{name}`: {told}." for name, told in INPUTS.items()),
         *(f"- output `{name}`: {told}." for name, told in OUTPUTS.items()),

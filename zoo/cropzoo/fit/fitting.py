@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from cropzoo.catalogue import Catalogue
 from cropzoo.checkpoint import DataNote, Metadata, save_checkpoint
-from cropzoo.contracts import Model
+from cropzoo.contracts import Model, Objective
 from cropzoo.data.dates import tell_dates
 from cropzoo.data.loading import Collate
 from cropzoo.data.normalising import Normaliser
@@ -22,6 +23,7 @@ from cropzoo.fit.stages import Materials, check_stages, train_stages
 from cropzoo.fit.trainer import Runtime, meet
 from cropzoo.processes import first_goes_first, is_first, wait_for_all
 from cropzoo.recipe import Recipe
+from cropzoo.report import write_report
 from cropzoo.runs import RunFolder, versions
 from cropzoo.samples import Dataset
 from cropzoo.zoo import Zoo
@@ -39,7 +41,7 @@ def fit(
     offline: bool = False,
     start: Start = "new",
 ) -> dict[str, Any]:
-    """Train as the recipe says and score the chosen weights once on test.
+    """Train as the recipe says and score the chosen weights once on test, if they predict classes.
 
     What can be seen to be wrong before training is told before the folder is touched.
 
@@ -54,7 +56,7 @@ def fit(
         start: "new" in an empty folder, "overwrite" the run in it, or "resume" from what it holds.
 
     Returns:
-        The scores of the test split.
+        The scores of the test split; none after an objective without a head.
 
     Raises:
         CropzooError: for anything in recipe or data that cannot be trained with.
@@ -80,8 +82,7 @@ def fit(
         describe(folder, recipe, zoo, data, runtime)
     wait_for_all()  # what the folder holds is what this run goes on from
     objective = train_stages(materials, backbone, folder, runtime, tell if is_first() else None)
-    assert objective.head is not None  # check_stages saw one
-    return _finish(Model(objective.backbone, objective.head), materials, data.dataset, folder, runtime)
+    return _finish(objective, materials, data.dataset, folder, runtime)
 
 
 def _nothing(line: str) -> None:
@@ -94,7 +95,7 @@ def _materials(recipe: Recipe, zoo: Zoo, data: Data) -> Materials:
         recipe=recipe,
         zoo=zoo,
         splits=data.splits,
-        counts=torch.tensor(data.counts["train"]),
+        counts=torch.tensor(data.counts["train"], dtype=torch.int64),
         classes=tuple(label.name for label in dataset.classes),
         normaliser=Normaliser(dataset.bands, dataset.bands, dataset.scale, dataset.mean, dataset.std),
         collate=Collate(zoo.backbones[recipe.backbone.name].spec.dates, recipe.length),
@@ -102,24 +103,30 @@ def _materials(recipe: Recipe, zoo: Zoo, data: Data) -> Materials:
 
 
 def _finish(
-    model: Model, materials: Materials, dataset: Dataset, folder: RunFolder, runtime: Runtime
+    objective: Objective, materials: Materials, dataset: Dataset, folder: RunFolder, runtime: Runtime
 ) -> dict[str, Any]:
-    """Score the trained model, save it, report."""
-    recipe, names = materials.recipe, materials.classes
-    scores = {
-        split: evaluate(model, materials.normaliser, materials.splits[split], names, materials.collate, recipe, runtime)
+    """Score the trained model, save it, report; a backbone without a head is not scored."""
+    recipe, names, head = materials.recipe, materials.classes, objective.head
+    model = Model(objective.backbone, nn.Identity() if head is None else head)
+    scores: dict[str, dict[str, Any]] = {
+        split: {}
+        if head is None
+        else evaluate(model, materials.normaliser, materials.splits[split], names, materials.collate, recipe, runtime)
         for split in ("val", "test")
     }
     if is_first():
-        metadata = _metadata(recipe, materials.zoo, dataset, scores["test"])
+        metadata = _metadata(recipe, materials.zoo, dataset, head is not None, scores["test"])
         save_checkpoint(folder.model, model.state_dict(), metadata)
         write_json(folder.metrics, scores)
         write_json(folder.environment, {**read_json(folder.environment), "training": effort(folder)})
-        report_run(folder, model.cpu().eval(), materials, dataset)
+        if head is None:
+            write_report(folder.path)
+        else:
+            report_run(folder, model.cpu().eval(), materials, dataset)
     return scores["test"]
 
 
-def _metadata(recipe: Recipe, zoo: Zoo, dataset: Dataset, scores: dict[str, Any]) -> Metadata:
+def _metadata(recipe: Recipe, zoo: Zoo, dataset: Dataset, head: bool, scores: dict[str, Any]) -> Metadata:
     data = zoo.datasets[recipe.dataset.name].spec
     backbone = zoo.backbones[recipe.backbone.name].spec
     return Metadata(
@@ -129,6 +136,7 @@ def _metadata(recipe: Recipe, zoo: Zoo, dataset: Dataset, scores: dict[str, Any]
         length=recipe.length,
         upsample=recipe.head.upsample,
         classes=dataset.classes,
+        head=head,
         bands=dataset.bands,
         scale=dataset.scale,
         mean=dataset.mean,

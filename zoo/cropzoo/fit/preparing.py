@@ -39,7 +39,8 @@ class Data:
     """An open dataset.
 
     Args:
-        counts: labelled pixels of each class, by split.
+        splits: train and val, and test where a run ends on scores.
+        counts: labelled pixels of each class, by split; none of a dataset without labels.
     """
 
     dataset: Dataset
@@ -48,27 +49,38 @@ class Data:
 
 
 def open_data(zoo: Zoo, recipe: Recipe) -> Data:
-    """The three splits of the recipe's dataset.
+    """The splits of the recipe's dataset.
 
     Raises:
-        UsageError: for a dataset without labels.
-        CropzooError: for a split without a labelled pixel, and whatever the dataset finds wrong.
+        UsageError: for a dataset without labels that an objective of the recipe needs.
+        CropzooError: for a split without a labelled pixel where they are needed, and whatever the dataset finds wrong.
     """
     dataset = open_dataset(zoo, recipe.dataset.name, recipe.dataset.options)
-    spec = zoo.datasets[recipe.dataset.name].spec
-    if not dataset.classes:
+    spec, classes = zoo.datasets[recipe.dataset.name].spec, len(dataset.classes)
+    needing = [name for name in objectives_of(recipe) if zoo.objectives[name].spec.needs_labels]
+    if needing and not classes:
+        others = ", ".join(name for name, entry in zoo.objectives.items() if not entry.spec.needs_labels)
         raise UsageError(
-            f"training on dataset {spec.name!r}; it has no labels, and a run ends on scores; use a dataset with labels"
+            f"training with {needing[0]!r} on dataset {spec.name!r}; the dataset has no labels, and the objective "
+            "needs them; use a dataset with labels, or pre-train alone with an objective that needs none: "
+            f"--set objective=NAME ({others or 'no plugin here offers one'})"
         )
-    splits = {name: choose_for(recipe, open_split(dataset, name, spec.splits), name) for name in SPLITS}
+    wanted = SPLITS if needing else SPLITS[:2]
+    splits = {name: choose_for(recipe, open_split(dataset, name, spec.splits), name) for name in wanted}
     splits["train"] = few_labels(splits["train"], recipe.label_fraction, recipe.seed)
-    counts = {name: class_counts(samples, len(dataset.classes)).tolist() for name, samples in splits.items()}
-    for name, pixels in counts.items():
-        if not sum(pixels):
-            raise CropzooError(f"split {name!r} has no labelled pixel; give it more data or another division")
-    for name, samples in splits.items():
-        check_resolution(name, samples[0], recipe)
+    counts = {name: class_counts(each, classes).tolist() if classes else [] for name, each in splits.items()}
+    if needing:
+        for name, pixels in counts.items():
+            if not sum(pixels):
+                raise CropzooError(f"split {name!r} has no labelled pixel; give it more data or another division")
+            check_resolution(name, splits[name][0], recipe)
     return Data(dataset, splits, counts)
+
+
+def objectives_of(recipe: Recipe) -> list[str]:
+    """The objectives of all stages, with those that join them."""
+    joined = [each.objective for stage in recipe.stages for each in stage.auxiliary]
+    return [*(stage.objective for stage in recipe.stages), *joined]
 
 
 def check_resolution(split: str, sample: Sample, recipe: Recipe) -> None:
@@ -117,7 +129,7 @@ def new_backbone(
         recipe: names it, with its options.
         zoo: where it is looked up.
         in_channels: number of bands.
-        classes: number of classes.
+        classes: number of classes; without any the network is built for one.
         bands: names, by which initial weights are matched; None leaves out the options that only say where those
             come from, since the backbone gets other weights.
     """
@@ -125,7 +137,7 @@ def new_backbone(
     name, options = recipe.backbone.name, recipe.backbone.options
     if bands is None:
         options = zoo.backbones[name].spec.architecture(options)
-    shape = Shape(in_channels, classes, recipe.image_size, recipe.length, recipe.head.upsample)
+    shape = Shape(in_channels, max(classes, 1), recipe.image_size, recipe.length, recipe.head.upsample)
     return create_backbone(name, shape, zoo=zoo, options=options, bands=bands)
 
 

@@ -49,12 +49,12 @@ def check_stages(materials: Materials, backbone: Backbone) -> None:
     """Build the objective of every stage once: what is wrong with the last one is told before the first one trains.
 
     Raises:
-        UsageError: for options that an objective does not take, or a last stage without a head.
+        UsageError: for options that an objective does not take, or a last stage that needs labels and has no head.
     """
     recipe, stages = materials.recipe, materials.recipe.stages
     last = [_objective(materials, backbone, number) for number in range(len(stages))][-1]
     check_scales(last, recipe.lr_scale)
-    if last.head is None:
+    if last.head is None and materials.zoo.objectives[stages[-1].objective].spec.needs_labels:
         raise UsageError(
             f"the last stage, {stages[-1].objective!r}, trains no head, so nothing can be scored; "
             "pre-train with it (--pretrain) and end on an objective with a head, such as segmentation"

@@ -40,10 +40,10 @@ def find_sites(root: Path) -> list[Path]:
 
 
 class Site:
-    """One folder of images with its labels.
+    """One folder of images with its labels, if it has any.
 
     Args:
-        folder: with the images, `labels.tif`, a parcel file, or both.
+        folder: with the images, and with `labels.tif`, a parcel file, both or neither.
         root: its parcel file serves the sites that have none of their own.
         crop_column: of the parcel file, holds the crop.
         name_column: of the parcel file, holds the crop's name; need not exist.
@@ -52,6 +52,7 @@ class Site:
         images: headers, in order of their dates.
         grid: the grid of all its rasters.
         parcels: None without a parcel file.
+        labelled: whether it has a label raster or a parcel file.
 
     Raises:
         CropzooError: naming the file and what to do.
@@ -62,11 +63,7 @@ class Site:
         self.images = scan_images(folder)
         self.grid: Grid = self.images[0].grid
         labels, parcels = label_path(folder), find_parcels(folder) or find_parcels(root)
-        if labels is None and parcels is None:
-            raise CropzooError(
-                f"site {str(folder)!r}; it has no labels; put a raster of crop codes 'labels.tif' or a parcel file "
-                "'parcels.gpkg' there, or a parcel file of all sites into the root"
-            )
+        self.labelled = labels is not None or parcels is not None
         self._raster = None if labels is None else _read_labels(labels, self.grid)
         self.parcels: Parcels | None = None
         if parcels is not None:
@@ -105,8 +102,8 @@ class Site:
         """(T,), days since 1970-01-01, increasing."""
         return np.array([image.day for image in self.images], np.int32)
 
-    def sample(self, window: Window, labels: NDArray[np.uint8], name: str) -> Sample:
-        """The part of the site in a window; `labels` are class indices of the whole site."""
+    def sample(self, window: Window, labels: NDArray[np.uint8] | None, name: str) -> Sample:
+        """The part of the site in a window; `labels` are class indices of the whole site, if it has any."""
         series, clear = self.stack
         ids = None if self.parcels is None else self.parcels.ids
         return Sample(series, self.dates, labels, ids, clear, name, self.place).crop(*window)
@@ -117,6 +114,22 @@ class Site:
         if not self.grid.crs:
             return {}
         return {"crs": name_crs(self.grid.crs), "transform": [float(each) for each in tuple(self.grid.transform)[:6]]}
+
+
+def have_labels(sites: Sequence[Site]) -> bool:
+    """Whether sites have labels: all of them, or none.
+
+    Raises:
+        CropzooError: some of them have, which looks like a file that was forgotten.
+    """
+    without = [site.name for site in sites if not site.labelled]
+    if without and len(without) < len(sites):
+        raise CropzooError(
+            f"site {without[0]!r}; it has no labels and other sites have; put a raster of crop codes 'labels.tif' or a "
+            "parcel file 'parcels.gpkg' there, or a parcel file of all sites into the root; sites without labels go "
+            "into a folder of their own"
+        )
+    return not without
 
 
 def _read_labels(path: Path, grid: Grid) -> NDArray[np.int64]:

@@ -38,9 +38,10 @@ def test_the_root(tmp_path: Path) -> None:
         GeoTIFF()
 
 
-def test_no_labels(geotiff: ModuleType, tmp_path: Path) -> None:
-    geotiff.make_site(tmp_path / "a", labels=False, parcels=False)
-    check_refused(tmp_path, r"a'; it has no labels; put a raster of crop codes 'labels.tif' or a parcel file")
+def test_a_site_without_labels_among_others_with_them(geotiff: ModuleType, tmp_path: Path) -> None:
+    geotiff.make_site(tmp_path / "a")
+    geotiff.make_site(tmp_path / "b", labels=False, parcels=False)
+    check_refused(tmp_path, r"'b'; it has no labels and other sites have; put a raster of crop codes 'labels.tif'")
 
 
 def test_a_date_that_cannot_be_read(site: Path) -> None:
