@@ -24,6 +24,7 @@ COMMANDS = {
     "prepare": LazyCommand("cropzoo_cli.prepare:prepare", "Turn parcels and images into a dataset, or convert one."),
     "train": LazyCommand("cropzoo_cli.train:train", "Train a backbone on a dataset, with or without pre-training."),
     "evaluate": LazyCommand("cropzoo_cli.evaluate:evaluate", "Score a checkpoint or run on a split."),
+    "compare": LazyCommand("cropzoo_cli.compare:compare", "Train a grid of runs and compare their scores."),
     "predict": LazyCommand("cropzoo_cli.predict:predict", "Map the images that a checkpoint can read."),
     "mosaic": LazyCommand("cropzoo_cli.mosaic:mosaic", "Put the parts of a map together that shards made."),
     "calibrate": LazyCommand("cropzoo_cli.calibrate:calibrate", "Make a checkpoint's confidence honest, on val."),

@@ -94,7 +94,7 @@ def test_version(capsys):
     ("args", "says"),
     [
         (["trian"], "error: unknown command 'trian'; did you mean 'train'?"),
-        (["xyz"], "error: unknown command 'xyz'; known: calibrate, evaluate,"),
+        (["xyz"], "error: unknown command 'xyz'; known: calibrate, compare, evaluate,"),
         (["--ofline", "list"], "'--offline'"),
         (["list", "--jsn"], "'--json'"),
         (["list", "a", "b"], "\n`cropzoo list --help` shows every option\n"),

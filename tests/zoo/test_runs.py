@@ -53,6 +53,17 @@ def test_a_run_is_replaced_only_on_demand_and_what_is_the_user_s_stays(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "recipe.yaml"]
 
 
+def test_a_run_that_was_killed_while_it_wrote_its_recipe_is_begun_again(tmp_path):
+    (tmp_path / ".recipe.yaml.a1b2c3d4").write_text("backbone: {na")
+    folder = RunFolder(tmp_path)
+    folder.prepare(RECIPE, overwrite=False)
+    assert folder.recipe.is_file()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / ".recipe").touch()
+    with pytest.raises(UsageError, match="is not empty and holds no run"):
+        RunFolder(tmp_path / "other").check(overwrite=False)
+
+
 def test_a_link_to_a_folder_is_removed_and_not_what_it_points_to(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "figure.png").write_text("mine")

@@ -78,7 +78,8 @@ class RunFolder:
         if not there.is_dir():
             what = "is a file" if there == self.path else f"cannot be made, since {str(there)!r} is a file"
             raise UsageError(f"run folder {str(self.path)!r} {what}; choose another --out or --name")
-        if self.path.is_dir() and any(self.path.iterdir()):
+        scratch = f".{self.recipe.name}."  # of a run that was killed while it wrote its recipe
+        if self.path.is_dir() and any(not path.name.startswith(scratch) for path in self.path.iterdir()):
             if not self.recipe.is_file():
                 raise UsageError(
                     f"run folder {str(self.path)!r} is not empty and holds no run; choose another --out or --name"

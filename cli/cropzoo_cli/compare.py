@@ -1,0 +1,207 @@
+"""`cropzoo compare`: a grid of runs, trained where they are missing, and tables of what they came to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cropzoo.catalogue import Catalogue
+from cropzoo.errors import UsageError
+from cropzoo.schema import read_mapping
+from cropzoo.settings import parse_assignments
+from cropzoo_cli.options import compute_options, pass_catalogue, shard_of, whole_numbers
+from cropzoo_cli.output import note, print_json, print_table
+from cropzoo_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from cropzoo.study.design import Study
+    from cropzoo.study.folder import StudyFolder
+    from cropzoo.study.grid import Plan
+    from cropzoo.study.summary import Summary
+    from cropzoo.study.tables import Table
+
+FAILED, INTERRUPTED = 1, 130
+
+STUDY_FLAGS = ("backbones", "pretrain", "dataset", "epochs", "pretrain_epochs", "budget", "split")
+
+
+@click.command()
+@click.argument("study", required=False, metavar="[STUDY.yaml]", type=click.Path(path_type=Path))
+@click.option("--backbones", metavar="NAME[,NAME]", help="Networks; `cropzoo list` shows them.")
+@click.option("--pretrain", metavar="NAME[,NAME]", help="Objectives; none for none, cscl+mtm for two in a row.")
+@click.option("--seeds", metavar="N|A,B", help="How many seeds, or which ones.")
+@click.option("--folds", metavar="A[,B]", help="Folds of the dataset; the scores of a seed are those of all together.")
+@click.option("--label-fractions", metavar="A[,B]", help="Shares of the parcels whose labels are used, 0.01 to 1.")
+@click.option("--dataset", metavar="NAME", help="Data of all runs; synthetic if none is named.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the last stage, or of all stages together.")
+@click.option("--pretrain-epochs", type=click.IntRange(min=1), help="Of each stage before it; a quarter if not given.")
+@click.option(
+    "--budget",
+    type=click.Choice(["total", "finetune"]),
+    help="Pre-training takes its epochs from the last stage's (total, the default) or comes on top (finetune).",
+)
+@click.option("--split", type=click.Choice(["test", "val"]), help="Whose scores are compared; test if not given.")
+@click.option("-c", "--config", metavar="FILE", type=click.Path(path_type=Path), help="Settings of all runs, YAML.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting of all runs.")
+@click.option("--out", default="study", show_default=True, type=click.Path(path_type=Path), help="Folder of the study.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at a time.")
+@click.option("--shard", metavar="I/N", help="Train one of N parts of the runs; tables show all that is there.")
+@click.option("--dry-run", is_flag=True, help="List the runs and stop.")
+@compute_options
+@click.option("--json", "as_json", is_flag=True, help="Print the tables as JSON.")
+@pass_catalogue
+def compare(
+    settings: Settings,
+    catalogue: Catalogue,
+    study: Path | None,
+    config: Path | None,
+    assignments: tuple[str, ...],
+    out: Path,
+    jobs: int,
+    shard: str | None,
+    dry_run: bool,
+    device: str,
+    workers: int,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Train every run of a grid that is not finished, and compare their scores.
+
+    \b
+    cropzoo compare --backbones tsvit,unet3df --pretrain none,cscl --seeds 5
+    cropzoo compare study.yaml --out study/ --jobs 4
+
+    Flags go over the file. Finished runs are never trained again, and the same command goes on where it was stopped.
+    """  # noqa: D301 click reads the backspace character itself
+    part = (0, 1) if shard is None else shard_of(shard)
+    from cropzoo.study.folder import StudyFolder
+    from cropzoo.study.grid import make_plan
+
+    plan = make_plan(_study(study, config, assignments, flags), settings.zoo, catalogue)
+    folder = StudyFolder(out)
+    folder.check_place()
+    folder.check(plan.runs, list(settings.zoo.objectives))
+    if dry_run:
+        _list(plan, folder, part, as_json)
+        return
+    failed = _train(settings, plan, folder, part, jobs, ("--device", device, "--workers", str(workers)))
+    _present(plan, folder, as_json)
+    index, count = part
+    others = [run for run in plan.runs[index::count] if folder.state(run) != "finished" and run.name not in failed]
+    if others:
+        note(f"{len(others)} runs are being trained by another process; the same command adds them when they are done")
+    if failed:
+        note(
+            f"error: {len(failed)} of {len(plan.runs)} runs failed; see {folder.path / 'failed'}; mend what is wrong "
+            "and run the same command again"
+        )
+        raise click.exceptions.Exit(FAILED)
+
+
+def _study(file: Path | None, config: Path | None, assignments: tuple[str, ...], flags: Mapping[str, Any]) -> Study:
+    """What file and flags ask for."""
+    from cropzoo.study.design import read_study
+
+    given = {key: flags[key] for key in STUDY_FLAGS if flags[key] is not None}
+    if flags["seeds"] is not None:
+        seeds = whole_numbers("--seeds", flags["seeds"])
+        given["seeds"] = list(seeds) if "," in flags["seeds"] or not seeds else seeds[0]
+    if flags["folds"] is not None:
+        given["folds"] = list(whole_numbers("--folds", flags["folds"]))
+    if flags["label_fractions"] is not None:
+        given["label_fractions"] = _fractions(flags["label_fractions"])
+    recipe = [] if config is None else [(str(config), read_mapping(config))]
+    recipe.append(("--set", parse_assignments(assignments)))
+    content = {} if file is None else read_mapping(file)
+    where = "the command line" if file is None else f"{file} and the command line" if given else str(file)
+    return read_study(content, given, recipe, where)
+
+
+def _fractions(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise UsageError(
+            f"--label-fractions is {text!r}; it must be numbers up to 1 with commas between them"
+        ) from None
+
+
+def _list(plan: Plan, folder: StudyFolder, part: tuple[int, int], as_json: bool) -> None:
+    """The runs of a part and how far each is."""
+    index, count = part
+    rows = [(run.name, folder.state(run), str(folder.run(run).path)) for run in plan.runs[index::count]]
+    if as_json:
+        print_json([{"run": name, "state": state, "folder": path} for name, state, path in rows])
+    else:
+        print_table(("run", "state", "folder"), rows, sections=False)
+    missing = sum(state != "finished" for _, state, _ in rows)
+    note(f"{missing} of {len(rows)} runs would be trained")
+
+
+def _train(
+    settings: Settings, plan: Plan, folder: StudyFolder, part: tuple[int, int], jobs: int, compute: Sequence[str]
+) -> dict[str, str]:
+    """Train what is missing of a part; the errors of the runs that failed, by name."""
+    from cropzoo.study.running import Trainings, train_runs
+
+    index, count = part
+    folder.prepare(plan.study)
+    globals_ = [word for plugin in settings.plugins for word in ("--plugin", plugin)]
+    globals_ += [word for file in settings.catalogues for word in ("--catalogue", str(file))]
+    globals_ += ["--offline"] if settings.offline else []
+    command = [sys.executable, "-m", "cropzoo_cli.main", *globals_, "train", *compute]
+    try:
+        return train_runs(plan.runs[index::count], folder, Trainings(command, jobs, note, plan.study.split))
+    except KeyboardInterrupt:
+        done = sum(folder.state(run) == "finished" for run in plan.runs)
+        note(f"interrupted; {done} of {len(plan.runs)} runs are finished; the same command goes on from here")
+        raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def _present(plan: Plan, folder: StudyFolder, as_json: bool) -> None:
+    """Write and print the tables of whatever is there."""
+    from cropzoo.study.collecting import collect
+    from cropzoo.study.page import write_page
+    from cropzoo.study.summary import summarise
+    from cropzoo.study.tables import cell_records, distance_records, run_records, write_csv
+
+    found = collect(plan, folder)
+    summaries, failed = summarise(plan, found), folder.failures(plan.runs)
+    cells, runs = cell_records(summaries), run_records(found)
+    write_csv(folder.cells, cells)
+    write_csv(folder.runs, runs)
+    write_csv(folder.distances, distance_records(summaries))
+    write_page(folder, plan, summaries, failed)
+    if as_json:
+        study = plan.study
+        print_json({"budget": study.budget, "split": study.split, "cells": cells, "runs": runs, "failed": failed})
+        return
+    _print_tables(plan, summaries)
+    click.echo(f"\ntables      {folder.cells}, {folder.runs}, {folder.distances}\npage        {folder.page}")
+
+
+def _print_tables(plan: Plan, summaries: Sequence[Summary]) -> None:
+    """The tables in parts that fit a terminal."""
+    from cropzoo.study.summary import LEVEL
+    from cropzoo.study.tables import baseline_words, budget_text, difference_table, parts_of, score_table
+
+    folds = ", whose folds are summed" if plan.study.folds else ""
+    click.echo(f"{plan.study.split}, per cent: mean ± standard deviation over the seeds{folds}")
+    _print_parts(parts_of(plan, score_table(plan, summaries)))
+    click.echo(budget_text(plan))
+    if baselines := baseline_words(summaries):
+        click.echo(
+            f"\ndifference to the baseline ({' or '.join(baselines)}), points of per cent\n"
+            f"with the {100 * LEVEL:.0f} % interval of a bootstrap over pairs of runs; below ten pairs it is too narrow"
+        )
+        _print_parts(parts_of(plan, difference_table(plan, summaries)))
+
+
+def _print_parts(parts: Sequence[tuple[str, Table]]) -> None:
+    for title, table in parts:
+        click.echo(f"\n{title}")
+        print_table(*table)

@@ -1,0 +1,106 @@
+"""A zoo of names to plan with, and runs that nobody trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from cropzoo.catalogue import Catalogue
+from cropzoo.study.cells import PlannedRun
+from cropzoo.study.design import read_study
+from cropzoo.study.folder import StudyFolder
+from cropzoo.study.grid import Plan, make_plan
+from cropzoo.zoo import load_zoo
+
+BODY = """
+from cropzoo import ObjectiveSpec
+
+
+class Whole:
+    def __init__(self, *, root="", scale=1):
+        pass
+
+
+class Folded:
+    def __init__(self, *, fold=1):
+        pass
+
+
+@hookimpl
+def cropzoo_backbones():
+    return [backbone("net"), backbone("other-net")]
+
+
+@hookimpl
+def cropzoo_datasets():
+    return [dataset("synthetic", f"{__name__}:Whole"), dataset("folded", f"{__name__}:Folded")]
+
+
+@hookimpl
+def cropzoo_objectives():
+    common = dict(build="nowhere:nothing", summary="a test", source="a test", licence="MIT", needs_labels=True)
+    return [ObjectiveSpec(name=name, **common) for name in ("cscl", "mtm", "segmentation")]
+"""
+
+GRID = {"backbones": ["net"], "pretrain": ["none", "cscl"], "epochs": 10, "pretrain_epochs": 3}
+
+
+@pytest.fixture
+def zoo(make_plugin):
+    """Backbones `net` and `other-net`, datasets `synthetic` and `folded`, objectives `cscl`, `mtm`, `segmentation`."""
+    return load_zoo([make_plugin("names", BODY)])
+
+
+@pytest.fixture
+def plan(zoo) -> Callable[..., Plan]:
+    """`plan(**study)`: net, none and cscl, 3 of 10 epochs, unless the study says otherwise."""
+    return lambda **study: make_plan(read_study({**GRID, **study}, {}, [], "the test"), zoo, Catalogue({}, {}))
+
+
+@pytest.fixture
+def folder(tmp_path) -> StudyFolder:
+    return StudyFolder(tmp_path / "study")
+
+
+@pytest.fixture
+def finish() -> Callable[..., None]:
+    """`finish(folder, run, confusion, ...)` leaves the files of a run with that confusion matrix of every region."""
+    return write_run
+
+
+def write_run(
+    folder: StudyFolder,
+    run: PlannedRun,
+    confusion: Any = ((8, 2), (1, 9)),
+    *,
+    edge: Any = None,
+    parcels: tuple[int, int] | None = (3, 4),
+    distance: tuple[list[int], list[int]] | None = ([4, 6], [2, 5]),
+    training: dict[str, Any] | None = None,
+    split: str = "test",
+) -> None:
+    """`edge` is the matrix at boundaries; `distance` pixels and right ones; `parcels` right ones and all."""
+    whole = np.array(confusion)
+    at_edge = whole // 2 if edge is None else np.array(edge)
+    scores = {
+        "miou": 0.5,
+        "confusion": whole.tolist(),
+        "boundary": {"confusion": at_edge.tolist()},
+        "interior": {"confusion": (whole - at_edge).tolist()},
+        "parcels": parcels and {"accuracy": parcels[0] / parcels[1], "count": parcels[1]},
+        "distance": distance and {"of": "parcels", "pixels": distance[0], "correct": distance[1]},
+    }
+    path: Path = folder.run(run).path
+    path.mkdir(parents=True, exist_ok=True)
+    folder.run(run).recipe.write_text(yaml.safe_dump(run.recipe.to_mapping()))
+    folder.run(run).metrics.write_text(json.dumps({split: scores}))
+    training = {"seconds": 60.0, "steps": 50, "peak_memory": 2 * 10**9} if training is None else training
+    folder.run(run).environment.write_text(json.dumps({"training": training}))
+    folder.run(run).model.touch()
+    folder.run(run).report.touch()

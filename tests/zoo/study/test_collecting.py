@@ -1,0 +1,74 @@
+"""Scores of finished runs, from their files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from cropzoo.errors import CropzooError
+from cropzoo.study.collecting import collect
+
+
+def test_a_run_is_read_from_its_files(plan, folder, finish):
+    found = plan(seeds=2)
+    finish(folder, found.runs[0], [[8, 2], [1, 9]], edge=[[2, 1], [1, 1]], parcels=(2, 3), distance=([4, 6], [2, 5]))
+    (scores,) = collect(found, folder)[found.cells[0]]
+    assert scores.run == found.runs[0]
+    assert scores.confusion["all"].tolist() == [[8, 2], [1, 9]]
+    assert scores.confusion["boundary"].tolist() == [[2, 1], [1, 1]]
+    assert scores.confusion["interior"].tolist() == [[6, 1], [0, 8]]
+    assert scores.parcels.tolist() == [2, 3]
+    assert scores.distance.tolist() == [[2, 5], [4, 6]]
+    assert (scores.classes, scores.distance_of) == (2, "parcels")
+    assert (scores.seconds, scores.steps, scores.peak_memory) == (60.0, 50, 2 * 10**9)
+
+
+@pytest.mark.parametrize("missing", ["model", "metrics", "report"])
+def test_a_run_that_is_not_finished_is_left_out(plan, folder, finish, missing):
+    found = plan(seeds=1)
+    for run in found.runs:
+        finish(folder, run)
+    getattr(folder.run(found.runs[1]), missing).unlink()
+    assert [len(runs) for runs in collect(found, folder).values()] == [1, 0]
+
+
+def test_the_split_of_the_study_is_read(plan, folder, finish):
+    found = plan(split="val")
+    finish(folder, found.runs[0], [[1, 0], [0, 2]], split="val")
+    assert collect(found, folder)[found.cells[0]][0].confusion["all"].sum() == 3
+    with pytest.raises(CropzooError, match=r"run net-none-seed0 has no scores that can be read.*KeyError: 'test'"):
+        collect(plan(), folder)
+
+
+def test_what_a_run_does_not_say_is_none(plan, folder, finish):
+    found = plan()
+    finish(folder, found.runs[0], parcels=None, distance=None, training={})
+    path = folder.run(found.runs[0]).metrics
+    scores = json.loads(path.read_text())
+    scores["test"]["boundary"] = None
+    path.write_text(json.dumps(scores))
+    read = collect(found, folder)[found.cells[0]][0]
+    assert read.confusion["boundary"] is None
+    assert np.sum(read.confusion["interior"]) > 0
+    assert [read.parcels, read.distance, read.distance_of, read.seconds, read.steps, read.peak_memory] == [None] * 6
+    folder.run(found.runs[0]).environment.unlink()
+    assert collect(found, folder)[found.cells[0]][0].seconds is None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"test": {"confusion": [[1, 2], [3]]}}', '{"test": {}}'])
+def test_a_file_that_cannot_be_read_is_named_with_its_run(plan, folder, finish, text):
+    found = plan()
+    finish(folder, found.runs[1])
+    folder.run(found.runs[1]).metrics.write_text(text)
+    with pytest.raises(CropzooError, match=r"run net-cscl-seed0 .*metrics.json.*remove the run's folder and compare"):
+        collect(found, folder)
+
+
+def test_runs_of_different_classes_do_not_compare(plan, folder, finish):
+    found = plan()
+    finish(folder, found.runs[0])
+    finish(folder, found.runs[1], np.eye(3, dtype=int))
+    with pytest.raises(CropzooError, match="run net-cscl-seed0 tells 3 classes apart, others of the study 2"):
+        collect(found, folder)

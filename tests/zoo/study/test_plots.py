@@ -1,0 +1,84 @@
+"""Plots as geometry."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from cropzoo.study.collecting import collect
+from cropzoo.study.plots import difference_charts, distance_charts, label_charts
+from cropzoo.study.summary import summarise
+
+
+@pytest.fixture
+def study(plan, folder, finish):
+    """`study(hits, **settings)`: summaries of runs with so many right ones of 100, by the name of their cell."""
+
+    def make(hits, **settings):
+        found = plan(**settings)
+        for run in found.runs:
+            right = hits.get(run.cell.name)
+            if right is not None:
+                right += run.seed
+                finish(folder, run, [[right, 100 - right], [0, 100]], distance=([100, 50, 0], [right, 50, 0]))
+        return summarise(found, collect(found, folder))
+
+    return make
+
+
+def test_a_dot_lies_where_its_difference_is(study):
+    charts = difference_charts(study({"net-none": 50, "net-cscl": 60}, seeds=2))
+    assert [chart.title for chart in charts] == ["mIoU", "boundary mIoU", "interior mIoU"]
+    (dot,) = charts[0].dots
+    assert dot.words.startswith("net, cscl less none: +")
+    value = float(dot.words.removeprefix("net, cscl less none: ").split(",")[0])
+    ticks = {float(text): x for x, text in charts[0].ticks}
+    assert dot.x == pytest.approx(np.interp(value, list(ticks), list(ticks.values())), abs=1)
+    assert charts[0].zero == ticks[0] < dot.low <= dot.x <= dot.high
+    assert charts[0].left <= min(ticks.values()) < max(ticks.values()) <= charts[0].right
+
+
+def test_dots_stand_in_rows_below_their_backbone(study):
+    hits = {f"{backbone}-{pretrain}": 50 for backbone in ("net", "other-net") for pretrain in ("none", "cscl", "mtm")}
+    chart = difference_charts(study(hits, backbones=["net", "other-net"], pretrain=["none", "cscl", "mtm"]))[0]
+    rows = sorted([(y, text) for y, text in chart.groups] + [(dot.y, dot.name) for dot in chart.dots])
+    assert [text for _, text in rows] == ["net", "cscl", "mtm", "other-net", "cscl", "mtm"]
+    gaps = {round(after - before, 6) for (before, _), (after, _) in pairwise(rows)}
+    assert len(gaps) == 1
+    assert rows[-1][0] < chart.height - 26
+
+
+def test_a_long_name_is_cut_and_told_in_whole(study):
+    variants = {"plain": {}, "a_very_long_name_of_it": {"cscl": {"window": 5}}}
+    hits = {"net-none": 50, "net-cscl-a_very_long_name_of_it": 60}
+    (dot,) = difference_charts(study(hits, variants=variants))[0].dots
+    assert dot.name == "cscl, a_very_long_na…"
+    assert dot.words.startswith("net, cscl, a_very_long_name_of_it less none: +")
+
+
+def test_without_a_difference_there_is_no_chart(study):
+    assert difference_charts(study({"net-none": 50})) == []
+
+
+def test_accuracy_by_distance_is_a_line_a_cell_and_a_chart_a_backbone(study):
+    hits = {"net-none": 50, "net-cscl": 60, "other-net-none": 70}
+    charts = distance_charts(study(hits, backbones=["net", "other-net"]))
+    assert [(chart.title, [line.name for line in chart.lines]) for chart in charts] == [
+        ("net", ["none", "cscl"]), ("other-net", ["none"]),
+    ]  # fmt: skip
+    assert "none: from 50 at px 1 to 100 at px 2." in charts[0].alt
+    assert "cscl: from 60 at px 1" in charts[0].alt
+    assert distance_charts(study({}, backbones=["other-net"], pretrain=["mtm"])) == []
+
+
+def test_scores_by_share_of_labels_name_the_shares(study):
+    hits = {
+        f"net-{pretrain}{labels}": 50 for pretrain in ("none", "cscl") for labels in ("-labels0.05", "-labels0.2", "")
+    }
+    (chart,) = label_charts(study(hits, label_fractions=[1, 0.05, 0.2]))
+    assert [text for _, text in chart.x_ticks] == ["5", "20", "100"]
+    assert [len(line.points) for line in chart.lines] == [3, 3]
+    assert chart.alt == "net: mean IoU by share of the labels, 5, 20, 100 %"
+    assert label_charts(study({"net-none": 50, "net-cscl": 50})) == []

@@ -1,0 +1,175 @@
+"""What a study asks for: the axes of its grid and what all its runs share.
+
+backbones: [tsvit, unet3df]
+pretrain: [none, cscl, cscl+mtm]
+seeds: 5
+dataset: synthetic
+variants: {window5: {cscl: {window: 5}}, joint: {segmentation: {auxiliary: "cscl:0.1"}}}
+recipe: {batch_size: 8}
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from cropzoo.errors import UsageError
+from cropzoo.recipe import normalise
+from cropzoo.schema import Real, Schema, Whole
+from cropzoo.settings import merge
+
+Budget = Literal["total", "finetune"]
+Split = Literal["test", "val"]
+
+_MOST_SEEDS = 1000
+"""That a number may stand for; a larger one is meant as a seed."""
+
+_VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+]*")
+
+_OWNED = {"pretrain": "pretrain", "seed": "seeds", "label_fraction": "label_fractions"}
+"""Settings of a recipe that are axes, with the axis."""
+
+
+class Baseline(Schema):
+    """What the others are compared with, for each backbone and label fraction.
+
+    Args:
+        pretrain: of that cell; none where the grid has it, else the first, if not given.
+        variant: of that cell. If not given, cells with other pre-training are compared with their own variant, and
+            variants without with the first one.
+    """
+
+    pretrain: str | None = None
+    variant: str | None = None
+
+
+class Study(Schema):
+    """The grid, and what all runs share.
+
+    Args:
+        backbones: names.
+        pretrain: objectives to pre-train with; "none" for none, "cscl+mtm" for two stages in a row.
+        seeds: of the runs; a number of them stands for 0, 1, 2, ...
+        folds: `dataset.fold` of the runs; the scores of a seed come from the sum of their confusion matrices. None if
+            empty.
+        label_fractions: shares of the training parcels whose labels are used.
+        variants: settings in the recipe's mapping form, by a name of theirs; a run without any of them if empty.
+        dataset: a name or a mapping with a name.
+        epochs, pretrain_epochs: as in a recipe; over `recipe`, under `variants`. Under the budget "total" a stage of
+            pre-training that nothing gives epochs has a quarter of them.
+        budget: "total": pre-training takes its epochs from those of the last stage, so that all runs see equally many
+            steps; "finetune": it comes on top.
+        baseline: what the others are compared with.
+        split: whose scores are compared; settings are chosen on val.
+        recipe: settings of all runs, in the recipe's mapping form.
+    """
+
+    backbones: tuple[str, ...] = ()
+    pretrain: tuple[str, ...] = ("none",)
+    seeds: tuple[Whole, ...] = (0,)
+    folds: tuple[Whole, ...] = ()
+    label_fractions: tuple[Real, ...] = (1.0,)
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    dataset: str | dict[str, Any] | None = None
+    epochs: Whole | None = Field(None, ge=1)
+    pretrain_epochs: Whole | None = Field(None, ge=1)
+    budget: Budget = "total"
+    baseline: Baseline = Field(default_factory=lambda: Baseline())
+    split: Split = "test"
+    recipe: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("backbones", "pretrain", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return _unique(value.split(",") if isinstance(value, str) else value)
+
+    @field_validator("pretrain", mode="after")
+    @classmethod
+    def _one_spelling(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys("+".join(objectives_of(name)) or "none" for name in names))
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _seeds(cls, value: Any) -> Any:
+        if type(value) is not int:
+            return _unique(value)
+        if value > _MOST_SEEDS:
+            raise ValueError(f"a number says how many seeds, up to {_MOST_SEEDS}; to name one, give a list")
+        return tuple(range(value))
+
+    @field_validator("folds", "label_fractions", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        return _unique([value] if type(value) in (int, float) else value)
+
+    @field_validator("baseline", mode="before")
+    @classmethod
+    def _short_baseline(cls, value: Any) -> Any:
+        return {"pretrain": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _checked(self) -> Study:
+        empty = [axis for axis in ("backbones", "pretrain", "seeds", "label_fractions") if not getattr(self, axis)]
+        if empty:
+            raise ValueError(
+                f"the grid is empty, since nothing is given for {' and '.join(empty)}; give at least one of each, "
+                "such as --backbones tsvit --pretrain none,cscl --seeds 3"
+            )
+        for name in self.variants:
+            if not _VARIANT.fullmatch(name):
+                raise ValueError(
+                    f"variant {name!r} is part of the names of folders; use letters, digits and any of . _ = +"
+                )
+        return self
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The mapping form, with every default written out."""
+        return self.model_dump(mode="json")
+
+
+def _unique(value: Any) -> Any:
+    """Lists without what is in them already; texts without space around them."""
+    if not isinstance(value, list | tuple):
+        return value
+    items = [item.strip() if isinstance(item, str) else item for item in value]
+    return tuple(item for place, item in enumerate(items) if item != "" and item not in items[:place])
+
+
+def read_study(
+    file: Mapping[str, Any], flags: Mapping[str, Any], settings: Iterable[tuple[str, Mapping[str, Any]]], where: str
+) -> Study:
+    """The study of a file and the flags over it.
+
+    Args:
+        file: what the file holds; empty for none.
+        flags: keys of a study that replace the file's.
+        settings: (what it is, settings in a recipe's mapping form) over the file's `recipe`, the strongest last.
+        where: what file and flags are, for messages.
+
+    Raises:
+        UsageError: for an unknown key, a value that is not allowed, or an empty grid.
+    """
+    study = Study.parse({**file, **flags}, where)
+    recipe = _shared(study.recipe, f"{where}: recipe")
+    for name, layer in settings:
+        recipe = merge(recipe, _shared(layer, name))
+    variants = {name: _shared(values, f"{where}: variant {name!r}") for name, values in study.variants.items()}
+    return study.model_copy(update={"recipe": recipe, "variants": variants})
+
+
+def _shared(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Settings that say nothing of the axes."""
+    found = normalise(settings, where)
+    for key in _OWNED.keys() & found.keys():
+        raise UsageError(f"{where}: {key} is given, but it differs between the runs; give {_OWNED[key]} of the study")
+    if "name" in found.get("backbone", {}):
+        raise UsageError(f"{where}: backbone is named, but it differs between the runs; give backbones of the study")
+    return found
+
+
+def objectives_of(pretrain: str) -> tuple[str, ...]:
+    """The objectives that an item of `pretrain` names, in order."""
+    return tuple(name.strip() for name in pretrain.split("+") if name.strip() not in ("", "none"))

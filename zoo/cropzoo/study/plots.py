@@ -1,0 +1,153 @@
+"""The plots of a study as geometry that its page draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from matplotlib.ticker import MaxNLocator
+
+from cropzoo.report.charts import Chart, line_chart
+from cropzoo.study.summary import MEASURES, Difference, Measure, Summary, grouped
+
+_WIDTH, _LEFT, _RIGHT, _TOP, _STEP = 440, 160, 426, 6, 26
+_LETTERS = 21
+"""Of a name that fit beside the dots."""
+
+DRAWN = ("miou", "boundary_miou", "interior_miou")
+"""The measures whose differences are drawn."""
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A difference: its place, the ends of its interval (equal where there is none), name and numbers in words."""
+
+    name: str
+    x: float
+    low: float
+    high: float
+    y: float
+    words: str
+
+
+@dataclass(frozen=True)
+class Dots:
+    """A chart of differences, one below the other.
+
+    Args:
+        groups: (place, text) above the dots of one backbone.
+        ticks: (place, text).
+        zero: the place where nothing differs.
+    """
+
+    title: str
+    groups: tuple[tuple[float, str], ...]
+    dots: tuple[Dot, ...]
+    ticks: tuple[tuple[float, str], ...]
+    zero: float
+    height: int
+    alt: str
+    width: int = _WIDTH
+    left: int = _LEFT
+    right: int = _RIGHT
+    top: int = _TOP
+
+
+def distance_charts(summaries: Sequence[Summary]) -> list[Chart]:
+    """For each backbone and label fraction the accuracy by distance to a boundary, per cent, a line a cell."""
+    charts = []
+    for title, several in grouped(summaries).items():
+        curves = {each.cell.words: _shares(each) for each in several if each.distance is not None}
+        longest = max(map(len, curves.values()), default=0)
+        chart = line_chart(title, range(1, longest + 1), curves, axis="px") if longest else None
+        charts += [] if chart is None else [chart]
+    return charts
+
+
+def _shares(summary: Summary) -> list[float | None]:
+    assert summary.distance is not None  # the caller has looked
+    return [100 * right / pixels if pixels else None for right, pixels in summary.distance.T.tolist()]
+
+
+def label_charts(summaries: Sequence[Summary]) -> list[Chart]:
+    """For each backbone the mean IoU by the share of labels, a line a cell, per cent; none where all have one share."""
+    fractions = sorted({summary.cell.label_fraction for summary in summaries})
+    charts = []
+    for backbone in dict.fromkeys(summary.cell.backbone for summary in summaries):
+        curves: dict[str, list[float | None]] = {}
+        for summary in summaries:
+            if summary.cell.backbone == backbone and "miou" in summary.scores:
+                curve = curves.setdefault(summary.cell.words, [None] * len(fractions))
+                curve[fractions.index(summary.cell.label_fraction)] = 100 * summary.scores["miou"].mean
+        chart = line_chart(backbone, range(1, len(fractions) + 1), curves, axis="% of the labels")
+        if chart is not None and len(fractions) > 1:
+            # The axis counts places; what people read there are the shares.
+            ticks = tuple((x, f"{100 * fractions[int(text) - 1]:g}") for x, text in chart.x_ticks)
+            words = f"{backbone}: mean IoU by share of the labels, {', '.join(text for _, text in ticks)} %"
+            charts.append(replace(chart, x_ticks=ticks, alt=words))
+    return charts
+
+
+def difference_charts(summaries: Sequence[Summary]) -> list[Dots]:
+    """The differences to the baseline in the measures that the paper's claim is about, points of per cent."""
+    groups = grouped(summaries)
+    return [chart for measure in MEASURES if measure.key in DRAWN and (chart := _dots(measure, groups))]
+
+
+def _dots(measure: Measure, groups: Mapping[str, Sequence[Summary]]) -> Dots | None:
+    rows: list[tuple[str, Summary | None]] = []
+    for title, summaries in groups.items():
+        some = [summary for summary in summaries if measure.key in summary.differences]
+        rows += [(title, None), *((title, summary) for summary in some)] if some else []
+    if not rows:
+        return None
+    spans = {s.cell: _span(s.differences[measure.key]) for _, s in rows if s is not None}
+    ticks = _ticks([0.0, *(value for span in spans.values() for value in span)])
+
+    def place(value: float) -> float:
+        return round(_LEFT + (value - ticks[0]) / (ticks[-1] - ticks[0]) * (_RIGHT - _LEFT), 1)
+
+    heights = [_TOP + _STEP * (number + 0.5) for number in range(len(rows))]
+    dots = tuple(
+        _dot(title, summary, spans[summary.cell], place, y)
+        for (title, summary), y in zip(rows, heights, strict=True)
+        if summary is not None
+    )
+    return Dots(
+        title=measure.name,
+        groups=tuple((y, title) for (title, summary), y in zip(rows, heights, strict=True) if summary is None),
+        dots=dots,
+        ticks=tuple((place(tick), f"{tick:+g}" if tick else "0") for tick in ticks),
+        zero=place(0),
+        height=round(_TOP + _STEP * len(rows) + 28),
+        alt=f"Differences in {measure.name}, points of per cent. " + " ".join(dot.words for dot in dots),
+    )
+
+
+def _span(found: Difference) -> tuple[float, float, float]:
+    """Mean and the ends of the interval, points of per cent."""
+    ends = (found.mean if end is None else end for end in (found.low, found.high))
+    low, high = (100 * end for end in ends)
+    return 100 * found.mean, low, high
+
+
+def _ticks(values: Sequence[float]) -> list[float]:
+    room = max(0.05 * (max(values) - min(values)), 0.1)
+    found = MaxNLocator(nbins=5).tick_values(min(values) - room, max(values) + room)
+    return [round(float(tick), 9) for tick in found]
+
+
+def _dot(
+    title: str, summary: Summary, span: tuple[float, float, float], place: Callable[[float], float], y: float
+) -> Dot:
+    mean, low, high = span
+    name = summary.cell.words
+    told = f", {low:+.2f} to {high:+.2f}" if low < high else ""
+    return Dot(
+        name=name if len(name) <= _LETTERS else name[: _LETTERS - 1] + "…",
+        x=place(mean),
+        low=place(low),
+        high=place(high),
+        y=y,
+        words=f"{title}, {name} less {summary.baseline.words}: {mean:+.2f}{told}.",
+    )
