@@ -71,6 +71,7 @@ def test_ways_of_training_are_told(command, tmp_path, args, line):
     [
         (("--lr-scale", "backbone"), "--lr-scale 'backbone'; it must read part=factor"),
         (("--lr-scale", "spine=0.1"), "the stage trains no 'spine'"),
+        (("--backbone", "tsvit", "--set", "backbone.patch_size=2", "--freeze"), "so nothing would be trained"),
         (("--set", "segmentation.auxiliary=csc:0.1"), "unknown objective 'csc'; did you mean"),
         (("--label-fraction", "2"), "label_fraction"),
         (("--test-years", "1999"), "split 'test' of years 1999; it has no such sample"),

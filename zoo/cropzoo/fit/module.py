@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from cropzoo.contracts import Batch, Losses, Objective
 from cropzoo.data.normalising import Normaliser
-from cropzoo.errors import CropzooError, UsageError
-from cropzoo.fit.rates import check_scales, parameter_groups, trained
+from cropzoo.errors import CropzooError
+from cropzoo.fit.rates import check_frozen, check_scales, parameter_groups
 from cropzoo.recipe import Recipe
 from cropzoo.scores import Scorer
 
@@ -58,13 +58,8 @@ class StageModule(pl.LightningModule):
         self.scales = recipe.lr_scale if self.last else {}
         self.frozen = recipe.freeze and self.last
         if self.frozen:
+            check_frozen(objective, recipe)
             objective.backbone.requires_grad_(False)
-        if not trained(objective)[0]:
-            raise UsageError(
-                f"--freeze for {self.stage.objective!r} with {recipe.backbone.name!r}; its head has no parameters, so "
-                "nothing would be trained; leave --freeze out, or give the head something (tsvit: "
-                "backbone.evidence_width=4)"
-            )
         check_scales(objective, self.scales)
         self.train()
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from cropzoo.contracts import Objective
 from cropzoo.errors import UsageError
+from cropzoo.recipe import Recipe
 
 
 def parameter_groups(objective: Objective, lr: float, weight_decay: float, scales: Mapping[str, float]) -> list[Any]:
@@ -44,6 +45,21 @@ def check_scales(objective: Objective, scales: Mapping[str, float]) -> None:
         if not any(_is_part(name, part) for name in names):
             known = dict.fromkeys(".".join(name.split(".")[:depth]) for depth in (1, 2) for name in names)
             raise UsageError(f"lr_scale.{part}; the stage trains no {part!r}; its parts are {', '.join(known)}")
+
+
+def check_frozen(objective: Objective, recipe: Recipe) -> None:
+    """Refuse to freeze a backbone beside which there is nothing to train.
+
+    Raises:
+        UsageError: naming objective and backbone.
+    """
+    backbone = {id(parameter) for parameter in objective.backbone.parameters()}
+    if all(id(parameter) in backbone for parameter in objective.parameters()):
+        raise UsageError(
+            f"--freeze for {recipe.stages[-1].objective!r} with {recipe.backbone.name!r}; its head has no parameters, "
+            "so nothing would be trained; leave --freeze out, or give the head something (tsvit: "
+            "backbone.evidence_width=4)"
+        )
 
 
 def trained(objective: Objective) -> tuple[int, int]:

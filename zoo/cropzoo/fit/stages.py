@@ -18,7 +18,7 @@ from cropzoo.errors import CropzooError, UsageError
 from cropzoo.fit.callbacks import BestWeights, EpochLog, LastState, Tell
 from cropzoo.fit.joint import Joint, SharedFeatures
 from cropzoo.fit.module import StageModule, seed_from
-from cropzoo.fit.rates import check_scales, trained
+from cropzoo.fit.rates import check_frozen, check_scales, trained
 from cropzoo.fit.trainer import Runtime, interruptible, make_trainer
 from cropzoo.processes import world
 from cropzoo.recipe import Recipe
@@ -49,11 +49,14 @@ def check_stages(materials: Materials, backbone: Backbone) -> None:
     """Build the objective of every stage once: what is wrong with the last one is told before the first one trains.
 
     Raises:
-        UsageError: for options that an objective does not take, or a last stage that needs labels and has no head.
+        UsageError: for options that an objective does not take; for a last stage that has rates for parts that are not
+            there, nothing to train beside a frozen backbone, or labels but no head.
     """
     recipe, stages = materials.recipe, materials.recipe.stages
     last = [_objective(materials, backbone, number) for number in range(len(stages))][-1]
     check_scales(last, recipe.lr_scale)
+    if recipe.freeze:
+        check_frozen(last, recipe)
     if last.head is None and materials.zoo.objectives[stages[-1].objective].spec.needs_labels:
         raise UsageError(
             f"the last stage, {stages[-1].objective!r}, trains no head, so nothing can be scored; "
