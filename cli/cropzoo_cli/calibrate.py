@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +16,15 @@ from cropzoo_cli.evaluate import scoring_changes
 from cropzoo_cli.options import check_suffix, compute_options, pass_catalogue
 from cropzoo_cli.output import note, print_json, warn
 from cropzoo_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from cropzoo.calibrating import Calibration
+
+_UNFIT = {
+    "train": "the model has learnt these pixels and is right there more often than elsewhere",
+    "test": "the scores that are told of the model would no longer be of pixels that nothing was fitted to",
+}
+"""By split, why a temperature found on it is not what is wanted."""
 
 
 @click.command()
@@ -58,11 +69,8 @@ def calibrate(
     before = sha256_of(path)
     found = run(path, settings.zoo, split=split, changes=changes, runtime=Runtime(device, workers), out=target)
     after = sha256_of(target)
-    if found.at_end:
-        warn(
-            f"temperature {found.temperature:.3g} is the end of the range: the model is right, or wrong, nearly "
-            f"everywhere on {split!r}, so that its confidence cannot be told from it; use more data"
-        )
+    for doubt in _doubts(found, split):
+        warn(doubt)
     if as_json:
         print_json({"checkpoint": str(target), "sha256": after, "sha256_before": before, **asdict(found)})
         return
@@ -73,6 +81,22 @@ def calibrate(
         f"log loss           {found.loss_before:.4f} before, {found.loss:.4f} after\n"
         f"checkpoint         {target}  sha256 {after} (was {before})"
     )
+
+
+def _doubts(found: Calibration, split: str) -> Iterator[str]:
+    """Why the temperature may not be what is wanted."""
+    if split in _UNFIT:
+        yield f"calibrated on {split!r}; {_UNFIT[split]}; val is meant for this"
+    if found.at_end:
+        yield (
+            f"temperature {found.temperature:.3g} is the end of the range: the model is right, or wrong, nearly "
+            f"everywhere on {split!r}, so that its confidence cannot be told from it; use more data"
+        )
+    elif found.ece > found.ece_before:
+        yield (
+            f"the temperature makes the labels of {split!r} likelier, but the calibration error has risen; one number "
+            "cannot make this model's confidence honest; train it for longer, or calibrate on more data"
+        )
 
 
 def _target(path: Path, out: Path | None, overwrite: bool) -> Path:

@@ -13,6 +13,9 @@ from cropzoo_cli.progress import progress
 if TYPE_CHECKING:
     from cropzoo.zonal.summary import Summary
 
+_CHANGED = 3
+"""Lines on what a format cannot hold."""
+
 _UNKNOWN = 5
 """Crops that the map has no class for, in a line."""
 
@@ -84,6 +87,10 @@ def _tell(summary: Summary) -> None:
     """What the user should know, to stderr."""
     if summary.replaced:
         note(f"columns of an earlier table were replaced: {', '.join(summary.replaced)}")
+    for line in summary.changed[:_CHANGED]:
+        warn(f"the output's format changes what it was given: {line}")
+    if len(summary.changed) > _CHANGED:
+        warn(f"and {len(summary.changed) - _CHANGED} more such changes; a .gpkg needs none")
     if summary.no_polygon:
         warn(f"{summary.no_polygon} parcel(s) have no polygon; they are kept with empty columns")
     hidden = summary.unseen - summary.no_polygon

@@ -48,6 +48,14 @@ def test_weights_say_how_to_normalise(made: Callable[..., Any]) -> None:
     assert series["value_scaling"][1] == {"type": "z-score", "mean": pytest.approx(3000), "stddev": pytest.approx(2000)}
 
 
+def test_an_axis_of_bands_that_nobody_named_is_one_of_channels(made: Callable[..., Any]) -> None:
+    changes: dict[str, Any] = {"bands": (), "mean": (), "std": (), "scale": None}
+    series = item(made, "safetensors", graph=False, **changes)["properties"]["mlm:input"][0]
+    assert series["bands"] == []
+    assert series["input"]["dim_order"] == ["batch", "time", "channel", "height", "width"]
+    assert "value_scaling" not in series
+
+
 def test_names_are_such_as_the_extensions_allow(made: Callable[..., Any]) -> None:
     about = item(made, "pt2", dataset={"name": "my data/set"})
     assert re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.\-\s]+[a-zA-Z0-9]", about["properties"]["mlm:name"])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
+from rasterio.features import rasterize
 
 from cropzoo.mapping.map_file import open_map
 from cropzoo.zonal import measuring
@@ -79,6 +80,51 @@ def test_interior_leaves_the_edge_out_but_decides_a_narrow_parcel_by_it(make_map
     assert inner.crop.tolist() == [0, 1]
     assert inner.interior.tolist() == [True, False]
     assert inner.pixels.tolist() == pytest.approx([3, 1.56])
+
+
+@pytest.mark.parametrize("labels", [[[1, 1, 0]], [[0, 0, 1]]])
+def test_of_equal_shares_the_lower_class_counts(make_map: Callable[..., Path], labels: Any) -> None:
+    """In single precision, as pixels are known, .1 and .2 are less than .3."""
+    chances = [np.equal(labels, number) * 0.8 for number in range(3)]
+    parts = shapely.multipolygons([shapely.box(0, 0, 0.1, 1), shapely.box(1, 0, 1.2, 1), shapely.box(2, 0, 2.3, 1)])
+    more = shapely.multipolygons([shapely.box(0, 0, 0.5, 1), shapely.box(2, 0, 2.498, 1)])
+    found = decide(measure(open_map(make_map(labels, chances)), _polygons(parts, more)))
+    most = labels[0][0]  # of the second parcel, by a thousandth
+    assert found.crop.tolist() == [0, most]
+    assert found.second.tolist() == [1, 1 - most]
+    assert found.likely is not None
+    assert found.likely.tolist() == [0, most]
+
+
+@pytest.mark.parametrize("side", [0.5, 0.02, 0.001])
+def test_a_parcel_smaller_than_a_pixel_has_the_crop_of_its_pixel(make_map: Callable[..., Path], side: float) -> None:
+    found = decide(measure(open_map(make_map(LABELS)), _polygons(shapely.box(1.2, 1.2, 1.2 + side, 1.2 + side))))
+    assert (found.crop[0], found.second[0], found.inside[0]) == (2, -1, 0)
+    assert found.share[0] == 1
+    assert found.nodata[0] == pytest.approx(0, abs=0.01)
+
+
+def test_overlapping_parcels_each_have_all_their_pixels(make_map: Callable[..., Path]) -> None:
+    same = shapely.box(0, 0, 2, 2)
+    found = decide(measure(open_map(make_map(LABELS)), _polygons(same, same, shapely.box(1, 0, 3, 2))))
+    assert found.pixels.tolist() == [4, 4, 4]
+    assert found.crop.tolist() == [0, 0, 1]
+
+
+def test_sums_agree_with_rasterio_on_a_grid_twenty_times_finer(make_map: Callable[..., Path]) -> None:
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 3, (30, 30))
+    labels[12:15, 10:20] = 255
+    chances = np.rint(250 * rng.dirichlet([1, 1, 1], (30, 30)).transpose(2, 0, 1)) / 250
+    shapes = [shapely.Point(*rng.uniform(-2, 32, 2)).buffer(rng.uniform(2, 6)) for _ in range(12)]
+    measured = measure(open_map(make_map(labels, chances)), _polygons(*shapes))
+    for row, shape in enumerate(shapes):
+        finer = shapely.transform(shape, lambda points: points * 20)
+        share = rasterize([finer], (600, 600)).reshape(30, 20, 30, 20).mean(axis=(1, 3)) * (labels < 255)
+        for number in range(3):
+            assert measured.all.by_class[row, number] == pytest.approx(share[labels == number].sum(), abs=0.05)
+            assert measured.all.chance is not None
+            assert measured.all.chance[row, number] == pytest.approx((share * chances[number]).sum(), abs=0.05)
 
 
 def test_blocks_change_nothing(make_map: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,16 @@ def test_an_output_may_be_the_input_of_another_round(
     assert list(_read(tmp_path / "two.gpkg").columns) == list(_read(tmp_path / "one.gpkg").columns)
 
 
+def test_parcels_decided_by_their_edge_are_counted_also_where_all_are(
+    make_map: Callable[..., Path], make_parcels: Callable[..., Path], tmp_path: Path
+) -> None:
+    narrow = [shapely.box(1.2, 1, 1.8, 5), shapely.box(2.2, 1, 2.8, 5)]
+    path, interior = make_map(LABELS), ZonalOptions(interior=True)
+    assert map_parcels(path, make_parcels(narrow), tmp_path / "one.gpkg", interior).edge_only == 2
+    assert map_parcels(path, make_parcels([*narrow, *BOXES]), tmp_path / "two.gpkg", interior).edge_only == 2
+    assert map_parcels(path, make_parcels(narrow), tmp_path / "three.gpkg").edge_only == 0
+
+
 def test_no_parcel_at_all_gives_an_empty_table(
     make_map: Callable[..., Path], make_parcels: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -133,10 +133,12 @@ def model_name(metadata: Metadata) -> str:
 def _inputs(metadata: Metadata, notes: GraphNotes | None) -> list[dict[str, Any]]:
     """Three arrays of a graph: numbers as stored, days since 1970. Weights alone say how their series is normalised."""
     length, side = _sides(metadata, notes)
+    # the extension takes an axis `bands` for one whose bands are listed
+    axis = "bands" if metadata.bands else "channel"
     series: dict[str, Any] = {
         "name": "series",
         "bands": list(metadata.bands),
-        "input": _array(("batch", "time", "bands", "height", "width"), [-1, length, metadata.in_channels, side, side]),
+        "input": _array(("batch", "time", axis, "height", "width"), [-1, length, metadata.in_channels, side, side]),
         "description": INPUTS["series"],
     }
     dates: dict[str, Any] = {

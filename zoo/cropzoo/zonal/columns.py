@@ -32,6 +32,12 @@ COLUMNS = {
 }
 """Each column and what it holds. All but the counts are empty where the map shows nothing."""
 
+
+def is_ours(column: str) -> bool:
+    """Whether a column of parcels has the name of one in `COLUMNS`; databases do not tell capitals apart."""
+    return column.lower() in COLUMNS
+
+
 KINDS = {"map_code": "Int64", "agrees": "boolean", "suspect": "Int64"}
 """Types of pandas that hold empty fields beside whole numbers."""
 

@@ -12,13 +12,16 @@ from cropzoo.zonal.measuring import Measured, Sums
 NONE = -1
 """In place of a class: the map shows nothing there."""
 
+_EQUAL = 1e-5
+"""Shares of a parcel that differ by less are equal: half of it each is a tie, though a pixel is known to 1e-6 only."""
+
 
 @dataclass(frozen=True)
 class Crops:
     """What the map says of n parcels; shares and probabilities are NaN where it shows nothing.
 
     Args:
-        crop: (n,), class with most pixels, the lower index of equals; -1 for none.
+        crop: (n,), class with most pixels, the lower index of those that are equal to 1e-5 of them; -1 for none.
         share: (n,), its share of the pixels seen.
         second, second_share: the class with most pixels after it, -1 if there is none.
         likely, likely_chance: (n,), class with the highest mean probability, and that; None without probabilities.
@@ -61,15 +64,16 @@ def decide(measured: Measured, interior: bool = False) -> Crops:
     some = pixels > 0
     scale = np.where(some, pixels, np.nan)
     shares = sums.by_class / scale[:, None]
-    order = np.argsort(-sums.by_class, axis=1, kind="stable")
     rows = np.arange(len(pixels))
-    first = order[:, 0]
-    other = order[:, min(1, order.shape[1] - 1)]
-    has_second = some & (other != first) & (sums.by_class[rows, other] > 0)
+    first = _largest(shares)
+    rest = shares.copy()
+    rest[rows, first] = -1
+    other = _largest(rest)
+    has_second = some & (rest[rows, other] > 0)
     chances = None if sums.chance is None else sums.chance / scale[:, None]
     likely = likely_chance = None
     if sums.chance is not None and chances is not None:
-        best = sums.chance.argmax(axis=1)
+        best = _largest(chances)
         likely, likely_chance = np.where(some, best, NONE), chances[rows, best]
     with np.errstate(divide="ignore", invalid="ignore"):
         covered = np.where(measured.area > 0, measured.all.pixels / measured.area, 0)
@@ -88,6 +92,12 @@ def decide(measured: Measured, interior: bool = False) -> Crops:
         interior=use,
         nodata=np.clip(1 - covered, 0, 1),
     )
+
+
+def _largest(values: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The column of each row's largest value, the first of equal ones; 0 in a row of NaN."""
+    first: NDArray[np.intp] = (values >= values.max(axis=1, keepdims=True) - _EQUAL).argmax(axis=1)
+    return first
 
 
 def _chosen(measured: Measured, inside: NDArray[np.bool_]) -> Sums:

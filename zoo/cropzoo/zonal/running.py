@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from cropzoo.parcels.crop_table import read_crop_table
 from cropzoo.parcels.polygons import take_polygons
 from cropzoo.parcels.reading import require_column
 from cropzoo.zonal.agreement import chance_of, rank_suspects
-from cropzoo.zonal.columns import COLUMNS, KINDS, Found, columns_of, join, take
+from cropzoo.zonal.columns import KINDS, Found, columns_of, is_ours, join, take
 from cropzoo.zonal.deciding import decide
 from cropzoo.zonal.declared import Matching
 from cropzoo.zonal.measuring import measure
@@ -107,9 +107,11 @@ def map_parcels(
     if found.declared is not None and found.chance is not None:
         rank = rank_suspects(found.chance, found.agrees, found.pixels, options.least_pixels)
     names = _names(vectors, options.id_column, rank)
-    write_vectors(out, vectors, _written(vectors, found, rank, source, piece))
+    changed = write_vectors(out, vectors, _written(vectors, found, rank, source, piece))
     no_polygons = sum(none for _, none in measured)
-    return summarise(source, vectors, found, rank, names, matching.unknown, no_polygons)
+    summary = summarise(source, vectors, found, rank, names, matching.unknown, no_polygons)
+    edge_only = int(((found.crop >= 0) & ~found.interior).sum()) if options.interior else 0
+    return replace(summary, edge_only=edge_only, changed=changed)
 
 
 def _measure(
@@ -159,7 +161,7 @@ def _written(
     for start, count in chunks(vectors.count, piece):
         frame = vectors.read(start, count)
         # Columns of an earlier table would stand there twice.
-        frame = frame.drop(columns=[name for name in COLUMNS if name in frame.columns])
+        frame = frame.drop(columns=[name for name in vectors.columns if is_ours(name)])
         ranks = None if rank is None else rank[start : start + count]
         made = columns_of(found.part(start, count), ranks, source.classes)
         yield frame.assign(**made).astype({name: kind for name, kind in KINDS.items() if name in made})

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cropzoo.mapping.map_file import MapFile
 from cropzoo.zonal.agreement import confusion
-from cropzoo.zonal.columns import COLUMNS, Found
+from cropzoo.zonal.columns import Found, is_ours
 from cropzoo.zonal.declared import EMPTY, UNKNOWN
 from cropzoo.zonal.vectors import VectorFile
 
@@ -38,15 +38,16 @@ class Summary:
         mapped: those of which the map shows something.
         unseen: those of which it shows nothing: outside it, or without a clear date.
         no_polygon: of the unseen, those that have no polygon.
-        edge_only: with --interior, parcels without a pixel wholly inside, decided by their edge.
         hectares: area of the mapped parcels by class of their majority.
         without_crop: parcels that declare none.
         unknown: declared crops that the map has no class for, and how many parcels declare each.
         compared, agreeing: parcels; compared_hectares, agreeing_hectares: their area.
         confusion: parcels by declared (row) and mapped class, over `classes`; confusion_hectares: their area.
         classes: names.
+        edge_only: with --interior, parcels without a pixel wholly inside, decided by their edge.
         suspects: the first ones.
         replaced: columns of the parcels that the new ones took the place of.
+        changed: what the format of the output could not hold as it is, a line each.
     """
 
     SUSPECTS: ClassVar[int] = 10
@@ -55,10 +56,11 @@ class Summary:
     mapped: int
     unseen: int
     no_polygon: int
-    edge_only: int
     hectares: Mapping[str, float]
     classes: tuple[str, ...]
+    edge_only: int = 0
     replaced: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
     without_crop: int = 0
     unknown: Mapping[str, int] | None = None
     compared: int = 0
@@ -101,10 +103,9 @@ def summarise(
         "mapped": int(seen.sum()),
         "unseen": int((~seen).sum()),
         "no_polygon": no_polygon,
-        "edge_only": int((seen & ~found.interior).sum()) if found.interior.any() else 0,
         "hectares": {name: round(float(value), 2) for name, value in zip(classes, area, strict=True)},
         "classes": classes,
-        "replaced": tuple(name for name in vectors.columns if name in COLUMNS),
+        "replaced": tuple(name for name in vectors.columns if is_ours(name)),
     }
     if rank is None or found.declared is None or found.chance is None:
         return Summary(**told)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldE
 
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.files import replacing
+from cropzoo.zonal.geojson import write_geojson
 
 DRIVERS = {
     ".gpkg": "GPKG",
@@ -31,6 +33,15 @@ _FAILURES = (DataSourceError, DataLayerError, FeatureError, FieldError, Geometry
 _LAST = (".shp",)
 """Of a file in several parts the one that gets its name last: without it there is no layer."""
 
+_INDICES = (".qix", ".sbn", ".sbx")
+"""Where the features of a shapefile lie; those of the file that is replaced would be wrong."""
+
+_LONGEST = 200
+"""Letters of a message."""
+
+_UNLIKE = (FeatureError, FieldError, GeometryError)
+"""What a format raises that cannot hold a column or a geometry."""
+
 
 @dataclass(frozen=True)
 class VectorFile:
@@ -41,7 +52,7 @@ class VectorFile:
         layer: its name in it.
         count: features.
         columns: names.
-        whole: those of them that hold whole numbers.
+        kinds: of those that would change where some fields are empty, as pandas names it: whole numbers and yes or no.
         kind: of geometry, as GDAL names it.
         crs: of the geometries.
     """
@@ -50,12 +61,12 @@ class VectorFile:
     layer: str
     count: int
     columns: tuple[str, ...]
-    whole: frozenset[str]
+    kinds: Mapping[str, str]
     kind: str
     crs: Any
 
     def read(self, start: int, count: int, columns: Iterable[str] | None = None) -> geopandas.GeoDataFrame:
-        """Features from number `start` on, with some columns or all; whole numbers stay whole where some are empty.
+        """Features from number `start` on, with some columns or all; empty fields leave the others as they are.
 
         Raises:
             CropzooError: naming the file.
@@ -65,10 +76,8 @@ class VectorFile:
             frame = pyogrio.read_dataframe(
                 self.path, layer=self.layer, columns=names, skip_features=start, max_features=count
             )
-        for name in self.whole.intersection(names):
-            if frame[name].dtype.kind == "f":
-                frame[name] = frame[name].astype("Int64")
-        return frame
+        changed = {name: self.kinds[name] for name in names if name in self.kinds and frame[name].dtype.kind in "fO"}
+        return frame.astype(changed)
 
 
 def open_vectors(path: Path) -> VectorFile:
@@ -88,10 +97,10 @@ def open_vectors(path: Path) -> VectorFile:
     if not info["crs"]:
         raise CropzooError(f"parcels {str(path)!r}; they have no CRS; write it into the file")
     names = tuple(map(str, info["fields"]))
-    whole = {
-        name for name, kind in zip(names, info["dtypes"], strict=True) if np.dtype(kind).kind in "iu" and kind != "bool"
-    }
-    return VectorFile(path, layers[0], info["features"], names, frozenset(whole), info["geometry_type"], info["crs"])
+    known = {"i": "Int64", "u": "Int64", "b": "boolean"}
+    stored = zip(names, (np.dtype(kind).kind for kind in info["dtypes"]), strict=True)
+    kinds = {name: known[kind] for name, kind in stored if kind in known}
+    return VectorFile(path, layers[0], info["features"], names, kinds, info["geometry_type"], info["crs"])
 
 
 def check_target(out: Path, source: Path, overwrite: bool) -> None:
@@ -115,7 +124,7 @@ def is_read_in_pieces(out: Path) -> bool:
     return out.suffix.lower() != ".fgb"
 
 
-def write_vectors(out: Path, source: VectorFile, pieces: Iterable[geopandas.GeoDataFrame]) -> None:
+def write_vectors(out: Path, source: VectorFile, pieces: Iterable[geopandas.GeoDataFrame]) -> tuple[str, ...]:
     """Write features piece by piece; the file gets its name when all are there, and what stood there stays otherwise.
 
     GeoJSON is written in longitude and latitude, as its readers expect; all else in the CRS that comes.
@@ -125,34 +134,83 @@ def write_vectors(out: Path, source: VectorFile, pieces: Iterable[geopandas.GeoD
         source: where the features came from; their number must be the same.
         pieces: with equal columns.
 
+    Returns:
+        What the format could not hold as it is, such as long names of columns in a shapefile, a line each.
+
     Raises:
         CropzooError: naming the file.
     """
     driver = DRIVERS[out.suffix.lower()]
-    options: dict[str, Any] = {"driver": driver, "layer": out.stem}
-    if driver in ("GPKG", "FlatGeobuf") and "Polygon" in source.kind:
-        # A layer of polygons may hold no multi-polygon, and of what a shapefile calls polygons some are.
-        kind = source.kind if source.kind.startswith("Multi") else f"Multi{source.kind}"
-        options |= {"geometry_type": kind, "promote_to_multi": True}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
         raise CropzooError(f"cannot write {str(out)!r}; {error.strerror}") from error
     try:
-        scratch = folder / out.name
+        # Of a shapefile GDAL itself writes the suffix in small letters.
+        scratch = folder / f"{out.stem}{out.suffix.lower()}"
+        told: list[str] = []
         with _writing(out):
-            for number, piece in enumerate(pieces):
-                placed = piece.to_crs("EPSG:4326") if driver == "GeoJSON" else piece
-                pyogrio.write_dataframe(placed, scratch, append=number > 0, **options)
-            written = pyogrio.read_info(scratch, force_feature_count=True)["features"]
+            if driver == "GeoJSON":
+                written = write_geojson(scratch, pieces)
+            else:
+                written = _write_layer(scratch, driver, source.kind, pieces, told)
             if written != source.count:
                 raise DataSourceError(f"{written} of {source.count} parcels arrived")
         for file in sorted(folder.iterdir(), key=lambda file: file.suffix.lower() in _LAST):
-            with replacing(out.with_name(file.name)) as target:
+            with replacing(out if file == scratch else out.with_name(file.name)) as target:
                 file.replace(target)
+        for suffix in _INDICES if driver == "ESRI Shapefile" else ():
+            out.with_suffix(suffix).unlink(missing_ok=True)
+        return tuple(dict.fromkeys(told))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_layer(path: Path, driver: str, kind: str, pieces: Iterable[geopandas.GeoDataFrame], told: list[str]) -> int:
+    """Write a new file piece by piece, add what GDAL warns of to `told`, and return how many features there are."""
+    options: dict[str, Any] = {}
+    for piece in pieces:
+        append = bool(options)
+        options = options or _options(driver, kind, piece)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            pyogrio.write_dataframe(piece, path, append=append, layer=path.stem, **options)
+        told += [_first_line(str(each.message)) for each in caught]
+    count: int = pyogrio.read_info(path, force_feature_count=True)["features"]
+    return count
+
+
+def _options(driver: str, kind: str, first: geopandas.GeoDataFrame) -> dict[str, Any]:
+    """What a driver needs to be told to take every geometry and column; of all pieces the first one tells it.
+
+    Args:
+        driver: of GDAL.
+        kind: of geometry of the layer that the features come from.
+        first: piece.
+    """
+    options: dict[str, Any] = {"driver": driver}
+    one_kind = kind.removeprefix("Multi") in ("Polygon", "Polygon Z")
+    if driver == "ESRI Shapefile":
+        options["geometry_type"] = kind.removeprefix("Multi") if one_kind else "Polygon"
+    else:
+        # A layer of polygons may hold no multi-polygon, and of what a shapefile calls polygons some are.
+        options |= {"geometry_type": f"Multi{kind.removeprefix('Multi')}" if one_kind else "Unknown"}
+        options |= {"promote_to_multi": one_kind}
+    if driver == "GPKG":
+        # It keeps the number and the geometry of a feature in columns, whose names may be those of the user's.
+        options |= {"FID": _free("fid", first.columns), "GEOMETRY_NAME": _free("geom", first.columns)}
+    if driver == "FlatGeobuf" and (first.geometry.isna() | first.geometry.is_empty).any():
+        options["SPATIAL_INDEX"] = "NO"  # which holds no feature without a geometry
+    return options
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name with as many underscores as make it none of those taken; databases do not tell capitals apart."""
+    known = {str(each).casefold() for each in taken}
+    while name in known:
+        name += "_"
+    return name
 
 
 def chunks(count: int, size: int) -> Iterator[tuple[int, int]]:
@@ -163,7 +221,10 @@ def chunks(count: int, size: int) -> Iterator[tuple[int, int]]:
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     try:
-        yield
+        with warnings.catch_warnings():
+            # numbers of GDAL's own, which nobody reads; a column `id` is kept as it is
+            warnings.filterwarnings("ignore", "Several features with id", RuntimeWarning)
+            yield
     except _FAILURES as error:
         raise CropzooError(
             f"parcels {str(path)!r}; the file cannot be read as vector data ({_first_line(error)}); "
@@ -176,10 +237,13 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (*_FAILURES, OSError) as error:
+        other = isinstance(error, _UNLIKE) and path.suffix.lower() != ".gpkg"
+        advice = "name a .gpkg, which holds every kind; " if other else ""
         raise CropzooError(
-            f"cannot write {str(path)!r}; {_first_line(error)}; nothing that stood there was changed"
+            f"cannot write {str(path)!r}; {_first_line(error)}; {advice}nothing that stood there was changed"
         ) from error
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _first_line(error: Exception | str) -> str:
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if len(line) < _LONGEST else f"{line[:_LONGEST]} ..."  # a warning may hold a whole field
