@@ -34,8 +34,7 @@ def refusal(file: Path, content: bytes) -> str:
     file.write_bytes(content)
     with pytest.raises(CropzooError) as caught:
         load_pickle(file)
-    message = str(caught.value)
-    assert str(file) in message
+    assert str(file) in (message := str(caught.value))
     assert len(message) < 700
     return message
 

@@ -10,9 +10,9 @@ from types import ModuleType
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from cropzoo import Backbone, Batch, UnknownName, UsageError
+from cropzoo import UnknownName, UsageError
 from cropzoo_plugins.objectives import window_similarity as fast
 from cropzoo_plugins.objectives.cscl import CSCL, ContextSelfSimilarity, same_class
 
@@ -29,23 +29,6 @@ def load(path: Path) -> ModuleType:
 
 
 plain = load(ROOT / "benchmarks" / "straightforward_cscl.py")
-
-
-class Features(Backbone):
-    """Its series are features already, but for a factor that gradients must reach."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.out_channels = channels
-        self.scale = nn.Parameter(torch.ones(()))
-
-    def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
-        return series[:, 0] * self.scale
-
-
-def batch(features: Tensor, labels: Tensor | None) -> Batch:
-    dates = torch.zeros(len(features), 1, dtype=torch.int64)
-    return Batch(features[:, None], dates, dates == 0, labels)
 
 
 def published(name: str) -> tuple[dict, dict[str, Tensor], dict[str, Tensor]]:
@@ -76,10 +59,10 @@ def test_similarity_loss_and_gradients_equal_the_published_ones(name: str) -> No
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_published_pairs_give_the_published_loss(name: str) -> None:
+def test_published_pairs_give_the_published_loss(name: str, features_of, batch_of) -> None:
     case, state, stored = published(name)
     objective = CSCL(
-        Features(case["in_channels"]),
+        features_of(case["in_channels"]),
         4,
         window=case["kernel_size"],
         dilation=case["dilation"],
@@ -90,22 +73,24 @@ def test_published_pairs_give_the_published_loss(name: str) -> None:
     )
     objective.similarity.load_state_dict(state)
     features = stored["embedding"].requires_grad_()
-    total = objective(batch(features, stored["labels"])).total
+    total = objective(batch_of(features, stored["labels"])).total
     total.backward()
     torch.testing.assert_close(total[None], stored["loss"], atol=1e-7, rtol=1e-5)
     torch.testing.assert_close(features.grad, stored["grad_embedding"], atol=1e-8, rtol=1e-4)
 
 
-def test_equals_the_straightforward_formulation_over_groups_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equals_the_straightforward_formulation_over_groups_of_images(
+    monkeypatch: pytest.MonkeyPatch, features_of, batch_of
+) -> None:
     monkeypatch.setattr(fast, "ROWS_AT_ONCE", 70)
     torch.manual_seed(0)
-    objective = CSCL(Features(16), 3, attention_channels=32)
+    objective = CSCL(features_of(16), 3, attention_channels=32)
     theirs = plain.StraightforwardSimilarity(16, 32)
     theirs.load_state_dict(objective.similarity.state_dict())
     features = torch.randn(5, 16, 6, 5)
     labels = torch.randint(0, 3, (5, 6, 5))
     leaves = [features.clone().requires_grad_() for _ in range(2)]
-    total = objective(batch(leaves[0], labels)).total
+    total = objective(batch_of(leaves[0], labels)).total
     wanted = plain.straightforward_loss(theirs(leaves[1]), labels, 3, 1)
     total.backward()
     wanted.backward()
@@ -140,13 +125,15 @@ def brute_force(
 
 
 @pytest.mark.parametrize(("window", "dilation", "weight"), [(3, 1, None), (3, 2, 0.5), (5, 1, None)])
-def test_clean_pairs_equal_a_loop_over_pairs(window: int, dilation: int, weight: float | None) -> None:
+def test_clean_pairs_equal_a_loop_over_pairs(
+    window: int, dilation: int, weight: float | None, features_of, batch_of
+) -> None:
     torch.manual_seed(0)
-    objective = CSCL(Features(4), 3, window=window, dilation=dilation, attention_channels=4, positive_weight=weight)
+    objective = CSCL(features_of(4), 3, window=window, dilation=dilation, attention_channels=4, positive_weight=weight)
     features = torch.randn(2, 4, 6, 5)
     labels = torch.randint(0, 3, (2, 6, 5))
     labels[torch.rand(labels.shape) < 0.2] = 255
-    losses = objective(batch(features, labels))
+    losses = objective(batch_of(features, labels))
     weight = 1 / (window * window - 1) if weight is None else weight
     total, positive, negative = brute_force(objective.similarity(features).detach(), labels, dilation, weight)
     assert losses.total.item() == pytest.approx(total, abs=1e-6)
@@ -155,44 +142,39 @@ def test_clean_pairs_equal_a_loop_over_pairs(window: int, dilation: int, weight:
 
 
 @pytest.mark.parametrize("pairs", ["clean", "published"])
-def test_ignored_labels_never_enter_a_pair(pairs: str) -> None:
+def test_ignored_labels_never_enter_a_pair(pairs: str, features_of, batch_of) -> None:
     torch.manual_seed(0)
-    objective = CSCL(Features(4), 3, attention_channels=4, pairs=pairs)
+    objective = CSCL(features_of(4), 3, attention_channels=4, pairs=pairs)
     features = torch.randn(2, 4, 6, 6, requires_grad=True)
     labels = torch.randint(0, 3, (2, 6, 6))
     ignored = torch.rand(labels.shape) < 0.3
     labels[ignored] = 255
-    total = objective(batch(features, labels)).total
+    total = objective(batch_of(features, labels)).total
     total.backward()
     moved = torch.where(ignored[:, None], torch.randn(features.shape) * 9, features.detach())
-    torch.testing.assert_close(objective(batch(moved, labels)).total, total, atol=1e-7, rtol=0)
+    torch.testing.assert_close(objective(batch_of(moved, labels)).total, total, atol=1e-7, rtol=0)
     assert not features.grad.movedim(1, -1)[ignored].any()
     assert features.grad.movedim(1, -1)[~ignored].any()
 
 
-def test_a_pixel_without_labelled_neighbours_changes_nothing() -> None:
+def test_a_pixel_without_labelled_neighbours_changes_nothing(features_of, batch_of) -> None:
     """Clean pairs have no cells outside the image and not the pixel itself: a labelled corner alone is no pair."""
     torch.manual_seed(0)
-    objective = CSCL(Features(4), 2, attention_channels=4)
+    objective = CSCL(features_of(4), 2, attention_channels=4)
     features = torch.randn(1, 4, 5, 5, requires_grad=True)
     labels = torch.full((1, 5, 5), 255)
     labels[0, 0, 0] = 1
-    losses = objective(batch(features, labels))
+    losses = objective(batch_of(features, labels))
     losses.total.backward()
     assert losses.total.item() == 0
     assert not features.grad.any()
 
 
 @pytest.mark.parametrize("pairs", ["clean", "published"])
-def test_a_batch_of_ignored_labels_is_zero_with_gradients(pairs: str) -> None:
-    objective = CSCL(Features(4), 2, attention_channels=4, pairs=pairs)
-    losses = objective(batch(torch.randn(2, 4, 4, 4), torch.full((2, 4, 4), 255)))
-    losses.total.backward()
-    assert losses.total.item() == 0
-    assert all(part.item() == 0 for part in losses.parts.values())
-    for name, value in objective.named_parameters():
-        assert value.grad is not None, name
-        assert not value.grad.any(), name
+def test_a_batch_of_ignored_labels_is_zero_with_gradients(pairs: str, features_of, batch_of, nothing_learnt) -> None:
+    objective = CSCL(features_of(4), 2, attention_channels=4, pairs=pairs)
+    losses = objective(batch_of(torch.randn(2, 4, 4, 4), torch.full((2, 4, 4), 255)))
+    nothing_learnt(objective, losses)
 
 
 def test_labels_compare_by_equality_and_cells_by_bounds() -> None:
@@ -205,25 +187,15 @@ def test_labels_compare_by_equality_and_cells_by_bounds() -> None:
     assert same[0, 1, 1].tolist() == [[True, True, False], [False, True, False], [False] * 3]
 
 
-def test_autocast_keeps_the_similarity_in_float32() -> None:
+def test_autocast_keeps_the_similarity_in_float32(compares_in_float32, features_of) -> None:
     torch.manual_seed(0)
-    objective = CSCL(Features(16), 3, attention_channels=16)
-    features = torch.randn(2, 16, 6, 6)
-    labels = torch.randint(0, 3, (2, 6, 6))
-    wanted = objective(batch(features, labels)).total
-    leaf = features.bfloat16().requires_grad_()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        total = objective(batch(leaf, labels)).total
-    total.backward()
-    assert total.dtype == torch.float32
-    assert total.item() == pytest.approx(wanted.item(), abs=2e-3)
-    assert leaf.grad.isfinite().all()
+    compares_in_float32(CSCL(features_of(16), 3, attention_channels=16), abs=2e-3)
 
 
-def test_trains_after_it_was_first_used_in_inference_mode() -> None:
+def test_trains_after_it_was_first_used_in_inference_mode(features_of, batch_of) -> None:
     fast.neighbours.cache_clear()
-    objective = CSCL(Features(4), 2, attention_channels=4)
-    made = batch(torch.randn(1, 4, 5, 6), torch.randint(0, 2, (1, 5, 6)))
+    objective = CSCL(features_of(4), 2, attention_channels=4)
+    made = batch_of(torch.randn(1, 4, 5, 6), torch.randint(0, 2, (1, 5, 6)))
     with torch.inference_mode():
         wanted = objective(made).total.item()
     total = objective(made).total
@@ -242,14 +214,14 @@ def test_published_names_and_shapes() -> None:
     }
 
 
-def test_finer_labels_are_refused_with_their_factor() -> None:
-    objective = CSCL(Features(4), 2, attention_channels=4)
+def test_finer_labels_are_refused_with_their_factor(features_of, batch_of) -> None:
+    objective = CSCL(features_of(4), 2, attention_channels=4)
     with pytest.raises(UsageError, match=r"\(12, 12\).*\(6, 6\).* 2 times finer.*dataset\.label_scale=1"):
-        objective(batch(torch.randn(1, 4, 6, 6), torch.zeros(1, 12, 12, dtype=torch.int64)))
+        objective(batch_of(torch.randn(1, 4, 6, 6), torch.zeros(1, 12, 12, dtype=torch.int64)))
     with pytest.raises(UsageError, match=r"\(12, 6\).*\(6, 6\); train with labels at the resolution"):
-        objective(batch(torch.randn(1, 4, 6, 6), torch.zeros(1, 12, 6, dtype=torch.int64)))
+        objective(batch_of(torch.randn(1, 4, 6, 6), torch.zeros(1, 12, 6, dtype=torch.int64)))
     with pytest.raises(UsageError, match="no labels"):
-        objective(batch(torch.randn(1, 4, 6, 6), None))
+        objective(batch_of(torch.randn(1, 4, 6, 6), None))
 
 
 @pytest.mark.parametrize(
@@ -264,11 +236,11 @@ def test_finer_labels_are_refused_with_their_factor() -> None:
         ("positive_weight", float("nan")),
     ],
 )
-def test_numbers_that_cannot_be_are_refused(option: str, value: float) -> None:
+def test_numbers_that_cannot_be_are_refused(option: str, value: float, features_of) -> None:
     with pytest.raises(UsageError, match=f"{option} {value!r}"):
-        CSCL(Features(4), 2, **{option: value})
+        CSCL(features_of(4), 2, **{option: value})
 
 
-def test_unknown_pairs_name_the_close_one() -> None:
+def test_unknown_pairs_name_the_close_one(features_of) -> None:
     with pytest.raises(UnknownName, match="did you mean 'clean'"):
-        CSCL(Features(4), 2, pairs="cleen")
+        CSCL(features_of(4), 2, pairs="cleen")

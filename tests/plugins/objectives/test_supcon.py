@@ -6,27 +6,9 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
 
-from cropzoo import Backbone, Batch, UsageError
+from cropzoo import UsageError
 from cropzoo_plugins.objectives.supcon import SupCon, mean_cosines, sample_by_class
-
-
-class Features(Backbone):
-    """Its series are features already, but for a factor that gradients must reach."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.out_channels = channels
-        self.scale = nn.Parameter(torch.ones(()))
-
-    def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
-        return series[:, 0] * self.scale
-
-
-def batch(features: Tensor, labels: Tensor | None) -> Batch:
-    dates = torch.zeros(len(features), 1, dtype=torch.int64)
-    return Batch(features[:, None], dates, dates == 0, labels)
 
 
 def cosines(rows: list[list[float]]) -> list[list[float]]:
@@ -52,15 +34,15 @@ def brute_force(rows: list[list[float]], labels: list[int], temperature: float) 
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.5, 2.0])
-def test_equals_the_formula_of_the_paper(temperature: float) -> None:
+def test_equals_the_formula_of_the_paper(temperature: float, features_of, batch_of) -> None:
     """All pixels that are not ignored are taken, one class has a single pixel, two images share their classes."""
     torch.manual_seed(0)
-    objective = SupCon(Features(6), 5, projection_channels=4, temperature=temperature, pixels=999)
+    objective = SupCon(features_of(6), 5, projection_channels=4, temperature=temperature, pixels=999)
     features = torch.randn(2, 6, 4, 5)
     labels = torch.randint(0, 3, (2, 4, 5))
     labels[torch.rand(labels.shape) < 0.3] = 255
     labels[0, 0, 0] = 4
-    losses = objective(batch(features, labels))
+    losses = objective(batch_of(features, labels))
     known = labels != 255
     rows = objective.projection(features.movedim(1, -1)[known]).tolist()
     assert losses.total.item() == pytest.approx(brute_force(rows, labels[known].tolist(), temperature), rel=1e-5)
@@ -97,27 +79,27 @@ def test_every_pixel_and_every_class_has_its_chance() -> None:
     assert counts.max() < 600, counts
 
 
-def test_ignored_labels_never_enter() -> None:
+def test_ignored_labels_never_enter(features_of, batch_of) -> None:
     torch.manual_seed(0)
-    objective = SupCon(Features(4), 3, pixels=999).eval()
+    objective = SupCon(features_of(4), 3, pixels=999).eval()
     features = torch.randn(2, 4, 6, 6, requires_grad=True)
     labels = torch.randint(0, 3, (2, 6, 6))
     ignored = torch.rand(labels.shape) < 0.3
     labels[ignored] = 255
-    total = objective(batch(features, labels)).total
+    total = objective(batch_of(features, labels)).total
     total.backward()
     moved = torch.where(ignored[:, None], torch.randn(features.shape) * 9, features.detach())
-    torch.testing.assert_close(objective(batch(moved, labels)).total, total, atol=1e-6, rtol=0)
+    torch.testing.assert_close(objective(batch_of(moved, labels)).total, total, atol=1e-6, rtol=0)
     assert not features.grad.movedim(1, -1)[ignored].any()
     assert features.grad.movedim(1, -1)[~ignored].any()
     assert objective.backbone.scale.grad.any()
 
 
 @pytest.mark.parametrize("label", [255, 2])
-def test_nothing_to_compare_is_zero_with_gradients(label: int) -> None:
+def test_nothing_to_compare_is_zero_with_gradients(label: int, features_of, batch_of) -> None:
     """All ignored, or all of one class."""
-    objective = SupCon(Features(4), 3)
-    losses = objective(batch(torch.randn(2, 4, 4, 4), torch.full((2, 4, 4), label)))
+    objective = SupCon(features_of(4), 3)
+    losses = objective(batch_of(torch.randn(2, 4, 4, 4), torch.full((2, 4, 4), label)))
     losses.total.backward()
     assert losses.total.item() == 0
     assert losses.parts["negative_similarity"].item() == 0
@@ -127,19 +109,19 @@ def test_nothing_to_compare_is_zero_with_gradients(label: int) -> None:
 
 
 @pytest.mark.parametrize("present", [[], [1], [1, 2]])
-def test_a_handful_of_pixels_is_finite(present: list[int]) -> None:
-    objective = SupCon(Features(4), 3)
+def test_a_handful_of_pixels_is_finite(present: list[int], features_of, batch_of) -> None:
+    objective = SupCon(features_of(4), 3)
     labels = torch.full((1, 3, 3), 255)
     labels[0, 0, : len(present)] = torch.tensor(present)
-    losses = objective(batch(torch.randn(1, 4, 3, 3), labels))
+    losses = objective(batch_of(torch.randn(1, 4, 3, 3), labels))
     assert losses.total.item() == 0
     assert all(part.isfinite() for part in losses.parts.values())
 
 
-def test_training_draws_anew_and_evaluation_does_not() -> None:
+def test_training_draws_anew_and_evaluation_does_not(features_of, batch_of) -> None:
     torch.manual_seed(0)
-    objective = SupCon(Features(4), 3, pixels=8)
-    made = batch(torch.randn(2, 4, 8, 8), torch.randint(0, 3, (2, 8, 8)))
+    objective = SupCon(features_of(4), 3, pixels=8)
+    made = batch_of(torch.randn(2, 4, 8, 8), torch.randint(0, 3, (2, 8, 8)))
     assert objective(made).total != objective(made).total
     objective.eval()
     first = objective(made).total
@@ -147,32 +129,23 @@ def test_training_draws_anew_and_evaluation_does_not() -> None:
     assert objective(made).total == first
 
 
-def test_autocast_compares_in_float32() -> None:
+def test_autocast_compares_in_float32(compares_in_float32, features_of) -> None:
     torch.manual_seed(0)
-    objective = SupCon(Features(16), 3, pixels=999).eval()
-    features, labels = torch.randn(2, 16, 6, 6), torch.randint(0, 3, (2, 6, 6))
-    wanted = objective(batch(features, labels)).total
-    leaf = features.bfloat16().requires_grad_()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        total = objective(batch(leaf, labels)).total
-    total.backward()
-    assert total.dtype == torch.float32
-    assert total.item() == pytest.approx(wanted.item(), rel=5e-3)
-    assert leaf.grad.isfinite().all()
+    compares_in_float32(SupCon(features_of(16), 3, pixels=999).eval(), rel=5e-3)
 
 
-def test_finer_labels_are_refused_with_their_factor() -> None:
-    objective = SupCon(Features(4), 2)
+def test_finer_labels_are_refused_with_their_factor(features_of, batch_of) -> None:
+    objective = SupCon(features_of(4), 2)
     with pytest.raises(UsageError, match=r"'supcon'.*\(12, 12\).*\(6, 6\).* 2 times finer.*dataset\.label_scale=1"):
-        objective(batch(torch.randn(1, 4, 6, 6), torch.zeros(1, 12, 12, dtype=torch.int64)))
+        objective(batch_of(torch.randn(1, 4, 6, 6), torch.zeros(1, 12, 12, dtype=torch.int64)))
     with pytest.raises(UsageError, match="no labels"):
-        objective(batch(torch.randn(1, 4, 6, 6), None))
+        objective(batch_of(torch.randn(1, 4, 6, 6), None))
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
     [("projection_channels", 0), ("temperature", 0.0), ("temperature", float("nan")), ("pixels", 1)],
 )
-def test_numbers_that_cannot_be_are_refused(option: str, value: float) -> None:
+def test_numbers_that_cannot_be_are_refused(option: str, value: float, features_of) -> None:
     with pytest.raises(UsageError, match=f"{option} {value!r}"):
-        SupCon(Features(4), 2, **{option: value})
+        SupCon(features_of(4), 2, **{option: value})
