@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jinja2
+from pages import fill
 
 from cropzoo import load_zoo
 from cropzoo.building import known_options, load_target
@@ -32,17 +32,8 @@ def page() -> str:
     catalogue = load_catalogue(zoo)
     with (HERE / "backbones.csv").open(encoding="utf-8", newline="") as file:
         scores = [dict(row) for row in csv.DictReader(file)]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # Markdown, not HTML
-    )
     backbones = [_described(zoo, catalogue, entry.spec) for entry in zoo.backbones.values()]
-    template = environment.get_template("backbones.md.j2")
-    return template.render(backbones=backbones, scores=scores, size=tell_size(DEFAULT_SIZE))
+    return fill("backbones.md.j2", backbones=backbones, scores=scores, size=tell_size(DEFAULT_SIZE))
 
 
 def _described(zoo: Zoo, catalogue: Catalogue, spec: BackboneSpec) -> dict[str, Any]:
