@@ -98,6 +98,11 @@ def predict(
     Bands are matched by name. What is done is kept in MAP.tif.parts until the map is whole.
     """  # noqa: D301 click reads the backspace character itself
     part = None if shard is None else shard_of(shard)
+    if part is not None and report is not None:
+        raise UsageError(
+            f"--report {str(report)!r} with --shard; a shard has no map to show; when `cropzoo mosaic` has made it, "
+            "write the page by the same command with --resume in place of --shard"
+        )
     options, out = _options(flags, rest), out.expanduser()
     if scheduler is not None:
         options = replace(options, images=tuple(map(_everywhere, options.images)))
@@ -116,7 +121,7 @@ def predict(
 
     predictor = open_predictor(path, settings.zoo, device, precision)
     plan = make_plan(images_for(predictor.facts.bands, options.images, options.bands), predictor.facts, options)
-    _tell(plan)
+    _tell(plan, part)
     try:
         with pixel_progress() as advance, progress("steps of writing the map") as assembling:
             cluster = None if scheduler is None else _cluster(scheduler, path, settings, device, predictor.precision)
@@ -126,9 +131,10 @@ def predict(
         again = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
         note(f"interrupted; go on with: {shlex.join(['cropzoo', *again, '--resume'])}")
         raise click.exceptions.Exit(INTERRUPTED) from None
-    if report is not None and made.paths:
+    _present(made, out, shard)
+    if report is not None:
         _write_report(report, out, plan)
-    _present(made, plan, out, shard)
+    _end(made, plan)
 
 
 def _cluster(scheduler: str, checkpoint: Path, settings: Settings, device: str, precision: str) -> Cluster:
@@ -182,7 +188,7 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _tell(plan: MapPlan) -> None:
+def _tell(plan: MapPlan, part: tuple[int, int] | None) -> None:
     from cropzoo.days import EPOCH
 
     for number, tile in enumerate(plan.tiles):
@@ -199,20 +205,25 @@ def _tell(plan: MapPlan) -> None:
     )
     for line in plan.notes:
         note(line)
+    if part is not None and part[1] > len(plan.chunks):
+        note(f"{part[1]} shards share {chunks}, so some have nothing to do")
 
 
-def _present(made: Made, plan: MapPlan, out: Path, shard: str | None) -> None:
-    """Print what was made; exit code 1 where some of it could not be.
-
-    Raises:
-        Exit: with that code.
-    """
+def _present(made: Made, out: Path, shard: str | None) -> None:
     if shard is not None:
         click.echo(
             f"parts       {made.parts}  shard {shard}\nwhen all are there: cropzoo mosaic {shlex.quote(str(out))}"
         )
     for name, path in made.paths.items():
         click.echo(f"{name:<13} {path}  {path.stat().st_size:,} bytes")
+
+
+def _end(made: Made, plan: MapPlan) -> None:
+    """Exit code 1 where some of a map could not be made.
+
+    Raises:
+        Exit: with that code.
+    """
     if made.failures:
         warn(
             f"{len(made.failures)} of {len(plan.chunks)} chunks could not be made and have no data; mend their images "

@@ -139,7 +139,10 @@ def test_a_graph_stands_with_its_check_card_and_item(graphs, run_folder, form):
     assert check["sha256"] == sha256_of(folder / f"model.{form}")
     assert check["checkpoint_sha256"] == sha256_of(run_folder / "model.safetensors")
     assert f"{check['random']['relative']:.1e}"[-3:] in told[form].out
-    assert "input `dates`" in (folder / f"model.{form}.md").read_text()
+    card = (folder / f"model.{form}.md").read_text()
+    assert "input `dates`" in card
+    used = {"onnx": "`cropzoo predict model.onnx`", "pt2": '`torch.export.load("model.pt2").module()`'}
+    assert used[form] in card
     item = json.loads((folder / f"model.{form}.stac.json").read_text())
     assert item["assets"]["model"]["href"] == f"./model.{form}"
     assert "Warning" not in told[form].err
@@ -155,9 +158,37 @@ def test_an_onnx_file_alone_knows_bands_and_classes(graphs):
     assert set(about["inputs"]) == {"series", "dates", "valid"}
 
 
+def test_the_example_of_the_page_on_maps_runs(graphs, tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "map.md").read_text(encoding="utf-8")
+    code = page.partition("```python\n")[2].partition("```")[0]
+    assert {line.split()[1] for line in code.splitlines() if "import" in line} == {
+        *("datetime", "json", "numpy", "onnxruntime")
+    }
+    (tmp_path / "mine.onnx").write_bytes((graphs[1] / "model.onnx").read_bytes())
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() in ("wheat", "maize", "grass")
+
+
+def test_an_onnx_file_is_shown_and_scored_by_its_checkpoint(graphs, run_folder, command):
+    ended = command("show", graphs[1] / "model.onnx", folder=graphs[1])
+    assert ended.code == 0, ended.err
+    shown = dict(line.split(maxsplit=1) for line in ended.out.splitlines() if line[:1].strip())
+    assert shown["kind"] == "exported graph"
+    assert shown["checkpoint"] == sha256_of(run_folder / "model.safetensors")
+    assert shown["bands"] == "B02, B04, B08"
+    assert "probabilities: " in ended.out
+    (graphs[1] / "text.onnx").write_text("no graph")
+    assert "is no whole ONNX file" in command("show", "text.onnx", folder=graphs[1]).error
+    for name in ("evaluate", "calibrate"):
+        assert "is an exported graph, no checkpoint" in command(name, "model.onnx", folder=graphs[1]).error
+
+
 def test_format_and_suffix_must_fit(command, run_folder, tmp_path):
     error = command("export", run_folder, "--format", "onnx", "--out", "model.pt2", folder=tmp_path).error
     assert "must have a name that ends in .onnx" in error
+    (tmp_path / "folder.onnx").mkdir()
+    assert "is a folder" in command("export", run_folder, "--out", "folder.onnx", folder=tmp_path).error
+    (tmp_path / "folder.onnx").rmdir()
     (tmp_path / "model.onnx.check.json").write_text("mine")
     error = command("export", run_folder, "--out", "model.onnx", folder=tmp_path).error
     assert "model.onnx.check.json exists already" in error

@@ -26,7 +26,7 @@ def test_a_page_is_written_beside_the_map(command, run_folder, images, tmp_path)
     words = ("predict", run_folder, "--images", images, "--out", "map.tif", "--device", "cpu", "--report", "map.html")
     ended = command(*words, "--outputs", "class,confidence", folder=tmp_path)
     assert ended.code == 0, ended.err
-    assert ended.out.splitlines()[0].split()[:2] == ["page", "map.html"]
+    assert ended.out.splitlines()[-1].split()[:2] == ["page", "map.html"]
     page = (tmp_path / "map.html").read_text()
     assert "2019-04-01" in page
     assert "NDVI" in page
@@ -38,7 +38,22 @@ def test_a_page_is_written_beside_the_map(command, run_folder, images, tmp_path)
     assert "must end in .html" in command(*words[:-1], "page.txt", folder=tmp_path).error
 
 
-def test_a_shard_writes_no_page(command, run_folder, images, tmp_path):
-    words = ("predict", run_folder, "--images", images, "--out", "map.tif", "--device", "cpu", "--report", "map.html")
+def test_a_shard_writes_no_page_and_its_map_one_later(command, run_folder, images, tmp_path):
+    words = ("predict", run_folder, "--images", images, "--out", "map.tif", "--device", "cpu")
+    page = ("--report", "map.html")
+    assert "a shard has no map to show" in command(*words, *page, "--shard", "1/1", folder=tmp_path).error
     assert command(*words, "--shard", "1/1", folder=tmp_path).code == 0
-    assert not (tmp_path / "map.html").exists()
+    assert command("mosaic", "map.tif", folder=tmp_path).code == 0
+    ended = command(*words, *page, "--resume", folder=tmp_path)
+    assert ended.code == 0, ended.err
+    assert "px/s" not in ended.err
+    assert (tmp_path / "map.html").is_file()
+
+
+def test_a_page_that_cannot_be_written_does_not_hide_the_map(command, run_folder, images, tmp_path):
+    (tmp_path / "file").write_text("")
+    words = ("predict", run_folder, "--images", images, "--out", "map.tif", "--device", "cpu")
+    ended = command(*words, "--report", "file/map.html", folder=tmp_path)
+    assert ended.code == 1
+    assert "cannot write" in ended.err
+    assert ended.out.split()[:2] == ["class", "map.tif"]

@@ -256,7 +256,7 @@ def test_targets(made_parts, tmp_path):
         with pytest.raises(UsageError, match=r"must end in .tif"):
             target_paths(tmp_path / wrong, ["class"])
     paths["margin"].write_text("mine")
-    with pytest.raises(CropzooError, match=r"a_margin.tif'; it exists already; --overwrite"):
+    with pytest.raises(CropzooError, match=r"a_margin.tif'; it exists already, made otherwise.*; --overwrite"):
         check_targets(paths, digest="d" * 64)
     check_targets(paths, overwrite=True)
     paths["class"].mkdir()

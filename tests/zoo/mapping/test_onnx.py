@@ -70,3 +70,6 @@ def test_what_is_no_graph_of_cropzoo_and_devices(pair: tuple[Path, Path], tmp_pa
         open_predictor(tmp_path / "text.onnx", load_zoo())
     with pytest.raises(UsageError, match="'mps' for an ONNX file"):
         open_predictor(pair[1], load_zoo(), "mps")
+    with pytest.raises(UsageError, match="precision 'bf16' for an ONNX file, which computes in 32 bits"):
+        open_predictor(pair[1], load_zoo(), precision="bf16")
+    assert open_predictor(pair[1], load_zoo(), precision="32").precision == "32-true"

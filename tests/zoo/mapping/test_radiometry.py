@@ -71,3 +71,18 @@ def test_clouds_and_empty_images_tell_nothing(scenes: ModuleType, tmp_path: Path
         return numbers(series)
 
     assert told(scenes, tmp_path / "cloudy", cloudy, clear) == []
+
+
+@pytest.mark.parametrize(("added", "lines"), [((1000, 1000, 1000), 1), ((0, 0, 0), 0), ((300, 900, 1300), 0)])
+def test_the_offset_is_seen_where_training_was_as_varied(
+    scenes: ModuleType, tmp_path: Path, added: tuple[int, ...], lines: int
+) -> None:
+    """A thousand is less than two standard deviations of every band here, and all bands have it."""
+    facts = scenes.make_facts(bands=("B04", "B08", "B11"), mean=(0.09, 0.3, 0.22), std=(0.07, 0.2, 0.1))
+    means = np.array([600, 2800, 2000]) + added
+    series = np.random.default_rng(0).normal(means[:, None, None], 200, (5, 3, 40, 40)).clip(1)
+    images = scenes.write_images(tmp_path, numbers(series), bands=facts.bands)
+    plan = make_plan(find_images(images), facts, MapOptions((images,)))
+    told = check_radiometry(plan, ChunkReader(plan))
+    assert len(told) == lines
+    assert all("about 1000 numbers too high" in line for line in told)

@@ -140,6 +140,19 @@ def test_other_options_do_not_go_on_with_the_parts(scenes: ModuleType, plan: Map
         run(plan, half, out("one"), resume=True)
 
 
+def test_a_map_of_another_precision_does_not_count_as_made(
+    scenes: ModuleType, plan: MapPlan, network: Any, out: Any
+) -> None:
+    run(plan, network, out("one"))
+    half = scenes.Network(precision="bf16-mixed")
+    with pytest.raises(CropzooError, match=r"map.tif'; it exists already, made otherwise"):
+        run(plan, half, out("one"), resume=True)
+    run(plan, half, out("one"), overwrite=True)
+    half.shown.clear()
+    run(plan, half, out("one"), resume=True)
+    assert half.shown == []
+
+
 def test_a_hole_is_filled_when_the_image_is_mended(plan: MapPlan, network: Any, out: Any) -> None:
     run(plan, network, out("one"))
     path = plan.tiles[0].acquisitions[2].layers["B04"][0].path

@@ -103,3 +103,8 @@ def test_tables_are_whole(metadata: dict[str, Any]) -> None:
         widths = {line.replace(r"\|", "").count("|") for line in lines}
         assert len(widths) == 1, lines
         assert set(lines[1]) <= set("|-")
+
+
+def test_a_temperature_is_told_where_there_is_one(metadata: dict[str, Any]) -> None:
+    assert "temperature" not in model_card(metadata | {"temperature": 1.0})
+    assert "logits divided by 0.856, a temperature" in model_card(metadata | {"temperature": 0.8557})

@@ -99,7 +99,7 @@ def group_by_place(found: Sequence[Found]) -> list[Place]:
         if (one.tile == other.tile or not one.tile or not other.tile) and one.overlaps(other):
             raise CropzooError(
                 f"images {str(one.found[0].layer.path)!r} and {str(other.found[0].layer.path)!r}; their footprints "
-                f"overlap without being the same ({one.grid.difference(other.grid) or 'their tile names differ'}); "
+                f"overlap without being the same ({other.grid.difference(one.grid) or 'their tile names differ'}); "
                 "warp or clip all images of a place, every band of them, to one footprint, or name files of different "
                 "tiles after these, like 'T31UFS_2019-05-16.tif'"
             )

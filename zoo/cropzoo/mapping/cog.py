@@ -87,7 +87,7 @@ def assemble(
             # One output after another: the disk holds one that is not yet compressed, not all of them.
             profile = _profile(plan, bands_of(name, len(classes)))
             cache = _CACHE + 2 * profile["count"] * BLOCK * BLOCK
-            with writing(paths[name]), rasterio.Env(GDAL_CACHEMAX=cache, **_SETTINGS):
+            with writing(paths[name], out), rasterio.Env(GDAL_CACHEMAX=cache, **_SETTINGS):
                 raw = folder / f"{name}.raw.tif"
                 with rasterio.open(raw, "w", **profile) as target:
                     _describe(target, name, classes, {**tags, PLAN_TAG: plan.digest})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,16 +17,21 @@ from cropzoo.errors import CropzooError
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Whatever GDAL fails at becomes one error, also what it only logs, such as a disk that is full at the end."""
+def writing(path: Path, out: Path) -> Iterator[None]:
+    """Whatever GDAL fails at becomes one error, also what it only logs, such as a disk that is full at the end.
+
+    Args:
+        path: that is written.
+        out: the class map that it belongs to, by which `cropzoo mosaic` knows both.
+    """
     errors = _Logged()
     try:
         with errors:
             yield
     except (RasterioError, CPLE_BaseError, OSError) as error:
-        raise _unwritten(path, errors.first or _reason(error)) from error
+        raise _unwritten(path, out, errors.first or _reason(error)) from error
     if errors.first:
-        raise _unwritten(path, errors.first)
+        raise _unwritten(path, out, errors.first)
 
 
 def _reason(error: BaseException) -> str:
@@ -35,12 +41,12 @@ def _reason(error: BaseException) -> str:
     return str(error)
 
 
-def _unwritten(path: Path, reason: str) -> CropzooError:
+def _unwritten(path: Path, out: Path, reason: str) -> CropzooError:
     free = shutil.disk_usage(path.parent).free
     return CropzooError(
         f"cannot write {str(path)!r}; writing failed as it does on a full disk ({reason}; {free / 1e9:.2f} GB are free "
         "there); nothing that stood there was changed, and the parts are kept: make room, then "
-        f"`cropzoo mosaic {path}`"
+        f"`cropzoo mosaic {shlex.quote(str(out))}`"
     )
 
 

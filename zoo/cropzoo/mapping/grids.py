@@ -34,11 +34,10 @@ def common_grid(tiles: Sequence[Tile]) -> tuple[list[tuple[int, int]], Grid]:
 
 def _offset(first: Tile, tile: Tile) -> tuple[int, int]:
     """Row and column of a tile's first pixel, in pixels from the first tile's."""
-    how = "warp them to one grid, or make one map a zone and mosaic these"
+    which, how = f"images {_some(first)} and {_some(tile)}", "warp them to one grid, or make a map of each"
     if tile.grid.crs != first.grid.crs:
         raise CropzooError(
-            f"images of {first.name!r} and {tile.name!r}; their CRS are {name_crs(first.grid.crs)} and "
-            f"{name_crs(tile.grid.crs)}, and a map has one; make a map of each zone, or {how}"
+            f"{which}; their CRS are {name_crs(first.grid.crs)} and {name_crs(tile.grid.crs)}, and a map has one; {how}"
         )
     a, b, c, d, e, f = tuple(first.grid.transform)[:6]
     theirs = tuple(tile.grid.transform)[:6]
@@ -46,17 +45,22 @@ def _offset(first: Tile, tile: Tile) -> tuple[int, int]:
     across = max(tile.grid.height, tile.grid.width)
     if any(abs(theirs[k] - own) * across > _TOLERANCE * side for k, own in ((0, a), (1, b), (3, d), (4, e))):
         raise CropzooError(
-            f"images of {first.name!r} and {tile.name!r}; their pixels differ in size or direction, {(a, b, d, e)} and "
+            f"{which}; their pixels differ in size or direction, {(a, b, d, e)} and "
             f"{(*theirs[:2], *theirs[3:5])}; {how}"
         )
     matrix = np.array([[a, b], [d, e]], np.float64)
     column, row = np.linalg.solve(matrix, np.array([theirs[2] - c, theirs[5] - f]))
     if max(abs(row - round(row)), abs(column - round(column))) > _TOLERANCE:
         raise CropzooError(
-            f"images of {first.name!r} and {tile.name!r}; their pixels lie {row - math.floor(row):.2f} and "
+            f"{which}; their pixels lie {row - math.floor(row):.2f} and "
             f"{column - math.floor(column):.2f} of a pixel beside each other's; {how}"
         )
     return round(row), round(column)
+
+
+def _some(tile: Tile) -> str:
+    """A file of a tile, by which the user knows it."""
+    return repr(str(next(iter(tile.acquisitions[0].layers.values()))[0].path))
 
 
 def part(grid: Grid, window: Window) -> Grid:

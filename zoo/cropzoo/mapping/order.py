@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +62,7 @@ class Order:
     Args:
         grid: of the map.
         chunks: cells of it, in the order in which they count where they overlap.
-        digest: of the plan.
+        digest: of the plan and of all that decides.
         outputs: names, in the order of `OUTPUTS`.
         classes: by label index.
         tags: for the files of the map.
@@ -93,7 +95,7 @@ class Order:
         return cls(
             grid=plan.grid,
             chunks=tuple(Cell(chunk.number, Window(*chunk.place)) for chunk in plan.chunks),
-            digest=plan.digest,
+            digest=_digest(plan.digest, decides or {}),
             outputs=check_outputs(outputs, len(classes)),
             classes=tuple(classes),
             tags=dict(tags),
@@ -173,6 +175,10 @@ def _differing(found: Mapping[str, Any], order: Mapping[str, Any]) -> Iterator[s
     for key in ("outputs", "classes", "grid"):
         if found.get(key) != order[key]:
             yield key
+
+
+def _digest(plan: str, decides: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([plan, decides]).encode()).hexdigest()
 
 
 def _whole(value: Any) -> int:

@@ -39,6 +39,8 @@ def open_predictor(path: Path, zoo: Zoo, device: str = "auto", precision: str | 
     if path.suffix == ".onnx":
         from cropzoo.mapping.onnx import OnnxPredictor
 
+        if precision not in (None, "32", "fp32", "32-true"):
+            raise UsageError(f"precision {precision!r} for an ONNX file, which computes in 32 bits; leave it out")
         return OnnxPredictor(path, device)
     return TorchPredictor(path, zoo, device, precision)
 

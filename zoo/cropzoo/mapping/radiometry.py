@@ -29,6 +29,8 @@ _OFFSET = 0.1
 def check_radiometry(plan: MapPlan, reader: ChunkReader) -> list[str]:
     """A warning where a quarter of the bands is far from the training statistics, with what may be the reason.
 
+    Sentinel-2's offset is found also where it is less than the bands' spread in training, if all are lifted alike.
+
     Args:
         plan: of the map.
         reader: of its chunks; a few small windows are read. Files that cannot be read are passed over: the map will
@@ -43,6 +45,8 @@ def check_radiometry(plan: MapPlan, reader: ChunkReader) -> list[str]:
     beside = np.abs(medians - mean) > _FAR * std
     scaled = (mean > 0) & ((medians * _RATIO < mean) | (medians > _RATIO * mean))
     far = beside | scaled
+    if _lifted(medians - mean):
+        far[:] = True
     if far.sum() < max(1, len(far) / 4):
         return []
     shown = ", ".join(
@@ -51,6 +55,11 @@ def check_radiometry(plan: MapPlan, reader: ChunkReader) -> list[str]:
         if is_far
     )
     return [f"the images' medians are far from what the network learnt on: {shown}{_reason(medians, mean, plan)}"]
+
+
+def _lifted(shift: NDArray[np.float64]) -> bool:
+    """Whether all of several bands are too high by nearly the same: crops do not do that, the offset does."""
+    return bool(len(shift) > 2 and shift.std() < _OFFSET / 4 and abs(shift.mean() - _OFFSET) < _OFFSET / 2)
 
 
 def _reason(medians: NDArray[np.float64], mean: NDArray[np.float64], plan: MapPlan) -> str:

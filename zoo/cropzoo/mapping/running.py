@@ -90,10 +90,10 @@ def run_map(
     """
     outputs = plan.options.outputs
     paths, parts = target_paths(out, outputs), Parts.beside(out)
-    check_targets(paths, overwrite=run.overwrite, digest=plan.digest if run.resume else "")
-    if run.resume and not parts.begun and finished(paths.values(), plan.digest):
-        return Made(paths, {})
     order = order_of(plan, predictor)
+    check_targets(paths, overwrite=run.overwrite, digest=order.digest if run.resume else "")
+    if run.resume and not parts.begun and finished(paths.values(), order.digest):
+        return Made(paths, {})
     shard = None if run.shard is None else (run.shard[0] + 1, run.shard[1])
     parts.start(order, resume=run.resume, overwrite=run.overwrite, shard=shard)
     chunks = plan.chunks if run.shard is None else plan.shard(*run.shard)
@@ -114,7 +114,7 @@ def run_map(
     failures = {number: why for number, why in parts.failures().items() if number in own}
     if run.shard is not None:
         return Made({}, failures, parts.folder)
-    made = assemble(plan, parts, out, order.outputs, order.classes, order.tags, assembling)
+    made = assemble(order, parts, out, order.outputs, order.classes, order.tags, assembling)
     if not failures:
         parts.remove()
     return Made(made, failures, parts.folder if failures else None)

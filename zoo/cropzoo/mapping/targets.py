@@ -39,7 +39,8 @@ def check_targets(paths: Mapping[str, Path], *, overwrite: bool = False, digest:
         if path.is_dir():
             raise CropzooError(f"--out {str(path)!r}; it is a folder; name a file, such as {str(path / 'map.tif')!r}")
         if path.exists() and not overwrite and not (digest and plan_of(path) == digest):
-            raise CropzooError(f"--out {str(path)!r}; it exists already; --overwrite replaces it, or name another file")
+            what = "exists already" + (", made otherwise or by other means" if digest else "")
+            raise CropzooError(f"--out {str(path)!r}; it {what}; --overwrite replaces it, or name another file")
 
 
 def finished(paths: Iterable[Path], digest: str) -> bool:

@@ -48,7 +48,7 @@ def model_card(metadata: dict[str, Any]) -> str:
 def _with_defaults(metadata: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("format", "in_channels", "image_size", "length", "scale", "seed", "licence", "citation")
     absent: dict[str, Any] = dict.fromkeys(keys)
-    return absent | {"mean": (), "std": (), "versions": {}, "upsample": 1} | dict(metadata)
+    return absent | {"mean": (), "std": (), "versions": {}, "upsample": 1, "temperature": 1} | dict(metadata)
 
 
 def _title(backbone: str, dataset: Any) -> str:
