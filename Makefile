@@ -58,6 +58,7 @@ scores: $(VENV)/installed
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/make_backbones.py
+	$(BIN)/python docs/make_experiments.py
 
 backbones: $(VENV)/installed
 	$(BIN)/python benchmarks/backbone_scores.py --out runs/backbones

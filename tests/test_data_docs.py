@@ -1,4 +1,4 @@
-"""docs/data.md, docs/map.md and README.md name options, datasets and settings that exist."""
+"""The pages for users name options, datasets and settings that exist."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cropzoo.building import known_options, load_target
 from cropzoo_cli.main import COMMANDS, cli
 
 REPOSITORY = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/data.md", "docs/map.md")
+PAGES = ("README.md", "docs/data.md", "docs/map.md", "docs/experiments.md")
 
 
 def commands(page: str) -> list[str]:

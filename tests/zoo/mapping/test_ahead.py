@@ -212,15 +212,14 @@ def test_an_error_in_a_later_call_is_raised_by_the_next_or_at_the_end() -> None:
         time.sleep(seconds)
         raise ValueError("late")
 
-    def go_on(later: Callable[..., None]) -> None:
+    def go_on_after_it(later: Callable[..., None]) -> None:
+        later(fail, 0.0)
         for _ in range(100):
             later(time.sleep, 0.01)
             time.sleep(0.01)
 
-    with one_behind(1000) as later:
-        later(fail, 0.0)
-        with pytest.raises(ValueError, match="late"):
-            go_on(later)
+    with one_behind(1000) as later, pytest.raises(ValueError, match="late"):
+        go_on_after_it(later)
     with pytest.raises(ValueError, match="late"), one_behind(4) as later:
         later(fail, 0.05)
 
