@@ -1,0 +1,47 @@
+"""docs/experiments.md is what the committed results say, and its recipe files are studies that can be run."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from cropzoo import load_zoo
+from cropzoo.catalogue import load_catalogue
+from cropzoo.schema import read_mapping
+from cropzoo.study.design import read_study
+from cropzoo.study.grid import make_plan
+
+DOCS = Path(__file__).parents[1] / "docs"
+RECIPES = sorted((DOCS / "experiments").glob("*.yaml"))
+
+
+@pytest.fixture
+def maker(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(DOCS)
+    return import_module("make_experiments")
+
+
+def test_the_page_is_up_to_date(maker: ModuleType) -> None:
+    assert (DOCS / "experiments.md").read_text(encoding="utf-8") == maker.page(), "run `make docs`"
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_a_study_whose_results_are_on_the_page(recipe: Path, maker: ModuleType) -> None:
+    zoo = load_zoo()
+    plan = make_plan(read_study(read_mapping(recipe), {}, (), str(recipe)), zoo, load_catalogue(zoo))
+    told = maker.rows_of(recipe.stem)
+    assert {(row["backbone"], row["pretrain"], row["variant"]) for row in told} == {
+        (cell.backbone, cell.pretrain, cell.variant) for cell in plan.cells
+    }
+    assert all(row["runs"] == row["planned"] for row in told)
+    page = (DOCS / "experiments.md").read_text(encoding="utf-8")
+    assert f"docs/experiments/{recipe.name}" in page
+
+
+@pytest.mark.parametrize("name", ["accuracy-by-distance.svg", "differences.svg"])
+def test_the_pictures_are_there(name: str) -> None:
+    assert f"(figures/{name})" in (DOCS / "experiments.md").read_text(encoding="utf-8")
+    assert "<svg" in (DOCS / "figures" / name).read_text(encoding="utf-8")
