@@ -29,7 +29,7 @@ def make_batch(features: Tensor, labels: Tensor | None, parcels: Tensor | None =
     return Batch(features[:, None], dates, dates == 0, labels, parcels)
 
 
-def check_nothing_learnt(objective: Objective, losses: Losses) -> None:
+def _learns_nothing(objective: Objective, losses: Losses) -> None:
     losses.total.backward()
     assert losses.total.item() == 0
     assert all(part.item() == 0 for part in losses.parts.values())
@@ -38,7 +38,7 @@ def check_nothing_learnt(objective: Objective, losses: Losses) -> None:
         assert not value.grad.any(), name
 
 
-def check_autocast(objective: Objective, **tolerance: float) -> None:
+def _agrees_in_bfloat16(objective: Objective, **tolerance: float) -> None:
     torch.manual_seed(0)
     features, labels = torch.randn(2, 16, 6, 6), torch.randint(0, 3, (2, 6, 6))
     wanted = objective(make_batch(features, labels)).total
@@ -65,12 +65,12 @@ def batch_of() -> Callable[..., Batch]:
 
 
 @pytest.fixture
-def nothing_learnt() -> Callable[..., Any]:
-    """`nothing_learnt(objective, losses)`: the loss is zero, and so are all gradients, which are there."""
-    return check_nothing_learnt
+def check_nothing_learnt() -> Callable[..., Any]:
+    """`check_nothing_learnt(objective, losses)`: the loss is zero, and so are all gradients, which are there."""
+    return _learns_nothing
 
 
 @pytest.fixture
-def compares_in_float32() -> Callable[..., Any]:
-    """`compares_in_float32(objective, **tolerance)`: 16 features in bfloat16 give the loss of those in float32."""
-    return check_autocast
+def check_float32() -> Callable[..., Any]:
+    """`check_float32(objective, **tolerance)`: 16 features in bfloat16 give the loss of those in float32."""
+    return _agrees_in_bfloat16

@@ -109,11 +109,11 @@ def test_without_a_boundary_the_interior_is_the_loss(weight: float | None, featu
 
 @pytest.mark.parametrize("weight", [None, 5.0])
 def test_a_batch_of_ignored_labels_is_zero_with_gradients(
-    weight: float | None, features_of, batch_of, nothing_learnt
+    weight: float | None, features_of, batch_of, check_nothing_learnt
 ) -> None:
     objective = Boundary(features_of(4), 2, positive_weight=weight)
     losses = objective(batch_of(torch.randn(2, 4, 4, 4), torch.full((2, 4, 4), 255)))
-    nothing_learnt(objective, losses)
+    check_nothing_learnt(objective, losses)
 
 
 def test_ignored_pixels_train_nothing(features_of, batch_of) -> None:
@@ -124,9 +124,9 @@ def test_ignored_pixels_train_nothing(features_of, batch_of) -> None:
     assert features.grad.movedim(1, -1)[labels != 255].any()
 
 
-def test_autocast_keeps_the_loss_in_float32(compares_in_float32, features_of) -> None:
+def test_autocast_keeps_the_loss_in_float32(check_float32, features_of) -> None:
     torch.manual_seed(0)
-    compares_in_float32(Boundary(features_of(16), 3), rel=1e-2)
+    check_float32(Boundary(features_of(16), 3), rel=1e-2)
 
 
 def test_finer_features_take_finer_labels_and_coarse_ones_say_so(features_of, batch_of) -> None:

@@ -171,10 +171,12 @@ def test_a_pixel_without_labelled_neighbours_changes_nothing(features_of, batch_
 
 
 @pytest.mark.parametrize("pairs", ["clean", "published"])
-def test_a_batch_of_ignored_labels_is_zero_with_gradients(pairs: str, features_of, batch_of, nothing_learnt) -> None:
+def test_a_batch_of_ignored_labels_is_zero_with_gradients(
+    pairs: str, features_of, batch_of, check_nothing_learnt
+) -> None:
     objective = CSCL(features_of(4), 2, attention_channels=4, pairs=pairs)
     losses = objective(batch_of(torch.randn(2, 4, 4, 4), torch.full((2, 4, 4), 255)))
-    nothing_learnt(objective, losses)
+    check_nothing_learnt(objective, losses)
 
 
 def test_labels_compare_by_equality_and_cells_by_bounds() -> None:
@@ -187,9 +189,9 @@ def test_labels_compare_by_equality_and_cells_by_bounds() -> None:
     assert same[0, 1, 1].tolist() == [[True, True, False], [False, True, False], [False] * 3]
 
 
-def test_autocast_keeps_the_similarity_in_float32(compares_in_float32, features_of) -> None:
+def test_autocast_keeps_the_similarity_in_float32(check_float32, features_of) -> None:
     torch.manual_seed(0)
-    compares_in_float32(CSCL(features_of(16), 3, attention_channels=16), abs=2e-3)
+    check_float32(CSCL(features_of(16), 3, attention_channels=16), abs=2e-3)
 
 
 def test_trains_after_it_was_first_used_in_inference_mode(features_of, batch_of) -> None:

@@ -159,11 +159,11 @@ def test_values_that_are_cloudy_or_were_not_hidden_do_not_enter_the_loss() -> No
     assert objective(replace(batch, series=torch.where(clear, noise, batch.series))).total != total
 
 
-def test_without_a_clear_pixel_the_loss_is_zero_with_gradients(nothing_learnt) -> None:
+def test_without_a_clear_pixel_the_loss_is_zero_with_gradients(check_nothing_learnt) -> None:
     torch.manual_seed(0)
     objective, batch = MaskedTime(Mean(), 4), random_batch(4, length=6)
     losses = objective(replace(batch, clear=torch.zeros_like(batch.clear)))
-    nothing_learnt(objective, losses)
+    check_nothing_learnt(objective, losses)
 
 
 @pytest.mark.parametrize("length", [1, 2])

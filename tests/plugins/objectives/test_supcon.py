@@ -129,9 +129,9 @@ def test_training_draws_anew_and_evaluation_does_not(features_of, batch_of) -> N
     assert objective(made).total == first
 
 
-def test_autocast_compares_in_float32(compares_in_float32, features_of) -> None:
+def test_autocast_compares_in_float32(check_float32, features_of) -> None:
     torch.manual_seed(0)
-    compares_in_float32(SupCon(features_of(16), 3, pixels=999).eval(), rel=5e-3)
+    check_float32(SupCon(features_of(16), 3, pixels=999).eval(), rel=5e-3)
 
 
 def test_finer_labels_are_refused_with_their_factor(features_of, batch_of) -> None:
