@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 FAILED, INTERRUPTED = 1, 130
 
-STUDY_FLAGS = ("backbones", "pretrain", "dataset", "epochs", "pretrain_epochs", "budget", "split")
+STUDY_FLAGS = ("backbones", "pretrain", "dataset", "epochs", "pretrain_epochs", "budget", "split", "until")
 
 
 @click.command()
@@ -45,6 +46,7 @@ STUDY_FLAGS = ("backbones", "pretrain", "dataset", "epochs", "pretrain_epochs", 
     help="Pre-training takes its epochs from the last stage's (total, the default) or comes on top (finetune).",
 )
 @click.option("--split", type=click.Choice(["test", "val"]), help="Whose scores are compared; test if not given.")
+@click.option("--until", metavar="DAYS", help="Also score every run on series that end on these days, 06-15,07-15.")
 @click.option("-c", "--config", metavar="FILE", type=click.Path(path_type=Path), help="Settings of all runs, YAML.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting of all runs.")
 @click.option("--out", default="study", show_default=True, type=click.Path(path_type=Path), help="Folder of the study.")
@@ -89,6 +91,7 @@ def compare(
         _list(plan, folder, part, as_json)
         return
     failed = _train(settings, plan, folder, part, jobs, ("--device", device, "--workers", str(workers)))
+    not_scored = _score_again(settings, plan, folder, part, device, workers)
     _present(plan, folder, as_json)
     index, count = part
     others = [run for run in plan.runs[index::count] if folder.state(run) != "finished" and run.name not in failed]
@@ -99,6 +102,13 @@ def compare(
             f"error: {len(failed)} of {len(plan.runs)} runs failed; see {folder.path / 'failed'}; mend what is wrong "
             "and run the same command again"
         )
+    if not_scored:
+        count = len(not_scored)
+        note(
+            f"error: {count} other scoring{'s' if count > 1 else ''} failed, as told above; mend what is wrong and run "
+            "the same command again"
+        )
+    if failed or not_scored:
         raise click.exceptions.Exit(FAILED)
 
 
@@ -154,8 +164,29 @@ def _train(
     globals_ += [word for file in settings.catalogues for word in ("--catalogue", str(file))]
     globals_ += ["--offline"] if settings.offline else []
     command = [sys.executable, "-m", "cropzoo_cli.main", *globals_, "train", *compute]
-    try:
+    with _telling(plan, folder):
         return train_runs(plan.runs[index::count], folder, Trainings(command, jobs, note, plan.study.split))
+
+
+def _score_again(
+    settings: Settings, plan: Plan, folder: StudyFolder, part: tuple[int, int], device: str, workers: int
+) -> dict[str, str]:
+    """Score the runs of a part in the study's other ways; the errors of the scorings that failed."""
+    if not plan.study.all_scorings:
+        return {}
+    from cropzoo.fit.trainer import Runtime
+    from cropzoo.study.rescoring import score_again
+
+    index, count = part
+    with _telling(plan, folder):
+        return score_again(plan.runs[index::count], folder, plan.study, settings.zoo, Runtime(device, workers), note)
+
+
+@contextmanager
+def _telling(plan: Plan, folder: StudyFolder) -> Iterator[None]:
+    """Tell how far the study is when it is interrupted."""
+    try:
+        yield
     except KeyboardInterrupt:
         done = sum(folder.state(run) == "finished" for run in plan.runs)
         note(f"interrupted; {done} of {len(plan.runs)} runs are finished; the same command goes on from here")
@@ -164,30 +195,33 @@ def _train(
 
 def _present(plan: Plan, folder: StudyFolder, as_json: bool) -> None:
     """Write and print the tables of whatever is there."""
-    from cropzoo.study.collecting import collect
+    from cropzoo.study.collecting import collect, collect_scorings
     from cropzoo.study.page import write_page
+    from cropzoo.study.records import cell_records, distance_records, run_records, scoring_records, write_csv
     from cropzoo.study.summary import summarise
-    from cropzoo.study.tables import cell_records, distance_records, run_records, write_csv
 
     found = collect(plan, folder)
     summaries, failed = summarise(plan, found), folder.failures(plan.runs)
-    cells, runs = cell_records(summaries), run_records(found)
-    write_csv(folder.cells, cells)
-    write_csv(folder.runs, runs)
-    write_csv(folder.distances, distance_records(summaries))
-    write_page(folder, plan, summaries, failed)
+    others = {name: summarise(plan, scores) for name, scores in collect_scorings(plan, folder).items()}
+    cells, runs, scorings = cell_records(summaries), run_records(found), scoring_records(others)
+    tables = {folder.cells: cells, folder.runs: runs, folder.distances: distance_records(summaries)}
+    tables |= {folder.others: scorings} if others else {}
+    for path, records in tables.items():
+        write_csv(path, records)
+    write_page(folder, plan, summaries, others, failed)
     if as_json:
         study = plan.study
-        print_json({"budget": study.budget, "split": study.split, "cells": cells, "runs": runs, "failed": failed})
+        told = {"budget": study.budget, "split": study.split, "cells": cells, "runs": runs, "scorings": scorings}
+        print_json({**told, "failed": failed})
         return
-    _print_tables(plan, summaries)
-    click.echo(f"\ntables      {folder.cells}, {folder.runs}, {folder.distances}\npage        {folder.page}")
+    _print_tables(plan, summaries, others)
+    click.echo(f"\ntables      {', '.join(map(str, tables))}\npage        {folder.page}")
 
 
-def _print_tables(plan: Plan, summaries: Sequence[Summary]) -> None:
+def _print_tables(plan: Plan, summaries: Sequence[Summary], others: Mapping[str, Sequence[Summary]]) -> None:
     """The tables in parts that fit a terminal."""
     from cropzoo.study.summary import LEVEL
-    from cropzoo.study.tables import baseline_words, budget_text, difference_table, parts_of, score_table
+    from cropzoo.study.tables import baseline_words, budget_text, difference_table, parts_of, score_table, scoring_table
 
     folds = ", whose folds are summed" if plan.study.folds else ""
     click.echo(f"{plan.study.split}, per cent: mean ± standard deviation over the seeds{folds}")
@@ -199,6 +233,9 @@ def _print_tables(plan: Plan, summaries: Sequence[Summary]) -> None:
             f"with the {100 * LEVEL:.0f} % interval of a bootstrap over pairs of runs; below ten pairs it is too narrow"
         )
         _print_parts(parts_of(plan, difference_table(plan, summaries)))
+    if others:
+        click.echo("\nmIoU of the same weights, scored otherwise")
+        print_table(*scoring_table(plan, summaries, others))
 
 
 def _print_parts(parts: Sequence[tuple[str, Table]]) -> None:

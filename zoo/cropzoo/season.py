@@ -66,6 +66,17 @@ def count_until(dates: NDArray[np.int32], day: Day) -> int:
     return int(np.searchsorted(dates, (day.in_year(year) - EPOCH).days, side="right"))
 
 
+def trial_until(trial: Trial, text: str, day: Day) -> Trial:
+    """The same model on series that end on a day, which `text` is written as.
+
+    Raises:
+        UsageError: the day lies before the first date of a sample.
+        CropzooError: there is no sample.
+    """
+    _count(trial.samples, {text: day})
+    return replace(trial, samples=Until(trial.samples, day))
+
+
 def score_season(
     trial: Trial, days: Mapping[str, Day], runtime: Runtime, tell: Callable[[str], None]
 ) -> list[SeasonPoint]:

@@ -13,9 +13,11 @@ import yaml
 
 from cropzoo.catalogue import Catalogue
 from cropzoo.study.cells import PlannedRun
+from cropzoo.study.collecting import collect, collect_scorings
 from cropzoo.study.design import read_study
 from cropzoo.study.folder import StudyFolder
 from cropzoo.study.grid import Plan, make_plan
+from cropzoo.study.summary import summarise
 from cropzoo.zoo import load_zoo
 
 BODY = """
@@ -104,3 +106,38 @@ def write_run(
     folder.run(run).environment.write_text(json.dumps({"training": training}))
     folder.run(run).model.touch()
     folder.run(run).report.touch()
+
+
+@pytest.fixture
+def study(plan, folder, finish):
+    """`study(**settings)`: plan and summaries of runs that are finished, but the last one."""
+
+    def make(**settings):
+        found = plan(**settings)
+        for run in found.runs[:-1]:
+            hits = 80 + 2 * run.seed + 5 * (run.cell.pretrain == "cscl")
+            finish(folder, run, [[hits, 100 - hits], [0, 100]])
+        return found, summarise(found, collect(found, folder))
+
+    return make
+
+
+@pytest.fixture
+def other_scores(folder):
+    """`other_scores(plan)` of a study with `until: [06-15]`: all right without pre-training, all wrong with.
+
+    One run of cscl alone has been scored so, and none by any other scoring.
+    """
+
+    def make(plan):
+        for run in plan.runs[:-1]:
+            if run.cell.pretrain == "none":
+                write_scoring(folder, plan, run, [[100, 0], [0, 100]])
+        write_scoring(folder, plan, plan.runs[1], [[50, 50], [50, 50]])
+        return {name: summarise(plan, found) for name, found in collect_scorings(plan, folder).items()}
+
+    return make
+
+
+def write_scoring(folder, plan, run, confusion, name="until 06-15"):
+    folder.write_scoring(run, name, plan.study, {"confusion": confusion})

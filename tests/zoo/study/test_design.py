@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
+
 import pytest
 
 from cropzoo.errors import UsageError
@@ -77,3 +80,36 @@ def test_what_is_wrong_is_named(file, told):
 )
 def test_objectives_of_an_item(text, names):
     assert objectives_of(text) == names
+
+
+def test_days_and_named_scorings_are_other_ways_to_score():
+    found = study(
+        {"until": "07-15, 06-15", "scorings": {"x 4": {"upsample": "nearest", "dataset": {"label_scale": 4}}}}
+    )
+    assert found.until == ("06-15", "07-15")
+    assert list(found.all_scorings) == ["until 06-15", "until 07-15", "x 4"]
+    assert found.all_scorings["until 06-15"].changes == {}
+    assert found.all_scorings["x 4"].changes == {"dataset": {"label_scale": 4}}
+    assert read_study(found.to_mapping(), {}, [], "again") == found
+    dated = study(
+        {"until": [date(2019, 6, 15)], "scorings": {"other": {"until": date(2019, 7, 1), "test_years": [2019]}}}
+    )
+    assert [each.until for each in dated.all_scorings.values()] == ["2019-06-15", "2019-07-01"]
+    assert dated.scorings["other"].changes == {"test_years": [2019]}
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ({"until": "6-15"}, "until is '6-15'; it must be a day"),
+        ({"until": ["06-15", "2019-07-15"]}, "some days have a year and some none"),
+        ({"until": 615}, "key 'until' is 615"),
+        ({"scorings": {"a": {"upsampel": "nearest"}}}, "unknown key 'scorings.a.upsampel'; did you mean 'upsample'"),
+        ({"scorings": {"fine": {"upsample": "cubic"}}}, "key 'scorings.fine.upsample' is 'cubic'"),
+        ({"scorings": {"same": {}}}, "key 'scorings.same' is {}; a scoring must differ from that of the training"),
+        ({"scorings": {"a/b": {"until": "06-15"}}}, "scoring 'a/b' is part of the names of folders"),
+    ],
+)  # fmt: skip
+def test_scorings_that_cannot_be(file, told):
+    with pytest.raises(UsageError, match=re.escape(told)):
+        study(file)

@@ -83,3 +83,19 @@ def test_a_file_in_the_way_is_told(plan, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CropzooError, match=r"cannot make .*file/study'; Not a directory; choose another --out"):
         StudyFolder(tmp_path / "file" / "study").prepare(plan().study)
+
+
+def test_other_scores_count_while_weights_split_and_scoring_are_the_same(plan, folder, finish):
+    found = plan(scorings={"fine": {"upsample": "nearest"}})
+    run = found.runs[0]
+    finish(folder, run)
+    assert folder.scorings(run, found.study) == {}
+    folder.write_scoring(run, "fine", found.study, {"miou": 0.5})
+    assert folder.scorings(run, found.study) == {"fine": {"miou": 0.5}}
+    for other in (
+        plan(scorings={"fine": {"upsample": "bilinear"}}),
+        plan(**found.study.to_mapping() | {"split": "val"}),
+    ):
+        assert folder.scorings(run, other.study) == {}
+    folder.run(run).model.write_bytes(b"trained again")
+    assert folder.scorings(run, found.study) == {}

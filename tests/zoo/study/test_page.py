@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from cropzoo.study.collecting import collect
+from cropzoo.study.collecting import collect, collect_scorings
 from cropzoo.study.page import write_page
 from cropzoo.study.summary import summarise
 
@@ -19,7 +19,8 @@ def page(plan, folder, finish):
         found = plan(**settings)
         for run in found.runs[: len(found.runs) - unfinished]:
             finish(folder, run, [[80 + run.seed, 20 - run.seed], [0, 100]])
-        write_page(folder, found, summarise(found, collect(found, folder)), failed or {})
+        others = {name: summarise(found, scores) for name, scores in collect_scorings(found, folder).items()}
+        write_page(folder, found, summarise(found, collect(found, folder)), others, failed or {})
         return folder.page.read_text()
 
     return make
@@ -94,3 +95,16 @@ def test_every_line_of_a_chart_has_a_look_of_its_own(page):
     html = page()
     colours, dashes = looks(html, "own"), looks(html, "style")
     assert len({(colours[number], dashes.get(number, "solid")) for number in range(18)}) == 18
+
+
+def test_other_scorings_have_a_table_and_days_a_chart(folder, page, study, other_scores):
+    assert "scored otherwise" not in text_of(page(seeds=2))
+    found, summaries = study(seeds=3, until=["06-15"], scorings={"fine": {"upsample": "nearest"}})
+    write_page(folder, found, summaries, other_scores(found), {})
+    html = folder.page.read_text()
+    section = html.split('<h2 id="scorings">')[1].split("</section>")[0]
+    assert re.findall(r'<th scope="col">([^<]*)', section) == ["until 06-15", "fine", "as trained"] * 2
+    assert "100.0 ± 0.0" in section
+    assert "-66.7" in section
+    assert section.count("<figure") == 1
+    assert "By the last day of the series" in section

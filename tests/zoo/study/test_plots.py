@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cropzoo.study.collecting import collect
-from cropzoo.study.plots import difference_charts, distance_charts, label_charts
+from cropzoo.study.plots import difference_charts, distance_charts, label_charts, season_charts
 from cropzoo.study.summary import summarise
 
 
@@ -80,5 +80,19 @@ def test_scores_by_share_of_labels_name_the_shares(study):
     (chart,) = label_charts(study(hits, label_fractions=[1, 0.05, 0.2]))
     assert [text for _, text in chart.x_ticks] == ["5", "20", "100"]
     assert [len(line.points) for line in chart.lines] == [3, 3]
-    assert chart.alt == "net: mean IoU by share of the labels, 5, 20, 100 %"
+    assert chart.alt == "net: mean IoU by % of the labels, 5, 20, 100"
     assert label_charts(study({"net-none": 50, "net-cscl": 50})) == []
+
+
+def test_the_season_is_a_line_a_cell_that_ends_with_the_whole_series(study):
+    early, whole = (
+        study({"net-none": 50, "other-net-none": 40}, backbones=["net", "other-net"]),
+        study({"net-none": 90}),
+    )
+    charts = season_charts(whole, {"06-15": early[:2], "07-15": whole})
+    assert [chart.title for chart in charts] == ["net"]
+    assert [text for _, text in charts[0].x_ticks] == ["06-15", "07-15", "all"]
+    (line,) = charts[0].lines  # cscl has no score
+    heights = [y for _, y in line.points]
+    assert heights[0] > heights[1] == heights[2]  # counted from the top
+    assert season_charts(whole, {}) == []

@@ -1,40 +1,20 @@
-"""Tables for people and for files."""
+"""Tables for people."""
 
 from __future__ import annotations
 
-import csv
-
 import pytest
 
-from cropzoo.study.collecting import collect
-from cropzoo.study.summary import Difference, Estimate, summarise
+from cropzoo.study.summary import Difference, Estimate
 from cropzoo.study.tables import (
     baseline_words,
     budget_text,
-    cell_records,
     difference_table,
     difference_text,
-    distance_records,
     estimate_text,
     parts_of,
-    run_records,
     score_table,
-    write_csv,
+    scoring_table,
 )
-
-
-@pytest.fixture
-def study(plan, folder, finish):
-    """`study(**settings)`: plan and summaries of runs that are finished, but the last one."""
-
-    def make(**settings):
-        found = plan(**settings)
-        for run in found.runs[:-1]:
-            hits = 80 + 2 * run.seed + 5 * (run.cell.pretrain == "cscl")
-            finish(folder, run, [[hits, 100 - hits], [0, 100]])
-        return found, summarise(found, collect(found, folder))
-
-    return make
 
 
 def row(table, number):
@@ -130,32 +110,13 @@ def test_differences(difference, told):
     assert difference_text(difference) == told
 
 
-def test_files_have_every_number(study, folder):
-    found, summaries = study(seeds=2)
-    write_csv(folder.cells, cell_records(summaries))
-    write_csv(folder.runs, run_records(collect(found, folder)))
-    none, cscl = csv.DictReader(folder.cells.open())
-    assert (none["backbone"], none["pretrain"], none["label_fraction"], none["variant"]) == ("net", "none", "1", "")
-    assert (none["oa"], none["oa_std"], none["oa_difference"], none["pairs"]) == ("0.905", "0.00707107", "", "")
-    assert (cscl["runs"], cscl["planned"], cscl["oa_difference"], cscl["oa_low"]) == ("1", "2", "0.025", "")
-    assert (cscl["baseline"], cscl["epochs"], cscl["seconds"]) == ("net-none", "3 + 7", "60")
-    rows = list(csv.DictReader(folder.runs.open()))
-    assert [line["run"] for line in rows] == ["net-none-seed0", "net-none-seed1", "net-cscl-seed0"]
-    assert (rows[1]["seed"], rows[1]["oa"], rows[1]["parcel_accuracy"], rows[1]["steps"]) == ("1", "0.91", "0.75", "50")
-
-
-def test_right_pixels_by_distance_are_those_of_all_runs(study):
-    _, summaries = study(seeds=2)
-    none, cscl = (
-        [line for line in distance_records(summaries) if line["pretrain"] == pretrain] for pretrain in ("none", "cscl")
-    )
-    assert [line["px"] for line in none] == list(range(1, len(none) + 1))
-    assert [(line["right"], line["pixels"]) for line in none] == [
-        (2 * line["right"], 2 * line["pixels"]) for line in cscl
-    ]  # two runs are finished there, and one here
-    assert none[0]["of"] == "parcels"
-
-
-def test_without_a_run_the_file_is_empty(folder):
-    write_csv(folder.runs, [])
-    assert folder.runs.read_text() == ""
+def test_other_scorings_stand_beside_that_of_the_training(study, other_scores):
+    found, summaries = study(seeds=3, until=["06-15"], scorings={"fine": {"upsample": "nearest"}})
+    others = other_scores(found)
+    columns, rows = scoring_table(found, summaries, others)
+    assert columns == ["backbone", "pretrain", "until 06-15", "fine", "as trained"]
+    assert rows[0] == ["net", "none", "100.0 ± 0.0", "-", "83.4 ± 1.7"]
+    assert rows[1] == ["net", "cscl", "33.3", "-", "86.9 ± 1.3"]
+    columns, rows = scoring_table(found, summaries, others, "differences")
+    assert columns == ["backbone", "pretrain", "until 06-15", "fine", "as trained"]
+    assert rows == [["net", "cscl", "-66.7", "-", rows[0][4]]]

@@ -67,30 +67,49 @@ def collect(plan: Plan, folder: StudyFolder) -> dict[Cell, list[RunScores]]:
     return found
 
 
+def collect_scorings(plan: Plan, folder: StudyFolder) -> dict[str, dict[Cell, list[RunScores]]]:
+    """The same by other scorings, by their names; a run that was not scored so yet is left out there.
+
+    Raises:
+        CropzooError: for a file that cannot be read.
+    """
+    found: dict[str, dict[Cell, list[RunScores]]] = {
+        name: {cell: [] for cell in plan.cells} for name in plan.study.all_scorings
+    }
+    for run in plan.runs:
+        if folder.state(run) == "finished":
+            for name, scores in folder.scorings(run, plan.study).items():
+                found[name][run.cell].append(_run_scores(run, scores, {}))
+    return found
+
+
 def _read(run: PlannedRun, folder: StudyFolder, split: Split) -> RunScores:
     path, environment = folder.run(run).metrics, folder.run(run).environment
     try:
         metrics = read_json(path)
         training = (read_json(environment) if environment.is_file() else {}).get("training") or {}
-        scores = metrics[split]
-        regions = {"all": scores, **{name: scores.get(name) for name in REGIONS[1:]}}
-        parcels, distance = scores.get("parcels"), scores.get("distance")
-        return RunScores(
-            run=run,
-            classes=len(scores["confusion"]),
-            confusion={name: _matrix(region) for name, region in regions.items()},
-            parcels=_counts(round(parcels["accuracy"] * parcels["count"]), parcels["count"]) if parcels else None,
-            distance=_counts(distance["correct"], distance["pixels"]) if distance else None,
-            distance_of=distance["of"] if distance else None,
-            seconds=training.get("seconds"),
-            peak_memory=training.get("peak_memory"),
-            steps=training.get("steps"),
-        )
+        return _run_scores(run, metrics[split], training)
     except (CropzooError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CropzooError(
             f"run {run.name} has no scores that can be read from {str(path)!r}; {type(error).__name__}: {error}; "
             "remove the run's folder and compare again"
         ) from error
+
+
+def _run_scores(run: PlannedRun, scores: Mapping[str, Any], training: Mapping[str, Any]) -> RunScores:
+    regions = {"all": scores, **{name: scores.get(name) for name in REGIONS[1:]}}
+    parcels, distance = scores.get("parcels"), scores.get("distance")
+    return RunScores(
+        run=run,
+        classes=len(scores["confusion"]),
+        confusion={name: _matrix(region) for name, region in regions.items()},
+        parcels=_counts(round(parcels["accuracy"] * parcels["count"]), parcels["count"]) if parcels else None,
+        distance=_counts(distance["correct"], distance["pixels"]) if distance else None,
+        distance_of=distance["of"] if distance else None,
+        seconds=training.get("seconds"),
+        peak_memory=training.get("peak_memory"),
+        steps=training.get("steps"),
+    )
 
 
 def _matrix(region: Mapping[str, Any] | None) -> NDArray[np.int64] | None:

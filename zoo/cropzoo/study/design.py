@@ -16,10 +16,12 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from cropzoo.days import parse_days
 from cropzoo.errors import UsageError
 from cropzoo.recipe import normalise
 from cropzoo.schema import Real, Schema, Whole
 from cropzoo.settings import merge
+from cropzoo.study.scorings import Scoring
 
 Budget = Literal["total", "finetune"]
 Split = Literal["test", "val"]
@@ -28,6 +30,7 @@ _MOST_SEEDS = 1000
 """That a number may stand for; a larger one is meant as a seed."""
 
 _VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+]*")
+_SCORING = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+ -]*")
 
 _OWNED = {"pretrain": "pretrain", "seed": "seeds", "label_fraction": "label_fractions"}
 """Settings of a recipe that are axes, with the axis."""
@@ -64,6 +67,8 @@ class Study(Schema):
             steps; "finetune": it comes on top.
         baseline: what the others are compared with.
         split: whose scores are compared; settings are chosen on val.
+        until: days, such as 06-15: finished runs are scored once more on series that end on each of them.
+        scorings: other ways to score finished runs, by a name of theirs.
         recipe: settings of all runs, in the recipe's mapping form.
     """
 
@@ -79,6 +84,8 @@ class Study(Schema):
     budget: Budget = "total"
     baseline: Baseline = Field(default_factory=lambda: Baseline())
     split: Split = "test"
+    until: tuple[str, ...] = ()
+    scorings: dict[str, Scoring] = Field(default_factory=dict)
     recipe: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("backbones", "pretrain", mode="before")
@@ -105,6 +112,12 @@ class Study(Schema):
     def _numbers(cls, value: Any) -> Any:
         return _unique([value] if type(value) in (int, float) else value)
 
+    @field_validator("until", mode="before")
+    @classmethod
+    def _days(cls, value: Any) -> Any:
+        text = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+        return tuple(parse_days("until", text)) if isinstance(text, str) and text else text or ()
+
     @field_validator("baseline", mode="before")
     @classmethod
     def _short_baseline(cls, value: Any) -> Any:
@@ -118,12 +131,21 @@ class Study(Schema):
                 f"the grid is empty, since nothing is given for {' and '.join(empty)}; give at least one of each, "
                 "such as --backbones tsvit --pretrain none,cscl --seeds 3"
             )
-        for name in self.variants:
-            if not _VARIANT.fullmatch(name):
-                raise ValueError(
-                    f"variant {name!r} is part of the names of folders; use letters, digits and any of . _ = +"
-                )
+        for what, names, pattern, signs in (
+            ("variant", self.variants, _VARIANT, ". _ = +"),
+            ("scoring", self.all_scorings, _SCORING, ". _ = + - and spaces"),
+        ):
+            for name in names:
+                if not pattern.fullmatch(name):
+                    raise ValueError(
+                        f"{what} {name!r} is part of the names of folders; use letters, digits and any of {signs}"
+                    )
         return self
+
+    @property
+    def all_scorings(self) -> dict[str, Scoring]:
+        """Every other way to score a run, the days of `until` first."""
+        return {f"until {day}": Scoring(until=day) for day in self.until} | self.scorings
 
     def to_mapping(self) -> dict[str, Any]:
         """The mapping form, with every default written out."""

@@ -10,11 +10,12 @@ from typing import Any, Literal
 import yaml
 
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.files import write_text
+from cropzoo.files import read_json, sha256_of, write_json, write_text
 from cropzoo.recipe import Recipe
 from cropzoo.runs import RunFolder
 from cropzoo.study.cells import PlannedRun
 from cropzoo.study.design import Study
+from cropzoo.study.scorings import Scoring
 
 State = Literal["finished", "unfinished", "new"]
 
@@ -58,6 +59,11 @@ class StudyFolder:
         """distance.csv: a row a cell and distance to a boundary."""
         return self.path / "distance.csv"
 
+    @property
+    def others(self) -> Path:
+        """scorings.csv: a row a cell and other scoring."""
+        return self.path / "scorings.csv"
+
     def run(self, run: PlannedRun) -> RunFolder:
         """The folder of a run."""
         return RunFolder(self.path / "runs" / run.name)
@@ -73,6 +79,26 @@ class StudyFolder:
     def failure(self, run: PlannedRun) -> Path:
         """Why a run failed; there while it is not mended."""
         return self.path / "failed" / f"{run.name}.txt"
+
+    def scoring(self, run: PlannedRun, name: str) -> Path:
+        """The scores of a finished run by another scoring, and what they are of."""
+        return self.path / "scorings" / name / f"{run.name}.json"
+
+    def scorings(self, run: PlannedRun, study: Study) -> dict[str, dict[str, Any]]:
+        """The scores by other scorings of a finished run, by name: those of its weights and of what the study asks."""
+        files = {name: path for name in study.all_scorings if (path := self.scoring(run, name)).is_file()}
+        stored = {name: read_json(path) for name, path in files.items()}
+        weights = sha256_of(self.run(run).model) if stored else ""
+        return {
+            name: content["scores"]
+            for name, content in stored.items()
+            if content["of"] == _origin(weights, study.all_scorings[name], study.split)
+        }
+
+    def write_scoring(self, run: PlannedRun, name: str, study: Study, scores: dict[str, Any]) -> None:
+        """Keep the scores of a finished run by another scoring."""
+        of = _origin(sha256_of(self.run(run).model), study.all_scorings[name], study.split)
+        write_json(self.scoring(run, name), {"of": of, "scores": scores})
 
     def state(self, run: PlannedRun) -> State:
         """Whether a run is there."""
@@ -126,6 +152,11 @@ class StudyFolder:
         """The errors of the runs that failed and were not finished since, by their names."""
         files = {run.name: self.failure(run) for run in runs if self.state(run) != "finished"}
         return {name: file.read_text(encoding="utf-8") for name, file in files.items() if file.is_file()}
+
+
+def _origin(weights: str, scoring: Scoring, split: str) -> dict[str, Any]:
+    """What scores are of."""
+    return {"weights": weights, "split": split, **scoring.model_dump(mode="json")}
 
 
 def differences(old: Recipe, new: Recipe) -> list[str]:

@@ -12,26 +12,42 @@ from cropzoo.files import write_text
 from cropzoo.report.templates import environment
 from cropzoo.study.folder import StudyFolder
 from cropzoo.study.grid import Plan
-from cropzoo.study.plots import difference_charts, distance_charts, label_charts
+from cropzoo.study.plots import difference_charts, distance_charts, label_charts, season_charts
 from cropzoo.study.summary import LEVEL, Summary, grouped
-from cropzoo.study.tables import Table, baseline_words, budget_text, difference_table, heads, score_table
+from cropzoo.study.tables import (
+    Table,
+    baseline_words,
+    budget_text,
+    difference_table,
+    heads,
+    score_table,
+    scoring_table,
+)
 
 _ALSO = 3
 """Backbones that the title names."""
 
 
-def write_page(folder: StudyFolder, plan: Plan, summaries: Sequence[Summary], failed: Mapping[str, str]) -> None:
+def write_page(
+    folder: StudyFolder,
+    plan: Plan,
+    summaries: Sequence[Summary],
+    others: Mapping[str, Sequence[Summary]],
+    failed: Mapping[str, str],
+) -> None:
     """Write study.html.
 
     Args:
         folder: of the study.
         plan: what was asked.
         summaries: what there is of it.
+        others: the same by other scorings, by their names.
         failed: what is kept of each run that failed, by its name.
 
     Raises:
         CropzooError: when it cannot be written.
     """
+    compared = [summary for summary in summaries if summary.differences]
     kinds = {summary.distance_of for summary in summaries} - {None}
     html = (
         environment()
@@ -43,12 +59,15 @@ def write_page(folder: StudyFolder, plan: Plan, summaries: Sequence[Summary], fa
             finished=sum(summary.finished for summary in summaries),
             level=round(100 * LEVEL),
             scores=_view(plan, summaries, score_table(plan, summaries)),
-            differences=_view(plan, [s for s in summaries if s.differences], difference_table(plan, summaries)),
+            differences=_view(plan, compared, difference_table(plan, summaries)),
             baselines=" or ".join(baseline_words(summaries)),
             dots=difference_charts(summaries),
             distances=distance_charts(summaries),
             of={"parcels": "parcel", "classes": "class"}[kinds.pop() or ""] if len(kinds) == 1 else "parcel or class",
             labels=label_charts(summaries),
+            others=_view(plan, summaries, scoring_table(plan, summaries, others)) if others else None,
+            other_differences=_view(plan, compared, scoring_table(plan, summaries, others, "differences")),
+            season=season_charts(summaries, {day: others[f"until {day}"] for day in plan.study.until}),
             failed=failed,
             study=yaml.safe_dump(plan.study.to_mapping(), sort_keys=False, allow_unicode=True),
             version=__version__,

@@ -79,13 +79,37 @@ def label_charts(summaries: Sequence[Summary]) -> list[Chart]:
             if summary.cell.backbone == backbone and "miou" in summary.scores:
                 curve = curves.setdefault(summary.cell.words, [None] * len(fractions))
                 curve[fractions.index(summary.cell.label_fraction)] = 100 * summary.scores["miou"].mean
-        chart = line_chart(backbone, range(1, len(fractions) + 1), curves, axis="% of the labels")
-        if chart is not None and len(fractions) > 1:
-            # The axis counts places; what people read there are the shares.
-            ticks = tuple((x, f"{100 * fractions[int(text) - 1]:g}") for x, text in chart.x_ticks)
-            words = f"{backbone}: mean IoU by share of the labels, {', '.join(text for _, text in ticks)} %"
-            charts.append(replace(chart, x_ticks=ticks, alt=words))
+        chart = _by_place(backbone, [f"{100 * fraction:g}" for fraction in fractions], curves, "% of the labels")
+        charts += [] if chart is None or len(fractions) == 1 else [chart]
     return charts
+
+
+def season_charts(summaries: Sequence[Summary], days: Mapping[str, Sequence[Summary]]) -> list[Chart]:
+    """For each backbone and label fraction the mean IoU by the day that series end on, a line a cell, per cent.
+
+    Args:
+        summaries: of the whole series.
+        days: of series that end on a day, by the day as it is written.
+    """
+    curves: dict[str, dict[str, list[float | None]]] = {title: {} for title in grouped(summaries)} if days else {}
+    for several in (*days.values(), summaries):
+        for title, cells in grouped(several).items():
+            for each in cells:
+                value = 100 * each.scores["miou"].mean if "miou" in each.scores else None
+                curves.get(title, {}).setdefault(each.cell.words, []).append(value)
+    charts = (_by_place(title, [*days, "all"], lines, "last day") for title, lines in curves.items())
+    return [chart for chart in charts if chart is not None]
+
+
+def _by_place(
+    title: str, names: Sequence[str], curves: Mapping[str, Sequence[float | None]], axis: str
+) -> Chart | None:
+    """A chart of mean IoU whose axis counts places, with what people call them."""
+    chart = line_chart(title, range(1, len(names) + 1), curves, axis=axis)
+    if chart is None:
+        return None
+    ticks = tuple((x, names[int(text) - 1]) for x, text in chart.x_ticks)
+    return replace(chart, x_ticks=ticks, alt=f"{title}: mean IoU by {axis}, {', '.join(names)}")
 
 
 def difference_charts(summaries: Sequence[Summary]) -> list[Dots]:

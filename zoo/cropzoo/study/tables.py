@@ -1,18 +1,13 @@
-"""The tables of a study: rows for people, and rows for files."""
+"""The tables of a study for people."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from cropzoo.files import replacing
 from cropzoo.study.cells import Cell
-from cropzoo.study.collecting import RunScores
 from cropzoo.study.grid import Plan
-from cropzoo.study.matrices import score
-from cropzoo.study.summary import MEASURES, Difference, Estimate, Summary, stack
+from cropzoo.study.summary import MEASURES, Difference, Estimate, Summary
 
 NONE = "-"
 COMPARED = ("oa", "miou", "boundary_oa", "boundary_miou", "interior_oa", "interior_miou", "parcel_accuracy")
@@ -20,7 +15,11 @@ COMPARED = ("oa", "miou", "boundary_oa", "boundary_miou", "interior_oa", "interi
 
 COSTS = ("epochs", "steps", "minutes", "GB")
 
+AS_TRAINED = "as trained"
+"""The scores at the end of training, beside other scorings."""
+
 Table = tuple[list[str], list[list[str]]]
+Kind = Literal["scores", "differences"]
 
 _PARTS = (
     ("all pixels, and parcels", ("less", "pairs", "OA", "mIoU", "macro F1", "parcels")),
@@ -63,6 +62,31 @@ def difference_table(plan: Plan, summaries: Sequence[Summary]) -> Table:
         if summary.differences
     ]
     return columns, rows
+
+
+def scoring_table(
+    plan: Plan, summaries: Sequence[Summary], others: Mapping[str, Sequence[Summary]], kind: Kind = "scores"
+) -> Table:
+    """Columns, and a row a cell: mean IoU by other scorings and as trained, in per cent.
+
+    Args:
+        plan: of the study.
+        summaries: of the scores at the end of training.
+        others: by other scorings, by their names.
+        kind: the scores, or their differences to the baseline by the same scoring, of the cells that are compared.
+    """
+    ways = {**others, AS_TRAINED: summaries}
+
+    def text(cell: Summary) -> str:
+        scores, differences = cell.scores.get("miou"), cell.differences.get("miou")
+        return estimate_text(scores) if kind == "scores" else difference_text(differences)
+
+    rows = [
+        [*_names(plan, cells[0].cell), *map(text, cells)]
+        for cells in zip(*ways.values(), strict=True)
+        if kind == "scores" or cells[-1].differences
+    ]
+    return [*heads(plan), *ways], rows
 
 
 def baseline_words(summaries: Sequence[Summary]) -> list[str]:
@@ -135,83 +159,3 @@ def cost_texts(summary: Summary) -> tuple[str, str]:
         NONE if minutes is None else f"{minutes.mean / 60:.1f}{spread}",
         NONE if memory is None else f"{memory / 1e9:.1f}",
     )
-
-
-def cell_records(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
-    """A row for each cell with every number: shares of 1, seconds, bytes; None for what is not known."""
-    return [_cell_record(summary) for summary in summaries]
-
-
-def _cell_record(summary: Summary) -> dict[str, Any]:
-    record: dict[str, Any] = {
-        **_cell_columns(summary.cell),
-        "baseline": summary.baseline.name,
-        "runs": summary.finished,
-        "planned": summary.planned,
-        "seeds": len(summary.seeds),
-        "pairs": max((difference.pairs for difference in summary.differences.values()), default=None),
-        "epochs": epochs_text(summary),
-        "steps": summary.steps,
-        "seconds": summary.seconds.mean if summary.seconds else None,
-        "peak_memory": summary.peak_memory,
-    }
-    for measure in MEASURES:
-        estimate, difference = summary.scores.get(measure.key), summary.differences.get(measure.key)
-        record[measure.key] = estimate.mean if estimate else None
-        record[f"{measure.key}_std"] = estimate.std if estimate else None
-        for name, key in (("difference", "mean"), ("low", "low"), ("high", "high")):
-            record[f"{measure.key}_{name}"] = getattr(difference, key) if difference else None
-    return record
-
-
-def distance_records(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
-    """A row for each cell and distance to a boundary, px: its pixels and how many of them are right, over all runs."""
-    return [
-        {**_cell_columns(summary.cell), "of": summary.distance_of, "px": px, "pixels": pixels, "right": right}
-        for summary in summaries
-        if summary.distance is not None
-        for px, (right, pixels) in enumerate(summary.distance.T.tolist(), start=1)
-    ]
-
-
-def run_records(found: Mapping[Cell, Sequence[RunScores]]) -> list[dict[str, Any]]:
-    """A row for each finished run with every number, as in `cell_records`."""
-    return [_run_record(run) for runs in found.values() for run in runs]
-
-
-def _run_record(run: RunScores) -> dict[str, Any]:
-    matrices = {measure.key: stack([[run]], measure.region) for measure in MEASURES}
-    return {
-        "run": run.run.name,
-        **_cell_columns(run.run.cell),
-        "fold": run.run.fold,
-        "seed": run.run.seed,
-        "steps": run.steps,
-        "seconds": run.seconds,
-        "peak_memory": run.peak_memory,
-        **{
-            measure.key: None if (found := matrices[measure.key]) is None else float(score(found, measure.score)[0, 0])
-            for measure in MEASURES
-        },
-    }
-
-
-def _cell_columns(cell: Cell) -> dict[str, Any]:
-    return {
-        "backbone": cell.backbone,
-        "pretrain": cell.pretrain,
-        "label_fraction": cell.label_fraction,
-        "variant": cell.variant,
-    }
-
-
-def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Replace the file by these rows, numbers with six digits; without a row the file is empty."""
-    with replacing(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([list(records[0])] if records else [])
-        writer.writerows([_plain(value) for value in record.values()] for record in records)
-
-
-def _plain(value: Any) -> Any:
-    return f"{value:.6g}" if isinstance(value, float) else "" if value is None else value
