@@ -32,11 +32,15 @@ def test_the_page_is_up_to_date(maker: ModuleType) -> None:
 def test_every_recipe_is_a_study_whose_results_are_on_the_page(recipe: Path, maker: ModuleType) -> None:
     zoo = load_zoo()
     plan = make_plan(read_study(read_mapping(recipe), {}, (), str(recipe)), zoo, load_catalogue(zoo))
-    told = maker.rows_of(recipe.stem)
-    assert {(row["backbone"], row["pretrain"], row["variant"]) for row in told} == {
-        (cell.backbone, cell.pretrain, cell.variant) for cell in plan.cells
-    }
-    assert all(row["runs"] == row["planned"] for row in told)
+    planned = [
+        (cell.backbone, cell.pretrain, f"{cell.label_fraction:g}", cell.variant, str(len(plan.of(cell))))
+        for cell in plan.cells
+    ]
+    keys = ("backbone", "pretrain", "label_fraction", "variant", "runs")
+    assert [tuple(row[key] for key in keys) for row in maker.rows_of(recipe.stem)] == planned
+    if plan.study.all_scorings:
+        found = [(row["scoring"], *(row[key] for key in keys)) for row in maker.rows_of(recipe.stem, "scorings")]
+        assert found == [(name, *cell) for name in plan.study.all_scorings for cell in planned]
     page = (DOCS / "experiments.md").read_text(encoding="utf-8")
     assert f"docs/experiments/{recipe.name}" in page
 

@@ -108,3 +108,9 @@ def test_training_by_the_written_recipe_gives_that_recipe(zoo):
         assert Recipe.from_mapping(written, "file", zoo.objectives) == run.recipe
     assert epochs(recipes(found)["net-cscl"]) == {"cscl": 2, "segmentation": 3}
     assert recipes(found)["net-cscl"].stages[0].options == {"window": 7}
+
+
+def test_data_of_another_scoring_are_looked_up_before_anything_is_trained(plan):
+    assert plan(scorings={"other": {"dataset": "folded"}}).study.scorings["other"].changes == {"dataset": "folded"}
+    with pytest.raises(UsageError, match="unknown dataset 'fold'; did you mean 'folded'"):
+        plan(scorings={"other": {"dataset": {"name": "fold", "fold": 2}}})

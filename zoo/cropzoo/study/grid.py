@@ -10,7 +10,7 @@ from cropzoo.catalogue import Catalogue
 from cropzoo.errors import UsageError
 from cropzoo.study.cells import Cell, PlannedRun
 from cropzoo.study.design import Study
-from cropzoo.study.recipes import check_folds, check_objectives, make_recipe
+from cropzoo.study.recipes import check_folds, check_objectives, check_scorings, make_recipe
 from cropzoo.zoo import Zoo
 
 
@@ -50,6 +50,7 @@ def make_plan(study: Study, zoo: Zoo, catalogue: Catalogue) -> Plan:
     """
     check_objectives(study, zoo)
     check_folds(study, zoo)
+    check_scorings(study, zoo)
     folds: tuple[int | None, ...] = study.folds or (None,)
     found: dict[tuple[str, float], list[tuple[str, Cell]]] = {}
     for backbone, fraction, pretrain, variant in product(

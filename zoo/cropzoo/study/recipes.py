@@ -8,7 +8,7 @@ from typing import Any
 from cropzoo.building import known_options, load_target
 from cropzoo.catalogue import Catalogue
 from cropzoo.errors import UsageError
-from cropzoo.recipe import Recipe
+from cropzoo.recipe import Recipe, normalise
 from cropzoo.settings import resolve
 from cropzoo.stage import auxiliary_names
 from cropzoo.study.cells import Cell
@@ -97,6 +97,18 @@ def check_objectives(study: Study, zoo: Zoo) -> None:
     for where, settings in (("recipe", study.recipe), *((f"variant {n!r}", v) for n, v in study.variants.items())):
         for name in settings.keys() & set(zoo.objectives) - used:
             raise UsageError(f"{where}: settings are given for {name!r}, which no run uses; add it to pretrain")
+
+
+def check_scorings(study: Study, zoo: Zoo) -> None:
+    """Look up the other data that runs are scored on.
+
+    Raises:
+        UsageError: for a dataset that is unknown.
+    """
+    for name, scoring in study.all_scorings.items():
+        chosen = normalise(scoring.changes, f"scoring {name!r}").get("dataset", {}).get("name")
+        if chosen is not None:
+            zoo.datasets[chosen]
 
 
 def _others(study: Study) -> Iterator[str]:

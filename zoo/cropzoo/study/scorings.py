@@ -16,13 +16,13 @@ class Scoring(Schema):
     Args:
         until: the last day of the series, "06-15" of the year in which they end, or "2019-06-15".
         upsample: how logits are brought to labels that are finer.
-        dataset: options over those of the training, such as {label_scale: 4}; with a name, other data.
+        dataset: options over those of the training, such as {label_scale: 4}; a name, or options with one: other data.
         test_years, test_sites: as in a recipe.
     """
 
     until: str | None = None
     upsample: Literal["nearest", "bilinear"] | None = None
-    dataset: dict[str, Any] = Field(default_factory=dict)
+    dataset: str | dict[str, Any] = Field(default_factory=dict)
     test_years: tuple[Whole, ...] = ()
     test_sites: tuple[str, ...] = ()
 
