@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 @click.option(
     "--upsample", type=click.Choice(["nearest", "bilinear"]), help="Interpolate the logits to labels that are finer."
 )
+@click.option(
+    "--floor", is_flag=True, help="Also score the 5 nearest neighbours of each pixel: what a network should beat."
+)
 @click.option("-b", "--batch-size", "--batch_size", type=click.IntRange(min=1), help="Tiles a step.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Such as dataset.root=fields/.")
 @compute_options
@@ -51,6 +54,7 @@ def evaluate(
     plot: Path | None,
     csv: Path | None,
     upsample: str | None,
+    floor: bool,
     batch_size: int | None,
     assignments: tuple[str, ...],
     device: str,
@@ -64,28 +68,37 @@ def evaluate(
     With --until the same checkpoint is scored on series whose dates after a day are left out. A day without a year is
     that of the year in which a series ends.
 
+    With --floor a vote of the five training pixels with the most similar year is scored beside it. It learns nothing
+    about space; a network that does not beat it has learnt too little.
+
     Labels may be finer than the model's logits, such as with --set dataset.label_scale=4: --upsample says how the
     logits are enlarged to their grid.
     """
     changes = scoring_changes(dataset, batch_size, assignments)
     days = {} if until is None else parse_days("--until", until)
     _check_files(plot, csv, bool(days))
+    if floor and days:
+        raise UsageError("--floor is given with --until, whose series end early; ask for it in a call of its own")
     path = find_checkpoint(source, catalogue, settings.offline)
     note(f"checkpoint {path}: importing torch")
     from cropzoo.fit.trainer import Runtime
-    from cropzoo.scoring import open_trial, score_checkpoint
+    from cropzoo.scoring import open_trial, score_floor, score_trial
 
     runtime = Runtime(device, workers)
+    trial = open_trial(path, settings.zoo, split, changes, upsample)
     if days:
         from cropzoo.season import score_season
 
-        points = score_season(open_trial(path, settings.zoo, split, changes, upsample), days, runtime, note)
+        points = score_season(trial, days, runtime, note)
         if is_first():
             _present(points, f"{Path(source).name} on {split}", split, plot, csv, as_json)
         return
-    scores = score_checkpoint(path, settings.zoo, split, changes, runtime, upsample)
+    scores = score_trial(trial, runtime)
     if not is_first():
         return
+    if floor:
+        note("scoring nearest neighbours")
+        scores = {**scores, "floor": score_floor(trial, settings.zoo)}
     if as_json:
         print_json(scores)
     else:

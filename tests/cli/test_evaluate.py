@@ -106,3 +106,15 @@ def test_entry_of_a_catalogue_with_weights(command, run_folder, scores, tmp_path
     assert "SHA-256" in command(*mine, "evaluate", "pixelwise.bad", folder=tmp_path).error
     assert "--offline" in command(*mine, "evaluate", "pixelwise.far", folder=tmp_path).error
     assert "has no weights" in command("evaluate", "tsvit.pastis", folder=tmp_path).error
+
+
+def test_nearest_neighbours_stand_beside(evaluate, scores):
+    told = evaluate("--floor", "--json").json
+    floor = told.pop("floor")
+    assert told == scores
+    assert floor["pixels"] == scores["pixels"]
+    assert 0 < floor["oa"] <= 1
+    shown = evaluate("--floor").out.splitlines()
+    assert [line.split()[:2] for line in shown if line.startswith("5-NN, all")] == [["5-NN,", "all"]]
+    assert f"{100 * floor['oa']:.1f}" in next(line for line in shown if line.startswith("5-NN, all"))
+    assert "in a call of its own" in evaluate("--floor", "--until", "08-20").error

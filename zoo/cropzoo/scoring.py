@@ -20,6 +20,7 @@ from cropzoo.data.normalising import Normaliser
 from cropzoo.errors import CropzooError, UnknownName, UsageError
 from cropzoo.evaluation import evaluate
 from cropzoo.fit.trainer import Runtime
+from cropzoo.label_budget import few_labels
 from cropzoo.models import check_image_size, load_model
 from cropzoo.opening import open_dataset, open_split
 from cropzoo.recipe import Recipe, normalise
@@ -45,13 +46,6 @@ class Trial:
     metadata: Metadata
 
 
-def score_checkpoint(
-    path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any], runtime: Runtime, upsample: str | None = None
-) -> dict[str, Any]:
-    """The scores of a checkpoint; see `Scorer.compute` for the keys, `open_trial` for arguments and errors."""
-    return score_trial(open_trial(path, zoo, split, changes, upsample), runtime)
-
-
 def score_trial(trial: Trial, runtime: Runtime) -> dict[str, Any]:
     """The scores of a trial; see `Scorer.compute` for the keys, `evaluate` for errors."""
     return evaluate(
@@ -64,6 +58,21 @@ def score_trial(trial: Trial, runtime: Runtime) -> dict[str, Any]:
         runtime,
         temperature=trial.metadata.temperature,
     )
+
+
+def score_floor(trial: Trial, zoo: Zoo) -> dict[str, Any]:
+    """The scores of five nearest neighbours on the split of a trial: pixels of the same data's training split vote.
+
+    They know the labels that the training had, and all dates; see `nearest_neighbour`, and `floor_scores` for the keys.
+
+    Raises:
+        CropzooError: when no pixel of either split is labelled.
+    """
+    from cropzoo.floor import floor_scores, nearest_neighbour  # scikit-learn is slow to import
+
+    train = _samples(_dataset(trial.recipe, zoo), "train", trial.recipe, trial.metadata, zoo)
+    known = few_labels(train, trial.recipe.label_fraction, trial.recipe.seed)
+    return floor_scores(nearest_neighbour(known, trial.samples), trial.samples, trial.classes)
 
 
 def open_trial(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any], upsample: str | None = None) -> Trial:
@@ -92,9 +101,8 @@ def open_trial(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any], ups
             f"{str(path)!r} holds no band statistics, so it can start a training (--weights) but not be scored; "
             "import it again with --statistics-of DATASET"
         )
-    dataset = open_dataset(zoo, recipe.dataset.name, recipe.dataset.options)
-    samples = choose_for(recipe, open_split(dataset, split, zoo.datasets[recipe.dataset.name].spec.splits), split)
-    samples = _Relabelled(samples, _label_table(dataset, metadata.classes), len(dataset.classes))
+    dataset = _dataset(recipe, zoo)
+    samples = _samples(dataset, split, recipe, metadata, zoo)
     normaliser = Normaliser(dataset.bands, metadata.bands, dataset.scale, metadata.mean, metadata.std)
     model = match_labels(load_model(path, zoo=zoo), metadata.upsample, samples[0].label_scale, upsample)
     check_image_size(metadata.backbone.name, model.backbone.size_multiple, recipe.image_size)
@@ -103,6 +111,16 @@ def open_trial(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any], ups
     collate = Collate(metadata.dates, metadata.length)
     names = tuple(label.name for label in metadata.classes)
     return Trial(model, normaliser, samples, names, collate, recipe, metadata)
+
+
+def _dataset(recipe: Recipe, zoo: Zoo) -> Dataset:
+    return open_dataset(zoo, recipe.dataset.name, recipe.dataset.options)
+
+
+def _samples(dataset: Dataset, split: str, recipe: Recipe, metadata: Metadata, zoo: Zoo) -> Sequence[Sample]:
+    """The samples of a split that the recipe chooses, labelled by the classes of the checkpoint."""
+    samples = choose_for(recipe, open_split(dataset, split, zoo.datasets[recipe.dataset.name].spec.splits), split)
+    return _Relabelled(samples, _label_table(dataset, metadata.classes), len(dataset.classes))
 
 
 _CHOICES = ("train_years", "train_sites", "test_years", "test_sites")

@@ -186,10 +186,9 @@ def test_a_class_without_support(make_run: Callable[..., Path]) -> None:
     assert "Left out of every mean, since the test split has no pixel of them: hop." in page.text
 
 
-def test_validation_and_floor_stand_beside(make_run: Callable[..., Path], scores: dict[str, Any]) -> None:
-    page = report(make_run(metrics={"test": scores, "val": scores | {"oa": 0.4321}, "floor": {"oa": 0.6543}}))
+def test_validation_stands_beside(make_run: Callable[..., Path], scores: dict[str, Any]) -> None:
+    page = report(make_run(metrics={"test": scores, "val": scores | {"oa": 0.4321}}))
     assert "Validation split, all pixels 43.2" in page.text
-    assert "Nearest-neighbour floor, same split 65.4" in page.text
 
 
 def test_scores_of_validation_are_called_so(make_run: Callable[..., Path], scores: dict[str, Any]) -> None:

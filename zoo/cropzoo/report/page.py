@@ -60,7 +60,6 @@ def _context(run: RunFiles, patches: Sequence[Patch], classes: Sequence[LabelCla
         "split": split,
         "scores": scores,
         "validation": run.metrics.get("val") if split == "test" else None,
-        "floor": run.metrics.get("floor") or {},
         "tiles": tiles(scores),
         "regions": regions(scores),
         "distance": by_distance(scores),
