@@ -92,7 +92,7 @@ def compare(
         return
     failed = _train(settings, plan, folder, part, jobs, ("--device", device, "--workers", str(workers)))
     not_scored = _score_again(settings, plan, folder, part, device, workers)
-    _present(plan, folder, as_json)
+    _present(plan, folder, not_scored, as_json)
     index, count = part
     others = [run for run in plan.runs[index::count] if folder.state(run) != "finished" and run.name not in failed]
     if others:
@@ -143,13 +143,16 @@ def _fractions(text: str) -> list[float]:
 def _list(plan: Plan, folder: StudyFolder, part: tuple[int, int], as_json: bool) -> None:
     """The runs of a part and how far each is."""
     index, count = part
-    rows = [(run.name, folder.state(run), str(folder.run(run).path)) for run in plan.runs[index::count]]
+    runs, ways = plan.runs[index::count], len(plan.study.all_scorings)
+    rows = [(run.name, folder.state(run), str(folder.run(run).path)) for run in runs]
+    made = sum(len(folder.scorings(run, plan.study)) for run in runs if folder.state(run) == "finished")
     if as_json:
         print_json([{"run": name, "state": state, "folder": path} for name, state, path in rows])
     else:
         print_table(("run", "state", "folder"), rows, sections=False)
     missing = sum(state != "finished" for _, state, _ in rows)
-    note(f"{missing} of {len(rows)} runs would be trained")
+    scored = f", and {ways * len(rows) - made} of {ways * len(rows)} other scorings made" if ways else ""
+    note(f"{missing} of {len(rows)} runs would be trained{scored}")
 
 
 def _train(
@@ -193,8 +196,8 @@ def _telling(plan: Plan, folder: StudyFolder) -> Iterator[None]:
         raise click.exceptions.Exit(INTERRUPTED) from None
 
 
-def _present(plan: Plan, folder: StudyFolder, as_json: bool) -> None:
-    """Write and print the tables of whatever is there."""
+def _present(plan: Plan, folder: StudyFolder, not_scored: Mapping[str, str], as_json: bool) -> None:
+    """Write and print the tables of whatever is there, and what was not scored, with the reason."""
     from cropzoo.study.collecting import collect, collect_scorings
     from cropzoo.study.page import write_page
     from cropzoo.study.records import cell_records, distance_records, run_records, scoring_records, write_csv
@@ -205,14 +208,17 @@ def _present(plan: Plan, folder: StudyFolder, as_json: bool) -> None:
     others = {name: summarise(plan, scores) for name, scores in collect_scorings(plan, folder).items()}
     cells, runs, scorings = cell_records(summaries), run_records(found), scoring_records(others)
     tables = {folder.cells: cells, folder.runs: runs, folder.distances: distance_records(summaries)}
-    tables |= {folder.others: scorings} if others else {}
+    if others:
+        tables[folder.others] = scorings
+    else:
+        folder.others.unlink(missing_ok=True)
     for path, records in tables.items():
         write_csv(path, records)
-    write_page(folder, plan, summaries, others, failed)
+    write_page(folder, plan, summaries, others, {**failed, **not_scored})
     if as_json:
         study = plan.study
         told = {"budget": study.budget, "split": study.split, "cells": cells, "runs": runs, "scorings": scorings}
-        print_json({**told, "failed": failed})
+        print_json({**told, "failed": failed, "failed_scorings": dict(not_scored)})
         return
     _print_tables(plan, summaries, others)
     click.echo(f"\ntables      {', '.join(map(str, tables))}\npage        {folder.page}")

@@ -79,13 +79,16 @@ def evaluate(
     _check_files(plot, csv, bool(days))
     if floor and days:
         raise UsageError("--floor is given with --until, whose series end early; ask for it in a call of its own")
+    if floor and split == "train":
+        raise UsageError("--floor of 'train'; each of its pixels is its own neighbour; score another split")
     path = find_checkpoint(source, catalogue, settings.offline)
     note(f"checkpoint {path}: importing torch")
     from cropzoo.fit.trainer import Runtime
-    from cropzoo.scoring import open_trial, score_floor, score_trial
+    from cropzoo.scoring import open_trial, score_floor, score_trial, tell_trial
 
     runtime = Runtime(device, workers)
     trial = open_trial(path, settings.zoo, split, changes, upsample)
+    tell_trial(trial)
     if days:
         from cropzoo.season import score_season
 

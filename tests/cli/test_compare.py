@@ -56,7 +56,7 @@ def test_runs_that_fail_are_told_and_stop_no_other(broken):
         assert error in told
         assert f"s: {told} (see study/failed/{name}.txt)" in broken.err
     page = (broken.folder / "study/study.html").read_text()
-    assert "Runs that failed" in page
+    assert "What failed" in page
     assert "0 of 2 runs are finished" in page
     assert "0/1" in broken.out
 

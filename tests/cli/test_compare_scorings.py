@@ -50,6 +50,19 @@ def test_a_scoring_that_fails_is_told_and_stops_no_other(first):
     )
 
 
+def test_json_and_page_have_what_failed(first):
+    (told,) = json.loads(first.out)["failed_scorings"].items()
+    assert told[0] == f"{NAME}, finer"
+    assert "nothing to enlarge" in told[1]
+    page = (first.folder / "study/study.html").read_text()
+    assert f"<summary>{NAME}, finer: " in page
+
+
+def test_a_dry_run_counts_them(first, compare):
+    listed = compare("--until", "08-20,07-20", "--dry-run")
+    assert listed.err.splitlines()[-1] == "0 of 1 runs would be trained, and 1 of 4 other scorings made"
+
+
 def test_what_is_scored_is_not_scored_again(first, compare):
     again = compare("--until", "07-20")
     begun = [line for line in again.err.splitlines() if ": scoring" in line and "failed" not in line]
@@ -67,6 +80,14 @@ def test_a_day_before_the_series_is_told_for_each_run(compare):
     told = compare("--until", "07-01")
     assert told.code == 1
     assert f"{NAME}: scoring until 07-01 failed: --until 07-01; sample 'field-6' has no date by then" in told.err
+
+
+def test_a_study_without_them_leaves_no_old_table(compare, command, first):
+    assert (first.folder / "study/scorings.csv").exists()
+    (first.folder / "plain.yaml").write_text(STUDY.partition("scorings:")[0])
+    assert command("compare", "plain.yaml", "--device", "cpu", folder=first.folder).code == 0
+    assert not (first.folder / "study/scorings.csv").exists()
+    assert (first.folder / f"study/scorings/until 08-20/{NAME}.json").exists()
 
 
 def test_days_that_cannot_be(compare):

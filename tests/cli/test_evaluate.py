@@ -118,3 +118,4 @@ def test_nearest_neighbours_stand_beside(evaluate, scores):
     assert [line.split()[:2] for line in shown if line.startswith("5-NN, all")] == [["5-NN,", "all"]]
     assert f"{100 * floor['oa']:.1f}" in next(line for line in shown if line.startswith("5-NN, all"))
     assert "in a call of its own" in evaluate("--floor", "--until", "08-20").error
+    assert "its own neighbour" in evaluate("--floor", "--split", "train").error

@@ -73,7 +73,7 @@ def scored(monkeypatch):
 
 
 def a_trial(samples):
-    return Trial(*[SimpleNamespace()] * 2, samples, ("a", "b"), *[SimpleNamespace()] * 3)
+    return Trial(*[SimpleNamespace()] * 2, "test", samples, ("a", "b"), *[SimpleNamespace()] * 3)
 
 
 def test_each_day_then_the_whole_series(scored, caplog):

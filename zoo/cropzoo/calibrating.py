@@ -20,7 +20,7 @@ from cropzoo.fit.trainer import Runtime, interruptible, make_trainer
 from cropzoo.processes import world
 from cropzoo.samples import IGNORE
 from cropzoo.scores.calibration import CalibrationError
-from cropzoo.scoring import Trial, open_trial
+from cropzoo.scoring import Trial, open_trial, tell_trial
 from cropzoo.zoo import Zoo
 
 LEAST, MOST = 0.05, 20.0
@@ -92,6 +92,7 @@ def calibrate(
     if world()[1] > 1:
         raise UsageError("calibrating in several processes; one is enough for a split; start it without torchrun")
     trial = open_trial(path, zoo, split, changes or {})
+    tell_trial(trial)
     logits, labels, drawn = _gather(trial, runtime or Runtime())
     found = fit_temperature(logits, labels, drawn)
     values = {"temperature": found.temperature, "scores": _with_old_error(trial.metadata)}

@@ -188,7 +188,10 @@ def normalise(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
         dataset["min_clear"] = settings.pop("min_clear")
     for key, kind in LISTS.items():
         if key in settings:
-            settings[key] = _listed(settings[key], kind, f"{where}: {key}")
+            try:
+                settings[key] = as_list(settings[key], kind)
+            except ValueError as error:
+                raise UsageError(f"{where}: {key} is {settings[key]!r}; {error}") from None
     if "pretrain" in settings:
         chosen = settings["pretrain"]
         names = chosen.split(",") if isinstance(chosen, str) else chosen or []
@@ -200,13 +203,17 @@ def normalise(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
     return settings
 
 
-def _listed(value: Any, kind: type, what: str) -> list[Any]:
-    """Several values of one, or of a text with commas, as they come from a command line."""
+def as_list(value: Any, kind: type) -> list[Any]:
+    """Several values of one, or of a text with commas, as they come from a command line.
+
+    Raises:
+        ValueError: for one that is not of the kind, which is int or str.
+    """
     parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
     try:
         return [kind(part) for part in (str(part).strip() for part in parts) if part]
     except ValueError:
-        raise UsageError(f"{what} is {value!r}; it must be whole numbers with commas between them") from None
+        raise ValueError("it must be whole numbers with commas between them") from None
 
 
 def dataset_at(folder: str) -> dict[str, Any]:

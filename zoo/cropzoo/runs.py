@@ -122,7 +122,7 @@ class RunFolder:
         return self.model.is_file() and self.metrics.is_file() and self.report.is_file()
 
     def scores(self, split: str = "test") -> dict[str, Any]:
-        """The stored scores of a split."""
+        """The stored scores of a split; none after an objective without a head."""
         metrics = read_json(self.metrics)
         if split not in metrics:
             raise CropzooError(f"{str(self.metrics)!r} has no scores of split {split!r}")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from cropzoo.checkpoint import Metadata, check_head, read_metadata
 from cropzoo.contracts import Model
@@ -24,8 +22,9 @@ from cropzoo.label_budget import few_labels
 from cropzoo.models import check_image_size, load_model
 from cropzoo.opening import open_dataset, open_split
 from cropzoo.recipe import Recipe, normalise
+from cropzoo.relabelling import Relabelled, label_table
 from cropzoo.resolution import match_labels
-from cropzoo.samples import IGNORE, Dataset, LabelClass, Sample
+from cropzoo.samples import Dataset, LabelClass, Sample
 from cropzoo.selection import choose_for
 from cropzoo.settings import merge
 from cropzoo.zoo import Zoo
@@ -39,11 +38,18 @@ class Trial:
 
     model: Model
     normaliser: Normaliser
+    split: str
     samples: Sequence[Sample]
     classes: tuple[str, ...]
     collate: Collate
     recipe: Recipe
     metadata: Metadata
+
+
+def tell_trial(trial: Trial) -> None:
+    """Warn of dates of the split that are left out or padded."""
+    for line in tell_dates({trial.split: trial.samples}, trial.recipe):
+        _log.warning("%s", line)
 
 
 def score_trial(trial: Trial, runtime: Runtime) -> dict[str, Any]:
@@ -102,15 +108,14 @@ def open_trial(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any], ups
             "import it again with --statistics-of DATASET"
         )
     dataset = _dataset(recipe, zoo)
+    _tell_unseen(dataset, metadata.classes)
     samples = _samples(dataset, split, recipe, metadata, zoo)
     normaliser = Normaliser(dataset.bands, metadata.bands, dataset.scale, metadata.mean, metadata.std)
     model = match_labels(load_model(path, zoo=zoo), metadata.upsample, samples[0].label_scale, upsample)
     check_image_size(metadata.backbone.name, model.backbone.size_multiple, recipe.image_size)
-    for line in tell_dates({split: samples}, recipe):
-        _log.warning("%s", line)
     collate = Collate(metadata.dates, metadata.length)
     names = tuple(label.name for label in metadata.classes)
-    return Trial(model, normaliser, samples, names, collate, recipe, metadata)
+    return Trial(model, normaliser, split, samples, names, collate, recipe, metadata)
 
 
 def _dataset(recipe: Recipe, zoo: Zoo) -> Dataset:
@@ -120,7 +125,7 @@ def _dataset(recipe: Recipe, zoo: Zoo) -> Dataset:
 def _samples(dataset: Dataset, split: str, recipe: Recipe, metadata: Metadata, zoo: Zoo) -> Sequence[Sample]:
     """The samples of a split that the recipe chooses, labelled by the classes of the checkpoint."""
     samples = choose_for(recipe, open_split(dataset, split, zoo.datasets[recipe.dataset.name].spec.splits), split)
-    return _Relabelled(samples, _label_table(dataset, metadata.classes), len(dataset.classes))
+    return Relabelled(samples, label_table(dataset.classes, metadata.classes), len(dataset.classes))
 
 
 _CHOICES = ("train_years", "train_sites", "test_years", "test_sites")
@@ -146,8 +151,8 @@ def scoring_recipe(metadata: Metadata, zoo: Zoo, changes: Mapping[str, Any]) -> 
     }
     trained.setdefault("image_size", metadata.image_size)
     trained = normalise(trained, "the checkpoint's recipe")
-    if "name" in changes.get("dataset", {}):  # other data have seasons and sites of their own
-        trained = {key: value for key, value in trained.items() if key not in _CHOICES}
+    if "name" in changes.get("dataset", {}):  # other data have seasons, sites and parcels of their own
+        trained = {key: value for key, value in trained.items() if key not in (*_CHOICES, "label_fraction")}
     merged = merge(trained, changes)
     min_clear = trained.get("dataset", {}).get("min_clear", 0)
     merged.setdefault("dataset", {}).setdefault(
@@ -158,13 +163,14 @@ def scoring_recipe(metadata: Metadata, zoo: Zoo, changes: Mapping[str, Any]) -> 
     return Recipe.from_mapping(merged, "the checkpoint's recipe", zoo.objectives)
 
 
-def _label_table(dataset: Dataset, wanted: Sequence[LabelClass]) -> NDArray[np.uint8]:
-    """From the dataset's label indices to the model's, by class name; classes that the model never saw are ignored."""
-    index = {label.name: number for number, label in enumerate(wanted)}
-    table = np.full(256, IGNORE, np.uint8)
-    for number, label in enumerate(dataset.classes):
-        table[number] = index.get(label.name, IGNORE)
-    unseen = [label.name for label in dataset.classes if label.name not in index]
+def _tell_unseen(dataset: Dataset, wanted: Sequence[LabelClass]) -> None:
+    """Name the dataset's classes that the model never saw, and that are ignored.
+
+    Raises:
+        CropzooError: when these are all.
+    """
+    known = {label.name for label in wanted}
+    unseen = [label.name for label in dataset.classes if label.name not in known]
     if unseen:
         _log.warning("classes that the model never saw are left out of the scores: %s", ", ".join(unseen))
     if len(unseen) == len(dataset.classes):
@@ -172,33 +178,3 @@ def _label_table(dataset: Dataset, wanted: Sequence[LabelClass]) -> NDArray[np.u
         raise CropzooError(
             f"the model and the data share no class; the model knows {ours}, the data have {theirs or 'no labels'}"
         )
-    return table
-
-
-class _Relabelled(Sequence[Sample]):
-    """Samples with their labels sent through a table of 256 entries.
-
-    Args:
-        samples: of the data.
-        table: from the data's label to the model's.
-        classes: how many the data have.
-    """
-
-    def __init__(self, samples: Sequence[Sample], table: NDArray[np.uint8], classes: int) -> None:
-        self.samples, self.table, self.classes = samples, table, classes
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, number: Any) -> Any:
-        sample = self.samples[number]
-        if sample.labels is None:
-            return sample
-        labels = np.asarray(sample.labels)
-        wrong = labels[(labels != IGNORE) & ((labels < 0) | (labels >= self.classes))]
-        if wrong.size:
-            raise CropzooError(
-                f"sample {sample.name!r} has label {int(wrong[0])!r}; labels are 0 to {self.classes - 1}, "
-                f"or {IGNORE} to ignore a pixel; mend its labels"
-            )
-        return replace(sample, labels=self.table[labels])

@@ -67,13 +67,15 @@ def count_until(dates: NDArray[np.int32], day: Day) -> int:
 
 
 def trial_until(trial: Trial, text: str, day: Day) -> Trial:
-    """The same model on series that end on a day, which `text` is written as.
+    """The same model on series that end on a day, which is written as `text`; warns if all end before it.
 
     Raises:
         UsageError: the day lies before the first date of a sample.
         CropzooError: there is no sample.
     """
-    _count(trial.samples, {text: day})
+    left, whole = _count(trial.samples, {text: day})
+    if left[text] == whole:
+        _warn(text)
     return replace(trial, samples=Until(trial.samples, day))
 
 
@@ -101,13 +103,17 @@ def score_season(
     points = []
     for text, day in days.items():
         if left[text] == whole:
-            _log.warning("--until %s: no series has a date after it; its scores are those of the whole series", text)
+            _warn(text)
             points.append(SeasonPoint(text, 1.0, last.scores))
             continue
         tell(f"scoring until {text}, {100 * left[text] / whole:.0f} % of the dates")
         scores = score_trial(replace(trial, samples=Until(trial.samples, day)), runtime)
         points.append(SeasonPoint(text, left[text] / whole, scores))
     return [*points, last]
+
+
+def _warn(day: str) -> None:
+    _log.warning("--until %s: no series has a date after it; its scores are those of the whole series", day)
 
 
 def _count(samples: Sequence[Sample], days: Mapping[str, Day]) -> tuple[dict[str, int], int]:

@@ -23,7 +23,7 @@ class Module(StageModule):
         nn.Module.__init__(self)
         self.__dict__["_monitor"] = ("val_score", mode)
         self.objective = nn.Linear(1, 1)
-        self.stage = SimpleNamespace(objective="made-up", epochs=9)
+        self.stage = SimpleNamespace(objective="made-up", epochs=9, lr=0.4)
 
     @property
     def monitor(self) -> tuple[str, str]:
@@ -31,7 +31,7 @@ class Module(StageModule):
 
 
 def trainer(epoch: int, score: float) -> SimpleNamespace:
-    optimiser = SimpleNamespace(param_groups=[{"lr": 0.5}])
+    optimiser = SimpleNamespace(param_groups=[{"lr": 0.5, "initial_lr": 2.0}])
     metrics = {"val_score": torch.tensor(score), "train_loss": torch.tensor(2.0)}
     facts = {"current_epoch": epoch, "num_training_batches": 7, "is_global_zero": True}
     return SimpleNamespace(callback_metrics=metrics, optimizers=[optimiser], **facts)

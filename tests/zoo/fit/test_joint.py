@@ -64,6 +64,24 @@ def test_features_are_computed_once_for_one_series(changed: bool, calls: int) ->
     assert (parts["other"] == pytest.approx(parts["main"])) is not changed
 
 
+def test_another_series_between_does_not_make_it_forget() -> None:
+    backbone = Counting()
+    shared = SharedFeatures(backbone)
+    others = {"changed": (Square(shared, True), 1.0), "same": (Square(shared), 1.0)}
+    losses = Joint(Square(backbone), others, shared)(random_batch(4, channels=3))
+    assert backbone.calls == 2
+    assert losses.parts["same"].item() == losses.parts["main"].item()
+
+
+def test_a_head_is_called_as_it_is_without_others() -> None:
+    backbone = Counting()
+    main = Square(backbone)
+    main.head = nn.Conv2d(2, 2, 1)
+    shared = SharedFeatures(backbone)
+    names = [name for name, _ in Joint(main, {"other": (Square(shared), 0.5)}, shared).named_parameters()]
+    assert names[2:4] == ["head.weight", "head.bias"]
+
+
 def test_nothing_is_remembered_after_the_step() -> None:
     joint, backbone = joined(False)
     batch = random_batch(4, channels=3)
@@ -72,7 +90,7 @@ def test_nothing_is_remembered_after_the_step() -> None:
         backbone.net.weight.mul_(2)
         backbone.net.bias.mul_(2)  # type: ignore[union-attr]
     assert joint(batch).total.item() == pytest.approx(4 * first.item())
-    assert joint.shared._seen is None
+    assert joint.shared._seen == []
     assert not backbone._forward_hooks
 
 

@@ -51,12 +51,16 @@ def test_the_longest_name_that_fits_gives_the_factor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scales", "message"),
-    [({"spine": 0.1}, "the stage trains no 'spine'; its parts are backbone"), ({"backbone": 0.0}, "--freeze keeps")],
+    ("scales", "freeze", "message"),
+    [
+        ({"spine": 0.1}, False, "the stage trains no 'spine'; its parts are backbone"),
+        ({"backbone": 0.0}, False, "--freeze keeps"),
+        ({"backbone": 0.1}, True, "the stage trains no 'backbone'; its parts are head"),
+    ],
 )
-def test_factors_that_change_nothing_are_refused(scales: dict[str, float], message: str) -> None:
+def test_factors_that_change_nothing_are_refused(scales: dict[str, float], freeze: bool, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        check_scales(Headed(), scales)
+        check_scales(Headed(), scales, freeze)
 
 
 def test_a_frozen_backbone_gets_no_gradient_and_keeps_its_norms() -> None:

@@ -57,7 +57,14 @@ def test_what_a_run_does_not_say_is_none(plan, folder, finish):
     assert collect(found, folder)[found.cells[0]][0].seconds is None
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"test": {"confusion": [[1, 2], [3]]}}', '{"test": {}}'])
+def test_a_run_without_a_head_has_no_scores(plan, folder, finish):
+    found = plan()
+    finish(folder, found.runs[0])
+    folder.run(found.runs[0]).metrics.write_text('{"val": {}, "test": {}}')
+    assert collect(found, folder)[found.cells[0]] == []
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"test": {"confusion": [[1, 2], [3]]}}', '{"test": {"miou": 1}}'])
 def test_a_file_that_cannot_be_read_is_named_with_its_run(plan, folder, finish, text):
     found = plan()
     finish(folder, found.runs[1])

@@ -88,26 +88,36 @@ def test_days_and_named_scorings_are_other_ways_to_score():
     )
     assert found.until == ("06-15", "07-15")
     assert list(found.all_scorings) == ["until 06-15", "until 07-15", "x 4"]
-    assert found.all_scorings["until 06-15"].changes == {}
-    assert found.all_scorings["x 4"].changes == {"dataset": {"label_scale": 4}}
+    assert found.all_scorings["until 06-15"].changes("test") == {}
+    assert found.all_scorings["x 4"].changes("val") == {"dataset": {"label_scale": 4}}
     assert read_study(found.to_mapping(), {}, [], "again") == found
-    dated = study(
-        {"until": [date(2019, 6, 15)], "scorings": {"other": {"until": date(2019, 7, 1), "test_years": [2019]}}}
-    )
+    dated = study({"until": date(2019, 6, 15), "scorings": {"other": {"until": date(2019, 7, 1)}}})
     assert [each.until for each in dated.all_scorings.values()] == ["2019-06-15", "2019-07-01"]
-    assert dated.scorings["other"].changes == {"test_years": [2019]}
+
+
+def test_years_and_sites_of_a_scoring_are_those_of_the_split():
+    found = study({"scorings": {"one": {"years": 2020, "sites": "T31*, T32ABC"}, "all": {"years": []}}})
+    assert found.scorings["one"].changes("test") == {"test_years": [2020], "test_sites": ["T31*", "T32ABC"]}
+    assert found.scorings["one"].changes("val") == {"train_years": [2020], "train_sites": ["T31*", "T32ABC"]}
+    assert found.scorings["all"].changes("test") == {"test_years": []}
+    assert read_study(found.to_mapping(), {}, [], "again") == found
 
 
 @pytest.mark.parametrize(
     ("file", "told"),
     [
-        ({"until": "6-15"}, "until is '6-15'; it must be a day"),
+        ({"until": "6-15"}, "study.yaml: key 'until' is '6-15'; it must be a day, as 2019-03-01, or 03-01"),
+        ({"scorings": {"a": {"until": "June"}}}, "study.yaml: key 'scorings.a.until' is 'June'; it must be a day"),
         ({"until": ["06-15", "2019-07-15"]}, "some days have a year and some none"),
-        ({"until": 615}, "key 'until' is 615"),
+        ({"until": 615}, "key 'until' is 615; it must be a day"),
         ({"scorings": {"a": {"upsampel": "nearest"}}}, "unknown key 'scorings.a.upsampel'; did you mean 'upsample'"),
         ({"scorings": {"fine": {"upsample": "cubic"}}}, "key 'scorings.fine.upsample' is 'cubic'"),
         ({"scorings": {"same": {}}}, "key 'scorings.same' is {}; a scoring must differ from that of the training"),
         ({"scorings": {"a/b": {"until": "06-15"}}}, "scoring 'a/b' is part of the names of folders"),
+        ({"scorings": {"as trained": {"until": "06-15"}}}, "scoring 'as trained' has the name of another one"),
+        ({"until": "06-15", "scorings": {"until 06-15": {"sites": "a"}}}, "scoring 'until 06-15' has the name of"),
+        ({"folds": [1, 2], "scorings": {"a": {"dataset": {"fold": 2}}}}, "scoring 'a' names a fold, which"),
+        ({"scorings": {"a": {"years": "last"}}}, "key 'scorings.a.years' is 'last'; it must be whole numbers"),
     ],
 )  # fmt: skip
 def test_scorings_that_cannot_be(file, told):

@@ -97,5 +97,11 @@ def test_other_scores_count_while_weights_split_and_scoring_are_the_same(plan, f
         plan(**found.study.to_mapping() | {"split": "val"}),
     ):
         assert folder.scorings(run, other.study) == {}
+    kept = folder.scoring(run, "fine").read_text()
+    for broken in ("{", "{}", "[]", kept.replace('"scores"', '"scored"')):
+        folder.scoring(run, "fine").write_text(broken)
+        assert folder.scorings(run, found.study) == {}
+    folder.scoring(run, "fine").write_text(kept)
+    assert folder.scorings(run, found.study) == {"fine": {"miou": 0.5}}
     folder.run(run).model.write_bytes(b"trained again")
     assert folder.scorings(run, found.study) == {}

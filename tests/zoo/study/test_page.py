@@ -74,7 +74,7 @@ def test_a_study_without_a_run_has_a_page(page):
 
 def test_failures_are_told_and_nothing_in_them_is_markup(page):
     html = page(unfinished=1, failed={"net-cscl-seed0": "no <script>alert(1)</script>\n\nline & more"})
-    assert "Runs that failed" in html
+    assert "What failed" in html
     assert "net-cscl-seed0: no &lt;script&gt;alert(1)&lt;/script&gt;</summary>" in html
     assert "<script" not in html
     assert "line &amp; more" in html

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -80,7 +81,8 @@ def test_scores_by_share_of_labels_name_the_shares(study):
     (chart,) = label_charts(study(hits, label_fractions=[1, 0.05, 0.2]))
     assert [text for _, text in chart.x_ticks] == ["5", "20", "100"]
     assert [len(line.points) for line in chart.lines] == [3, 3]
-    assert chart.alt == "net: mean IoU by % of the labels, 5, 20, 100"
+    points = "58.3 at 5, 58.3 at 20, 58.3 at 100"
+    assert chart.alt == f"net: mean IoU by % of the labels. none: {points}; cscl: {points}."
     assert label_charts(study({"net-none": 50, "net-cscl": 50})) == []
 
 
@@ -95,4 +97,6 @@ def test_the_season_is_a_line_a_cell_that_ends_with_the_whole_series(study):
     (line,) = charts[0].lines  # cscl has no score
     heights = [y for _, y in line.points]
     assert heights[0] > heights[1] == heights[2]  # counted from the top
+    other = [replace(each, seeds=(7,)) for each in early[:2]]
+    assert [len(line.points) for line in season_charts(whole, {"06-15": other, "07-15": whole})[0].lines] == [2]
     assert season_charts(whole, {}) == []

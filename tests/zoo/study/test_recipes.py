@@ -111,6 +111,9 @@ def test_training_by_the_written_recipe_gives_that_recipe(zoo):
 
 
 def test_data_of_another_scoring_are_looked_up_before_anything_is_trained(plan):
-    assert plan(scorings={"other": {"dataset": "folded"}}).study.scorings["other"].changes == {"dataset": "folded"}
+    for data in ("folded", {"scale": 4}, {"min_clear": 0.5}, {"name": "folded", "fold": 2}):
+        assert plan(scorings={"other": {"dataset": data}}).study.scorings["other"].dataset == data
     with pytest.raises(UsageError, match="unknown dataset 'fold'; did you mean 'folded'"):
         plan(scorings={"other": {"dataset": {"name": "fold", "fold": 2}}})
+    with pytest.raises(UsageError, match="option of dataset 'synthetic' in scoring 'x': 'scael'; did you mean 'scale'"):
+        plan(scorings={"x": {"dataset": {"scael": 4}}})

@@ -23,10 +23,10 @@ out.mkdir(parents=True, exist_ok=True)
 with (out / "calls").open("a") as calls:
     calls.write(" ".join(sys.argv[1:]) + " OMP=" + os.environ.get("OMP_NUM_THREADS", "") + "\\n")
 (out / "recipe.yaml").touch()
-begun = time.time()
+begun, test = time.time(), {{"miou": 0.5}}
 {body}
 (out / "times").write_text(f"{{begun}} {{time.time()}}")
-(out / "metrics.json").write_text(json.dumps({{"test": {{"miou": 0.5}}, "val": {{"miou": 0.25}}}}))
+(out / "metrics.json").write_text(json.dumps({{"test": test, "val": {{"miou": 0.25}}}}))
 (out / "model.safetensors").touch()
 (out / "report.html").touch()
 print("on stdout")
@@ -67,6 +67,14 @@ def test_each_run_is_trained_by_its_recipe_once(plan, folder, trainings):
     assert how.told[1].startswith("net-none-seed0: finished in ")
     assert how.told[1].endswith(" s, test mIoU 50.0")
     assert len(how.told) == 8
+
+
+def test_a_run_without_a_head_is_told_and_stops_no_other(plan, folder, trainings):
+    found, how = plan(), trainings("test = {} if 'none' in out.name else test")
+    told = "segmentation trains no head; end on an objective with one, such as segmentation"
+    assert train_runs(found.runs, folder, how) == {"net-none-seed0": told}
+    assert how.told[1].endswith("without scores, since segmentation trains no head")
+    assert how.told[-1].endswith("test mIoU 50.0")
 
 
 def test_the_score_that_is_told_is_of_the_split_of_the_study(plan, folder, trainings):

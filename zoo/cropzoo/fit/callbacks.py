@@ -44,12 +44,13 @@ class EpochLog(Callback):
             return
         stage = pl_module.stage
         metrics = {name: _finite(float(value)) for name, value in sorted(trainer.callback_metrics.items())}
+        group = trainer.optimizers[0].param_groups[0]
         line = {
             "stage": stage.objective,
             "epoch": trainer.current_epoch,
             **metrics,
             "steps": int(trainer.num_training_batches),
-            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "lr": stage.lr * group["lr"] / group["initial_lr"],  # the stage's rate, whatever part the group is of
             "seconds": round(time.perf_counter() - self._start, 2),
         }
         kept = keep_lines(self.path, stage.objective, trainer.current_epoch)

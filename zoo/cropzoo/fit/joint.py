@@ -23,8 +23,8 @@ class Joint(Objective):
 
     def __init__(self, main: Objective, others: Mapping[str, tuple[Objective, float]], shared: SharedFeatures) -> None:
         super().__init__(main.backbone)
+        self.head = main.head  # before main: its parameters are called as they are without others
         self.main, self.shared = main, shared
-        self.head = main.head
         self.others = nn.ModuleDict({name: other for name, (other, _) in others.items()})
         self.weights = {name: weight for name, (_, weight) in others.items()}
 
@@ -48,7 +48,7 @@ class Joint(Objective):
 
 
 class SharedFeatures(Backbone):
-    """A backbone whose features are not computed again for the tensors that it has just seen.
+    """A backbone whose features are not computed again for tensors that it has seen in this step.
 
     Parameters stay those of the backbone alone: this module owns none. It remembers inside a `with` block only, so that
     no graph outlives its step.
@@ -61,15 +61,16 @@ class SharedFeatures(Backbone):
         super().__init__()
         self.out_channels, self.size_multiple = backbone.out_channels, backbone.size_multiple
         self._backbone = (backbone,)  # in a tuple: as an attribute torch would count its parameters twice
-        self._seen: tuple[Any, Tensor] | None = None
+        self._seen: list[tuple[Any, Tensor]] = []
         self._hook: RemovableHandle | None = None
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
         """The backbone's features of these tensors."""
-        if self._seen is not None and all(map(is_, self._seen[0], (series, dates, valid))):
-            return self._seen[1]
-        features: Tensor = self._backbone[0](series, dates, valid)
-        return features
+        for inputs, features in self._seen:
+            if all(map(is_, inputs, (series, dates, valid))):
+                return features
+        computed: Tensor = self._backbone[0](series, dates, valid)
+        return computed
 
     def make_head(self, classes: int) -> nn.Module:
         """A head of the backbone's."""
@@ -83,7 +84,8 @@ class SharedFeatures(Backbone):
         """Forget."""
         assert self._hook is not None
         self._hook.remove()
-        self._hook = self._seen = None
+        self._hook = None
+        self._seen.clear()
 
     def _see(self, backbone: nn.Module, inputs: tuple[Any, ...], features: Tensor) -> None:
-        self._seen = (inputs, features)
+        self._seen.append((inputs, features))

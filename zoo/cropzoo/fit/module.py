@@ -60,7 +60,7 @@ class StageModule(pl.LightningModule):
         if self.frozen:
             check_frozen(objective, recipe)
             objective.backbone.requires_grad_(False)
-        check_scales(objective, self.scales)
+        check_scales(objective, self.scales, self.frozen)
         self.train()
 
     def train(self, mode: bool = True) -> StageModule:

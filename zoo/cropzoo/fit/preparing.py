@@ -16,6 +16,7 @@ from cropzoo.fit.module import seed_from
 from cropzoo.fit.trainer import Runtime
 from cropzoo.label_budget import few_labels
 from cropzoo.models import Shape, create_backbone
+from cropzoo.narrowing import narrow
 from cropzoo.opening import open_dataset, open_split
 from cropzoo.processes import world
 from cropzoo.recipe import Recipe
@@ -39,7 +40,7 @@ class Data:
     """An open dataset.
 
     Args:
-        splits: train and val, and test where a run ends on scores.
+        splits: train and val, and test where there are labels to score by.
         counts: labelled pixels of each class, by split; none of a dataset without labels.
     """
 
@@ -49,7 +50,7 @@ class Data:
 
 
 def open_data(zoo: Zoo, recipe: Recipe) -> Data:
-    """The splits of the recipe's dataset.
+    """The splits of the recipe's dataset, which knows no more classes and statistics than its training samples show.
 
     Raises:
         UsageError: for a dataset without labels that an objective of the recipe needs.
@@ -65,7 +66,10 @@ def open_data(zoo: Zoo, recipe: Recipe) -> Data:
             "needs them; use a dataset with labels, or pre-train alone with an objective that needs none: "
             f"--set objective=NAME ({others or 'no plugin here offers one'})"
         )
-    wanted = SPLITS if needing else SPLITS[:2]
+    if recipe.train_years or recipe.train_sites:
+        dataset = narrow(dataset, choose_for(recipe, open_split(dataset, "train", spec.splits), "train"))
+        classes = len(dataset.classes)
+    wanted = SPLITS if classes else SPLITS[:2]
     splits = {name: choose_for(recipe, open_split(dataset, name, spec.splits), name) for name in wanted}
     splits["train"] = few_labels(splits["train"], recipe.label_fraction, recipe.seed)
     counts = {name: class_counts(each, classes).tolist() if classes else [] for name, each in splits.items()}
@@ -116,7 +120,7 @@ def describe(folder: RunFolder, recipe: Recipe, zoo: Zoo, data: Data, runtime: R
 def packages(recipe: Recipe, zoo: Zoo) -> list[str]:
     """Distributions whose plugins take part."""
     owners = [zoo.backbones[recipe.backbone.name].owner, zoo.datasets[recipe.dataset.name].owner]
-    owners += [zoo.objectives[stage.objective].owner for stage in recipe.stages]
+    owners += [zoo.objectives[name].owner for name in objectives_of(recipe)]
     return [owner.distribution for owner in owners if owner.distribution]
 
 

@@ -32,13 +32,19 @@ def parameter_groups(objective: Objective, lr: float, weight_decay: float, scale
     ]
 
 
-def check_scales(objective: Objective, scales: Mapping[str, float]) -> None:
+def check_scales(objective: Objective, scales: Mapping[str, float], freeze: bool) -> None:
     """Refuse factors that change nothing.
 
+    Args:
+        objective: of the last stage.
+        scales: by the name of a part.
+        freeze: the backbone stays as it is.
+
     Raises:
-        UsageError: for a name without parameters, or a factor that is not above 0.
+        UsageError: for a name without parameters that are trained, or a factor that is not above 0.
     """
-    names = [name for name, _ in objective.named_parameters()]
+    still = {id(parameter) for parameter in objective.backbone.parameters()} if freeze else set()
+    names = [name for name, parameter in objective.named_parameters() if id(parameter) not in still]
     for part, factor in scales.items():
         if factor <= 0:
             raise UsageError(f"lr_scale.{part} is {factor!r}; it must be above 0; --freeze keeps a backbone as it is")

@@ -54,7 +54,7 @@ def check_stages(materials: Materials, backbone: Backbone) -> None:
     """
     recipe, stages = materials.recipe, materials.recipe.stages
     last = [_objective(materials, backbone, number) for number in range(len(stages))][-1]
-    check_scales(last, recipe.lr_scale)
+    check_scales(last, recipe.lr_scale, recipe.freeze)
     if recipe.freeze:
         check_frozen(last, recipe)
     if last.head is None and materials.zoo.objectives[stages[-1].objective].spec.needs_labels:

@@ -46,7 +46,7 @@ class RunScores:
 
 
 def collect(plan: Plan, folder: StudyFolder) -> dict[Cell, list[RunScores]]:
-    """The scores of every finished run, by cell and in the order of the plan.
+    """The scores of every finished run that has some, by cell and in the order of the plan.
 
     Raises:
         CropzooError: for a file that cannot be read, or runs of one dataset that tell different classes apart.
@@ -57,6 +57,8 @@ def collect(plan: Plan, folder: StudyFolder) -> dict[Cell, list[RunScores]]:
         if folder.state(run) != "finished":
             continue
         scores = _read(run, folder, plan.study.split)
+        if scores is None:
+            continue
         classes = classes or scores.classes
         if scores.classes != classes:
             raise CropzooError(
@@ -83,12 +85,13 @@ def collect_scorings(plan: Plan, folder: StudyFolder) -> dict[str, dict[Cell, li
     return found
 
 
-def _read(run: PlannedRun, folder: StudyFolder, split: Split) -> RunScores:
+def _read(run: PlannedRun, folder: StudyFolder, split: Split) -> RunScores | None:
+    """The scores of a run; None after a last objective without a head."""
     path, environment = folder.run(run).metrics, folder.run(run).environment
     try:
-        metrics = read_json(path)
+        scores = read_json(path)[split]
         training = (read_json(environment) if environment.is_file() else {}).get("training") or {}
-        return _run_scores(run, metrics[split], training)
+        return None if scores == {} else _run_scores(run, scores, training)
     except (CropzooError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CropzooError(
             f"run {run.name} has no scores that can be read from {str(path)!r}; {type(error).__name__}: {error}; "

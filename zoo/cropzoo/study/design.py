@@ -21,7 +21,7 @@ from cropzoo.errors import UsageError
 from cropzoo.recipe import normalise
 from cropzoo.schema import Real, Schema, Whole
 from cropzoo.settings import merge
-from cropzoo.study.scorings import Scoring
+from cropzoo.study.scorings import AS_TRAINED, Scoring, day_text
 
 Budget = Literal["total", "finetune"]
 Split = Literal["test", "val"]
@@ -115,8 +115,12 @@ class Study(Schema):
     @field_validator("until", mode="before")
     @classmethod
     def _days(cls, value: Any) -> Any:
-        text = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
-        return tuple(parse_days("until", text)) if isinstance(text, str) and text else text or ()
+        days = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+        texts = [day_text(day.strip() if isinstance(day, str) else day) for day in days if day != ""]
+        try:
+            return tuple(parse_days("until", ",".join(texts))) if texts else ()
+        except UsageError as error:
+            raise ValueError(str(error).partition("; ")[2]) from None
 
     @field_validator("baseline", mode="before")
     @classmethod
@@ -140,16 +144,29 @@ class Study(Schema):
                     raise ValueError(
                         f"{what} {name!r} is part of the names of folders; use letters, digits and any of {signs}"
                     )
+        for name in self.scorings:
+            if name == AS_TRAINED or name in {_until(day) for day in self.until}:
+                raise ValueError(f"scoring {name!r} has the name of another one of the tables; rename it")
+            if self.folds and self.scorings[name].names_a_fold:
+                raise ValueError(f"scoring {name!r} names a fold, which is that of each run; leave it out")
         return self
 
     @property
     def all_scorings(self) -> dict[str, Scoring]:
         """Every other way to score a run, the days of `until` first."""
-        return {f"until {day}": Scoring(until=day) for day in self.until} | self.scorings
+        return {_until(day): Scoring(until=day) for day in self.until} | self.scorings
 
     def to_mapping(self) -> dict[str, Any]:
         """The mapping form, with every default written out."""
-        return self.model_dump(mode="json")
+        return {
+            **self.model_dump(mode="json"),
+            "scorings": {name: scoring.to_mapping() for name, scoring in self.scorings.items()},
+        }
+
+
+def _until(day: str) -> str:
+    """The name of the scoring of series that end on a day."""
+    return f"until {day}"
 
 
 def _unique(value: Any) -> Any:

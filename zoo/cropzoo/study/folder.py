@@ -87,13 +87,16 @@ class StudyFolder:
     def scorings(self, run: PlannedRun, study: Study) -> dict[str, dict[str, Any]]:
         """The scores by other scorings of a finished run, by name: those of its weights and of what the study asks."""
         files = {name: path for name in study.all_scorings if (path := self.scoring(run, name)).is_file()}
-        stored = {name: read_json(path) for name, path in files.items()}
-        weights = sha256_of(self.run(run).model) if stored else ""
-        return {
-            name: content["scores"]
-            for name, content in stored.items()
-            if content["of"] == _origin(weights, study.all_scorings[name], study.split)
-        }
+        weights = sha256_of(self.run(run).model) if files else ""
+        found = {}
+        for name, path in files.items():
+            try:
+                content = read_json(path)
+                if content["of"] == _origin(weights, study.all_scorings[name], study.split):
+                    found[name] = content["scores"]
+            except (CropzooError, KeyError, TypeError):
+                continue  # it is no file of ours, or a broken one: scored again
+        return found
 
     def write_scoring(self, run: PlannedRun, name: str, study: Study, scores: dict[str, Any]) -> None:
         """Keep the scores of a finished run by another scoring."""
@@ -156,7 +159,7 @@ class StudyFolder:
 
 def _origin(weights: str, scoring: Scoring, split: str) -> dict[str, Any]:
     """What scores are of."""
-    return {"weights": weights, "split": split, **scoring.model_dump(mode="json")}
+    return {"weights": weights, "split": split, "scoring": scoring.to_mapping()}
 
 
 def differences(old: Recipe, new: Recipe) -> list[str]:

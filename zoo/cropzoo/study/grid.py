@@ -50,7 +50,6 @@ def make_plan(study: Study, zoo: Zoo, catalogue: Catalogue) -> Plan:
     """
     check_objectives(study, zoo)
     check_folds(study, zoo)
-    check_scorings(study, zoo)
     folds: tuple[int | None, ...] = study.folds or (None,)
     found: dict[tuple[str, float], list[tuple[str, Cell]]] = {}
     for backbone, fraction, pretrain, variant in product(
@@ -66,6 +65,7 @@ def make_plan(study: Study, zoo: Zoo, catalogue: Catalogue) -> Plan:
         for seed, fold, cell in product(study.seeds, folds, cells)
     )
     _check_names(runs)
+    check_scorings(study, runs[0].recipe, zoo)
     baselines = {cell: _baseline(study, cell, found[cell.backbone, cell.label_fraction]) for cell in cells}
     return Plan(study, cells, runs, baselines)
 

@@ -42,7 +42,7 @@ def write_page(
         plan: what was asked.
         summaries: what there is of it.
         others: the same by other scorings, by their names.
-        failed: what is kept of each run that failed, by its name.
+        failed: what is kept of each run that failed, and the error of each scoring, by its name.
 
     Raises:
         CropzooError: when it cannot be written.

@@ -78,7 +78,7 @@ def label_charts(summaries: Sequence[Summary]) -> list[Chart]:
         for summary in summaries:
             if summary.cell.backbone == backbone and "miou" in summary.scores:
                 curve = curves.setdefault(summary.cell.words, [None] * len(fractions))
-                curve[fractions.index(summary.cell.label_fraction)] = 100 * summary.scores["miou"].mean
+                curve[fractions.index(summary.cell.label_fraction)] = _miou(summary)
         chart = _by_place(backbone, [f"{100 * fraction:g}" for fraction in fractions], curves, "% of the labels")
         charts += [] if chart is None or len(fractions) == 1 else [chart]
     return charts
@@ -89,16 +89,27 @@ def season_charts(summaries: Sequence[Summary], days: Mapping[str, Sequence[Summ
 
     Args:
         summaries: of the whole series.
-        days: of series that end on a day, by the day as it is written.
+        days: of series that end on a day, by the day as it is written; a point of other seeds than the whole series'
+            is left out.
     """
-    curves: dict[str, dict[str, list[float | None]]] = {title: {} for title in grouped(summaries)} if days else {}
-    for several in (*days.values(), summaries):
-        for title, cells in grouped(several).items():
-            for each in cells:
-                value = 100 * each.scores["miou"].mean if "miou" in each.scores else None
-                curves.get(title, {}).setdefault(each.cell.words, []).append(value)
-    charts = (_by_place(title, [*days, "all"], lines, "last day") for title, lines in curves.items())
+    if not days:
+        return []
+    by_day = [{each.cell: each for each in several} for several in (*days.values(), summaries)]
+    charts = []
+    for title, cells in grouped(summaries).items():
+        curves = {
+            each.cell.words: [
+                _miou(found[each.cell]) if found[each.cell].seeds == each.seeds else None for found in by_day
+            ]
+            for each in cells
+        }
+        charts.append(_by_place(title, [*days, "all"], curves, "last day"))
     return [chart for chart in charts if chart is not None]
+
+
+def _miou(summary: Summary) -> float | None:
+    """Per cent."""
+    return 100 * summary.scores["miou"].mean if "miou" in summary.scores else None
 
 
 def _by_place(
@@ -109,7 +120,12 @@ def _by_place(
     if chart is None:
         return None
     ticks = tuple((x, names[int(text) - 1]) for x, text in chart.x_ticks)
-    return replace(chart, x_ticks=ticks, alt=f"{title}: mean IoU by {axis}, {', '.join(names)}")
+    points = {
+        line: [f"{value:.1f} at {name}" for name, value in zip(names, values, strict=True) if value is not None]
+        for line, values in curves.items()
+    }
+    told = "; ".join(f"{line}: {', '.join(texts)}" for line, texts in points.items() if texts)
+    return replace(chart, x_ticks=ticks, alt=f"{title}: mean IoU by {axis}. {told}.")
 
 
 def difference_charts(summaries: Sequence[Summary]) -> list[Dots]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cropzoo.building import known_options, load_target
 from cropzoo.catalogue import Catalogue
-from cropzoo.errors import UsageError
+from cropzoo.errors import UnknownName, UsageError
 from cropzoo.recipe import Recipe, normalise
 from cropzoo.settings import resolve
 from cropzoo.stage import auxiliary_names
@@ -99,16 +99,24 @@ def check_objectives(study: Study, zoo: Zoo) -> None:
             raise UsageError(f"{where}: settings are given for {name!r}, which no run uses; add it to pretrain")
 
 
-def check_scorings(study: Study, zoo: Zoo) -> None:
-    """Look up the other data that runs are scored on.
+def check_scorings(study: Study, recipe: Recipe, zoo: Zoo) -> None:
+    """Look up the data that runs are scored on, and what is said of them.
+
+    Args:
+        study: of the scorings.
+        recipe: of any run; all have the same data.
+        zoo: where datasets are looked up.
 
     Raises:
-        UsageError: for a dataset that is unknown.
+        UsageError: for an unknown dataset, or an option that it does not take.
     """
     for name, scoring in study.all_scorings.items():
-        chosen = normalise(scoring.changes, f"scoring {name!r}").get("dataset", {}).get("name")
-        if chosen is not None:
-            zoo.datasets[chosen]
+        options = dict(normalise(scoring.changes(study.split), f"scoring {name!r}").get("dataset", {}))
+        chosen = options.pop("name", recipe.dataset.name)
+        spec = zoo.datasets[chosen].spec
+        known = known_options(load_target(spec.build, f"dataset {chosen!r}"))
+        for option in options.keys() - known.keys() - {"min_clear"}:
+            raise UnknownName(f"option of dataset {chosen!r} in scoring {name!r}:", option, known)
 
 
 def _others(study: Study) -> Iterator[str]:

@@ -62,7 +62,7 @@ def score_again(
 def _score(
     run: PlannedRun, folder: StudyFolder, scoring: Scoring, split: str, zoo: Zoo, runtime: Runtime
 ) -> dict[str, Any]:
-    trial = open_trial(folder.run(run).model, zoo, split, scoring.changes, scoring.upsample)
+    trial = open_trial(folder.run(run).model, zoo, split, scoring.changes(split), scoring.upsample)
     if scoring.until is not None:
         trial = trial_until(trial, scoring.until, parse_day("until", scoring.until))
     return score_trial(trial, runtime)

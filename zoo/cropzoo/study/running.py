@@ -167,7 +167,11 @@ def _end(ended: _Active, folder: StudyFolder, trainings: Trainings) -> str:
     failure, code = folder.failure(ended.run), ended.process.returncode
     if folder.run(ended.run).finished:
         failure.unlink(missing_ok=True)
-        miou = folder.run(ended.run).scores(trainings.split)["miou"]
+        miou = folder.run(ended.run).scores(trainings.split).get("miou")
+        if miou is None:
+            last = ended.run.recipe.stages[-1].objective
+            tell(f"{ended.run.name}: finished in {seconds:.0f} s without scores, since {last} trains no head")
+            return f"{last} trains no head; end on an objective with one, such as segmentation"
         tell(f"{ended.run.name}: finished in {seconds:.0f} s, {trainings.split} mIoU {100 * miou:.1f}")
         return ""
     with ended.log.open("rb") as log:

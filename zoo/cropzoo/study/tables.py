@@ -7,6 +7,7 @@ from typing import Literal
 
 from cropzoo.study.cells import Cell
 from cropzoo.study.grid import Plan
+from cropzoo.study.scorings import AS_TRAINED
 from cropzoo.study.summary import MEASURES, Difference, Estimate, Summary
 
 NONE = "-"
@@ -14,9 +15,6 @@ COMPARED = ("oa", "miou", "boundary_oa", "boundary_miou", "interior_oa", "interi
 """The measures whose differences people see; files have all."""
 
 COSTS = ("epochs", "steps", "minutes", "GB")
-
-AS_TRAINED = "as trained"
-"""The scores at the end of training, beside other scorings."""
 
 Table = tuple[list[str], list[list[str]]]
 Kind = Literal["scores", "differences"]
@@ -69,6 +67,8 @@ def scoring_table(
 ) -> Table:
     """Columns, and a row a cell: mean IoU by other scorings and as trained, in per cent.
 
+    Where a scoring lacks seeds that the cell has, it says of how many it is.
+
     Args:
         plan: of the study.
         summaries: of the scores at the end of training.
@@ -77,12 +77,14 @@ def scoring_table(
     """
     ways = {**others, AS_TRAINED: summaries}
 
-    def text(cell: Summary) -> str:
+    def text(cell: Summary, whole: Summary) -> str:
         scores, differences = cell.scores.get("miou"), cell.differences.get("miou")
-        return estimate_text(scores) if kind == "scores" else difference_text(differences)
+        told = estimate_text(scores) if kind == "scores" else difference_text(differences)
+        some = f" ({len(cell.seeds)} of {len(whole.seeds)} seeds)" if len(cell.seeds) < len(whole.seeds) else ""
+        return told if told == NONE else told + some
 
     rows = [
-        [*_names(plan, cells[0].cell), *map(text, cells)]
+        [*_names(plan, cells[0].cell), *(text(cell, cells[-1]) for cell in cells)]
         for cells in zip(*ways.values(), strict=True)
         if kind == "scores" or cells[-1].differences
     ]
