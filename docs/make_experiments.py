@@ -19,7 +19,7 @@ RECIPES = HERE / "experiments"
 RESULTS = RECIPES / "results"
 FIGURES = HERE / "figures"
 
-TABLES = ("results", "distance", "season", "super-resolution")
+TABLES = ("results", "distance", "scorings")
 """Files that a study's folder may hold, without .csv."""
 
 NAMES = {
@@ -68,22 +68,29 @@ def differences(study: str, *measures: str) -> str:
 
 
 def season(study: str) -> str:
-    """Mean IoU by day, per cent, a row for each kind of run."""
-    cells: dict[str, dict[str, str]] = {}
-    for row in rows_of(study, "season"):
-        cells.setdefault(row["run"], {})[row["until"] or "all"] = _score(row, "miou")
-    days = list(next(iter(cells.values())))
-    return _markdown(["mIoU until", *days], [[name, *(found[day] for day in days)] for name, found in cells.items()])
-
-
-def finer(study: str) -> str:
-    """Scores at finer labels, per cent, a row for each kind of run and way to their grid."""
-    measures = {"oa": "OA", "miou": "mIoU", "boundary.miou": "boundary mIoU", "interior.miou": "interior mIoU"}
-    rows = [
-        [row["run"], row["fine_by"], *(_score(row, measure) for measure in measures)]
-        for row in rows_of(study, "super-resolution")
+    """Mean IoU by the last day of the series, per cent, a row for each kind of run."""
+    rows, later = rows_of(study), rows_of(study, "scorings")
+    keys = _telling(rows)
+    days = list(dict.fromkeys(row["scoring"].removeprefix("until ") for row in later))
+    by_day = [[row for row in later if row["scoring"] == f"until {day}"] for day in days]
+    lines = [
+        [_name(row, key) for key in keys] + [_score(each, "miou") for each in (*early, row)]
+        for row, *early in zip(rows, *by_day, strict=True)
     ]
-    return _markdown(["run", "finer by", *measures.values()], rows)
+    return _markdown([*(KEYS[key] for key in keys), *days, "all dates"], lines)
+
+
+def finer(learnt: str, interpolated: str, *measures: str) -> str:
+    """Scores at finer labels, per cent: of networks that learnt there, and by each way to bring others there."""
+    ways = {"learnt": rows_of(learnt)}
+    for row in rows_of(interpolated, "scorings"):
+        ways.setdefault(row["scoring"], []).append(row)
+    lines = [
+        [_name(row, "backbone"), _name(row, "pretrain"), way, *(_score(row, measure) for measure in measures)]
+        for several in zip(*ways.values(), strict=True)
+        for way, row in zip(ways, several, strict=True)
+    ]
+    return _markdown([KEYS["backbone"], KEYS["pretrain"], "finer by", *(NAMES[each] for each in measures)], lines)
 
 
 def _telling(rows: list[Row]) -> list[str]:
