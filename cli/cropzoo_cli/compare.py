@@ -108,7 +108,16 @@ def compare(
             f"error: {count} other scoring{'s' if count > 1 else ''} failed, as told above; mend what is wrong and run "
             "the same command again"
         )
-    if failed or not_scored:
+    bare = [
+        run for run in plan.runs if folder.state(run) == "finished" and not folder.run(run).scores(plan.study.split)
+    ]
+    if bare:
+        last = bare[0].recipe.stages[-1].objective
+        note(
+            f"error: {len(bare)} of {len(plan.runs)} runs have no scores, since {last} trains no head; end the study "
+            "on an objective with one, such as segmentation"
+        )
+    if failed or not_scored or bare:
         raise click.exceptions.Exit(FAILED)
 
 

@@ -96,12 +96,14 @@ def evaluate(
         if is_first():
             _present(points, f"{Path(source).name} on {split}", split, plot, csv, as_json)
         return
-    scores = score_trial(trial, runtime)
+    if floor and is_first():
+        note("scoring nearest neighbours")
+        beside = {"floor": score_floor(trial, settings.zoo)}
+    else:
+        beside = {}
+    scores = {**score_trial(trial, runtime), **beside}
     if not is_first():
         return
-    if floor:
-        note("scoring nearest neighbours")
-        scores = {**scores, "floor": score_floor(trial, settings.zoo)}
     if as_json:
         print_json(scores)
     else:

@@ -61,3 +61,9 @@ def test_an_objective_with_a_head_is_scored_though_it_needs_no_labels(command, f
     words = ("-p", "entropy.py", *TRAIN, "--set", "objective=entropy", "--device", "cpu", "--out", "sure", "--json")
     assert command(*words, folder=folder).json["test"]["pixels"] > 0
     assert (folder / "sure/model.safetensors").is_file()
+
+
+def test_what_is_not_scored_needs_no_test_split(command, folder):
+    words = (*TRAIN, "--set", "objective=mtm", "--test-sites", "nowhere", "--device", "cpu", "--out", "alone")
+    assert command(*words, folder=folder).code == 0
+    assert json.loads((folder / "alone/split.json").read_text()).keys() == {"train", "val"}

@@ -156,3 +156,11 @@ def test_labels_that_are_needed_are_asked_for_before_a_folder_is_made(command, s
     error = command(*TRAIN, *MTM[:-2], *words, "--out", "no", folder=sites).error
     assert told in error
     assert not (sites / "no").exists()
+
+
+def test_a_study_of_it_says_that_nothing_is_scored(command, sites):
+    words = ("compare", "--backbones", "tsvit", *TSVIT[2:], *DEPTHS, *MTM, "--set", "image_size=12", "--epochs", "1")
+    for _ in range(2):  # trained, and found
+        ended = command(*words, "--device", "cpu", "--out", "study", folder=sites)
+        assert ended.code == 1
+        assert ended.err.splitlines()[-1].startswith("error: 1 of 1 runs have no scores, since mtm trains no head; end")

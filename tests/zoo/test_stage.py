@@ -63,6 +63,7 @@ def test_wrong_values_are_told(values: dict[str, Any], message: str) -> None:
 
 
 def test_years_and_sites_in_short_form() -> None:
+    assert recipe(train_sites=None).train_sites == ()
     made = recipe(train_years=2018, test_years="2019, 2020", train_sites="T31*", test_sites=["a", 3])
     assert (made.train_years, made.test_years) == ((2018,), (2019, 2020))
     assert (made.train_sites, made.test_sites) == (("T31*",), ("a", "3"))

@@ -204,14 +204,14 @@ def normalise(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def as_list(value: Any, kind: type) -> list[Any]:
-    """Several values of one, or of a text with commas, as they come from a command line.
+    """Several values of one, or of a text with commas, as they come from a command line; none of nothing.
 
     Raises:
         ValueError: for one that is not of the kind, which is int or str.
     """
     parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
     try:
-        return [kind(part) for part in (str(part).strip() for part in parts) if part]
+        return [] if value is None else [kind(part) for part in (str(part).strip() for part in parts) if part]
     except ValueError:
         raise ValueError("it must be whole numbers with commas between them") from None
 

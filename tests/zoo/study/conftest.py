@@ -85,6 +85,7 @@ def write_run(
     parcels: tuple[int, int] | None = (3, 4),
     distance: tuple[list[int], list[int]] | None = ([4, 6], [2, 5]),
     training: dict[str, Any] | None = None,
+    classes: str | None = None,
     split: str = "test",
 ) -> None:
     """`edge` is the matrix at boundaries; `distance` pixels and right ones; `parcels` right ones and all."""
@@ -93,6 +94,7 @@ def write_run(
     scores = {
         "miou": 0.5,
         "confusion": whole.tolist(),
+        "per_class": dict.fromkeys("abcd"[: len(whole)] if classes is None else classes),
         "boundary": {"confusion": at_edge.tolist()},
         "interior": {"confusion": (whole - at_edge).tolist()},
         "parcels": parcels and {"accuracy": parcels[0] / parcels[1], "count": parcels[1]},
@@ -140,4 +142,4 @@ def other_scores(folder):
 
 
 def write_scoring(folder, plan, run, confusion, name="until 06-15"):
-    folder.write_scoring(run, name, plan.study, {"confusion": confusion})
+    folder.write_scoring(run, name, plan.study, {"confusion": confusion, "per_class": dict.fromkeys("ab")})

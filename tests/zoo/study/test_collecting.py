@@ -21,7 +21,7 @@ def test_a_run_is_read_from_its_files(plan, folder, finish):
     assert scores.confusion["interior"].tolist() == [[6, 1], [0, 8]]
     assert scores.parcels.tolist() == [2, 3]
     assert scores.distance.tolist() == [[2, 5], [4, 6]]
-    assert (scores.classes, scores.distance_of) == (2, "parcels")
+    assert (scores.classes, scores.distance_of) == (("a", "b"), "parcels")
     assert (scores.seconds, scores.steps, scores.peak_memory) == (60.0, 50, 2 * 10**9)
 
 
@@ -73,9 +73,19 @@ def test_a_file_that_cannot_be_read_is_named_with_its_run(plan, folder, finish, 
         collect(found, folder)
 
 
-def test_runs_of_different_classes_do_not_compare(plan, folder, finish):
+def test_runs_of_other_classes_add_up_by_name_and_are_told(plan, folder, finish, caplog):
+    found = plan(dataset="folded", folds=[1, 2, 3], pretrain=["none"])
+    for run, classes in zip(found.runs, ("ab", "bc", "ba"), strict=True):
+        finish(folder, run, [[8, 2], [1, 9]], classes=classes)
+    runs = collect(found, folder)[found.cells[0]]
+    assert {run.classes for run in runs} == {("a", "b", "c")}
+    assert sum(run.confusion["all"] for run in runs).tolist() == [[17, 3, 0], [3, 25, 2], [0, 1, 9]]
+    assert "not all runs know the classes a, c; each score is over the classes that its run knows" in caplog.text
+
+
+def test_nothing_is_told_where_all_know_the_same(plan, folder, finish, caplog):
     found = plan()
-    finish(folder, found.runs[0])
-    finish(folder, found.runs[1], np.eye(3, dtype=int))
-    with pytest.raises(CropzooError, match="run net-cscl-seed0 tells 3 classes apart, others of the study 2"):
-        collect(found, folder)
+    for run in found.runs:
+        finish(folder, run)
+    assert [run.classes for runs in collect(found, folder).values() for run in runs] == [("a", "b")] * 2
+    assert not caplog.records

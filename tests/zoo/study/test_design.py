@@ -116,7 +116,6 @@ def test_years_and_sites_of_a_scoring_are_those_of_the_split():
         ({"scorings": {"a/b": {"until": "06-15"}}}, "scoring 'a/b' is part of the names of folders"),
         ({"scorings": {"as trained": {"until": "06-15"}}}, "scoring 'as trained' has the name of another one"),
         ({"until": "06-15", "scorings": {"until 06-15": {"sites": "a"}}}, "scoring 'until 06-15' has the name of"),
-        ({"folds": [1, 2], "scorings": {"a": {"dataset": {"fold": 2}}}}, "scoring 'a' names a fold, which"),
         ({"scorings": {"a": {"years": "last"}}}, "key 'scorings.a.years' is 'last'; it must be whole numbers"),
     ],
 )  # fmt: skip

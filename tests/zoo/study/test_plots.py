@@ -100,3 +100,14 @@ def test_the_season_is_a_line_a_cell_that_ends_with_the_whole_series(study):
     other = [replace(each, seeds=(7,)) for each in early[:2]]
     assert [len(line.points) for line in season_charts(whole, {"06-15": other, "07-15": whole})[0].lines] == [2]
     assert season_charts(whole, {}) == []
+
+
+def test_the_last_place_of_a_chart_is_always_named(study):
+    whole = study({"net-none": 50})
+    for count in (2, 7, 8, 12):
+        days = {f"{1 + number:02}-15": whole for number in range(count)}
+        (chart,) = season_charts(whole, days)
+        assert chart.x_ticks[-1] == (chart.right, "all")
+        assert len(chart.x_ticks) <= 7
+        points = dict(zip([*days, "all"], chart.lines[0].points, strict=True))
+        assert all(x == points[name][0] for x, name in chart.x_ticks)

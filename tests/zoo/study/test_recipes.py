@@ -113,6 +113,12 @@ def test_training_by_the_written_recipe_gives_that_recipe(zoo):
 def test_data_of_another_scoring_are_looked_up_before_anything_is_trained(plan):
     for data in ("folded", {"scale": 4}, {"min_clear": 0.5}, {"name": "folded", "fold": 2}):
         assert plan(scorings={"other": {"dataset": data}}).study.scorings["other"].dataset == data
+    for data in ({"fold": 2}, {"name": "folded", "fold": 2}):
+        with pytest.raises(UsageError, match="scoring 'x' names a fold, which is that of each run"):
+            plan(dataset="folded", folds=[1, 2], scorings={"x": {"dataset": data}})
+    both = {"a": {}, "b": {"dataset": {"name": "folded"}}}
+    with pytest.raises(UsageError, match="option of dataset 'folded' in scoring 'x': 'scale'"):
+        plan(variants=both, scorings={"x": {"dataset": {"scale": 4}}})
     with pytest.raises(UsageError, match="unknown dataset 'fold'; did you mean 'folded'"):
         plan(scorings={"other": {"dataset": {"name": "fold", "fold": 2}}})
     with pytest.raises(UsageError, match="option of dataset 'synthetic' in scoring 'x': 'scael'; did you mean 'scale'"):

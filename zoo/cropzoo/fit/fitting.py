@@ -110,7 +110,7 @@ def _finish(
     model = Model(objective.backbone, nn.Identity() if head is None else head)
     scores: dict[str, dict[str, Any]] = {
         split: {}
-        if head is None
+        if head is None or split not in materials.splits
         else evaluate(model, materials.normaliser, materials.splits[split], names, materials.collate, recipe, runtime)
         for split in ("val", "test")
     }

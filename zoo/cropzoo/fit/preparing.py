@@ -69,8 +69,13 @@ def open_data(zoo: Zoo, recipe: Recipe) -> Data:
     if recipe.train_years or recipe.train_sites:
         dataset = narrow(dataset, choose_for(recipe, open_split(dataset, "train", spec.splits), "train"))
         classes = len(dataset.classes)
-    wanted = SPLITS if classes else SPLITS[:2]
-    splits = {name: choose_for(recipe, open_split(dataset, name, spec.splits), name) for name in wanted}
+    splits = {name: choose_for(recipe, open_split(dataset, name, spec.splits), name) for name in SPLITS[:2]}
+    if classes:
+        try:
+            splits["test"] = choose_for(recipe, open_split(dataset, "test", spec.splits), "test")
+        except CropzooError:
+            if needing:
+                raise
     splits["train"] = few_labels(splits["train"], recipe.label_fraction, recipe.seed)
     counts = {name: class_counts(each, classes).tolist() if classes else [] for name, each in splits.items()}
     if needing:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from cropzoo.study.design import Split
 from cropzoo.study.folder import StudyFolder
 from cropzoo.study.grid import Plan
 
+_log = logging.getLogger("cropzoo")
+
 REGIONS = ("all", "boundary", "interior")
 
 
@@ -24,7 +27,7 @@ class RunScores:
     """What a run came to; what its files do not say is None.
 
     Args:
-        classes: how many the dataset has.
+        classes: names, by index; those of all runs together once they are collected.
         confusion: by region, (classes, classes), pixels.
         parcels: how many have the right majority, and how many there are, (2,).
         distance: right pixels and all pixels at 1, 2, ... px from a boundary, (2, distances).
@@ -35,7 +38,7 @@ class RunScores:
     """
 
     run: PlannedRun
-    classes: int
+    classes: tuple[str, ...]
     confusion: Mapping[str, NDArray[np.int64] | None]
     parcels: NDArray[np.int64] | None
     distance: NDArray[np.int64] | None
@@ -44,29 +47,48 @@ class RunScores:
     peak_memory: int | None
     steps: int | None
 
+    def over(self, classes: tuple[str, ...]) -> RunScores:
+        """The same over a list of classes that holds its own; a class that it does not know has no pixel."""
+        if self.classes == classes:
+            return self
+        places = [classes.index(name) for name in self.classes]
+        confusion: dict[str, NDArray[np.int64] | None] = dict.fromkeys(self.confusion)
+        for region, matrix in self.confusion.items():
+            if matrix is not None:
+                whole = np.zeros((len(classes), len(classes)), np.int64)
+                whole[np.ix_(places, places)] = matrix
+                confusion[region] = whole
+        return replace(self, classes=classes, confusion=confusion)
+
 
 def collect(plan: Plan, folder: StudyFolder) -> dict[Cell, list[RunScores]]:
     """The scores of every finished run that has some, by cell and in the order of the plan.
 
+    Warns where runs know different classes, as those that are trained on different sites do.
+
     Raises:
-        CropzooError: for a file that cannot be read, or runs of one dataset that tell different classes apart.
+        CropzooError: for a file that cannot be read.
     """
     found: dict[Cell, list[RunScores]] = {cell: [] for cell in plan.cells}
-    classes = 0
     for run in plan.runs:
-        if folder.state(run) != "finished":
-            continue
-        scores = _read(run, folder, plan.study.split)
-        if scores is None:
-            continue
-        classes = classes or scores.classes
-        if scores.classes != classes:
-            raise CropzooError(
-                f"run {run.name} tells {scores.classes} classes apart, others of the study {classes}; scores of "
-                "different classes do not compare; give each class table a study of its own"
-            )
-        found[run.cell].append(scores)
-    return found
+        scores = _read(run, folder, plan.study.split) if folder.state(run) == "finished" else None
+        if scores is not None:
+            found[run.cell].append(scores)
+    known = [run.classes for runs in found.values() for run in runs]
+    some = sorted({name for names in known for name in names if not all(name in others for others in known)})
+    if some:
+        _log.warning(
+            "not all runs know the classes %s; each score is over the classes that its run knows, so that scores of "
+            "runs with others do not compare",
+            ", ".join(some),
+        )
+    return _aligned(found)
+
+
+def _aligned(found: Mapping[Cell, Sequence[RunScores]]) -> dict[Cell, list[RunScores]]:
+    """The scores over all classes that any run knows, so that matrices add up."""
+    classes = tuple(dict.fromkeys(name for runs in found.values() for run in runs for name in run.classes))
+    return {cell: [run.over(classes) for run in runs] for cell, runs in found.items()}
 
 
 def collect_scorings(plan: Plan, folder: StudyFolder) -> dict[str, dict[Cell, list[RunScores]]]:
@@ -82,7 +104,7 @@ def collect_scorings(plan: Plan, folder: StudyFolder) -> dict[str, dict[Cell, li
         if folder.state(run) == "finished":
             for name, scores in folder.scorings(run, plan.study).items():
                 found[name][run.cell].append(_run_scores(run, scores, {}))
-    return found
+    return {name: _aligned(by_cell) for name, by_cell in found.items()}
 
 
 def _read(run: PlannedRun, folder: StudyFolder, split: Split) -> RunScores | None:
@@ -104,7 +126,7 @@ def _run_scores(run: PlannedRun, scores: Mapping[str, Any], training: Mapping[st
     parcels, distance = scores.get("parcels"), scores.get("distance")
     return RunScores(
         run=run,
-        classes=len(scores["confusion"]),
+        classes=tuple(scores["per_class"]),
         confusion={name: _matrix(region) for name, region in regions.items()},
         parcels=_counts(round(parcels["accuracy"] * parcels["count"]), parcels["count"]) if parcels else None,
         distance=_counts(distance["correct"], distance["pixels"]) if distance else None,

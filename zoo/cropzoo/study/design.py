@@ -147,8 +147,6 @@ class Study(Schema):
         for name in self.scorings:
             if name == AS_TRAINED or name in {_until(day) for day in self.until}:
                 raise ValueError(f"scoring {name!r} has the name of another one of the tables; rename it")
-            if self.folds and self.scorings[name].names_a_fold:
-                raise ValueError(f"scoring {name!r} names a fold, which is that of each run; leave it out")
         return self
 
     @property

@@ -65,7 +65,7 @@ def make_plan(study: Study, zoo: Zoo, catalogue: Catalogue) -> Plan:
         for seed, fold, cell in product(study.seeds, folds, cells)
     )
     _check_names(runs)
-    check_scorings(study, runs[0].recipe, zoo)
+    check_scorings(study, (run.recipe.dataset.name for run in runs), zoo)
     baselines = {cell: _baseline(study, cell, found[cell.backbone, cell.label_fraction]) for cell in cells}
     return Plan(study, cells, runs, baselines)
 

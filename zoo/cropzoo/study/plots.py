@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,9 @@ from cropzoo.study.summary import MEASURES, Difference, Measure, Summary, groupe
 _WIDTH, _LEFT, _RIGHT, _TOP, _STEP = 440, 160, 426, 6, 26
 _LETTERS = 21
 """Of a name that fit beside the dots."""
+
+_NAMES = 7
+"""Of places that fit below a chart."""
 
 DRAWN = ("miou", "boundary_miou", "interior_miou")
 """The measures whose differences are drawn."""
@@ -119,7 +123,9 @@ def _by_place(
     chart = line_chart(title, range(1, len(names) + 1), curves, axis=axis)
     if chart is None:
         return None
-    ticks = tuple((x, names[int(text) - 1]) for x, text in chart.x_ticks)
+    step = (chart.right - chart.left) / max(1, len(names) - 1)
+    shown = range(len(names) - 1, -1, -math.ceil(len(names) / _NAMES))  # the last one always
+    ticks = tuple((round(chart.left + place * step, 1), names[place]) for place in reversed(shown))
     points = {
         line: [f"{value:.1f} at {name}" for name, value in zip(names, values, strict=True) if value is not None]
         for line, values in curves.items()

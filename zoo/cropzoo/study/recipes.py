@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 from typing import Any
 
 from cropzoo.building import known_options, load_target
@@ -99,24 +100,25 @@ def check_objectives(study: Study, zoo: Zoo) -> None:
             raise UsageError(f"{where}: settings are given for {name!r}, which no run uses; add it to pretrain")
 
 
-def check_scorings(study: Study, recipe: Recipe, zoo: Zoo) -> None:
+def check_scorings(study: Study, trained: Iterable[str], zoo: Zoo) -> None:
     """Look up the data that runs are scored on, and what is said of them.
 
     Args:
         study: of the scorings.
-        recipe: of any run; all have the same data.
+        trained: names of the data of its runs.
         zoo: where datasets are looked up.
 
     Raises:
-        UsageError: for an unknown dataset, or an option that it does not take.
+        UsageError: for an unknown dataset, an option that it does not take, or another fold than that of the training.
     """
-    for name, scoring in study.all_scorings.items():
+    for (name, scoring), own in product(study.all_scorings.items(), dict.fromkeys(trained)):
         options = dict(normalise(scoring.changes(study.split), f"scoring {name!r}").get("dataset", {}))
-        chosen = options.pop("name", recipe.dataset.name)
-        spec = zoo.datasets[chosen].spec
-        known = known_options(load_target(spec.build, f"dataset {chosen!r}"))
+        chosen = options.pop("name", own)
+        known = known_options(load_target(zoo.datasets[chosen].spec.build, f"dataset {chosen!r}"))
         for option in options.keys() - known.keys() - {"min_clear"}:
             raise UnknownName(f"option of dataset {chosen!r} in scoring {name!r}:", option, known)
+        if study.folds and chosen == own and "fold" in options:
+            raise UsageError(f"scoring {name!r} names a fold, which is that of each run; leave it out")
 
 
 def _others(study: Study) -> Iterator[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from cropzoo.data.dates import tell_dates
 from cropzoo.days import parse_day
 from cropzoo.errors import CropzooError
 from cropzoo.fit.trainer import Runtime
-from cropzoo.scoring import open_trial, score_trial
+from cropzoo.scoring import Trial, open_trial, score_trial
 from cropzoo.season import trial_until
 from cropzoo.study.cells import PlannedRun
 from cropzoo.study.design import Study
@@ -41,6 +41,7 @@ def score_again(
         The error of each scoring that failed, by "RUN, SCORING".
     """
     failed: dict[str, str] = {}
+    told: set[str] = set()
     for run in runs:
         if folder.state(run) != "finished":
             continue
@@ -50,7 +51,12 @@ def score_again(
                 continue
             tell(f"{run.name}: scoring {name}")
             try:
-                scores = _score(run, folder, scoring, study.split, zoo, runtime)
+                trial = _open(run, folder, scoring, study.split, zoo)
+                for line in tell_dates({study.split: trial.samples}, trial.recipe):
+                    if line not in told:
+                        tell(f"{name}: {line}")
+                        told.add(line)
+                scores = score_trial(trial, runtime)
             except CropzooError as error:
                 failed[f"{run.name}, {name}"] = str(error)
                 tell(f"{run.name}: scoring {name} failed: {error}")
@@ -59,10 +65,8 @@ def score_again(
     return failed
 
 
-def _score(
-    run: PlannedRun, folder: StudyFolder, scoring: Scoring, split: str, zoo: Zoo, runtime: Runtime
-) -> dict[str, Any]:
+def _open(run: PlannedRun, folder: StudyFolder, scoring: Scoring, split: str, zoo: Zoo) -> Trial:
     trial = open_trial(folder.run(run).model, zoo, split, scoring.changes(split), scoring.upsample)
     if scoring.until is not None:
         trial = trial_until(trial, scoring.until, parse_day("until", scoring.until))
-    return score_trial(trial, runtime)
+    return trial

@@ -51,11 +51,6 @@ class Scoring(Schema):
             )
         return self
 
-    @property
-    def names_a_fold(self) -> bool:
-        """Whether it asks for another fold of the data that the training had."""
-        return isinstance(self.dataset, dict) and "fold" in self.dataset and "name" not in self.dataset
-
     def to_mapping(self) -> dict[str, Any]:
         """What was given."""
         return self.model_dump(mode="json", exclude_unset=True)
