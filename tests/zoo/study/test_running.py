@@ -217,6 +217,35 @@ def test_interrupted_it_ends_its_trainings(plan, folder, trainings, number):
     assert folder.failures([run]) == {}
 
 
+ENDS = """
+try:
+    (out / "waiting").write_text("yes")
+    time.sleep(30)
+except KeyboardInterrupt:
+    (out / "interrupted").touch()
+    sys.exit(130)
+"""
+
+
+def test_in_the_background_of_a_script_it_interrupts_its_trainings_too(plan, folder, trainings):
+    run = plan().runs[0]
+
+    def end():
+        wait_for(folder.run(run).path / "waiting")
+        os.kill(os.getpid(), signal.SIGINT)  # which nobody minds
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        threading.Thread(target=end).start()
+        with pytest.raises(KeyboardInterrupt):
+            train_runs([run], folder, trainings(ENDS))
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (folder.run(run).path / "interrupted").exists()
+
+
 STUDY = """
 import sys
 from pathlib import Path

@@ -90,16 +90,23 @@ def train_runs(runs: Sequence[PlannedRun], folder: StudyFolder, trainings: Train
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let what ends this process otherwise end the trainings first; what the user ignores, as nohup does, stays so."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    ours = [number for number, handler in kept.items() if handler == signal.SIG_DFL]
-    for number in ours:
-        signal.signal(number, signal.default_int_handler)
+    """Let what ends this process otherwise end the trainings first; what the user ignores, as nohup does, stays so.
+
+    A command that a script puts into the background ignores interrupts, and would hand that on to its trainings, which
+    could not be ended then but by force. A handler that does nothing is not handed on.
+    """
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in kept.items():
+        if handler == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+        elif (number, handler) == (signal.SIGINT, signal.SIG_IGN):
+            signal.signal(number, lambda *_: None)
     try:
         yield
     finally:
-        for number in ours:
-            signal.signal(number, kept[number])
+        for number, handler in kept.items():
+            if handler is not None:  # one that Python did not set
+                signal.signal(number, handler)
 
 
 def _start(run: PlannedRun, folder: StudyFolder, trainings: Trainings, title: str) -> _Active | None:
