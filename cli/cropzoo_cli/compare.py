@@ -97,28 +97,28 @@ def compare(
     others = [run for run in plan.runs[index::count] if folder.state(run) != "finished" and run.name not in failed]
     if others:
         note(f"{len(others)} runs are being trained by another process; the same command adds them when they are done")
-    if failed:
-        note(
-            f"error: {len(failed)} of {len(plan.runs)} runs failed; see {folder.path / 'failed'}; mend what is wrong "
-            "and run the same command again"
-        )
-    if not_scored:
-        count = len(not_scored)
-        note(
-            f"error: {count} other scoring{'s' if count > 1 else ''} failed, as told above; mend what is wrong and run "
-            "the same command again"
-        )
-    bare = [
-        run for run in plan.runs if folder.state(run) == "finished" and not folder.run(run).scores(plan.study.split)
-    ]
-    if bare:
-        last = bare[0].recipe.stages[-1].objective
-        note(
-            f"error: {len(bare)} of {len(plan.runs)} runs have no scores, since {last} trains no head; end the study "
-            "on an objective with one, such as segmentation"
-        )
-    if failed or not_scored or bare:
+    errors = list(_errors(plan, folder, failed, not_scored))
+    for error in errors:
+        note(f"error: {error}")
+    if errors:
         raise click.exceptions.Exit(FAILED)
+
+
+def _errors(plan: Plan, folder: StudyFolder, failed: Mapping[str, str], not_scored: Mapping[str, str]) -> Iterator[str]:
+    """What went wrong, and what to do, in a line each."""
+    again = "mend what is wrong and run the same command again"
+    if failed:
+        yield f"{len(failed)} of {len(plan.runs)} runs failed; see {folder.path / 'failed'}; {again}"
+    if not_scored:
+        several = "s" if len(not_scored) > 1 else ""
+        yield f"{len(not_scored)} other scoring{several} failed, as told above; {again}"
+    finished = [run for run in plan.runs if folder.state(run) == "finished"]
+    if bare := [run for run in finished if not folder.run(run).scores(plan.study.split)]:
+        last = bare[0].recipe.stages[-1].objective
+        yield (
+            f"{len(bare)} of {len(plan.runs)} runs have no scores, since {last} trains no head; end the study on an "
+            "objective with one, such as segmentation"
+        )
 
 
 def _study(file: Path | None, config: Path | None, assignments: tuple[str, ...], flags: Mapping[str, Any]) -> Study:

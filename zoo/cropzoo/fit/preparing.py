@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,13 +69,7 @@ def open_data(zoo: Zoo, recipe: Recipe) -> Data:
     if recipe.train_years or recipe.train_sites:
         dataset = narrow(dataset, choose_for(recipe, open_split(dataset, "train", spec.splits), "train"))
         classes = len(dataset.classes)
-    splits = {name: choose_for(recipe, open_split(dataset, name, spec.splits), name) for name in SPLITS[:2]}
-    if classes:
-        try:
-            splits["test"] = choose_for(recipe, open_split(dataset, "test", spec.splits), "test")
-        except CropzooError:
-            if needing:
-                raise
+    splits = dict(_open_splits(dataset, recipe, spec.splits, needed=bool(needing)))
     splits["train"] = few_labels(splits["train"], recipe.label_fraction, recipe.seed)
     counts = {name: class_counts(each, classes).tolist() if classes else [] for name, each in splits.items()}
     if needing:
@@ -84,6 +78,18 @@ def open_data(zoo: Zoo, recipe: Recipe) -> Data:
                 raise CropzooError(f"split {name!r} has no labelled pixel; give it more data or another division")
             check_resolution(name, splits[name][0], recipe)
     return Data(dataset, splits, counts)
+
+
+def _open_splits(
+    dataset: Dataset, recipe: Recipe, known: Sequence[str], needed: bool
+) -> Iterator[tuple[str, Sequence[Sample]]]:
+    """Train and val, and test where there are labels; it may be missing where nothing needs them."""
+    for name in SPLITS if dataset.classes else SPLITS[:2]:
+        try:
+            yield name, choose_for(recipe, open_split(dataset, name, known), name)
+        except CropzooError:
+            if needed or name != "test":
+                raise
 
 
 def objectives_of(recipe: Recipe) -> list[str]:
