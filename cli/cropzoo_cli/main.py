@@ -12,6 +12,7 @@ import click
 
 from cropzoo import __version__
 from cropzoo.errors import CropzooError, UsageError
+from cropzoo.processes import leave
 from cropzoo_cli.lazy import LazyCommand, LazyGroup
 from cropzoo_cli.settings import Settings
 
@@ -77,6 +78,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     try:
         result = cli.main(args=args, prog_name="cropzoo", standalone_mode=False)
+        leave()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return WRONG_USE

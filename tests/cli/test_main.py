@@ -215,3 +215,21 @@ def test_offline_reaches_the_libraries_that_plugins_use_and_is_taken_back(monkey
     assert main(["-p", str(plugin), "--offline", "plugins"]) == 0
     assert capsys.readouterr().err.startswith("1\n")
     assert "CROPZOO_OFFLINE" not in os.environ
+
+
+def test_a_process_of_several_leaves_their_group_when_it_is_done(run_body, monkeypatch):
+    """Threads of the group that outlive Python's end abort the process, now and then."""
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    def body(settings):
+        from torch import distributed
+
+        distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+        assert distributed.is_initialized()
+
+    assert run_body(body) == 0
+    from torch import distributed
+
+    assert not distributed.is_initialized()
+    assert run_body(lambda settings: None) == 0  # a process that never met the others

@@ -41,6 +41,19 @@ def wait_for_all() -> None:
         ) from error
 
 
+def leave() -> None:
+    """End this process's part in a distributed run, once its work is done.
+
+    Threads of the group that are still there when Python ends can abort a process that has done everything right.
+    """
+    if world()[1] == 1:
+        return
+    import torch.distributed
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 @contextmanager
 def first_goes_first() -> Iterator[None]:
     """The first process passes the block alone, then the others: what it leaves on disk is whole when they look."""
