@@ -47,7 +47,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --quiet tests/test_arrows.py
+	$(BIN)/python -m pytest --quiet tests/test_layers.py
 
 bench: $(VENV)/installed-dev
 	@for script in $(sort $(filter-out benchmarks/measure.py benchmarks/scores.py benchmarks/backbone_scores.py benchmarks/straightforward%,$(wildcard benchmarks/*.py))); do \

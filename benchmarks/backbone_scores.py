@@ -23,8 +23,8 @@ from typing import Any
 from scores import floor
 
 from cropzoo import load_model, load_zoo
-from cropzoo.catalogue import load_catalogue
-from cropzoo.files import replacing
+from cropzoo.config.catalog import load_catalogue
+from cropzoo.io import replacing
 
 TARGET = Path(__file__).parents[1] / "docs" / "backbones.csv"
 COLUMNS = ("backbone", "parameters", "minutes", "oa", "miou", "boundary_oa", "boundary_miou", "interior_miou")

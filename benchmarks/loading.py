@@ -21,12 +21,12 @@ import torch
 from measure import interleaved, peak_rss_rise, report_peak_rise
 from torch.nn.functional import cross_entropy
 
-from cropzoo.contracts import Batch
-from cropzoo.data.items import Crops, Key
-from cropzoo.data.loading import Collate
-from cropzoo.data.normalising import Normaliser
-from cropzoo.layout.names import METADATA
-from cropzoo.recipe import Recipe
+from cropzoo.config.recipe import Recipe
+from cropzoo.data.batch import Batch
+from cropzoo.data.loader import Collate
+from cropzoo.data.normalize import Normaliser
+from cropzoo.data.pastis.schema import METADATA
+from cropzoo.data.patches import Crops, Key
 from cropzoo_plugins.backbones.tsvit import TSViT
 from cropzoo_plugins.datasets.prepared import Prepared
 

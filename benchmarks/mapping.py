@@ -30,8 +30,8 @@ import numpy as np
 from measure import peak_resident_bytes
 from numpy.typing import NDArray
 
-from cropzoo.samples import LabelClass
-from cropzoo.weights import cache_folder
+from cropzoo.data.sample import LabelClass
+from cropzoo.io import cache_folder
 
 DATES, BANDS, CLASSES = 24, ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"), 20
 LEAST_SPEED, MOST_RISE = 0.85, 1.10
@@ -67,8 +67,8 @@ def compare_speed(args: argparse.Namespace) -> float:
     """Speed of the map as a share of the bare network's."""
     import torch
 
-    from cropzoo.mapping.predictor import TorchPredictor
-    from cropzoo.zoo import load_zoo
+    from cropzoo.inference.predictor import TorchPredictor
+    from cropzoo.plugins.registry import load_zoo
 
     torch.set_num_threads(args.threads)
     predictor = TorchPredictor(checkpoint(args.folder), load_zoo())
@@ -90,7 +90,7 @@ def compare_speed(args: argparse.Namespace) -> float:
 
 def time_bare(plan: Any, predictor: Any) -> tuple[float, float]:
     """Seconds of the clock and of processors of the network alone on every batch of a plan."""
-    from cropzoo.mapping.chunks import ChunkReader, batches
+    from cropzoo.inference.mapping.chunks import ChunkReader, batches
 
     reader, seconds, busy = ChunkReader(plan), 0.0, 0.0
     for chunk in plan.chunks:
@@ -105,7 +105,7 @@ def time_bare(plan: Any, predictor: Any) -> tuple[float, float]:
 
 def time_map(plan: Any, predictor: Any, out: Path, readers: int) -> tuple[float, float]:
     """Seconds of the clock and of processors of a whole map."""
-    from cropzoo.mapping.running import Run, run_map
+    from cropzoo.inference.mapping.predict import Run, run_map
 
     shutil.rmtree(out.parent, ignore_errors=True)
     out.parent.mkdir(parents=True)
@@ -141,9 +141,9 @@ def fresh_peak(args: argparse.Namespace, size: int) -> int:
 
 def plan_of(images: Path, predictor: Any, batch: int) -> Any:
     """The plan of a map of an area."""
-    from cropzoo.mapping.imagery import images_for
-    from cropzoo.mapping.options import MapOptions
-    from cropzoo.mapping.plan import make_plan
+    from cropzoo.inference.mapping.inputs import images_for
+    from cropzoo.inference.mapping.options import MapOptions
+    from cropzoo.inference.mapping.plan import make_plan
 
     patterns = (f"{images}/S2_*.tif",)
     options = MapOptions(patterns, outputs=OUTPUTS, batch_size=batch)
@@ -156,7 +156,7 @@ class Light:
     precision = "32-true"
 
     def __init__(self) -> None:
-        from cropzoo.mapping.facts import Facts
+        from cropzoo.inference.model_info import Facts
 
         ones = (1.0,) * len(BANDS)
         named = classes()[: len(BANDS)]
@@ -180,8 +180,8 @@ def checkpoint(folder: Path) -> Path:
     """TSViT-S with random weights."""
     import torch
 
-    from cropzoo.checkpoint import Metadata, save_checkpoint
-    from cropzoo.models import create_model
+    from cropzoo.models.checkpoint import Metadata, save_checkpoint
+    from cropzoo.models.factory import create_model
 
     options = {"dim": 64, "head_dim": 16}
     torch.manual_seed(0)

@@ -16,7 +16,7 @@ from typing import Any
 
 from mapping import area, checkpoint, plan_of
 
-from cropzoo.weights import cache_folder
+from cropzoo.io import cache_folder
 
 LEAST_GAIN, CHUNK_BYTES = 1.5, 8_000_000
 
@@ -32,11 +32,11 @@ def main() -> None:
     except ImportError:
         print("left out: Dask is not installed (pip install 'cropzoo[dask]')")
         return
-    import cropzoo.mapping.cutting
-    from cropzoo.mapping.predictor import TorchPredictor
-    from cropzoo.zoo import load_zoo
+    import cropzoo.inference.mapping.tiling
+    from cropzoo.inference.predictor import TorchPredictor
+    from cropzoo.plugins.registry import load_zoo
 
-    cropzoo.mapping.cutting.MOST_BYTES = CHUNK_BYTES
+    cropzoo.inference.mapping.tiling.MOST_BYTES = CHUNK_BYTES
     path = checkpoint(args.folder)
     predictor = TorchPredictor(path, load_zoo(), "cpu")
     plan = plan_of(area(args.folder, args.size), predictor, 16)
@@ -55,10 +55,9 @@ def time_cluster(
     distributed: Any, plan: Any, predictor: Any, path: Path, folder: Path, workers: int
 ) -> tuple[float, float]:
     """Seconds of the clock and of processors to make all chunks by so many workers."""
-    from cropzoo.mapping.dask import run_on_cluster
-    from cropzoo.mapping.dask_worker import Cluster
-    from cropzoo.mapping.parts import Parts
-    from cropzoo.mapping.running import order_of
+    from cropzoo.inference.mapping.dask import Cluster, run_on_cluster
+    from cropzoo.inference.mapping.partials import Parts
+    from cropzoo.inference.mapping.predict import order_of
 
     shutil.rmtree(folder, ignore_errors=True)
     parts = Parts.beside(folder / "dask.tif")
@@ -80,9 +79,9 @@ def time_cluster(
 
 def warm_up(path: Path, plan: Any, chunk: Any) -> None:
     """Import and run everything once."""
-    from cropzoo.mapping.chunks import ChunkReader, make_chunk
-    from cropzoo.mapping.predictor import open_predictor
-    from cropzoo.zoo import load_zoo
+    from cropzoo.inference.mapping.chunks import ChunkReader, make_chunk
+    from cropzoo.inference.predictor import open_predictor
+    from cropzoo.plugins.registry import load_zoo
 
     make_chunk(open_predictor(path, load_zoo(), "cpu"), ChunkReader(plan), chunk)
 

@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from measure import interleaved
 
 from cropzoo import create_model, load_zoo
-from cropzoo.catalogue import Size
-from cropzoo.contracts import Model
-from cropzoo.costs import count_costs
+from cropzoo.config.catalog import Size
+from cropzoo.models.base import Model
+from cropzoo.models.flops import count_costs
 
 PAPER: dict[str, tuple[Size, tuple[int, ...], float]] = {
     "utae": (Size(bands=10, classes=20, dates=61, pixels=128), (61, 52, 42, 33), 1.3),

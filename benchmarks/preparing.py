@@ -23,7 +23,7 @@ from statistics import median
 from tempfile import TemporaryFile
 from time import perf_counter, sleep
 
-from cropzoo.weights import cache_folder
+from cropzoo.io import cache_folder
 
 SIZE, DATES, WINDOW = 2000, 30, 128
 MOST_BYTES = 1e9

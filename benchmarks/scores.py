@@ -44,7 +44,7 @@ def train(out: Path, dataset: str, options: list[str], pretrain: str, seed: int,
 def floor(dataset: str, options: dict[str, Any]) -> dict[str, Any]:
     """The test scores of five nearest neighbours on monthly medians."""
     from cropzoo import load_zoo
-    from cropzoo.floor import floor_scores, nearest_neighbour
+    from cropzoo.evaluation.knn_baseline import floor_scores, nearest_neighbour
 
     data = load_zoo().datasets[dataset].build(**options)
     test = data.split("test")

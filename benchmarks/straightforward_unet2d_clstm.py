@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cropzoo.contracts import Model
+from cropzoo.models.base import Model
 
 
 def straightforward_logits(model: Model, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:

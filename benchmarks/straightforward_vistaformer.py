@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cropzoo.contracts import Model
+from cropzoo.models.base import Model
 
 LEAST_DATES = 4
 

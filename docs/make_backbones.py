@@ -13,13 +13,12 @@ from typing import Any
 from pages import fill
 
 from cropzoo import load_zoo
-from cropzoo.building import known_options, load_target
-from cropzoo.catalogue import Catalogue, load_catalogue
-from cropzoo.models import TOLD
-from cropzoo.recipe import Choice
-from cropzoo.settings import normalise
-from cropzoo.specs import BackboneSpec
-from cropzoo.zoo import Zoo
+from cropzoo.config.catalog import Catalogue, load_catalogue
+from cropzoo.config.merge import normalise
+from cropzoo.config.recipe import Choice
+from cropzoo.models.factory import TOLD
+from cropzoo.plugins.registry import Zoo, known_options, load_target
+from cropzoo.plugins.specs import BackboneSpec
 from cropzoo_cli.costs import DEFAULT_SIZE, costs_of, tell_parameters, tell_size
 
 HERE = Path(__file__).parent

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cropzoo.catalogue import Catalogue
+from cropzoo.config.catalog import Catalogue
 from cropzoo.errors import UsageError
-from cropzoo.weights import cache_folder, find_checkpoint
+from cropzoo.io import cache_folder
+from cropzoo.models.download import find_checkpoint
 from cropzoo_cli.evaluate import scoring_changes
 from cropzoo_cli.options import check_suffix, compute_options, pass_catalogue
 from cropzoo_cli.output import note, print_json, warn
 from cropzoo_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from cropzoo.calibrating import Calibration
+    from cropzoo.evaluation.temperature import Calibration
 
 _UNFIT = {
     "train": "the model has learnt these pixels and is right there more often than elsewhere",
@@ -62,9 +63,9 @@ def calibrate(
     path = find_checkpoint(source, catalogue, settings.offline)
     target = _target(path, out, overwrite)
     note(f"checkpoint {path}: importing torch")
-    from cropzoo.calibrating import calibrate as run
-    from cropzoo.files import sha256_of
-    from cropzoo.fit.trainer import Runtime
+    from cropzoo.evaluation.temperature import calibrate as run
+    from cropzoo.io import sha256_of
+    from cropzoo.runtime import Runtime
 
     before = sha256_of(path)
     found = run(path, settings.zoo, split=split, changes=changes, runtime=Runtime(device, workers), out=target)

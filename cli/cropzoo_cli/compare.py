@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cropzoo.catalogue import Catalogue
+from cropzoo.config.catalog import Catalogue
+from cropzoo.config.merge import parse_assignments
+from cropzoo.config.schema import read_mapping
 from cropzoo.errors import UsageError
-from cropzoo.schema import read_mapping
-from cropzoo.settings import parse_assignments
 from cropzoo_cli.options import compute_options, pass_catalogue, shard_of, whole_numbers
 from cropzoo_cli.output import note, print_json, print_table
 from cropzoo_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from cropzoo.study.design import Study
-    from cropzoo.study.folder import StudyFolder
-    from cropzoo.study.grid import Plan
-    from cropzoo.study.summary import Summary
-    from cropzoo.study.tables import Table
+    from cropzoo.evaluation.compare.config import Study
+    from cropzoo.evaluation.compare.folder import StudyFolder
+    from cropzoo.evaluation.compare.grid import Plan
+    from cropzoo.evaluation.compare.summary import Summary
+    from cropzoo.evaluation.compare.tables import Table
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -80,8 +80,8 @@ def compare(
     Flags go over the file. Finished runs are never trained again, and the same command goes on where it was stopped.
     """  # noqa: D301 click reads the backspace character itself
     part = (0, 1) if shard is None else shard_of(shard)
-    from cropzoo.study.folder import StudyFolder
-    from cropzoo.study.grid import make_plan
+    from cropzoo.evaluation.compare.folder import StudyFolder
+    from cropzoo.evaluation.compare.grid import make_plan
 
     plan = make_plan(_study(study, config, assignments, flags), settings.zoo, catalogue)
     folder = StudyFolder(out)
@@ -123,7 +123,7 @@ def _errors(plan: Plan, folder: StudyFolder, failed: Mapping[str, str], not_scor
 
 def _study(file: Path | None, config: Path | None, assignments: tuple[str, ...], flags: Mapping[str, Any]) -> Study:
     """What file and flags ask for."""
-    from cropzoo.study.design import read_study
+    from cropzoo.evaluation.compare.config import read_study
 
     given = {key: flags[key] for key in STUDY_FLAGS if flags[key] is not None}
     if flags["seeds"] is not None:
@@ -168,7 +168,7 @@ def _train(
     settings: Settings, plan: Plan, folder: StudyFolder, part: tuple[int, int], jobs: int, compute: Sequence[str]
 ) -> dict[str, str]:
     """Train what is missing of a part; the errors of the runs that failed, by name."""
-    from cropzoo.study.running import Trainings, train_runs
+    from cropzoo.evaluation.compare.runner import Trainings, train_runs
 
     index, count = part
     folder.prepare(plan.study)
@@ -186,8 +186,8 @@ def _score_again(
     """Score the runs of a part in the study's other ways; the errors of the scorings that failed."""
     if not plan.study.all_scorings:
         return {}
-    from cropzoo.fit.trainer import Runtime
-    from cropzoo.study.rescoring import score_again
+    from cropzoo.evaluation.compare.results import score_again
+    from cropzoo.runtime import Runtime
 
     index, count = part
     with _telling(plan, folder):
@@ -207,10 +207,16 @@ def _telling(plan: Plan, folder: StudyFolder) -> Iterator[None]:
 
 def _present(plan: Plan, folder: StudyFolder, not_scored: Mapping[str, str], as_json: bool) -> None:
     """Write and print the tables of whatever is there, and what was not scored, with the reason."""
-    from cropzoo.study.collecting import collect, collect_scorings
-    from cropzoo.study.page import write_page
-    from cropzoo.study.records import cell_records, distance_records, run_records, scoring_records, write_csv
-    from cropzoo.study.summary import summarise
+    from cropzoo.evaluation.compare.page import write_page
+    from cropzoo.evaluation.compare.results import collect, collect_scorings
+    from cropzoo.evaluation.compare.summary import summarise
+    from cropzoo.evaluation.compare.tables import (
+        cell_records,
+        distance_records,
+        run_records,
+        scoring_records,
+        write_csv,
+    )
 
     found = collect(plan, folder)
     summaries, failed = summarise(plan, found), folder.failures(plan.runs)
@@ -235,8 +241,15 @@ def _present(plan: Plan, folder: StudyFolder, not_scored: Mapping[str, str], as_
 
 def _print_tables(plan: Plan, summaries: Sequence[Summary], others: Mapping[str, Sequence[Summary]]) -> None:
     """The tables in parts that fit a terminal."""
-    from cropzoo.study.summary import LEVEL
-    from cropzoo.study.tables import baseline_words, budget_text, difference_table, parts_of, score_table, scoring_table
+    from cropzoo.evaluation.compare.summary import LEVEL
+    from cropzoo.evaluation.compare.tables import (
+        baseline_words,
+        budget_text,
+        difference_table,
+        parts_of,
+        score_table,
+        scoring_table,
+    )
 
     folds = ", whose folds are summed" if plan.study.folds else ""
     click.echo(f"{plan.study.split}, per cent: mean ± standard deviation over the seeds{folds}")

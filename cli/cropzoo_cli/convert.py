@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cropzoo.config.merge import parse_assignments
 from cropzoo.errors import UsageError
-from cropzoo.settings import parse_assignments
-from cropzoo.zoo import Zoo
+from cropzoo.plugins.registry import Zoo
 from cropzoo_cli.output import note
 from cropzoo_cli.progress import progress
 
@@ -19,9 +19,9 @@ def convert_dataset(
     Raises:
         UsageError: settings that are none of the dataset's; more than one root.
     """
-    from cropzoo.opening import open_dataset
-    from cropzoo.prepare.converting import convert
-    from cropzoo.prepare.sources import ImageSource
+    from cropzoo.data.open import open_dataset
+    from cropzoo.prepare.convert import convert
+    from cropzoo.prepare.options import ImageSource
 
     settings = parse_assignments(assignments)
     options = settings.pop("dataset", {})

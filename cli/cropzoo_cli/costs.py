@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cropzoo.catalogue import Size
-from cropzoo.recipe import Choice
-from cropzoo.zoo import Zoo
+from cropzoo.config.catalog import Size
+from cropzoo.config.recipe import Choice
+from cropzoo.plugins.registry import Zoo
 
 if TYPE_CHECKING:
-    from cropzoo.costs import Costs
+    from cropzoo.models.flops import Costs
 
 DEFAULT_SIZE = Size(bands=10, classes=19, dates=60, pixels=24)
 """What costs are counted at where nothing else is said: the setting of PASTIS."""
@@ -17,8 +17,8 @@ DEFAULT_SIZE = Size(bands=10, classes=19, dates=60, pixels=24)
 
 def costs_of(zoo: Zoo, backbone: Choice, size: Size, upsample: int = 1) -> Costs:
     """The costs of a new model of that size; initial weights are not looked for."""
-    from cropzoo.costs import count_costs
-    from cropzoo.models import create_model
+    from cropzoo.models.factory import create_model
+    from cropzoo.models.flops import count_costs
 
     name, member = zoo.backbone_choice(backbone.name)
     model = create_model(

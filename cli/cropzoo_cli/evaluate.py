@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cropzoo.catalogue import Catalogue
-from cropzoo.days import parse_days
+from cropzoo.config.catalog import Catalogue
+from cropzoo.config.merge import merge, normalise, parse_assignments
+from cropzoo.data.dates import parse_days
 from cropzoo.errors import UsageError
-from cropzoo.processes import is_first
-from cropzoo.settings import merge, normalise, parse_assignments
-from cropzoo.weights import find_checkpoint
+from cropzoo.models.download import find_checkpoint
+from cropzoo.parallel import is_first
 from cropzoo_cli.options import check_picture, compute_options, pass_catalogue
 from cropzoo_cli.output import note, print_json, print_table
 from cropzoo_cli.scores import percent, score_lines
 from cropzoo_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from cropzoo.season import SeasonPoint
+    from cropzoo.evaluation.early_season import SeasonPoint
 
 
 @click.command()
@@ -83,14 +83,14 @@ def evaluate(
         raise UsageError("--floor of 'train'; each of its pixels is its own neighbour; score another split")
     path = find_checkpoint(source, catalogue, settings.offline)
     note(f"checkpoint {path}: importing torch")
-    from cropzoo.fit.trainer import Runtime
-    from cropzoo.scoring import open_trial, score_floor, score_trial, tell_trial
+    from cropzoo.evaluation.evaluate import open_trial, score_floor, score_trial, tell_trial
+    from cropzoo.runtime import Runtime
 
     runtime = Runtime(device, workers)
     trial = open_trial(path, settings.zoo, split, changes, upsample)
     tell_trial(trial)
     if days:
-        from cropzoo.season import score_season
+        from cropzoo.evaluation.early_season import score_season
 
         points = score_season(trial, days, runtime, note)
         if is_first():
@@ -129,11 +129,11 @@ def _present(
 ) -> None:
     """Write the files that were asked for and print the scores by day."""
     if csv is not None:
-        from cropzoo.season import write_season_table
+        from cropzoo.evaluation.early_season import write_season_table
 
         write_season_table(csv, points)
     if plot is not None:
-        from cropzoo.report.season_figure import save_season_curve
+        from cropzoo.evaluation.early_season import save_season_curve
 
         save_season_curve(plot, points, title)
     if as_json:

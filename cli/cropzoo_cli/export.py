@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cropzoo.catalogue import Catalogue
+from cropzoo.config.catalog import Catalogue
 from cropzoo.errors import UsageError
-from cropzoo.exporting.forms import Form, all_beside, form_of
-from cropzoo.weights import find_checkpoint
+from cropzoo.inference.export.formats import Form, all_beside, form_of
+from cropzoo.models.download import find_checkpoint
 from cropzoo_cli.options import pass_catalogue
 from cropzoo_cli.output import note
 from cropzoo_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from cropzoo.checkpoint import Metadata
-    from cropzoo.exporting.writing import Exported
+    from cropzoo.inference.export.export import Exported
+    from cropzoo.models.checkpoint import Metadata
 
 
 @click.command()
@@ -48,8 +48,8 @@ def export(settings: Settings, catalogue: Catalogue, source: str, out: Path, for
         raise UsageError(f"{' and '.join(taken)} {there} already; replace with --overwrite or choose another --out")
     path = find_checkpoint(source, catalogue, settings.offline)
 
-    from cropzoo.checkpoint import read_metadata
-    from cropzoo.exporting.writing import export as write
+    from cropzoo.inference.export.export import export as write
+    from cropzoo.models.checkpoint import read_metadata
 
     metadata, shortened = _without_folders(read_metadata(path))
     for place in shortened:

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from cropzoo.catalogue import Catalogue
+from cropzoo.config.catalog import Catalogue
+from cropzoo.config.merge import normalise, parse_assignments
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.settings import normalise, parse_assignments
 from cropzoo_cli.options import check_suffix, pass_catalogue
 from cropzoo_cli.output import note
 from cropzoo_cli.settings import Settings
@@ -48,7 +48,7 @@ def import_weights(
         raise UsageError(f"{str(out)!r} exists already; replace it with --overwrite or choose another --out")
     plan = _plan(settings, catalogue, backbone, like, assignments)
     note(f"{file}: importing torch")
-    from cropzoo.importing import import_published
+    from cropzoo.models.convert import import_published
 
     metadata = import_published(backbone, file, out, settings.zoo, plan, statistics_of)
     click.echo(f"checkpoint  {out}  {len(metadata.classes)} classes, {metadata.in_channels} bands")

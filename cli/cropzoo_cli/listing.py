@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from cropzoo.catalogue import Catalogue
+from cropzoo.config.catalog import Catalogue
 from cropzoo.errors import CropzooError, UsageError, suggest
-from cropzoo.zoo import Zoo
+from cropzoo.plugins.registry import Zoo
 from cropzoo_cli.costs import DEFAULT_SIZE, tell_size
 from cropzoo_cli.options import pass_catalogue
 from cropzoo_cli.output import note, print_json, print_table
@@ -90,7 +90,7 @@ def family_records(zoo: Zoo, pattern: str) -> list[dict[str, Any]]:
     family, slash, _ = pattern.partition("/")
     if not slash or family not in zoo.backbones or not zoo.backbones[family].spec.members:
         return []
-    from cropzoo.building import load_target
+    from cropzoo.plugins.registry import load_target
 
     entry = zoo.backbones[family]
     what = f"members of backbone {family!r} of plugin {entry.owner.name!r}"

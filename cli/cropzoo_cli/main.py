@@ -12,7 +12,7 @@ import click
 
 from cropzoo import __version__
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.processes import leave
+from cropzoo.parallel import leave
 from cropzoo_cli.lazy import LazyCommand, LazyGroup
 from cropzoo_cli.settings import Settings
 

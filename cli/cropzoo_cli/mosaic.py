@@ -25,7 +25,7 @@ def mosaic(path: Path, overwrite: bool) -> None:
 
     The parts lie in MAP.tif.parts, where every shard must be able to write.
     """  # noqa: D301 click reads the backspace character itself
-    from cropzoo.mapping.mosaic import mosaic as put_together
+    from cropzoo.inference.mapping.predict import mosaic as put_together
 
     with progress("steps of writing the map") as advance:
         made = put_together(path.expanduser(), overwrite=overwrite, advance=advance)

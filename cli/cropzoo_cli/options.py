@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from cropzoo.catalogue import load_catalogue
+from cropzoo.config.catalog import load_catalogue
 from cropzoo.errors import UsageError
 from cropzoo_cli.output import forward_warnings, warn
 from cropzoo_cli.settings import Settings

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from cropzoo.processes import is_first, world
+from cropzoo.parallel import is_first, world
 
 
 def warn(message: str) -> None:

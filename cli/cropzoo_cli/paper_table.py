@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from cropzoo.catalogue import Catalogue
+from cropzoo.config.catalog import Catalogue
+from cropzoo.config.merge import normalise
+from cropzoo.config.recipe import Choice
 from cropzoo.errors import CropzooError
-from cropzoo.recipe import Choice
-from cropzoo.settings import normalise
-from cropzoo.zoo import Zoo
+from cropzoo.plugins.registry import Zoo
 from cropzoo_cli.costs import DEFAULT_SIZE, costs_of
 from cropzoo_cli.output import warn
 

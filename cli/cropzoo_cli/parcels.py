@@ -11,7 +11,7 @@ from cropzoo_cli.output import note, print_json, table_lines, warn
 from cropzoo_cli.progress import progress
 
 if TYPE_CHECKING:
-    from cropzoo.zonal.summary import Summary
+    from cropzoo.inference.parcels.summary import Summary
 
 _CHANGED = 3
 """Lines on what a format cannot hold."""
@@ -66,7 +66,7 @@ def parcels(
     \b
     cropzoo parcels map.tif --parcels declared.gpkg --crop-column crop_code --out checked.gpkg
     """  # noqa: D301 click reads the backspace character itself
-    from cropzoo.zonal.running import ZonalOptions, map_parcels
+    from cropzoo.inference.parcels.run import ZonalOptions, map_parcels
 
     options = ZonalOptions(crop_column, name_column, id_column, classes, interior, min_pixels)
     with progress("parcels measured") as advance:

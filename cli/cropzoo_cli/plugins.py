@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from cropzoo.plugins import Plugin
+from cropzoo.plugins.manager import Plugin
 from cropzoo_cli.output import print_json, print_table
 from cropzoo_cli.settings import Settings, pass_settings
 

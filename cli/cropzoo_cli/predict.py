@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cropzoo.catalogue import Catalogue
+from cropzoo.config.catalog import Catalogue
 from cropzoo.errors import UsageError
-from cropzoo.weights import find_checkpoint
+from cropzoo.models.download import find_checkpoint
 from cropzoo_cli.options import pass_catalogue, shard_of, whole_numbers
 from cropzoo_cli.output import note, warn
 from cropzoo_cli.pixel_progress import pixel_progress
@@ -22,10 +22,10 @@ from cropzoo_cli.progress import progress
 from cropzoo_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from cropzoo.mapping.dask_worker import Cluster
-    from cropzoo.mapping.options import MapOptions
-    from cropzoo.mapping.plan import MapPlan
-    from cropzoo.mapping.running import Made
+    from cropzoo.inference.mapping.dask import Cluster
+    from cropzoo.inference.mapping.options import MapOptions
+    from cropzoo.inference.mapping.plan import MapPlan
+    from cropzoo.inference.mapping.predict import Made
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -108,16 +108,16 @@ def predict(
         options = replace(options, images=tuple(map(_everywhere, options.images)))
     path = find_checkpoint(source, catalogue, settings.offline)
 
-    from cropzoo.mapping.targets import check_targets, target_paths
+    from cropzoo.inference.mapping.outputs import check_targets, target_paths
 
     check_targets(target_paths(out, options.outputs), overwrite=overwrite or resume)
     if report is not None:
         _check_report(report, overwrite or resume)
     note(f"checkpoint {path}: importing torch")
-    from cropzoo.mapping.imagery import images_for
-    from cropzoo.mapping.plan import make_plan
-    from cropzoo.mapping.predictor import open_predictor
-    from cropzoo.mapping.running import Run, run_map
+    from cropzoo.inference.mapping.inputs import images_for
+    from cropzoo.inference.mapping.plan import make_plan
+    from cropzoo.inference.mapping.predict import Run, run_map
+    from cropzoo.inference.predictor import open_predictor
 
     predictor = open_predictor(path, settings.zoo, device, precision)
     plan = make_plan(images_for(predictor.facts.bands, options.images, options.bands), predictor.facts, options)
@@ -138,7 +138,7 @@ def predict(
 
 
 def _cluster(scheduler: str, checkpoint: Path, settings: Settings, device: str, precision: str) -> Cluster:
-    from cropzoo.mapping.dask_worker import Cluster
+    from cropzoo.inference.mapping.dask import Cluster
 
     plugins = tuple(_everywhere(each) if each.endswith(".py") else each for each in settings.plugins)
     return Cluster(scheduler, checkpoint.absolute(), plugins, device, precision)
@@ -163,7 +163,7 @@ def _check_report(report: Path, overwrite: bool) -> None:
 
 
 def _write_report(report: Path, out: Path, plan: MapPlan) -> None:
-    from cropzoo.mapping.page import images_of, write_map_page
+    from cropzoo.inference.mapping.page import images_of, write_map_page
 
     with progress("images read for the page") as advance:
         write_map_page(report, out, images_of(plan), finer=plan.facts.upsample, advance=advance)
@@ -171,8 +171,8 @@ def _write_report(report: Path, out: Path, plan: MapPlan) -> None:
 
 
 def _options(flags: dict[str, Any], rest: tuple[str, ...]) -> MapOptions:
-    from cropzoo.mapping.options import MapOptions
-    from cropzoo.mapping.outputs import CLASS, check_outputs
+    from cropzoo.inference.mapping.options import MapOptions
+    from cropzoo.inference.mapping.outputs import CLASS, check_outputs
 
     outputs = (CLASS, *_names(flags.pop("outputs")))
     lists: dict[str, Any] = {
@@ -189,7 +189,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _tell(plan: MapPlan, part: tuple[int, int] | None) -> None:
-    from cropzoo.days import EPOCH
+    from cropzoo.data.dates import EPOCH
 
     for number, tile in enumerate(plan.tiles):
         days = [EPOCH + timedelta(days=int(day)) for day in plan.dates(number)]

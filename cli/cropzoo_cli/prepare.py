@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from cropzoo.errors import UsageError
-from cropzoo.zoo import Zoo
+from cropzoo.plugins.registry import Zoo
 from cropzoo_cli.options import whole_numbers
 from cropzoo_cli.output import note, print_json, warn
 from cropzoo_cli.progress import progress
@@ -171,10 +171,9 @@ def _options(flags: dict[str, Any], rest: tuple[str, ...]) -> Options:
 
 def _prepare(options: Options, out: Path, workers: int, dry_run: bool, overwrite: bool) -> bool:
     """Whether there is a dataset now."""
+    from cropzoo.prepare.build import carry_out, order_of
     from cropzoo.prepare.journal import Journal
-    from cropzoo.prepare.planning import make_plan
-    from cropzoo.prepare.previewing import plan_lines
-    from cropzoo.prepare.running import carry_out, order_of
+    from cropzoo.prepare.plan import make_plan, plan_lines
 
     journal = Journal(out.expanduser())
     if not dry_run:
@@ -197,7 +196,7 @@ def _prepare(options: Options, out: Path, workers: int, dry_run: bool, overwrite
 
 def present(zoo: Zoo, out: Path, as_json: bool) -> None:
     """Write the dataset's card and quicklook, and print what it holds."""
-    from cropzoo.prepare.presenting import write_pages
+    from cropzoo.reports.dataset_page import write_pages
 
     with progress("samples read for the quicklook") as advance:
         description = write_pages(zoo, out, advance)

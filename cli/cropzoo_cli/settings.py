@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from cropzoo.zoo import Zoo, load_zoo
+from cropzoo.plugins.registry import Zoo, load_zoo
 from cropzoo_cli.output import warn
 
 

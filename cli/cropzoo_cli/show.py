@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cropzoo.catalogue import Catalogue, CatalogueEntry, Size
+from cropzoo.config.catalog import Catalogue, CatalogueEntry, Size
+from cropzoo.config.merge import normalise
+from cropzoo.config.recipe import Choice
 from cropzoo.errors import UnknownName, UsageError
-from cropzoo.recipe import Choice
-from cropzoo.settings import normalise
-from cropzoo.zoo import Entry, Zoo
+from cropzoo.plugins.registry import Entry, Zoo
 from cropzoo_cli.costs import DEFAULT_SIZE, costs_of, tell_parameters, tell_size
 from cropzoo_cli.options import pass_catalogue
 from cropzoo_cli.output import print_json
@@ -22,7 +22,7 @@ from cropzoo_cli.settings import Settings
 from cropzoo_cli.show_dataset import dataset_choice, dataset_facts, description_lines
 
 if TYPE_CHECKING:
-    from cropzoo.checkpoint import Metadata
+    from cropzoo.models.checkpoint import Metadata
 
 
 @click.command()
@@ -97,8 +97,8 @@ def _facts(zoo: Zoo, catalogue: Catalogue, name: str) -> dict[str, Any]:
 
 
 def _spec(zoo: Zoo, entry: Entry[Any], member: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
-    from cropzoo.building import known_options, load_target
-    from cropzoo.models import TOLD
+    from cropzoo.models.factory import TOLD
+    from cropzoo.plugins.registry import known_options, load_target
 
     spec, owner = entry.spec, entry.owner
     facts = {"kind": spec.kind, **spec.as_dict(), "plugin": f"{owner.name} {owner.version}".strip()}
@@ -139,8 +139,8 @@ def _without_weights(zoo: Zoo, name: str, entry: CatalogueEntry) -> str:
 
 
 def _checkpoint(path: Path, zoo: Zoo) -> dict[str, Any]:
-    from cropzoo.checkpoint import read_metadata
-    from cropzoo.files import sha256_of
+    from cropzoo.io import sha256_of
+    from cropzoo.models.checkpoint import read_metadata
 
     path = path / "model.safetensors" if path.is_dir() else path
     metadata = read_metadata(path)
@@ -157,9 +157,9 @@ def _checkpoint(path: Path, zoo: Zoo) -> dict[str, Any]:
 
 
 def _graph(path: Path) -> dict[str, Any]:
-    from cropzoo.exporting.notes import read_notes
-    from cropzoo.exporting.onnx import OnnxSession
-    from cropzoo.files import sha256_of
+    from cropzoo.inference.export.formats import read_notes
+    from cropzoo.inference.export.onnx import OnnxSession
+    from cropzoo.io import sha256_of
 
     notes = read_notes(OnnxSession(path).notes, repr(str(path)))
     return {

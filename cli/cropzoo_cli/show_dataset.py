@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cropzoo.config.merge import parse_assignments
+from cropzoo.config.recipe import dataset_at
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.recipe import dataset_at
-from cropzoo.settings import parse_assignments
-from cropzoo.zoo import Zoo
+from cropzoo.plugins.registry import Zoo
 from cropzoo_cli.options import check_picture
 from cropzoo_cli.output import table_lines
 from cropzoo_cli.progress import progress
 
 if TYPE_CHECKING:
-    from cropzoo.describing import DatasetDescription
-    from cropzoo.samples import Dataset
+    from cropzoo.data.sample import Dataset
+    from cropzoo.data.summary import DatasetDescription
 
 _INSIDE = ("", "PASTIS-R", "PASTIS")
 """Where a folder may hold the index of a prepared dataset; the last two as the archives of PASTIS unpack."""
@@ -74,8 +74,8 @@ def dataset_facts(
         CropzooError: when the dataset cannot be opened with the options that were given, or not read, or the check
             found something.
     """
-    from cropzoo.describing import describe, folder_size
-    from cropzoo.opening import open_dataset
+    from cropzoo.data.open import open_dataset
+    from cropzoo.data.summary import describe, folder_size
 
     check_picture(plot)
     entry = zoo.datasets[choice.name]
@@ -102,7 +102,7 @@ def dataset_facts(
     if choice.options.get("root") and root.is_dir():
         facts["files"], facts["bytes"] = folder_size(root)
     if plot:
-        from cropzoo.report.dataset_figure import save_dataset_figure
+        from cropzoo.reports.dataset_figure import save_dataset_figure
 
         save_dataset_figure(plot, dataset, splits)
         facts["picture"] = str(plot)
@@ -110,7 +110,7 @@ def dataset_facts(
 
 
 def _check(name: str, dataset: Dataset) -> None:
-    from cropzoo.layout.reading import Layout
+    from cropzoo.data.pastis.reader import Layout
 
     layout = getattr(dataset, "layout", None)
     if not isinstance(layout, Layout):

@@ -9,14 +9,14 @@ from typing import Any, Literal
 import click
 import yaml
 
-from cropzoo.catalogue import Catalogue
+from cropzoo.config.catalog import Catalogue
+from cropzoo.config.merge import parse_assignments, resolve
+from cropzoo.config.recipe import Recipe
+from cropzoo.config.run_dir import RunFolder
+from cropzoo.config.schema import read_mapping
 from cropzoo.errors import UsageError
-from cropzoo.processes import is_first
-from cropzoo.recipe import Recipe
-from cropzoo.runs import RunFolder
-from cropzoo.schema import read_mapping
-from cropzoo.settings import parse_assignments, resolve
-from cropzoo.zoo import Zoo
+from cropzoo.parallel import is_first
+from cropzoo.plugins.registry import Zoo
 from cropzoo_cli.options import compute_options, pass_catalogue
 from cropzoo_cli.output import note, print_json
 from cropzoo_cli.settings import Settings
@@ -194,8 +194,8 @@ def _run(
                     f"--weights {recipe.weights!r} lies in the run folder that this run replaces; choose another --name"
                 )
         note(f"run {folder.path}: importing torch")
-        from cropzoo.fit.fitting import fit
-        from cropzoo.fit.trainer import Runtime
+        from cropzoo.runtime import Runtime
+        from cropzoo.training.fit import fit
 
         start: Literal["new", "overwrite", "resume"] = "resume" if resume else "overwrite" if overwrite else "new"
         try:

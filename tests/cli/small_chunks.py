@@ -6,11 +6,11 @@ import os
 import signal
 from typing import Any
 
-import cropzoo.mapping.cutting
+import cropzoo.inference.mapping.tiling
 from cropzoo import hookimpl
-from cropzoo.mapping.parts import Parts
+from cropzoo.inference.mapping.partials import Parts
 
-cropzoo.mapping.cutting.MOST_BYTES = 40_000
+cropzoo.inference.mapping.tiling.MOST_BYTES = 40_000
 
 _save = Parts.save
 _left = int(os.environ.get("MAP_END_AT", "0"))

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from cropzoo.calibrating import Calibration
-from cropzoo.checkpoint import read_metadata
+from cropzoo.evaluation.temperature import Calibration
+from cropzoo.models.checkpoint import read_metadata
 from cropzoo_cli.calibrate import _doubts
 
 

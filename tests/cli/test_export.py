@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import cropzoo
-from cropzoo.files import sha256_of
+from cropzoo.io import sha256_of
 
 HERE = Path(__file__).parent
 RELOAD = """
@@ -249,9 +249,8 @@ def test_onnx_runs_without_torch_in_a_fresh_environment(graphs, run_folder, tmp_
     """With onnxruntime and what it brings, as on another machine."""
     import numpy as np
 
-    from cropzoo.checkpoint import read_metadata
-    from cropzoo.exporting.comparing import reference
-    from cropzoo.exporting.series import random_series
+    from cropzoo.inference.export.verify import random_series, reference
+    from cropzoo.models.checkpoint import read_metadata
 
     zoo = cropzoo.load_zoo(modules=(str(HERE / "plots.py"),))
     model = cropzoo.load_model(run_folder, zoo=zoo)

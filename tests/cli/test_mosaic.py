@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import rasterio
 
-from cropzoo.mapping.parts import Parts
+from cropzoo.inference.mapping.partials import Parts
 
 
 @pytest.fixture(scope="module")
 def made_parts() -> ModuleType:
     """Orders of small maps and their parts."""
-    path = Path(__file__).parents[1] / "zoo" / "mapping" / "made_parts.py"
+    path = Path(__file__).parents[1] / "zoo" / "inference" / "made_parts.py"
     spec = spec_from_file_location("cli_made_parts", path)
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,4 @@
-"""`cropzoo parcels`: what is printed, and exit codes; the numbers are tested with `cropzoo.zonal`."""
+"""`cropzoo parcels`: what is printed, and exit codes; the numbers are tested with `cropzoo.inference.parcels`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import rasterio
 import shapely
 from affine import Affine
 
-from cropzoo.mapping.legend import class_tags
-from cropzoo.samples import LabelClass
+from cropzoo.data.sample import LabelClass
+from cropzoo.inference.mapping.map_file import class_tags
 
 CLASSES = (LabelClass("grass", 60, "#33aa33"), LabelClass("maize", 201, "#ddbb22"))
 

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from cropzoo.checkpoint import read_metadata
+from cropzoo.models.checkpoint import read_metadata
 
 TRAIN = ("train", "--backbone", "pixelwise", "--dataset", "plots", "--set", "image_size=12", "-b", "4", "--epochs", "1")
 SITES = ("--train-sites", "field-1,field-4", "--test-sites", "field-7")

@@ -7,7 +7,7 @@ import json
 import pytest
 from safetensors.torch import load_file
 
-from cropzoo.checkpoint import read_metadata
+from cropzoo.models.checkpoint import read_metadata
 
 SMALL = ("--set", "image_size=12", "-b", "4", "--epochs", "2", "--device", "cpu")
 TSVIT = ("--backbone", "tsvit", *(f"--set=backbone.{each}" for each in ("patch_size=3", "dim=16", "heads=2")))

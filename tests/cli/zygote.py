@@ -21,7 +21,8 @@ import torch
 from cropzoo_cli.main import main
 
 HEAVY = (
-    "cropzoo.fit", "cropzoo.importing", "cropzoo.report", "cropzoo.scoring", "cropzoo_plugins.backbones.tsvit",
+    "cropzoo.training", "cropzoo.models.convert", "cropzoo.reports", "cropzoo.evaluation.evaluate",
+    "cropzoo_plugins.backbones.tsvit",
     "cropzoo_plugins.objectives.cscl", "cropzoo_plugins.objectives.segmentation",
 )  # fmt: skip
 PATIENCE = 120

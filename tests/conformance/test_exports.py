@@ -10,15 +10,13 @@ import pytest
 import torch
 
 from cropzoo import create_model, load_zoo
-from cropzoo.checkpoint import Metadata
-from cropzoo.contracts import Model
-from cropzoo.exporting.comparing import agrees, answered, compare
-from cropzoo.exporting.graph import Graph
-from cropzoo.exporting.notes import GraphNotes
-from cropzoo.exporting.onnx import OnnxSession, write_onnx
-from cropzoo.exporting.pt2 import read_pt2, write_pt2
-from cropzoo.exporting.series import random_trials
-from cropzoo.exporting.tracing import Traced, runner, trace
+from cropzoo.inference.export.formats import GraphNotes
+from cropzoo.inference.export.graph import Graph
+from cropzoo.inference.export.onnx import OnnxSession, write_onnx
+from cropzoo.inference.export.torch_export import Traced, read_pt2, runner, trace, write_pt2
+from cropzoo.inference.export.verify import agrees, answered, compare, random_trials
+from cropzoo.models.base import Model
+from cropzoo.models.checkpoint import Metadata
 
 ZOO = load_zoo()
 QUICK = ("tsvit", "biconvgru")

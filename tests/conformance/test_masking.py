@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from cropzoo import load_zoo
-from cropzoo.catalogue import load_catalogue
-from cropzoo.models import Shape, create_backbone
-from cropzoo.testing.batches import random_batch, random_series
+from cropzoo.config.catalog import load_catalogue
+from cropzoo.models.factory import Shape, create_backbone
+from cropzoo.testing.subjects import random_batch, random_series
 from cropzoo_plugins.objectives.mtm import MaskedTime, hide_dates, hide_patches
 
 ZOO = load_zoo()

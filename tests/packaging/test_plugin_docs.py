@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cropzoo import hookspecs
-from cropzoo.plugins import HOOKS
+from cropzoo.plugins import hookspecs
+from cropzoo.plugins.manager import HOOKS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
 BLOCK = re.compile(

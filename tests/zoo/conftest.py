@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pyproj
 import pytest
+import shapely
+from affine import Affine
+from rasterio.crs import CRS
 
+from cropzoo.data.sample import LabelClass, Sample
 from cropzoo.errors import UnknownName
-from cropzoo.samples import LabelClass, Sample
-from cropzoo.zoo import load_zoo
+from cropzoo.geo.raster.grid import Grid
+from cropzoo.geo.vector.parcel_table import ParcelTable
+from cropzoo.geo.vector.reader import take_polygons
+from cropzoo.plugins.registry import load_zoo
 
 BODY = """
 import torch
 from torch import nn
 
-from cropzoo.contracts import Backbone
+from cropzoo.models.base import Backbone
 
 
 class Tiny(Backbone):
@@ -44,7 +51,7 @@ class Made:
     bands, scale, mean, std, citation = ("red", "nir"), 0.5, (1.0, 2.0), (1.0, 4.0), "Someone 2020"
 
     def __init__(self, **changes):
-        from cropzoo.samples import LabelClass
+        from cropzoo.data.sample import LabelClass
 
         self.classes = (LabelClass("wheat", 1, "#ff0000"), LabelClass("maize", 2, "#00ff00"))
 
@@ -155,3 +162,39 @@ class _Rows(Sequence[Sample]):
 def make_fields() -> type[Fields]:
     """`make_fields(...)`: a small dataset whose numbers can be counted by hand."""
     return Fields
+
+
+WEST, NORTH = 500_000, 5_600_000
+
+
+@pytest.fixture(scope="session")
+def make_grid() -> Callable[..., Grid]:
+    """`make_grid(height, width, east=0)`; `east` is where it begins, in pixels."""
+
+    def make(height: int = 4, width: int = 4, east: int = 0) -> Grid:
+        return Grid(height, width, Affine(10, 0, WEST + 10 * east, 0, -10, NORTH), CRS.from_epsg(32631))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def on_ground() -> Callable[[Any], Any]:
+    """`on_ground(polygon)` brings a polygon of columns and rows to coordinates in EPSG:32631."""
+
+    def bring(polygon: Any) -> Any:
+        return shapely.transform(polygon, lambda points: points * (10, -10) + (WEST, NORTH))
+
+    return bring
+
+
+@pytest.fixture(scope="session")
+def make_table(on_ground: Callable[[Any], Any]) -> Callable[..., ParcelTable]:
+    """`make_table(polygons, crops=None)`: parcels of polygons in columns and rows, cleaned as those of files are."""
+
+    def make(polygons: Sequence[Any], crops: Sequence[Any] | None = None) -> ParcelTable:
+        shapes = take_polygons(np.array([on_ground(polygon) for polygon in polygons], object)).geometry
+        found = tuple(crops or range(1, len(shapes) + 1))
+        ids = np.arange(1, len(shapes) + 1, dtype=np.int32)
+        return ParcelTable(shapes, pyproj.CRS(32631), ids, found, ("",) * len(shapes))
+
+    return make

@@ -9,22 +9,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cropzoo.contracts import Backbone, Batch, Losses, Model, Objective
+    from cropzoo.data.batch import Batch
+    from cropzoo.data.sample import IGNORE, Dataset, LabelClass, Sample
     from cropzoo.errors import CropzooError, UnknownName, UsageError
-    from cropzoo.hookspecs import hookimpl
-    from cropzoo.models import convert_published, create_model, load_model
-    from cropzoo.samples import IGNORE, Dataset, LabelClass, Sample
-    from cropzoo.specs import BackboneSpec, DatasetSpec, ObjectiveSpec
-    from cropzoo.zoo import Zoo, load_zoo
+    from cropzoo.models.base import Backbone, Losses, Model, Objective
+    from cropzoo.models.factory import convert_published, create_model, load_model
+    from cropzoo.plugins.hookspecs import hookimpl
+    from cropzoo.plugins.registry import Zoo, load_zoo
+    from cropzoo.plugins.specs import BackboneSpec, DatasetSpec, ObjectiveSpec
 
 _HOME = {
-    "contracts": ("Backbone", "Batch", "Losses", "Model", "Objective"),
+    "models.base": ("Backbone", "Losses", "Model", "Objective"),
+    "data.batch": ("Batch",),
     "errors": ("CropzooError", "UnknownName", "UsageError"),
-    "hookspecs": ("hookimpl",),
-    "models": ("convert_published", "create_model", "load_model"),
-    "samples": ("IGNORE", "Dataset", "LabelClass", "Sample"),
-    "specs": ("BackboneSpec", "DatasetSpec", "ObjectiveSpec"),
-    "zoo": ("Zoo", "load_zoo"),
+    "plugins.hookspecs": ("hookimpl",),
+    "models.factory": ("convert_published", "create_model", "load_model"),
+    "data.sample": ("IGNORE", "Dataset", "LabelClass", "Sample"),
+    "plugins.specs": ("BackboneSpec", "DatasetSpec", "ObjectiveSpec"),
+    "plugins.registry": ("Zoo", "load_zoo"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo import CropzooError, LabelClass, Sample, UnknownName
-from cropzoo.regions import SPLITS, Window, blocks, halves
-from cropzoo.statistics import Statistics, WithStatistics, band_statistics
+from cropzoo.data.splits import SPLITS, blocks, halves
+from cropzoo.data.statistics import Statistics, WithStatistics, band_statistics
+from cropzoo.geo.raster.grid import Window
 from cropzoo_plugins.datasets.options import need_root, whole_numbers
 from cropzoo_plugins.datasets.sites.bands import choose_bands
 from cropzoo_plugins.datasets.sites.legend import make_legend
@@ -42,7 +43,7 @@ class GeoTIFF(WithStatistics):
         name_column: column of the parcel file with the crop's name; need not exist.
         clear_scl: classes of an SCL band that are clear; a number, several, or a text such as "4,5".
         ignore_codes: crop codes to ignore, such as 0 for undeclared land; given like clear_scl.
-        split: "halves" or "blocks", see `cropzoo.regions`.
+        split: "halves" or "blocks", see `cropzoo.data.splits`.
         axis: of halves: "columns" for west and east, "rows" for north and south.
         gap: pixels between the splits.
         val_share: of halves: val's share of the first half.

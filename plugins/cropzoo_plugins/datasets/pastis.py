@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cropzoo.layout.reading import Layout
+from cropzoo.data.pastis.reader import Layout
 from cropzoo_plugins.datasets.options import need_root
 from cropzoo_plugins.datasets.pastis_files import get_files
 from cropzoo_plugins.datasets.prepared import Prepared

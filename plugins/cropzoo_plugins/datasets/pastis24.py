@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo import CropzooError, LabelClass, Sample, UsageError
-from cropzoo.layout.metadata import read_metadata
-from cropzoo.layout.names import METADATA
-from cropzoo.layout.pastis import CITATION, CLASSES, S2_BANDS
-from cropzoo.layout.patches import rotations
+from cropzoo.data.pastis.metadata import read_metadata
+from cropzoo.data.pastis.schema import CITATION, CLASSES, METADATA, S2_BANDS, rotations
 from cropzoo_plugins.datasets.options import need_root
 from cropzoo_plugins.datasets.pickled.contents import Contents
 from cropzoo_plugins.datasets.pickled.dataset import PickledDataset

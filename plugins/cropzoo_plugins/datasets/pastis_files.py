@@ -17,9 +17,9 @@ from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
 from cropzoo import CropzooError
-from cropzoo.files import replacing
-from cropzoo.layout.names import METADATA
-from cropzoo.layout.reading import find_layout
+from cropzoo.data.pastis.reader import find_layout
+from cropzoo.data.pastis.schema import METADATA
+from cropzoo.io import replacing
 
 ARCHIVE = "PASTIS-R.zip"
 _BY_HAND = "unpack PASTIS.zip or PASTIS-R.zip of https://zenodo.org/records/5735646 there"

@@ -12,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo import CropzooError, LabelClass, Sample, UnknownName, UsageError
-from cropzoo.files import sha256_of
-from cropzoo.layout.names import METADATA, series_file
-from cropzoo.layout.patches import Patch
-from cropzoo.layout.reading import Layout
-from cropzoo.remembered import remembered_statistics, stamps
-from cropzoo.statistics import Statistics, WithStatistics, band_statistics
+from cropzoo.data.pastis.reader import Layout
+from cropzoo.data.pastis.schema import METADATA, Patch, series_file
+from cropzoo.data.statistics import Statistics, WithStatistics, band_statistics, remembered_statistics, stamps
+from cropzoo.io import sha256_of
 from cropzoo_plugins.datasets.options import need_root
 
 SPLITS = ("train", "val", "test")

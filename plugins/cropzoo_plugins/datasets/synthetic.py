@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from cropzoo import LabelClass, Sample, UnknownName, UsageError
-from cropzoo.statistics import Statistics, WithStatistics, band_statistics
-from cropzoo.weights import cache_folder
+from cropzoo.data.statistics import Statistics, WithStatistics, band_statistics
+from cropzoo.io import cache_folder
 from cropzoo_plugins.datasets.landscape.blocks import SCALE, Scene, render
 from cropzoo_plugins.datasets.landscape.cache import Layout, cached, write
 from cropzoo_plugins.datasets.landscape.curves import BANDS, curve_table

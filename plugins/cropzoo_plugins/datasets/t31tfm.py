@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo import LabelClass, Sample, UnknownName, UsageError
-from cropzoo.parcels.crop_table import palette
+from cropzoo.data.legend import palette
 from cropzoo_plugins.datasets.options import need_root
 from cropzoo_plugins.datasets.pickled.contents import Contents
 from cropzoo_plugins.datasets.pickled.dataset import PickledDataset

@@ -12,8 +12,9 @@ import shapely
 from numpy.typing import NDArray
 
 from cropzoo import CropzooError, Sample, UnknownName
-from cropzoo.regions import SPLITS, Window
-from cropzoo.statistics import Statistics, WithStatistics, band_statistics
+from cropzoo.data.splits import SPLITS
+from cropzoo.data.statistics import Statistics, WithStatistics, band_statistics
+from cropzoo.geo.raster.grid import Window
 from cropzoo_plugins.datasets.geo.imagery import Imagery
 from cropzoo_plugins.datasets.geo.known import NO_DATA, class_names
 from cropzoo_plugins.datasets.geo.labels import NOWHERE, Labels, Span, coverage, outside, spans

@@ -71,8 +71,8 @@ class Boundary(Objective):
     def boundaries(self, labels: Tensor, parcels: Tensor | None) -> Tensor:
         """Which pixels lie at a boundary, (B, H, W), bool, for maps of that shape.
 
-        As `cropzoo.boundary.boundary_bits` has it for pixels that are not ignored, but what is ignored and in no parcel
-        makes no boundary of parcels either: crops are padded with it.
+        As `cropzoo.data.boundary.boundary_bits` has it for pixels that are not ignored, but what is ignored and in no
+        parcel makes no boundary of parcels either: crops are padded with it.
         """
         known = labels != IGNORE
         if self.of == "parcels":

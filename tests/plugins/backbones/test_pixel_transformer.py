@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cropzoo import UsageError, create_model
-from cropzoo.catalogue import Size
-from cropzoo.costs import count_costs
+from cropzoo.config.catalog import Size
+from cropzoo.models.flops import count_costs
 from cropzoo_plugins.backbones import pixel_transformer
 from cropzoo_plugins.backbones.pixel_transformer import PixelTransformer
 from cropzoo_plugins.layers import chunks

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from cropzoo import CropzooError
-from cropzoo.contracts import Model
+from cropzoo.models.base import Model
 from cropzoo_plugins.backbones.tsvit import TSViT
 from cropzoo_plugins.backbones.tsvit_published import convert
 

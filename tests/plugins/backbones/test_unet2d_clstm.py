@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cropzoo import CropzooError, UnknownName, UsageError, convert_published, create_model
-from cropzoo.contracts import Model
+from cropzoo.models.base import Model
 from cropzoo_plugins.backbones.unet2d_clstm import UNet2DCLSTM
 
 MIDDLE = torch.tensor([[1, 0, 1, 1, 0], [1, 1, 1, 1, 1], [0, 0, 0, 1, 0]], dtype=torch.bool)

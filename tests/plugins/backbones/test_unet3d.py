@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cropzoo import Backbone, CropzooError, UnknownName, UsageError
-from cropzoo.contracts import Model
+from cropzoo.models.base import Model
 from cropzoo_plugins.layers.unet3d import convolve_sums, last_convolution, time_sums
 
 CLASSES = {"unet3d": "UNet3D", "unet3df": "UNet3Df"}

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cropzoo import CropzooError, UnknownName, UsageError, create_model
-from cropzoo.contracts import Model
+from cropzoo.models.base import Model
 from cropzoo_plugins.backbones import utae
 from cropzoo_plugins.backbones.utae import UTAE, convert
 from cropzoo_plugins.layers.utae_blocks import ReflectConv2d

@@ -11,9 +11,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from cropzoo import CropzooError, UnknownName, UsageError, convert_published, create_model
-from cropzoo.catalogue import Size
-from cropzoo.contracts import Model
-from cropzoo.costs import count_costs
+from cropzoo.config.catalog import Size
+from cropzoo.models.base import Model
+from cropzoo.models.flops import count_costs
 from cropzoo_plugins.backbones.vistaformer import VistaFormer
 from cropzoo_plugins.layers import vistaformer_stage
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cropzoo import CropzooError, Dataset, Sample, UnknownName, UsageError
-from cropzoo.statistics import class_counts
+from cropzoo.data.statistics import class_counts
 from cropzoo_plugins.datasets.geotiff import GeoTIFF
 
 SPLITS = ("train", "val", "test")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from cropzoo import CropzooError, UnknownName, UsageError, load_zoo
-from cropzoo.data.items import Crops, Key
-from cropzoo.recipe import Recipe
+from cropzoo.config.recipe import Recipe
+from cropzoo.data.patches import Crops, Key
 from cropzoo.testing import check_dataset
 from cropzoo_plugins.datasets.prepared import Prepared, evenly
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cropzoo import CropzooError, UnknownName, UsageError, load_zoo
-from cropzoo.floor import floor_scores, nearest_neighbour
+from cropzoo.evaluation.knn_baseline import floor_scores, nearest_neighbour
 from cropzoo_plugins.datasets.synthetic import Synthetic
 
 TINY = {"size": 160, "block": 16, "dates": 8}

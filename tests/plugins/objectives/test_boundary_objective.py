@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cropzoo import UsageError
-from cropzoo.boundary import CLASS_BOUNDARY, PARCEL_BOUNDARY, boundary_bits
+from cropzoo.data.boundary import CLASS_BOUNDARY, PARCEL_BOUNDARY, boundary_bits
 from cropzoo_plugins.objectives.boundary import Boundary
 
 

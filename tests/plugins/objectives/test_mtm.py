@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cropzoo import Backbone, Batch, UsageError
-from cropzoo.testing.batches import random_batch
+from cropzoo.testing.subjects import random_batch
 from cropzoo_plugins.objectives.mtm import MaskedTime, days_of, embed_days, hide_dates, hide_patches, pick_dates
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cropzoo.recipe import Recipe
-from cropzoo.samples import Sample
+from cropzoo.config.recipe import Recipe
+from cropzoo.data.sample import Sample
 
 
 @pytest.fixture

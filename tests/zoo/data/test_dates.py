@@ -7,9 +7,9 @@ import datetime
 import numpy as np
 import pytest
 
+from cropzoo.config.recipe import Recipe
 from cropzoo.data.dates import at_most, drop_dates, encode_dates, end_early, keep_clear, tell_dates
-from cropzoo.recipe import Recipe
-from cropzoo.samples import Sample
+from cropzoo.data.sample import Sample
 
 EPOCH = datetime.date(1970, 1, 1)
 

@@ -7,9 +7,8 @@ import pytest
 from rasterio import Affine
 from rasterio.warp import transform
 
-from cropzoo.images.rasters import Grid
+from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.prepare.windows import around, cut, lon_lat, seen_once
-from cropzoo.regions import Window
 
 
 def grid(west: float = 500_000, north: float = 5_600_000, side: int = 64, crs: str = "EPSG:32631") -> Grid:

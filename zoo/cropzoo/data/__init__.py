@@ -1,1 +1,1 @@
-"""From samples to batches: crops and tiles, dates, turns, collation, normalisation."""
+"""From samples to batches: splits, patches, dates, augmentation, collation, normalization and statistics."""

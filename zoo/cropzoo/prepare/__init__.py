@@ -1,1 +1,1 @@
-"""From parcels and images, or from another dataset, to a dataset in the layout of `cropzoo.layout`."""
+"""From parcels and images, or from another dataset, to a dataset in the layout of `cropzoo.data.pastis`."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cropzoo.errors import CropzooError
-from cropzoo.files import read_json, write_json, write_text
+from cropzoo.io import read_json, write_json, write_text
 
 FOLDER = ".prepare"
 _VERSION = 1

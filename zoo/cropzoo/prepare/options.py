@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from cropzoo.errors import UsageError
 
@@ -118,3 +119,22 @@ class Options:
 def _need(holds: bool, option: str, value: object, must: str) -> None:
     if not holds:
         raise UsageError(f"{option} is {value!r}; it must be {must}")
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """What a dataset offers for `cropzoo prepare --from NAME`, where it has images and parcels to give."""
+
+    def write_images(self, folder: Path, tell: Callable[[str], None], workers: int) -> None:
+        """Fill an empty folder with an image a date, `S2_2018-05-16.tif`, and the parcels, `parcels.gpkg`.
+
+        Args:
+            folder: made if need be.
+            tell: is called with a line on how far it got, now and then.
+            workers: processes; up to 1 works in this one.
+
+        Raises:
+            UsageError: the folder holds something.
+            CropzooError: it can't be written.
+        """
+        ...

@@ -10,12 +10,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from cropzoo.contracts import Backbone
 from cropzoo.errors import CropzooError
-from cropzoo.specs import BackboneSpec
-from cropzoo.testing.batches import random_series
-from cropzoo.testing.subjects import Checker, check_gradients, check_signature, equal_states, subject
-from cropzoo.zoo import Entry, Zoo, load_zoo
+from cropzoo.models.base import Backbone
+from cropzoo.plugins.registry import Entry, Zoo, load_zoo
+from cropzoo.plugins.specs import BackboneSpec
+from cropzoo.testing.subjects import Checker, check_gradients, check_signature, equal_states, random_series, subject
 
 CHANNELS, CLASSES = 3, 4
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from cropzoo.data.sample import IGNORE, Dataset, LabelClass, Sample
 from cropzoo.errors import UnknownName
-from cropzoo.samples import IGNORE, Dataset, LabelClass, Sample
-from cropzoo.specs import DatasetSpec
+from cropzoo.plugins.registry import Zoo, load_zoo
+from cropzoo.plugins.specs import DatasetSpec
 from cropzoo.testing.subjects import Checker, check_signature, subject
-from cropzoo.zoo import Zoo, load_zoo
 
 
 def check_dataset(name_or_spec: str | DatasetSpec, zoo: Zoo | None = None, *, samples: int = 2, **options: Any) -> None:

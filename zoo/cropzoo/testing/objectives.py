@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cropzoo.contracts import Backbone, Batch, Losses, Objective
+from cropzoo.data.batch import Batch
+from cropzoo.data.sample import IGNORE
 from cropzoo.errors import CropzooError
-from cropzoo.samples import IGNORE
-from cropzoo.specs import ObjectiveSpec
-from cropzoo.testing.batches import random_batch
-from cropzoo.testing.subjects import Checker, check_gradients, check_signature, subject
-from cropzoo.zoo import Entry, Zoo, load_zoo
+from cropzoo.models.base import Backbone, Losses, Objective
+from cropzoo.plugins.registry import Entry, Zoo, load_zoo
+from cropzoo.plugins.specs import ObjectiveSpec
+from cropzoo.testing.subjects import Checker, check_gradients, check_signature, random_batch, subject
 
 CHANNELS, CLASSES, WIDTH = 3, 4, 6
 

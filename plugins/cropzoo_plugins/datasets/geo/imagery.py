@@ -15,7 +15,7 @@ import shapely
 from numpy.typing import NDArray
 
 from cropzoo import CropzooError
-from cropzoo.images.rasters import open_raster
+from cropzoo.geo.raster.grid import open_raster
 from cropzoo_plugins.datasets.geo.windows import Bounds, Frame
 
 _TWIN = "B05"

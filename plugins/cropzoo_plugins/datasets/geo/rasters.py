@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo import CropzooError
-from cropzoo.images.rasters import open_raster
+from cropzoo.geo.raster.grid import open_raster
 from cropzoo_plugins.datasets.geo.imagery import query
 from cropzoo_plugins.datasets.geo.labels import NOWHERE
 from cropzoo_plugins.datasets.geo.windows import Bounds, Frame

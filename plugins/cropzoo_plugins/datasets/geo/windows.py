@@ -10,7 +10,8 @@ import numpy as np
 import shapely
 
 from cropzoo import CropzooError
-from cropzoo.regions import SPLITS, Window, blocks
+from cropzoo.data.splits import SPLITS, blocks
+from cropzoo.geo.raster.grid import Window
 
 _TOLERANCE = 1e-3
 """Of a pixel: bounds that went through another CRS are that far off without meaning it."""

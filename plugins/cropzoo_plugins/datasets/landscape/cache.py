@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo import CropzooError
-from cropzoo.files import replacing
+from cropzoo.io import replacing
 
 Arrays = dict[str, NDArray[np.generic]]
 Layout = Mapping[str, tuple[tuple[int, ...], str]]

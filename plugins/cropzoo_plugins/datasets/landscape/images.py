@@ -14,7 +14,7 @@ import rasterio
 from rasterio.windows import Window
 
 from cropzoo import CropzooError, UsageError
-from cropzoo.workers import each
+from cropzoo.parallel import each
 from cropzoo_plugins.datasets.landscape.curves import BANDS, curve_table
 from cropzoo_plugins.datasets.landscape.outlines import ParcelFile
 from cropzoo_plugins.datasets.landscape.tiles import SIDE, Area, Tile, make_tile

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo import CropzooError
-from cropzoo.unpickling import load_pickle
+from cropzoo_plugins.datasets.pickled.unpickler import load_pickle
 
 _LARGEST = 2**53
 """Whole numbers up to it are exact as floats too."""
 
 
 class Contents:
-    """The arrays of one file by their keys; nothing in it can run code, see `cropzoo.unpickling`.
+    """The arrays of one file by their keys; nothing in it can run code, see `pickled.unpickler`.
 
     Args:
         path: of the pickle, a dict of arrays.

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cropzoo import CropzooError, LabelClass, Sample, UnknownName
-from cropzoo.remembered import remembered_statistics, stamps
-from cropzoo.statistics import Statistics, WithStatistics, band_statistics
+from cropzoo.data.statistics import Statistics, WithStatistics, band_statistics, remembered_statistics, stamps
 from cropzoo_plugins.datasets.pickled.contents import Contents
 
 SPLITS = ("train", "val", "test")

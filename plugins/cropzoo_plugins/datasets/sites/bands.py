@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cropzoo import CropzooError, UsageError
 from cropzoo.errors import suggest
-from cropzoo.images.scanning import band_names
+from cropzoo.geo.raster.scan import band_names
 from cropzoo_plugins.datasets.sites.scanning import Image
 
 SCL = "SCL"

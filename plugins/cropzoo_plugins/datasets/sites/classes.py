@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cropzoo import CropzooError, LabelClass
-from cropzoo.parcels.classes import GROUND
-from cropzoo.parcels.crop_table import palette, read_colour, read_lines
+from cropzoo.data.legend import GROUND, palette, read_colour, read_lines
 
 TABLE = "classes.csv"
 """The class table's file at the root: a header with code, name and, if you like, colour."""

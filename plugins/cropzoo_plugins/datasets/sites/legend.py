@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo import IGNORE, CropzooError, LabelClass
-from cropzoo.regions import Window
+from cropzoo.geo.raster.grid import Window
 from cropzoo_plugins.datasets.sites.classes import TABLE, make_table, number_texts, read_table
 from cropzoo_plugins.datasets.sites.parcels import MISSING
 from cropzoo_plugins.datasets.sites.site import Site

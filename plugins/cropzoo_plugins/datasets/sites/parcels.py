@@ -10,13 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo import CropzooError
-from cropzoo.images.rasters import Grid
-from cropzoo.parcels.burning import centres
-from cropzoo.parcels.fields import Crop, crop_of, text_of
-from cropzoo.parcels.files import read_layer
-from cropzoo.parcels.reading import require_column
-from cropzoo.parcels.table import ParcelTable
-from cropzoo.regions import Window
+from cropzoo.geo.raster.grid import Grid, Window
+from cropzoo.geo.vector.parcel_table import Crop, ParcelTable, crop_of, text_of
+from cropzoo.geo.vector.rasterize import centres
+from cropzoo.geo.vector.reader import read_layer, require_column
 
 STEM = "parcels"
 """The stem of a parcel file, `parcels.gpkg` or any other vector format."""

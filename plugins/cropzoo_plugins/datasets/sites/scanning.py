@@ -8,8 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from cropzoo import CropzooError
-from cropzoo.images.dates import date_of
-from cropzoo.images.rasters import Grid, grid_of, open_raster
+from cropzoo.geo.raster.grid import Grid, grid_of, open_raster
+from cropzoo.geo.raster.naming import date_of
 
 LABELS = "labels"
 """The stem of the label raster, `labels.tif`; it is no image."""

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo import CropzooError, Sample
-from cropzoo.images.rasters import Grid, grid_of, name_crs, open_raster
-from cropzoo.parcels.fields import Crop
-from cropzoo.regions import Window
+from cropzoo.geo.raster.grid import Grid, Window, grid_of, name_crs, open_raster
+from cropzoo.geo.vector.parcel_table import Crop
 from cropzoo_plugins.datasets.sites.parcels import MISSING, Parcels, find_parcels, read_parcels
 from cropzoo_plugins.datasets.sites.scanning import image_paths, label_path, scan_images
 from cropzoo_plugins.datasets.sites.stack import read_stack

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo import CropzooError
-from cropzoo.images.rasters import open_raster
+from cropzoo.geo.raster.grid import open_raster
 from cropzoo_plugins.datasets.sites.bands import SCL, band_numbers, locate_bands
 from cropzoo_plugins.datasets.sites.scanning import Image
 

@@ -13,7 +13,7 @@ import pytest
 import torchgeo.datasets
 
 from cropzoo import Dataset, UnknownName, load_zoo
-from cropzoo.statistics import class_counts
+from cropzoo.data.statistics import class_counts
 
 
 def test_samples_hold_what_the_files_hold(files: ModuleType, made: Any) -> None:

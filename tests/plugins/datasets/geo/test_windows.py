@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from shapely.geometry import box
 
-from cropzoo.regions import Window
+from cropzoo.geo.raster.grid import Window
 from cropzoo_plugins.datasets.geo.windows import Frame, cut_windows, deal_windows
 
 FRAME = Frame(west=300_000, north=5_000_000, xres=10, yres=10)

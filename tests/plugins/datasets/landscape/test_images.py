@@ -13,11 +13,10 @@ from rasterio import Affine
 from rasterio.features import rasterize
 
 from cropzoo import CropzooError, UsageError
-from cropzoo.images.rasters import grid_of
-from cropzoo.parcels.rasterising import rasterise
-from cropzoo.parcels.reading import read_parcels
-from cropzoo.prepare.sources import ImageSource
-from cropzoo.regions import Window
+from cropzoo.data.labels import rasterise
+from cropzoo.geo.raster.grid import Window, grid_of
+from cropzoo.geo.vector.reader import read_parcels
+from cropzoo.prepare.options import ImageSource
 from cropzoo_plugins.datasets.geotiff import GeoTIFF
 from cropzoo_plugins.datasets.landscape import images
 from cropzoo_plugins.datasets.landscape.blocks import render

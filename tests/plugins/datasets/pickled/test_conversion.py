@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cropzoo.prepare.converting import convert
+from cropzoo.prepare.convert import convert
 from cropzoo_plugins.datasets.mtlcc import MTLCC
 from cropzoo_plugins.datasets.pastis24 import Pastis24
 from cropzoo_plugins.datasets.prepared import Prepared

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from cropzoo.statistics import class_counts
+from cropzoo.data.statistics import class_counts
 from cropzoo_plugins.datasets.geotiff import GeoTIFF
 
 DATA = os.environ.get("CROPZOO_TEST_DATA", "")

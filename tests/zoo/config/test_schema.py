@@ -1,0 +1,112 @@
+"""Settings from outside: what is refused, and in which words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import Field
+
+from cropzoo.config.schema import Flag, Real, Schema, Whole, parse_yaml, read_mapping
+from cropzoo.errors import CropzooError, UsageError
+
+
+class Inner(Schema):
+    depth: Whole = Field(1, ge=1)
+
+
+class Outer(Schema):
+    name: str
+    rate: Real = 1.0
+    flag: Flag = False
+    inner: Inner = Inner()
+    many: tuple[Inner, ...] = ()
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+def test_good_values_are_taken():
+    outer = Outer.parse({"name": "a", "rate": 3, "inner": {"depth": 2}, "many": [{"depth": 3}]}, "a file")
+    assert (outer.rate, outer.inner.depth, outer.many[0].depth) == (3.0, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"name": "a", "rat": 1}, "a file: unknown key 'rat'; did you mean 'rate'?"),
+        ({"name": "a", "inner": {"dept": 1}}, "a file: unknown key 'inner.dept'; did you mean 'depth'?"),
+        ({"name": "a", "many": [{"dept": 1}]}, "a file: unknown key 'many.0.dept'; did you mean 'depth'?"),
+        ({}, "a file: key 'name' is missing"),
+        ({"name": "a", "rate": "3"}, "a file: key 'rate' is '3'; input should be a valid number"),
+        ({"name": "a", "rate": True}, "a file: key 'rate' is True; input should be a valid number"),
+        ({"name": "a", "rate": float("nan")}, "a file: key 'rate' is nan; input should be a finite number"),
+        ({"name": "a", "flag": "yes"}, "a file: key 'flag' is 'yes'; input should be a valid boolean"),
+        ({"name": "a", "inner": {"depth": 1.0}}, "a file: key 'inner.depth' is 1.0; input should be a valid integer"),
+        ({"name": "a", "inner": {"depth": 0}}, "a file: key 'inner.depth' is 0; input should be greater than or"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_key_and_what_is_allowed(values, message):
+    with pytest.raises(UsageError) as caught:
+        Outer.parse(values, "a file")
+    assert str(caught.value).startswith(message)
+
+
+def test_every_wrong_key_gets_a_line():
+    with pytest.raises(UsageError) as caught:
+        Outer.parse({"rate": "3", "flag": 2}, "a file")
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_a_long_value_is_shortened():
+    with pytest.raises(UsageError) as caught:
+        Outer.parse({"name": {str(number): "x" * 500 for number in range(50)}}, "a file")
+    assert len(str(caught.value)) < 700
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-3", 1e-3), ("5E-6", 5e-6), ("1.5e3", 1500.0), ("16", 16), ("[B02, B03]", ["B02", "B03"]), ("e5", "e5")],
+)
+def test_yaml_reads_numbers_as_people_write_them(text, value):
+    assert parse_yaml(text, "here") == value
+
+
+def test_merge_keys_work():
+    text = "base: &base {a: 1, b: 2}\nother: {<<: *base, b: 3}\n"
+    assert parse_yaml(text, "here")["other"] == {"a": 1, "b": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("!!python/object/apply:os.system ['true']", "could not determine a constructor"),
+        ("!!python/name:os.system", "could not determine a constructor"),
+        ("a: 1\nb: 2\na: 3", "key 'a' is given twice"),
+        ("inner: {a: 1, a: 2}", "key 'a' is given twice"),
+        ("a: [1", "expected"),
+        ("day: 2019-13-45", "month must be in"),
+        ("? [a, b]\n: 1", "unhashable key"),
+        ("[" * 5000, "recursion"),
+    ],
+)
+def test_yaml_that_is_no_plain_data_is_refused_with_its_place(text, reason):
+    with pytest.raises(CropzooError, match=f"^here: not readable as YAML; .*{reason}"):
+        parse_yaml(text, "here")
+
+
+@pytest.mark.parametrize("content", [b"- a\n- b\n", b"text", b"1: a\n", b"\xff\xfe\x00"])
+def test_a_file_without_a_mapping_is_refused_by_name(tmp_path, content):
+    file = tmp_path / "settings.yaml"
+    file.write_bytes(content)
+    with pytest.raises(CropzooError, match=r"settings\.yaml"):
+        read_mapping(file)
+
+
+def test_a_folder_or_a_missing_file_is_refused(tmp_path):
+    for path in (tmp_path, tmp_path / "none.yaml"):
+        with pytest.raises(CropzooError, match="cannot be read"):
+            read_mapping(path)
+
+
+def test_an_empty_file_is_an_empty_mapping(tmp_path):
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    assert read_mapping(tmp_path / "empty.yaml") == {}

@@ -1,0 +1,195 @@
+"""Classes of crops: as they are, by a table, without rare ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cropzoo import CropzooError, LabelClass, UnknownName
+from cropzoo.data.legend import Legend, make_legend, read_crop_table
+
+Made = Callable[..., Legend]
+NAMES = {1: "wheat", 2: "maize", 3: "grass", 4: "hop", 5: ""}
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    """`made(text, crops=..., **options)`: the legend of crops by a table of these lines."""
+
+    def make(text: str, crops: Any = (3, 1, 2, 5, None), **options: Any) -> Legend:
+        (tmp_path / "classes.csv").write_text(text, encoding="utf-8")
+        names = [NAMES.get(crop, "") for crop in crops]
+        return make_legend(crops, names, read_crop_table(tmp_path / "classes.csv"), **options)
+
+    return make
+
+
+def told(legend: Legend) -> list[tuple[str, int, str]]:
+    """Name, code and sources of each class."""
+    return [(entry.name, entry.code, source) for entry, source in zip(legend.classes, legend.sources, strict=True)]
+
+
+def test_each_crop_is_a_class_in_the_order_of_the_codes() -> None:
+    legend = make_legend([30, 10, 20, 10, None], ["grass", "", "maize", "wheat", "x"])
+    assert told(legend) == [("none declared", 0, ""), ("wheat", 10, "10"), ("maize", 20, "20"), ("grass", 30, "30")]
+    assert legend.index_of == {10: 1, 20: 2, 30: 3, None: 255}
+    assert legend.indices([20, None, 10]).tolist() == [2, 255, 1]
+    assert (legend.background, legend.rare) == (0, {})
+    assert legend.classes[0] == LabelClass("none declared", 0, "#c9c9c4")
+    assert len({entry.colour for entry in legend.classes}) == 4
+    assert make_legend([7, 8], ["grass", "grass"]).classes[2].name == "grass (8)"
+
+
+def test_texts_are_numbered_in_sorted_order() -> None:
+    legend = make_legend(["WHT", "MAI", "7", "0"], ["wheat", "", "", ""])
+    assert told(legend) == [("none declared", 0, "0"), ("7", 1, "7"), ("MAI", 2, "MAI"), ("wheat", 3, "WHT")]
+    assert legend.index_of == {"0": 0, "7": 1, "MAI": 2, "WHT": 3, None: 255}
+
+
+def test_crop_0_is_ground_without_parcel() -> None:
+    legend = make_legend([0, 5, -1], ["fallow", "hop", "odd"])
+    assert told(legend) == [("none declared", 0, "0"), ("odd", -1, "-1"), ("hop", 5, "5")]
+
+
+def test_a_table_gives_order_names_colours_and_classes(made: Made) -> None:
+    legend = made(
+        "code,name,class,colour\n3,meadow,,#00FF00\n1,winter wheat,cereals,\n2,,,\n9,spelt,cereals,#ffff00\n"
+        "5,rye,cereals,\n8,rice,,\n"
+    )
+    assert told(legend) == [("none declared", 0, ""), ("meadow", 3, "3"), ("cereals", 1, "1;5"), ("maize", 2, "2")]
+    assert [entry.colour for entry in legend.classes][1:3] == ["#00ff00", "#ffff00"]
+    assert legend.index_of == {1: 2, 2: 3, 3: 1, 5: 2, None: 255}
+
+
+def test_a_crop_is_merged_into_another_by_its_name(made: Made) -> None:
+    legend = made("code,name,class\n1,wheat,\n2,maize,\n3,meadow,wheat\n5,,\n")
+    assert told(legend)[1:] == [("wheat", 1, "1;3"), ("maize", 2, "2"), ("5", 5, "5")]
+
+
+def test_crops_of_one_name_in_the_parcel_file_stay_apart(made: Made) -> None:
+    legend = made("code\n1\n6\n2\n", crops=(1, 6, 2))
+    assert len(legend.classes) == 4
+    assert len(made("code,class\n1,a\n6,a\n2,\n", crops=(1, 6, 2)).classes) == 3
+
+
+def test_ignored_crops_and_ground(made: Made) -> None:
+    legend = made("code,name,class,colour\n0,village,,#000000\n1,,,\n2,,ignore,\n3,,Ignore,\n5,,,\n")
+    assert told(legend) == [("village", 0, ""), ("wheat", 1, "1"), ("5", 5, "5")]
+    assert legend.classes[0].colour == "#000000"
+    assert legend.index_of == {1: 1, 2: 255, 3: 255, 5: 2, None: 255}
+    assert legend.background == 0
+    legend = made("code,class\n0,ignore\n1,\n2,\n", crops=(0, 1, 2))
+    assert told(legend) == [("none declared", 0, "0"), ("wheat", 1, "1"), ("maize", 2, "2")]
+    assert legend.background == 255
+    assert legend.index_of == {0: 255, 1: 1, 2: 2, None: 255}
+
+
+def test_crops_that_are_as_good_as_ground(made: Made) -> None:
+    legend = made("code,name,class\n0,other,\n1,,\n2,,other\n3,,\n5,,other\n")
+    assert told(legend) == [("other", 0, "2;5"), ("wheat", 1, "1"), ("grass", 3, "3")]
+    assert legend.index_of[2] == legend.index_of[5] == 0
+
+
+def test_crops_that_the_table_lacks(made: Made) -> None:
+    with pytest.raises(CropzooError, match=r"classes.csv'; it lacks 2, 5, crops of the parcels; add a line for each"):
+        made("code\n1\n3\n")
+    legend = made("code,class\n3,\n*,\n1,\n")
+    assert told(legend)[1:] == [("grass", 3, "3"), ("other crops", 2, "2;5"), ("wheat", 1, "1")]
+    assert made("code,class\n1,\n*,ignore\n").index_of == {1: 1, 2: 255, 3: 255, 5: 255, None: 255}
+    assert told(made("code,class\n1,\n*,rest\n"))[2:] == [("rest", 2, "2;3;5")]
+
+
+def test_texts_are_found_in_the_table_as_they_stand(made: Made) -> None:
+    legend = made("code,name\nMAI,maize\n007,bond\nWHT,wheat\n", crops=("WHT", "007", "MAI"))
+    assert told(legend)[1:] == [("maize", 2, "MAI"), ("bond", 1, "007"), ("wheat", 3, "WHT")]
+    with pytest.raises(CropzooError, match="it lacks 'Mai'"):
+        made("code,name\nMAI,maize\n", crops=("Mai",))
+    assert told(made("code,name\n0,village\nMAI,maize\n", crops=("MAI",)))[0] == ("village", 0, "")
+
+
+def test_the_table_of_a_prepared_dataset_gives_the_same_classes(made: Made) -> None:
+    legend = made(
+        "index,code,name,colour,sources\n0,0,village,#111111,\n1,2,maize,#222222,MAI\n2,1,cereals,#333333,WHT;RYE\n"
+        "3,,void,,\n",
+        crops=("RYE", "MAI", "WHT"),
+    )
+    assert [(entry.name, entry.colour) for entry in legend.classes] == [
+        ("village", "#111111"),
+        ("maize", "#222222"),
+        ("cereals", "#333333"),
+    ]
+    assert legend.sources == ("", "MAI", "WHT;RYE")
+
+
+def test_a_class_without_pixels_is_left_out() -> None:
+    legend = make_legend([1, 2, 3], pixels={1: 5, 3: 1})
+    assert legend.index_of == {1: 1, 2: 255, 3: 2, None: 255}
+    assert legend.rare == {"2": 0}
+
+
+def test_rare_classes(made: Made) -> None:
+    pixels = {1: 50, 2: 7, 3: 9, 5: 8}
+    legend = make_legend([1, 2, 3, 5, 6], pixels=pixels, min_pixels=9)
+    assert legend.index_of == {1: 1, 2: 255, 3: 2, 5: 255, 6: 255, None: 255}
+    assert legend.rare == {"2": 7, "5": 8, "6": 0}
+    legend = make_legend([1, 2, 3, 5, 6], pixels=pixels, min_pixels=9, rare="merge")
+    assert told(legend)[1:] == [("1", 1, "1"), ("3", 3, "3"), ("other crops", 2, "2;5;6")]
+    assert make_legend([1, 2, 3, 5], pixels=pixels, min_pixels=16, rare="merge").index_of[3] == 2
+    # Too few even together.
+    assert make_legend([1, 2, 6], pixels=pixels, min_pixels=9, rare="merge").index_of == {
+        1: 1,
+        2: 255,
+        6: 255,
+        None: 255,
+    }
+    # Classes count, not crops.
+    legend = made("code,class\n1,\n2,a\n3,\n5,a\n", pixels=pixels, min_pixels=10)
+    assert [entry.name for entry in legend.classes] == ["none declared", "wheat", "a"]
+    # What the table calls so takes the rare ones in.
+    legend = made("code,class\n1,other crops\n2,\n3,\n5,\n", pixels=pixels, min_pixels=9, rare="merge")
+    assert told(legend)[1:] == [("other crops", 1, "1;2;5"), ("grass", 3, "3")]
+
+
+def test_too_many_classes_or_none() -> None:
+    assert len(make_legend(range(1, 254)).classes) == 254
+    with pytest.raises(CropzooError, match=r"255 classes are more than 254; merge or ignore .*--classes.*--min-pixels"):
+        make_legend(range(1, 255))
+    assert len(make_legend(range(1, 400), pixels=dict.fromkeys(range(1, 20), 5)).classes) == 20
+    with pytest.raises(CropzooError, match="no class has a pixel"):
+        make_legend([1, 2], pixels={})
+    with pytest.raises(CropzooError, match="no class has a pixel"):
+        make_legend([None])
+    with pytest.raises(UnknownName, match="unknown way with rare classes 'drop'"):
+        make_legend([1], rare="drop")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("name\nx\n", "line 2; column 'code' is missing; the header is: code,name,class,colour"),
+        ("code,name\n1,a\n,b\n", "line 3; the code is empty"),
+        ("code,name\n1,a\n1,b\n", "line 3; code '1' stands there twice"),
+        ("code,name\n1,a\n2,a\n", "line 3; name 'a' stands there twice; rename one crop, or write the same class"),
+        ("code,colour\n1,red\n", "line 2; the colour is 'red'; write it like"),
+        ("code,name\n", "it has no line under its header"),
+        ("", "it has no line under its header"),
+    ],
+)
+def test_tables_that_do_not_hold(made: Made, text: str, problem: str) -> None:
+    with pytest.raises(CropzooError, match=f"classes.csv'.*{problem}"):
+        made(text)
+
+
+def test_tables_of_spreadsheets(tmp_path: Path, made: Made) -> None:
+    assert told(made('\ufeffcode; name; class\n1; "wheat, winter";\n2;maize;\n*;;ignore\n'))[1:] == [
+        ("wheat, winter", 1, "1"),
+        ("maize", 2, "2"),
+    ]
+    (tmp_path / "latin.csv").write_bytes("code,name\n1,blé\n".encode("latin-1"))
+    with pytest.raises(CropzooError, match=r"latin.csv'; it is no CSV in UTF-8"):
+        read_crop_table(tmp_path / "latin.csv")
+    with pytest.raises(CropzooError, match=r"none.csv'; No such file or directory; check its name"):
+        read_crop_table(tmp_path / "none.csv")

@@ -1,0 +1,117 @@
+"""Order, collation and loaders."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cropzoo.data.loader import Collate, Order, make_loader
+from cropzoo.data.patches import Crops, Item, Tiles
+
+
+def keys(*args, epoch=0, **options):
+    order = Order(*args, **options)
+    order.set_epoch(epoch)
+    return list(order)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8])
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("stream", [None, (3, 1)])
+def test_processes_share_the_items_out_and_mark_what_fills_up(count, world, stream):
+    shares = [keys(count, stream, rank, world, epoch=5) for rank in range(world)]
+    assert {len(share) for share in shares} == {-(-count // world)} == {len(Order(count, stream, 0, world))}
+    counted = [key.position for share in shares for key in share if not key.repeated]
+    assert sorted(counted) == list(range(count))
+    assert {key.epoch for share in shares for key in share} == {5}
+
+
+def test_the_order_follows_from_seed_stage_and_epoch_alone():
+    def positions(stream, epoch):
+        return tuple(key.position for key in keys(50, stream, epoch=epoch))
+
+    assert positions((0, 1), 4) == positions((0, 1), 4)
+    assert len({positions((0, 1), 4), positions((1, 1), 4), positions((0, 0), 4), positions((0, 1), 5)}) == 4
+    assert positions(None, 9) == tuple(range(50))
+
+
+def test_a_batch_is_padded_to_its_longest_series(traced):
+    long, short = traced(4, 4, dates=5), traced(4, 4, dates=2)
+    batch = Collate("doy")([Item(long), Item(short)])
+    assert batch.series.shape == (2, 5, 2, 4, 4)
+    assert batch.valid.tolist() == [[True] * 5, [True, True, False, False, False]]
+    assert (batch.dates[1, 2:] == 0).all()
+    assert (batch.dates[0] > 0).all()
+    assert (batch.series[1, 2:] == 0).all()
+    assert torch.equal(batch.series[1, :2], torch.from_numpy(short.series))
+    assert not batch.clear[1, 2:].any()
+    assert batch.labels.dtype == batch.parcels.dtype == batch.dates.dtype == torch.int64
+
+
+def test_a_fixed_length_pads_every_batch_to_it(traced):
+    batch = Collate("doy", length=7)([Item(traced(4, 4, dates=5))])
+    assert batch.series.shape[1] == 7
+    assert batch.valid.sum() == 5
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32", ">i2", ">u2"])
+def test_stored_numbers_stay_as_they_are(traced, dtype):
+    sample = traced(4, 4, dates=1)
+    batch = Collate("doy")([Item(replace(sample, series=sample.series.astype(dtype)))])
+    assert batch.series.numpy().dtype == np.dtype(dtype).newbyteorder("=")
+    assert (batch.series.numpy() == sample.series).all()
+
+
+def test_samples_of_several_types_lose_nothing(traced):
+    sample = traced(4, 4, dates=1)
+    half = replace(sample, series=sample.series.astype(np.float32) + 0.5)
+    batch = Collate("doy")([Item(replace(sample, series=sample.series.astype(np.uint16))), Item(half)])
+    assert batch.series[1].numpy().tolist() == half.series.tolist()
+
+
+def test_a_part_that_one_sample_lacks_is_left_out(traced):
+    sample = traced(4, 4)
+    batch = Collate("doy")([Item(sample), Item(replace(sample, clear=None, parcels=None))])
+    assert batch.clear is None
+    assert batch.parcels is None
+    assert batch.labels is not None
+
+
+def test_dates_count_from_the_whole_series(traced):
+    sample = traced(4, 4, dates=2)
+    sample = replace(sample, dates=np.array([17800, 18200], np.int32))  # 26 September 2018, 31 October 2019
+    part = sample.take_dates(np.array([1]))
+    whole = Collate("days")([Item(sample, first=17800)]).dates[0, 1]
+    assert Collate("days")([Item(part, first=17800)]).dates[0, 0] == whole
+
+
+def test_a_loader_repeats_exactly_and_its_workers_see_the_same(traced, recipe):
+    crops = Crops([traced(20, 20), traced(9, 8)], recipe(date_drop=0.3), (7, 0))
+
+    def read(workers, epoch):
+        loader = make_loader(crops, Collate("doy"), batch_size=4, workers=workers, stream=(7, 0))
+        loader.sampler.set_epoch(epoch)
+        return [batch.series for batch in loader]
+
+    first = read(0, 1)
+    assert sum(len(series) for series in first) == len(crops)
+    assert all(torch.equal(a, b) for a, b in zip(first, read(0, 1), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(first, read(1, 1), strict=True))
+    assert not torch.equal(first[0][0, 0], read(0, 2)[0][0, 0])
+
+
+def test_two_processes_evaluate_what_one_does(traced, recipe):
+    tiles = Tiles([traced(19, 21)], recipe())
+
+    def counts(world):
+        found = torch.zeros(3, dtype=torch.int64)
+        for rank in range(world):
+            for batch in make_loader(tiles, Collate("doy"), batch_size=4, rank=rank, world=world):
+                found += torch.bincount(batch.labels[batch.labels != 255], minlength=3)
+        return found.tolist()
+
+    assert counts(1) == counts(2) == counts(4)
+    assert sum(counts(1)) == 19 * 21 - 1

@@ -1,0 +1,110 @@
+"""study.html."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from cropzoo.evaluation.compare.page import write_page
+from cropzoo.evaluation.compare.results import collect, collect_scorings
+from cropzoo.evaluation.compare.summary import summarise
+
+
+@pytest.fixture
+def page(plan, folder, finish):
+    """`page(unfinished=0, failed={}, **study)`: the text of study.html."""
+
+    def make(unfinished=0, failed=None, **settings):
+        found = plan(**settings)
+        for run in found.runs[: len(found.runs) - unfinished]:
+            finish(folder, run, [[80 + run.seed, 20 - run.seed], [0, 100]])
+        others = {name: summarise(found, scores) for name, scores in collect_scorings(found, folder).items()}
+        write_page(folder, found, summarise(found, collect(found, folder)), others, failed or {})
+        return folder.page.read_text()
+
+    return make
+
+
+def text_of(html):
+    return " ".join(re.sub(r"<style>.*?</style>|<[^>]+>", " ", html, flags=re.S).split())
+
+
+def test_it_tells_scores_differences_and_the_study(page):
+    html = page(seeds=3, unfinished=1)
+    told = text_of(html)
+    assert "net on synthetic" in told
+    assert "5 of 6 runs are finished: 2 kinds of run, 3 seeds. Scored on the test split." in told
+    assert "90.5 ± 0.5" in told or "90.2 ± 0.4" in told
+    assert "Budget total: pre-training and last stage together" in told
+    assert "Points of per cent over the baseline (none) of the same backbone and seed." in told
+    assert "Accuracy by distance to the parcel boundary" in told
+    assert "pretrain: - none - cscl" in told
+    assert "Mean IoU by share of the labels" not in told
+    assert html.count("<figure") == 3 + 1
+    assert re.findall(r'<tr class=marked><th scope="row">([^<]*)', html) == ["none"]
+
+
+def test_names_of_a_table_are_grouped_by_backbone(page):
+    html = page(backbones=["net", "other-net"], variants={"plain": {}, "w5": {"cscl": {"window": 5}}})
+    scores = html.split("<table>")[1].split("</table>")[0]
+    assert re.findall(r'class="group"><span>([^<]*)|scope="row">([^<]*)', scores) == [
+        ("net", ""), ("", "none"), ("", "cscl"), ("", "cscl, w5"),
+        ("other-net", ""), ("", "none"), ("", "cscl"), ("", "cscl, w5"),
+    ]  # fmt: skip
+    assert "pre-training, variant" in scores
+    rows = re.findall(r"<tr.*?</tr>", scores)
+    assert {len(re.findall("<t[hd]", line)) for line in rows if "group" not in line} == {1 + 13}
+
+
+def test_folds_and_labels_are_told(page):
+    told = text_of(page(dataset="folded", folds=[1, 2], label_fractions=[0.5, 1], seeds=2))
+    assert "2 seeds, 2 folds" in told
+    assert "the same backbone, share of labels, seed and fold." in told
+    assert "Mean IoU by share of the labels" in told
+    assert "net, 50 % of the labels" in told
+
+
+def test_a_study_without_a_run_has_a_page(page):
+    told = text_of(page(unfinished=2))
+    assert "0 of 2 runs are finished" in told
+    assert "Against the baseline" not in told
+    assert "Accuracy by distance" not in told
+
+
+def test_failures_are_told_and_nothing_in_them_is_markup(page):
+    html = page(unfinished=1, failed={"net-cscl-seed0": "no <script>alert(1)</script>\n\nline & more"})
+    assert "What failed" in html
+    assert "net-cscl-seed0: no &lt;script&gt;alert(1)&lt;/script&gt;</summary>" in html
+    assert "<script" not in html
+    assert "line &amp; more" in html
+
+
+def test_it_needs_no_network(page):
+    assert re.findall(r"(?:src|href)=|url\(|@import|https?://", page(seeds=2)) == []
+
+
+def looks(html, setting):
+    """What a setting of the style is for the lines of a chart, by their number."""
+    rules = re.findall(rf"^((?:\.k\d+,? ?)+){{ --{setting}: ([^;]+)", html, re.M)
+    return {int(number): value for names, value in rules for number in re.findall(r"\d+", names)}
+
+
+def test_every_line_of_a_chart_has_a_look_of_its_own(page):
+    """Colour and dashes, for more cells than the widest study of ours has by backbone."""
+    html = page()
+    colours, dashes = looks(html, "own"), looks(html, "style")
+    assert len({(colours[number], dashes.get(number, "solid")) for number in range(18)}) == 18
+
+
+def test_other_scorings_have_a_table_and_days_a_chart(folder, page, study, other_scores):
+    assert "scored otherwise" not in text_of(page(seeds=2))
+    found, summaries = study(seeds=3, until=["06-15"], scorings={"fine": {"upsample": "nearest"}})
+    write_page(folder, found, summaries, other_scores(found), {})
+    html = folder.page.read_text()
+    section = html.split('<h2 id="scorings">')[1].split("</section>")[0]
+    assert re.findall(r'<th scope="col">([^<]*)', section) == ["until 06-15", "fine", "as trained"] * 2
+    assert "100.0 ± 0.0" in section
+    assert "-66.7" in section
+    assert section.count("<figure") == 1
+    assert "By the last day of the series" in section

@@ -1,0 +1,113 @@
+"""Plots as geometry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from cropzoo.evaluation.compare.page import difference_charts, distance_charts, label_charts, season_charts
+from cropzoo.evaluation.compare.results import collect
+from cropzoo.evaluation.compare.summary import summarise
+
+
+@pytest.fixture
+def study(plan, folder, finish):
+    """`study(hits, **settings)`: summaries of runs with so many right ones of 100, by the name of their cell."""
+
+    def make(hits, **settings):
+        found = plan(**settings)
+        for run in found.runs:
+            right = hits.get(run.cell.name)
+            if right is not None:
+                right += run.seed
+                finish(folder, run, [[right, 100 - right], [0, 100]], distance=([100, 50, 0], [right, 50, 0]))
+        return summarise(found, collect(found, folder))
+
+    return make
+
+
+def test_a_dot_lies_where_its_difference_is(study):
+    charts = difference_charts(study({"net-none": 50, "net-cscl": 60}, seeds=2))
+    assert [chart.title for chart in charts] == ["mIoU", "boundary mIoU", "interior mIoU"]
+    (dot,) = charts[0].dots
+    assert dot.words.startswith("net, cscl less none: +")
+    value = float(dot.words.removeprefix("net, cscl less none: ").split(",")[0])
+    ticks = {float(text): x for x, text in charts[0].ticks}
+    assert dot.x == pytest.approx(np.interp(value, list(ticks), list(ticks.values())), abs=1)
+    assert charts[0].zero == ticks[0] < dot.low <= dot.x <= dot.high
+    assert charts[0].left <= min(ticks.values()) < max(ticks.values()) <= charts[0].right
+
+
+def test_dots_stand_in_rows_below_their_backbone(study):
+    hits = {f"{backbone}-{pretrain}": 50 for backbone in ("net", "other-net") for pretrain in ("none", "cscl", "mtm")}
+    chart = difference_charts(study(hits, backbones=["net", "other-net"], pretrain=["none", "cscl", "mtm"]))[0]
+    rows = sorted([(y, text) for y, text in chart.groups] + [(dot.y, dot.name) for dot in chart.dots])
+    assert [text for _, text in rows] == ["net", "cscl", "mtm", "other-net", "cscl", "mtm"]
+    gaps = {round(after - before, 6) for (before, _), (after, _) in pairwise(rows)}
+    assert len(gaps) == 1
+    assert rows[-1][0] < chart.height - 26
+
+
+def test_a_long_name_is_cut_and_told_in_whole(study):
+    variants = {"plain": {}, "a_very_long_name_of_it": {"cscl": {"window": 5}}}
+    hits = {"net-none": 50, "net-cscl-a_very_long_name_of_it": 60}
+    (dot,) = difference_charts(study(hits, variants=variants))[0].dots
+    assert dot.name == "cscl, a_very_long_na…"
+    assert dot.words.startswith("net, cscl, a_very_long_name_of_it less none: +")
+
+
+def test_without_a_difference_there_is_no_chart(study):
+    assert difference_charts(study({"net-none": 50})) == []
+
+
+def test_accuracy_by_distance_is_a_line_a_cell_and_a_chart_a_backbone(study):
+    hits = {"net-none": 50, "net-cscl": 60, "other-net-none": 70}
+    charts = distance_charts(study(hits, backbones=["net", "other-net"]))
+    assert [(chart.title, [line.name for line in chart.lines]) for chart in charts] == [
+        ("net", ["none", "cscl"]), ("other-net", ["none"]),
+    ]  # fmt: skip
+    assert "none: from 50 at px 1 to 100 at px 2." in charts[0].alt
+    assert "cscl: from 60 at px 1" in charts[0].alt
+    assert distance_charts(study({}, backbones=["other-net"], pretrain=["mtm"])) == []
+
+
+def test_scores_by_share_of_labels_name_the_shares(study):
+    hits = {
+        f"net-{pretrain}{labels}": 50 for pretrain in ("none", "cscl") for labels in ("-labels0.05", "-labels0.2", "")
+    }
+    (chart,) = label_charts(study(hits, label_fractions=[1, 0.05, 0.2]))
+    assert [text for _, text in chart.x_ticks] == ["5", "20", "100"]
+    assert [len(line.points) for line in chart.lines] == [3, 3]
+    points = "58.3 at 5, 58.3 at 20, 58.3 at 100"
+    assert chart.alt == f"net: mean IoU by % of the labels. none: {points}; cscl: {points}."
+    assert label_charts(study({"net-none": 50, "net-cscl": 50})) == []
+
+
+def test_the_season_is_a_line_a_cell_that_ends_with_the_whole_series(study):
+    early, whole = (
+        study({"net-none": 50, "other-net-none": 40}, backbones=["net", "other-net"]),
+        study({"net-none": 90}),
+    )
+    charts = season_charts(whole, {"06-15": early[:2], "07-15": whole})
+    assert [chart.title for chart in charts] == ["net"]
+    assert [text for _, text in charts[0].x_ticks] == ["06-15", "07-15", "all"]
+    (line,) = charts[0].lines  # cscl has no score
+    heights = [y for _, y in line.points]
+    assert heights[0] > heights[1] == heights[2]  # counted from the top
+    other = [replace(each, seeds=(7,)) for each in early[:2]]
+    assert [len(line.points) for line in season_charts(whole, {"06-15": other, "07-15": whole})[0].lines] == [2]
+    assert season_charts(whole, {}) == []
+
+
+def test_the_last_place_of_a_chart_is_always_named(study):
+    whole = study({"net-none": 50})
+    for count in (2, 7, 8, 12):
+        days = {f"{1 + number:02}-15": whole for number in range(count)}
+        (chart,) = season_charts(whole, days)
+        assert chart.x_ticks[-1] == (chart.right, "all")
+        assert len(chart.x_ticks) <= 7
+        points = dict(zip([*days, "all"], chart.lines[0].points, strict=True))
+        assert all(x == points[name][0] for x, name in chart.x_ticks)

@@ -1,0 +1,278 @@
+"""Training what is missing, with commands that train nothing."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from cropzoo.evaluation.compare.runner import Trainings, train_runs
+
+FAKE = """
+import json, os, signal, sys, time
+from pathlib import Path
+
+out = Path(sys.argv[sys.argv.index("--out") + 1])
+out.mkdir(parents=True, exist_ok=True)
+with (out / "calls").open("a") as calls:
+    calls.write(" ".join(sys.argv[1:]) + " OMP=" + os.environ.get("OMP_NUM_THREADS", "") + "\\n")
+(out / "recipe.yaml").touch()
+begun, test = time.time(), {{"miou": 0.5}}
+{body}
+(out / "times").write_text(f"{{begun}} {{time.time()}}")
+(out / "metrics.json").write_text(json.dumps({{"test": test, "val": {{"miou": 0.25}}}}))
+(out / "model.safetensors").touch()
+(out / "report.html").touch()
+print("on stdout")
+print("a line of progress", file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def trainings(tmp_path):
+    """`trainings(body, jobs=1)`: training by a Python script with that body; `.told` is what was told."""
+
+    def make(body="", jobs=1, split="test"):
+        script = tmp_path / "fake.py"
+        script.write_text(FAKE.format(body=body))
+        told = []
+        found = Trainings((sys.executable, "-S", str(script)), jobs, told.append, split)
+        object.__setattr__(found, "told", told)
+        return found
+
+    return make
+
+
+def calls(folder, run):
+    path = folder.run(run).path / "calls"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_each_run_is_trained_by_its_recipe_once(plan, folder, trainings):
+    found, how = plan(seeds=2), trainings()
+    assert train_runs(found.runs, folder, how) == {}
+    assert train_runs(found.runs, folder, how) == {}
+    for run in found.runs:
+        (call,) = calls(folder, run)
+        assert call.startswith(f"-c {folder.recipe(run)} --out {folder.run(run).path} OMP=")
+        assert folder.recipe(run).is_file()
+        assert folder.log(run).read_text() == "a line of progress\n"
+    assert how.told[0] == "[1/4] net-none-seed0: training"
+    assert how.told[1].startswith("net-none-seed0: finished in ")
+    assert how.told[1].endswith(" s, test mIoU 50.0")
+    assert len(how.told) == 8
+
+
+def test_a_run_without_a_head_is_told_and_stops_no_other(plan, folder, trainings):
+    found, how = plan(), trainings("test = {} if 'none' in out.name else test")
+    assert train_runs(found.runs, folder, how) == {}
+    assert how.told[1].endswith(", without scores")
+    assert how.told[-1].endswith("test mIoU 50.0")
+
+
+def test_the_score_that_is_told_is_of_the_split_of_the_study(plan, folder, trainings):
+    how = trainings(split="val")
+    train_runs(plan().runs[:1], folder, how)
+    assert how.told[-1].endswith("val mIoU 25.0")
+
+
+def test_a_run_that_was_begun_goes_on(plan, folder, trainings):
+    run = plan().runs[0]
+    folder.run(run).path.mkdir(parents=True)
+    folder.run(run).recipe.touch()
+    how = trainings()
+    train_runs([run], folder, how)
+    assert calls(folder, run)[0].startswith(f"--resume --out {folder.run(run).path}")
+    assert how.told[0] == "[1/1] net-none-seed0: going on"
+
+
+FAILS = """
+if "cscl" in out.name and not os.environ.get("MENDED"):
+    print("first", file=sys.stderr)
+    print("error: lr is too high; lower it\\nand more of it", file=sys.stderr)
+    sys.exit(2)
+"""
+
+
+def test_a_run_that_fails_stops_no_other_and_is_tried_again(plan, folder, trainings, monkeypatch):
+    found, how = plan(pretrain=["cscl", "none"], seeds=2), trainings(FAILS)
+    failed = train_runs(found.runs, folder, how)
+    assert failed == dict.fromkeys(["net-cscl-seed0", "net-cscl-seed1"], "lr is too high; lower it")
+    assert [folder.state(run) for run in found.runs] == ["unfinished", "finished"] * 2
+    told = folder.failures(found.runs)["net-cscl-seed0"]
+    assert told == "lr is too high; lower it\n\nfirst\nerror: lr is too high; lower it\nand more of it\n"
+    assert any(
+        "net-cscl-seed0: failed after" in line and str(folder.failure(found.runs[0])) in line for line in how.told
+    )
+    monkeypatch.setenv("MENDED", "1")
+    assert train_runs(found.runs, folder, how) == {}
+    assert [len(calls(folder, run)) for run in found.runs] == [2, 1, 2, 1]
+    assert not list(folder.failure(found.runs[0]).parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("raise ValueError('no such thing')", "ValueError: no such thing"),
+        ("sys.exit(3)", "ended with code 3"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "killed, as it happens when memory runs out; give fewer --jobs or"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", "ended by signal 15"),
+        ("sys.exit(0)", "ended with code 0"),
+    ],
+)
+def test_how_a_run_failed_is_told(plan, folder, trainings, body, told):
+    (error,) = train_runs(plan().runs[:1], folder, trainings(body)).values()
+    assert error.startswith(told)
+
+
+def test_the_error_is_that_of_the_last_try(plan, folder, trainings):
+    run = plan().runs[0]
+    train_runs([run], folder, trainings("print('error: the first', file=sys.stderr); sys.exit(1)"))
+    assert train_runs([run], folder, trainings("sys.exit(4)")) == {run.name: "ended with code 4"}
+    assert "the first" not in folder.failures([run])[run.name]
+    assert "the first" in folder.log(run).read_text()
+
+
+def test_jobs_run_side_by_side_and_share_the_cores(plan, folder, trainings, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(7)))
+    found = plan(seeds=3)
+    train_runs(found.runs, folder, trainings("time.sleep(0.3)", jobs=3))
+    times = [tuple(map(float, (folder.run(run).path / "times").read_text().split())) for run in found.runs]
+    at_once = [sum(begin <= start < end for begin, end in times) for start, _ in times]
+    assert max(at_once) == 3
+    assert {calls(folder, run)[0].split("OMP=")[1] for run in found.runs} == {"2"}
+
+
+def test_one_job_has_all_cores(plan, folder, trainings, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    run = plan().runs[0]
+    train_runs([run], folder, trainings())
+    assert calls(folder, run)[0].endswith("OMP=")
+
+
+def test_two_studies_at_once_train_each_run_once(plan, folder, trainings):
+    found, how = plan(seeds=4), trainings("time.sleep(0.1)", jobs=2)
+    other = threading.Thread(target=train_runs, args=(found.runs, folder, how))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(signal, "signal", lambda *_: None)  # which only the main thread may call
+        other.start()
+        train_runs(found.runs, folder, how)
+        other.join()
+    assert [len(calls(folder, run)) for run in found.runs] == [1] * 8
+    assert all(folder.state(run) == "finished" for run in found.runs)
+
+
+def test_a_run_that_another_process_trains_is_passed_over(plan, folder, trainings):
+    """Its log is locked, as by a training that outlived a study that was killed."""
+    found, how = plan(), trainings()
+    folder.log(found.runs[0]).parent.mkdir(parents=True)
+    with folder.log(found.runs[0]).open("ab") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        assert train_runs(found.runs, folder, how) == {}
+    assert [folder.state(run) for run in found.runs] == ["new", "finished"]
+    assert how.told[0] == "[1/2] net-none-seed0: another process is training it"
+    train_runs(found.runs, folder, how)
+    assert folder.state(found.runs[0]) == "finished"
+
+
+WAITS = """
+signal.signal(signal.SIGINT, lambda *_: (out / "interrupted").touch() or sys.exit(130))
+(out / "waiting").write_text(str(os.getpid()))
+time.sleep(30)
+"""
+
+
+def wait_for(path):
+    end = time.monotonic() + 20
+    while not (path.exists() and path.read_text()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return path.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_it_ends_its_trainings(plan, folder, trainings, number):
+    run = plan().runs[0]
+    target = folder.run(run).path / "waiting"
+
+    def interrupt():
+        wait_for(target)
+        os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        train_runs([run], folder, trainings(WAITS))
+    assert signal.getsignal(number) == before
+    assert (folder.run(run).path / "interrupted").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(target.read_text()), 0)
+    assert folder.failures([run]) == {}
+
+
+ENDS = """
+try:
+    (out / "waiting").write_text("yes")
+    time.sleep(30)
+except KeyboardInterrupt:
+    (out / "interrupted").touch()
+    sys.exit(130)
+"""
+
+
+def test_in_the_background_of_a_script_it_interrupts_its_trainings_too(plan, folder, trainings):
+    run = plan().runs[0]
+
+    def end():
+        wait_for(folder.run(run).path / "waiting")
+        os.kill(os.getpid(), signal.SIGINT)  # which nobody minds
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        threading.Thread(target=end).start()
+        with pytest.raises(KeyboardInterrupt):
+            train_runs([run], folder, trainings(ENDS))
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (folder.run(run).path / "interrupted").exists()
+
+
+STUDY = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from cropzoo.evaluation.compare.folder import StudyFolder
+from cropzoo.evaluation.compare.runner import Trainings, train_runs
+
+run = SimpleNamespace(name="net-none-seed0", recipe=SimpleNamespace(to_mapping=dict))
+train_runs([run], StudyFolder(Path(sys.argv[1])), Trainings((sys.executable, "-S", sys.argv[2]), 1, print))
+"""
+
+
+def test_killed_it_leaves_a_training_that_no_other_study_repeats(plan, folder, trainings, tmp_path):
+    found = plan().runs[:1]
+    how = trainings(WAITS)
+    study = subprocess.Popen([sys.executable, "-c", STUDY, str(folder.path), how.command[-1]])
+    training = int(wait_for(folder.run(found[0]).path / "waiting"))
+    study.kill()
+    study.wait()
+    try:
+        train_runs(found, folder, how)
+        assert how.told == ["[1/1] net-none-seed0: another process is training it"]
+        assert len(calls(folder, found[0])) == 1
+    finally:
+        os.kill(training, signal.SIGKILL)
+    how = trainings()
+    end = time.monotonic() + 20
+    while folder.state(found[0]) != "finished" and time.monotonic() < end:
+        train_runs(found, folder, how)
+    assert "--resume" in calls(folder, found[0])[1]

@@ -1,0 +1,54 @@
+"""What names tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cropzoo.geo.raster import naming as names
+
+
+@pytest.mark.parametrize(
+    ("name", "band"),
+    [("B04", "B04"), ("b4", "B04"), ("B8A", "B8A"), ("B08A", "B8A"), ("B12", "B12"), ("B13", None), ("NDVI", None)],
+)
+def test_bands_of_sentinel_2(name: str, band: str | None) -> None:
+    assert names.spectral(name) == band
+
+
+@pytest.mark.parametrize(
+    ("stem", "asked", "band"),
+    [
+        ("T31UFS_20190516T104031_B02_10m", (), "B02"),
+        ("T31UFS_20190516T104031_scl_20m", (), "SCL"),
+        ("S2_2019-05-16_B8A", (), "B8A"),
+        ("B04", (), "B04"),
+        ("S2_2019-05-16", (), None),
+        ("S2_2019-05-16_red_edge", ("red", "red_edge"), "red_edge"),
+        ("S1_2019-05-16_vv", ("VV", "VH"), "VV"),
+        ("S2_2019-05-16_AOT", (), "AOT"),
+        ("SUB04_2019", (), None),
+    ],
+)
+def test_the_band_of_a_file(stem: str, asked: tuple[str, ...], band: str | None) -> None:
+    assert names.band_in(stem, asked) == band
+
+
+def test_files_of_one_product_have_one_name() -> None:
+    stems = {"T31UFS_20190516T104031_B02_10m": "B02", "T31UFS_20190516T104031_SCL_20m": "SCL"}
+    assert {names.without_band(stem, band) for stem, band in stems.items()} == {"T31UFS_20190516T104031"}
+    assert names.without_band("S2_2019-05-16_red_edge", "red_edge") == "S2_2019_05_16"
+
+
+def test_product_names() -> None:
+    path = Path("/x/S2B_MSIL2A_20220516T104031_N0400_R008_T31UFS_20220516T140000.SAFE/IMG_DATA/R10m/B02.jp2")
+    above = names.parts(path)
+    assert above[0] == "B02.jp2"
+    assert names.tile_in(above) == "T31UFS"
+    assert names.baseline_in(above) == 400
+    assert names.level_in(above) == "2A"
+    assert (names.tile_in(["x"]), names.baseline_in(["N0400"]), names.level_in(["S2A"])) == ("", -1, "")
+    assert names.tile_in(["T31UFSX", "XT31UFS", "T31IFS"]) == ""
+    assert names.is_esa(Path("T31UFS_20190516T104031_B02_10m.jp2"))
+    assert not names.is_esa(Path("T31UFS_2019-05-16_B02.tif"))

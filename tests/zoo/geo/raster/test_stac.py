@@ -1,0 +1,150 @@
+"""Images listed by STAC items."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cropzoo import CropzooError
+from cropzoo.geo.raster.discover import find_images
+from cropzoo.geo.raster.grid import Window
+from cropzoo.geo.raster.reader import TileReader
+
+ALL = Window(0, 0, 60, 60)
+
+
+@pytest.fixture
+def files(make: ModuleType, tmp_path: Path) -> Path:
+    """A folder with files of three bands under names that tell nothing."""
+    for name, pixel in (("B04", 10), ("B08", 10), ("SCL", 20)):
+        make.write_raster(tmp_path / "data" / f"{name.lower()}x.tif", make.pixels(name, pixel=pixel), pixel=pixel)
+    return tmp_path / "data"
+
+
+def item(make: ModuleType, assets: dict[str, Any], **properties: Any) -> dict[str, Any]:
+    return {**make.make_item(**properties), "assets": assets}
+
+
+def earth_search(**red: Any) -> dict[str, Any]:
+    """Assets as Earth Search lists them, those of this disk among others."""
+    return {
+        "red": {"href": "data/b04x.tif", "eo:bands": [{"name": "red", "common_name": "red"}], "roles": ["data"], **red},
+        "nir": {"href": "data/b08x.tif", "eo:bands": [{"name": "nir", "common_name": "nir"}]},
+        "nir-jp2": {"href": "s3://bucket/b08.jp2", "eo:bands": [{"name": "nir", "common_name": "nir"}]},
+        "scl": {"href": "data/sclx.tif", "raster:bands": [{"nodata": 0, "data_type": "uint8"}]},
+        "visual": {
+            "href": "s3://bucket/TCI.tif",
+            "eo:bands": [{"name": "red"}, {"name": "green"}],
+            "roles": ["visual"],
+        },
+        "aot": {"href": "s3://bucket/AOT.tif", "roles": ["data"]},
+        "thumbnail": {"href": "https://example.org/preview.jpg", "type": "image/jpeg", "roles": ["thumbnail"]},
+        "preview": {"href": "https://example.org/preview.jp2", "type": "image/jp2"},
+        "metadata": {"href": "https://example.org/metadata.xml", "type": "application/xml"},
+    }
+
+
+def test_common_names_dates_and_tiles(make: ModuleType, files: Path) -> None:
+    items = [
+        item(make, earth_search(), day="2019-05-16", name="b", **{"grid:code": "MGRS-31UFS"}),
+        item(make, earth_search(), day="2019-03-01", name="a", **{"s2:mgrs_tile": "31UFS"}),
+    ]
+    zone = {"mgrs:utm_zone": 31, "mgrs:latitude_band": "U", "mgrs:grid_square": "FS"}
+    items.append(item(make, earth_search(), day="2019-07-20", name="c", **zone))
+    [tile] = find_images(make.write_items(files.parent / "items.json", items))
+    assert (tile.name, tile.bands) == ("T31UFS", ("B04", "B08"))
+    assert len(tile.acquisitions) == 3
+    series, clear = TileReader(tile).read(ALL)
+    np.testing.assert_array_equal(series[0], np.stack([make.pixels("B04"), make.pixels("B08")]))
+    np.testing.assert_array_equal(clear[0], np.isin(make.pixels("SCL", pixel=20), (4, 5, 6)).repeat(2, 0).repeat(2, 1))
+
+
+def test_bands_of_stac_1_1_at_several_resolutions(make: ModuleType, files: Path) -> None:
+    make.write_raster(files / "coarse.tif", make.pixels("B04", 7, pixel=20), pixel=20)
+    assets = {
+        "B04_10m": {"href": (files / "b04x.tif").as_uri(), "bands": [{"name": "B04", "eo:common_name": "red"}]},
+        "10_B04_20m": {"href": str(files / "coarse.tif"), "bands": [{"name": "B04", "eo:common_name": "red"}]},
+        "B08_10m": {"href": "data/b08x.tif", "bands": [{"eo:common_name": "nir"}]},
+        "TCI_10m": {"href": "data/none.tif", "bands": [{"name": "B04"}, {"name": "B03"}], "roles": ["visual"]},
+    }
+    path = files.parent / "item.geojson"
+    path.write_text(json.dumps(item(make, assets)))
+    [tile] = find_images(path)
+    assert tile.bands == ("B04", "B08")
+    np.testing.assert_array_equal(TileReader(tile).read(ALL)[0][0, 0], make.pixels("B04"))
+
+
+def test_several_bands_in_an_asset(make: ModuleType, tmp_path: Path) -> None:
+    values = make.make_series(tmp_path, days=("2019-05-16",), named=False)["2019-05-16"]
+    asset = {"href": "S2_2019-05-16.tif", "eo:bands": [{"name": "nir"}, {"name": "vv"}, {"name": "SCL"}]}
+    path = make.write_items(tmp_path / "items.json", [item(make, {"data": asset})])
+    [tile] = find_images(path)
+    assert tile.bands == ("B08", "vv")
+    np.testing.assert_array_equal(TileReader(tile).read(ALL)[0][0], values[:2])
+    make.write_items(path, [item(make, {"data": {**asset, "eo:bands": [{"name": "a"}, {"name": "b"}]}})])
+    with pytest.raises(CropzooError, match=r"asset 'data' has 2 named band.s. and '.*S2_2019-05-16.tif' 3; give"):
+        find_images(path)
+
+
+SCALED = {"raster:bands": [{"scale": 0.0001, "offset": -0.1, "nodata": 0}]}
+
+
+@pytest.mark.parametrize(
+    ("asset", "properties", "offset"),
+    [
+        ({}, {}, 0),
+        (SCALED, {}, 1000),
+        ({"raster:scale": 0.0001, "raster:offset": -0.1}, {}, 1000),
+        (SCALED, {"earthsearch:boa_offset_applied": True, "s2:processing_baseline": "05.00"}, 0),
+        (SCALED, {"earthsearch:boa_offset_applied": False}, 1000),
+        ({}, {"s2:processing_baseline": "05.10"}, 1000),
+        ({}, {"s2:processing_baseline": "03.01"}, 0),
+        ({"raster:bands": [{"scale": 0.0001}]}, {"s2:processing_baseline": "04.00"}, 1000),
+        ({"raster:bands": [{"scale": 0.0001, "offset": 0}]}, {"s2:processing_baseline": "04.00"}, 0),
+        ({"raster:bands": [{"scale": "x", "offset": None}]}, {}, 0),
+    ],
+)
+def test_offsets(make: ModuleType, files: Path, asset: dict[str, Any], properties: dict[str, Any], offset: int) -> None:
+    path = make.write_items(files.parent / "i.json", [item(make, earth_search(**asset), **properties)])
+    [tile] = find_images(path)
+    layers = tile.acquisitions[0].layers
+    assert layers["B04"][0].offset == offset
+    assert layers["SCL"][0].offset == 0
+    if "raster:bands" in asset:
+        assert layers["B04"][0].nodata == asset["raster:bands"][0].get("nodata")
+
+
+def test_what_is_not_on_this_disk(make: ModuleType, files: Path) -> None:
+    path = files.parent / "items.json"
+    for href, message in (
+        ("https://example.org/b04.tif", "'https://example.org/b04.tif' is not on this disk; download the images first"),
+        ("s3://bucket/b04.tif", "'s3://bucket/b04.tif' is not on this disk"),
+        ("data/missing.tif", "there is no file 'data/missing.tif'; addresses are relative to the JSON file"),
+    ):
+        make.write_items(path, [item(make, earth_search(href=href))])
+        with pytest.raises(CropzooError, match=rf"item 'item' of '.*items.json', asset 'red'; {message}"):
+            find_images(path)
+        assert find_images(path, ("B08",))[0].bands == ("B08",)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"type": "FeatureCollection"}', '{"type": "Catalog", "links": []}', "{"])
+def test_no_stac(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(CropzooError, match=r"a.json'(; it is no STAC item| cannot be read)"):
+        find_images(tmp_path / "a.json")
+
+
+def test_items_that_say_too_little(make: ModuleType, files: Path) -> None:
+    path = make.write_items(files.parent / "items.json", [item(make, earth_search(), datetime=None)])
+    with pytest.raises(CropzooError, match=r"item 'item' of '.*items.json'; it has no datetime"):
+        find_images(path)
+    start = {"datetime": None, "start_datetime": "2019-05-16T00:00:00Z"}
+    assert len(find_images(make.write_items(path, [item(make, earth_search(), **start)]))) == 1
+    make.write_items(path, [item(make, {"thumbnail": {"href": "a.png", "roles": [{}]}})])
+    with pytest.raises(CropzooError, match="none of its assets is a raster of bands; take the item out"):
+        find_images(path)

@@ -1,0 +1,73 @@
+"""Recording: as many axes of any length as a network allows, and an error for one that cannot be recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cropzoo.errors import CropzooError, UsageError
+from cropzoo.inference.export.graph import Graph
+from cropzoo.inference.export.torch_export import Traced, runner, trace
+from cropzoo.inference.export.verify import agrees, compare, random_series, reference
+
+
+def traced(made: Callable[..., Any], network: str, *, fixed_length: bool = False, **changes: Any) -> Traced:
+    model, metadata = made(network, **changes)
+    graph = Graph(model, metadata).eval().requires_grad_(False)
+    return trace(graph, metadata, fixed_length=fixed_length, multiple=1)
+
+
+def test_any_number_of_series_dates_and_pixels(made: Callable[..., Any]) -> None:
+    model, metadata = made()
+    found = traced(made, "mean")
+    assert (found.dynamic, found.refused) == (("batch", "dates", "size"), {})
+    for shape in ((1, 1, 6, 6), (5, 23, 9, 31)):
+        given = random_series(metadata, *shape)
+        assert agrees(compare([runner(found.program)(given)], [reference(model, metadata, given)]))
+
+
+def test_temperature_and_statistics_are_part_of_the_graph(made: Callable[..., Any]) -> None:
+    model, metadata = made()
+    given = random_series(metadata, 2, 4, 6, 6)
+    cooler = metadata.model_copy(update={"temperature": 1.0})
+    other = metadata.model_copy(update={"mean": (0.2, 0.3)})
+    answers = [reference(model, each, given)[0] for each in (metadata, cooler, other)]
+    assert abs(answers[1] - 1.7 * answers[0]).max() < 1e-6
+    assert abs(answers[2] - answers[0]).max() > 0.01
+    assert abs(runner(traced(made, "mean").program)(given)[0] - answers[0]).max() < 1e-5
+
+
+def test_a_size_that_is_fixed_is_told(made: Callable[..., Any]) -> None:
+    found = traced(made, "one-size")
+    assert found.dynamic == ("batch", "dates")
+    assert "size" in found.refused
+    assert "\n" not in found.refused["size"]
+
+
+def test_a_fixed_number_of_dates_is_no_refusal(made: Callable[..., Any]) -> None:
+    found = traced(made, "mean", fixed_length=True, length=3)
+    assert (found.dynamic, found.refused) == (("batch", "size"), {})
+    with pytest.raises(Exception, match=r"size\(\)\[1\] == 3"):
+        runner(found.program)(random_series(made()[1], 1, 4, 6, 6))
+
+
+def test_a_network_that_asks_for_values_is_refused_in_one_line(
+    made: Callable[..., Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(CropzooError, match=r"'asking' as a graph; it cannot be recorded: .*is_exporting") as error:
+        traced(made, "asking")
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_graph_that_computes_something_else_is_refused(made: Callable[..., Any]) -> None:
+    with pytest.raises(CropzooError, match=r"differs from the model by 0\.0"):
+        traced(made, "other")
+
+
+def test_a_checkpoint_without_statistics(made: Callable[..., Any]) -> None:
+    model, metadata = made(bands=(), scale=None, mean=(), std=())
+    with pytest.raises(UsageError, match="--statistics-of"):
+        Graph(model, metadata)

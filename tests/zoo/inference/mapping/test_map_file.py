@@ -1,0 +1,78 @@
+"""Opening a map and what lies beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from cropzoo.data.sample import LabelClass
+from cropzoo.errors import CropzooError
+from cropzoo.inference.mapping.map_file import category_names, class_tags, colour_table, open_map
+
+CLASSES = (LabelClass("grass & herbs", 60, "#33aa33"), LabelClass("maize", 201, "#ddbb22"))
+
+
+def _write(path: Path, bands: int = 1, tags: bool = True, width: int = 5, **profile: Any) -> Path:
+    shape = {"driver": "GTiff", "dtype": "uint8", "count": bands, "height": 4, "width": width}
+    place = {"crs": "EPSG:32631", "transform": Affine(10, 0, 600_000, 0, -10, 5_650_000)}
+    with rasterio.open(path, "w", **{**shape, **place, **profile}) as file:
+        file.write(np.zeros((bands, 4, width), file.dtypes[0]))
+        if tags:
+            file.update_tags(**class_tags(CLASSES), CHECKPOINT="mine")
+        elif bands == 1:
+            file.write_colormap(1, colour_table(CLASSES))
+    return path
+
+
+def test_tags_tell_classes_and_files_beside_are_found(tmp_path: Path) -> None:
+    path = _write(tmp_path / "map.tif")
+    assert (open_map(path).classes, open_map(path).confidence, open_map(path).probabilities) == (CLASSES, None, None)
+    _write(tmp_path / "map_confidence.tif")
+    _write(tmp_path / "map_probabilities.tif", bands=2)
+    found = open_map(path)
+    assert found.confidence == tmp_path / "map_confidence.tif"
+    assert found.probabilities == tmp_path / "map_probabilities.tif"
+    assert found.tags["CHECKPOINT"] == "mine"
+
+
+def test_names_and_colours_of_gdal_stand_in_for_lost_tags(tmp_path: Path) -> None:
+    path = _write(tmp_path / "map.tif", tags=False)
+    with pytest.raises(CropzooError, match="tags do not tell its classes"):
+        open_map(path)
+    names = tmp_path / "map.tif.aux.xml"
+    names.write_text(category_names(CLASSES))
+    assert open_map(path).classes == (
+        LabelClass("grass & herbs", 0, "#33aa33"),
+        LabelClass("maize", 1, "#ddbb22"),
+    )
+    names.write_text('<!DOCTYPE x [<!ENTITY a "b">]>' + category_names(CLASSES))
+    with pytest.raises(CropzooError, match="tags do not tell its classes"):
+        open_map(path)
+
+
+def test_what_is_no_map_or_does_not_fit_is_named(tmp_path: Path) -> None:
+    path = _write(tmp_path / "map.tif")
+    for name, problem, profile in (
+        ("many.tif", r"many\.tif.*2 band\(s\) of uint8", {"bands": 2}),
+        ("wide.tif", r"wide\.tif.*1 band\(s\) of uint16", {"dtype": "uint16"}),
+        ("bare.tif", r"bare\.tif.*no CRS", {"crs": None}),
+    ):
+        other = _write(tmp_path / name, **profile)
+        with pytest.raises(CropzooError, match=problem):
+            open_map(other)
+    with pytest.raises(CropzooError, match="there is no such file"):
+        open_map(tmp_path / "none.tif")
+    beside = _write(tmp_path / "map_confidence.tif", width=6)
+    with pytest.raises(
+        CropzooError, match=r"map_confidence\.tif.*does not fit the map.*4 x 6 pixels against 4 x 5|4 x 5"
+    ):
+        open_map(path)
+    beside.unlink()
+    _write(tmp_path / "map_probabilities.tif", bands=3)
+    with pytest.raises(CropzooError, match=r"map_probabilities\.tif.*3 band\(s\) of uint8 against 2"):
+        open_map(path)

@@ -1,0 +1,88 @@
+"""Images whose numbers are not those that a network learnt on are remarked on, others are not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cropzoo.geo.raster.discover import find_images
+from cropzoo.inference.mapping.chunks import ChunkReader
+from cropzoo.inference.mapping.options import MapOptions
+from cropzoo.inference.mapping.plan import make_plan
+from cropzoo.inference.mapping.radiometry import check_radiometry
+
+FACTS = {"mean": (0.06, 0.3), "std": (0.03, 0.08)}
+
+
+def told(scenes: ModuleType, folder: Path, change: Any, clear: Any = None, **options: Any) -> list[str]:
+    rng = np.random.default_rng(0)
+    red, nir = rng.normal(600, 300, (5, 40, 40)), rng.normal(3000, 800, (5, 40, 40))
+    series = change(np.stack([red, nir], axis=1).clip(1, 9000))
+    images = scenes.write_images(folder, series, clear)
+    plan = make_plan(find_images(images), scenes.make_facts(**FACTS), MapOptions((images,), **options))
+    return check_radiometry(plan, ChunkReader(plan))
+
+
+def numbers(series: Any) -> Any:
+    return series.astype(np.uint16)
+
+
+def test_numbers_as_in_training_are_fine(scenes: ModuleType, tmp_path: Path) -> None:
+    assert told(scenes, tmp_path, numbers) == []
+
+
+def test_another_season_is_fine(scenes: ModuleType, tmp_path: Path) -> None:
+    assert told(scenes, tmp_path, lambda series: numbers(series + np.array([300, -900])[:, None, None])) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda series: numbers(series + 1000),
+            "B04 0.1.* .training 0.06 ± 0.03.*about 1000 numbers too high.*--offset 1000",
+        ),
+        (lambda series: (series * 1e-4).astype(np.float32), "the numbers are small.*is it reflectance already?"),
+        (lambda series: numbers(series * 6.5), "the numbers are large"),
+        (lambda series: numbers(series[:, ::-1]), "check their unit, their offset and their level"),
+    ],
+)
+def test_what_is_wrong_is_told(scenes: ModuleType, tmp_path: Path, change: Any, message: str) -> None:
+    (line,) = told(scenes, tmp_path, change)
+    assert re.search(message, line), line
+
+
+def test_an_offset_that_is_given_is_taken_off_before(scenes: ModuleType, tmp_path: Path) -> None:
+    assert told(scenes, tmp_path, lambda series: numbers(series + 1000), offset=1000) == []
+
+
+def test_clouds_and_empty_images_tell_nothing(scenes: ModuleType, tmp_path: Path) -> None:
+    clear = np.zeros((5, 40, 40), bool)
+    assert told(scenes, tmp_path / "dark", lambda series: numbers(series + 1000), clear) == []
+    clear[:, 10:30] = True
+
+    def cloudy(series: Any) -> Any:
+        series[:, :, :10] = series[:, :, 30:] = 9000
+        return numbers(series)
+
+    assert told(scenes, tmp_path / "cloudy", cloudy, clear) == []
+
+
+@pytest.mark.parametrize(("added", "lines"), [((1000, 1000, 1000), 1), ((0, 0, 0), 0), ((300, 900, 1300), 0)])
+def test_the_offset_is_seen_where_training_was_as_varied(
+    scenes: ModuleType, tmp_path: Path, added: tuple[int, ...], lines: int
+) -> None:
+    """A thousand is less than two standard deviations of every band here, and all bands have it."""
+    facts = scenes.make_facts(bands=("B04", "B08", "B11"), mean=(0.09, 0.3, 0.22), std=(0.07, 0.2, 0.1))
+    means = np.array([600, 2800, 2000]) + added
+    series = np.random.default_rng(0).normal(means[:, None, None], 200, (5, 3, 40, 40)).clip(1)
+    images = scenes.write_images(tmp_path, numbers(series), bands=facts.bands)
+    plan = make_plan(find_images(images), facts, MapOptions((images,)))
+    told = check_radiometry(plan, ChunkReader(plan))
+    assert len(told) == lines
+    assert all("about 1000 numbers too high" in line for line in told)

@@ -1,0 +1,106 @@
+"""Published weights files: tensors alone, and no code."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+
+from cropzoo.config.catalog import Catalogue
+from cropzoo.errors import CropzooError, UsageError
+from cropzoo.models.checkpoint import read_metadata
+from cropzoo.models.convert import import_published, read_published
+from cropzoo.models.factory import create_model, load_model
+
+PLAN = {"bands": 2, "classes": 2, "image_size": 8}
+
+
+class Bomb:
+    def __reduce__(self):
+        return (open, ("exploded", "w"))
+
+
+@pytest.fixture
+def published(tiny_zoo, tmp_path):
+    """(model, path): the model's weights under published names, wrapped and prefixed as training programs do."""
+    model = create_model("tiny", in_channels=2, classes=2, zoo=tiny_zoo)
+    state = {"module." + key.replace("backbone.", "old."): value for key, value in model.state_dict().items()}
+    path = tmp_path / "published.pth"
+    torch.save({"epoch": 3, "model": {"state_dict": state}}, path)
+    return model, path
+
+
+def test_an_imported_file_loads_with_the_same_weights(tiny_zoo, published, tmp_path):
+    model, path = published
+    out = tmp_path / "out.safetensors"
+    import_published("tiny", path, out, tiny_zoo, PLAN, statistics_of="made")
+    loaded = load_model(out, zoo=tiny_zoo, catalogue=Catalogue({}, {}))
+    assert all(torch.equal(loaded.state_dict()[name], value) for name, value in model.state_dict().items())
+    note = read_metadata(out)
+    assert (note.bands, note.scale, note.mean, note.std) == (("red", "nir"), 0.5, (1.0, 2.0), (1.0, 4.0))
+    assert [each.name for each in note.classes] == ["wheat", "maize"]
+
+
+def test_without_a_dataset_no_statistics_are_made_up(tiny_zoo, published, tmp_path):
+    note = import_published("tiny", published[1], tmp_path / "out.safetensors", tiny_zoo, PLAN)
+    assert (note.bands, note.scale, note.mean, note.std) == ((), None, (), ())
+    assert len(note.classes) == 2
+
+
+@pytest.mark.parametrize("protocol", ["torch", "pickle"])
+def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch, protocol):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "bad.pth"
+    if protocol == "torch":
+        torch.save({"state_dict": Bomb()}, path)
+    else:
+        path.write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(CropzooError, match=r"bad\.pth' cannot be read as weights alone"):
+        read_published(path)
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("content", [{}, {"epoch": 3}, [torch.zeros(1)], {"a": torch.zeros(1), "b": "text"}])
+def test_a_file_without_a_state_dict_is_told(tmp_path, content):
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(CropzooError, match=r"other\.pth' holds no state dict"):
+        read_published(tmp_path / "other.pth")
+
+
+def test_a_truncated_or_missing_file_is_told(published):
+    _, path = published
+    path.write_bytes(path.read_bytes()[:300])
+    for each in (path, path.with_name("none.pth")):
+        with pytest.raises(CropzooError, match="cannot be read as weights alone"):
+            read_published(each)
+
+
+@pytest.mark.parametrize(
+    ("plan", "statistics_of", "kind", "message"),
+    [
+        ({"classes": 2, "image_size": 8}, None, UsageError, "key 'bands' is missing"),
+        ({**PLAN, "bands": "2"}, None, UsageError, "key 'bands' is '2'"),
+        ({**PLAN, "class": 3}, None, UsageError, "unknown key 'class'; did you mean 'classes'"),
+        ({**PLAN, "backbone": {"widht": 3}}, None, UsageError, "'widht'; did you mean 'width'"),
+        ({**PLAN, "bands": 3}, None, CropzooError, "weights of another network (1 difference): backbone.look.weight"),
+        ({**PLAN, "classes": 3}, None, CropzooError, "weights of another network"),
+        (PLAN, "mad", UsageError, "unknown dataset 'mad'; did you mean 'made'"),
+    ],
+)
+def test_what_does_not_fit_is_told_and_nothing_is_written(
+    tiny_zoo, published, tmp_path, plan, statistics_of, kind, message
+):
+    out = tmp_path / "out.safetensors"
+    with pytest.raises(kind) as caught:
+        import_published("tiny", published[1], out, tiny_zoo, plan, statistics_of)
+    assert message in str(caught.value)
+    assert not out.exists()
+
+
+def test_a_dataset_of_another_size_is_told(tiny_zoo, tmp_path):
+    model = create_model("tiny", in_channels=3, classes=2, zoo=tiny_zoo)
+    torch.save(model.state_dict(), tmp_path / "three.pth")
+    plan = PLAN | {"bands": 3}
+    with pytest.raises(UsageError, match="dataset 'made' has 2 bands and 2 classes, the weights 3 and 2"):
+        import_published("tiny", tmp_path / "three.pth", tmp_path / "out.safetensors", tiny_zoo, plan, "made")

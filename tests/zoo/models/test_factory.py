@@ -1,0 +1,154 @@
+"""Models by name and from files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from cropzoo.config.catalog import Catalogue
+from cropzoo.config.recipe import Choice, Recipe
+from cropzoo.data.sample import LabelClass
+from cropzoo.errors import CropzooError, UnknownName, UsageError
+from cropzoo.models.base import Model
+from cropzoo.models.checkpoint import Metadata, save_checkpoint
+from cropzoo.models.factory import convert_published, create_model, load_model
+from cropzoo.plugins.registry import load_zoo
+from cropzoo.training.setup import new_backbone
+
+NONE = Catalogue({}, {})
+CLASSES = tuple(LabelClass(name, number, "#000000") for number, name in enumerate(("a", "b", "c")))
+
+
+def metadata(name, size=8, **options):
+    return Metadata(
+        backbone=Choice(name=name, options=options), in_channels=2, image_size=size, classes=CLASSES, dates="doy"
+    )
+
+
+def create(zoo, name="tiny", **options):
+    return create_model(name, in_channels=2, classes=3, zoo=zoo, **options)
+
+
+def test_a_model_gives_logits_and_takes_options(tiny_zoo):
+    model = create(tiny_zoo, width=5)
+    series, dates = torch.randn(2, 4, 2, 8, 8), torch.ones(2, 4, dtype=torch.int64)
+    assert model(series, dates).shape == (2, 3, 8, 8)
+    assert model.features(series, dates).shape == (2, 5, 8, 8)
+    assert model.training
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        ({"name": "tinny"}, UnknownName, "unknown backbone 'tinny'; did you mean 'tiny'"),
+        ({"widht": 3}, UnknownName, "unknown option of backbone 'tiny': 'widht'; did you mean 'width'"),
+        ({"name": "fixed"}, UsageError, "backbone 'fixed' works at a fixed number of dates; give length"),
+        (
+            {"multiple": 5},
+            UsageError,
+            "backbone 'tiny' takes image sizes that are a multiple of 5, not 24; use 20 or 25",
+        ),
+        ({"multiple": 50}, UsageError, "backbone 'tiny' takes image sizes that are a multiple of 50, not 24; use 50"),
+        ({"image_size": 0}, UsageError, "backbone 'tiny': image_size is 0; it must be a whole number from 1"),
+        ({"name": "fixed", "length": 0}, UsageError, "backbone 'fixed': length is 0; it must be a whole number from 1"),
+        ({"name": "wrong"}, CropzooError, "backbone 'wrong' of plugin 'tiny-plugin': its factory returned NoBackbone"),
+    ],
+)
+def test_what_cannot_be_built_is_told(tiny_zoo, call, kind, message):
+    with pytest.raises(kind) as caught:
+        create(tiny_zoo, **call)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_new_process_gets_bit_equal_logits(tmp_path):
+    """Of the real network, as a user would load it."""
+    model = create_model("tsvit", in_channels=2, classes=3, image_size=4, dim=8, temporal_depth=1, spatial_depth=1,
+                         heads=2, head_dim=4)  # fmt: skip
+    options = {"dim": 8, "temporal_depth": 1, "spatial_depth": 1, "heads": 2, "head_dim": 4}
+    save_checkpoint(tmp_path / "m.safetensors", model.state_dict(), metadata("tsvit", 4, **options))
+    series, dates = torch.randn(1, 3, 2, 4, 4), torch.tensor([[10, 100, 366]])
+    with torch.no_grad():
+        logits = model.eval()(series, dates)
+    torch.save((series, dates, logits), tmp_path / "case.pt")
+    code = (
+        "import sys, torch, cropzoo\ntorch.set_num_threads(1)\n"
+        "series, dates, logits = torch.load(sys.argv[2], weights_only=True)\n"
+        "model = cropzoo.load_model(sys.argv[1])\nassert not model.training\n"
+        "with torch.no_grad():\n    print(torch.equal(model(series, dates), logits), len(model.metadata['classes']))\n"
+    )
+    args = [sys.executable, "-c", code, tmp_path / "m.safetensors", tmp_path / "case.pt"]
+    done = subprocess.run(args, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "3"]
+
+
+def test_a_checkpoint_of_other_weights_lists_at_most_ten_differences(tiny_zoo, tmp_path):
+    model = create(tiny_zoo)
+    state = dict(model.state_dict()) | {f"more.{number}": torch.zeros(1) for number in range(20)}
+    del state["head.bias"]
+    save_checkpoint(tmp_path / "m.safetensors", state, metadata("tiny"))
+    with pytest.raises(CropzooError, match=r"weights of another network \(21 differences\): missing head.bias; unex"):
+        load_model(tmp_path / "m.safetensors", zoo=tiny_zoo, catalogue=NONE)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("gone", {}, "unknown backbone 'gone'"),
+        ("tiny", {"mood": 1}, "unknown option of backbone 'tiny': 'mood'"),
+        ("tiny", {"in_channels": 9}, "backbone 'tiny': 'in_channels' is no option"),
+        ("tiny", {"zoo": 9}, "unknown option of backbone 'tiny': 'zoo'"),
+    ],
+)
+def test_a_checkpoint_of_a_backbone_that_cannot_be_built_is_told(tiny_zoo, tmp_path, name, options, message):
+    save_checkpoint(tmp_path / "m.safetensors", create(tiny_zoo).state_dict(), metadata(name, **options))
+    with pytest.raises(CropzooError) as caught:
+        load_model(tmp_path / "m.safetensors", zoo=tiny_zoo, catalogue=NONE)
+    assert str(caught.value).startswith(message)
+
+
+def test_published_weights_need_a_converter(tiny_zoo):
+    assert list(convert_published("tiny", {"old.a": torch.zeros(1)}, zoo=tiny_zoo)) == ["backbone.a"]
+    with pytest.raises(CropzooError, match="backbone 'other' knows no published weights"):
+        convert_published("other", {}, zoo=tiny_zoo)
+
+
+TOLD_BANDS = """
+from torch import nn
+
+from cropzoo.models.base import Backbone
+
+
+class Told(Backbone):
+    def __init__(self, in_channels, classes, image_size, length, *, source="none", bands=None):
+        super().__init__()
+        if source != "none" and bands is None:
+            raise RuntimeError("weights are asked for without the names of bands")
+        self.told, self.out_channels = (source, bands), 2
+        self.look = nn.Conv2d(in_channels, 2, 1)
+
+    def forward(self, series, dates, valid):
+        return self.look((series * valid[:, :, None, None, None]).mean(1))
+
+
+@hookimpl
+def cropzoo_backbones():
+    return [backbone("told", f"{__name__}:Told", initial=("source", "bands"))]
+"""
+
+
+def test_initial_weights_are_told_the_bands_and_are_not_asked_for_where_a_checkpoint_brings_its_own(
+    make_plugin, tmp_path
+):
+    zoo = load_zoo([make_plugin("told", TOLD_BANDS)])
+    recipe = Recipe.from_mapping(
+        {"backbone": {"name": "told", "source": "hub"}, "dataset": "any"}, "a test", ["segmentation"]
+    )
+    assert new_backbone(recipe, zoo, 2, 3, ("red", "nir")).told == ("hub", ("red", "nir"))
+    resumed = new_backbone(recipe, zoo, 2, 3)
+    assert resumed.told == ("none", None)
+    path = tmp_path / "m.safetensors"
+    save_checkpoint(path, Model(resumed, resumed.make_head(3)).state_dict(), metadata("told", source="hub"))
+    assert load_model(path, zoo=zoo, catalogue=NONE).backbone.told == ("none", None)

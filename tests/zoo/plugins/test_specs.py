@@ -1,0 +1,72 @@
+"""Specs check themselves: the error names the field, its value and what it must be."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from cropzoo import BackboneSpec, DatasetSpec, ObjectiveSpec
+from cropzoo.plugins.specs import InvalidSpec
+
+COMMON = {"name": "a", "build": "package.module:Factory", "summary": "one line", "source": "a paper", "licence": "MIT"}
+
+INVALID = [
+    (ObjectiveSpec, "name", "seed", "no key of a recipe"),
+    (BackboneSpec, "name", "", "a text that is not empty"),
+    (BackboneSpec, "name", 7, "a text that is not empty"),
+    (BackboneSpec, "name", "TSViT", "kebab-case"),
+    (BackboneSpec, "name", "ts_vit", "kebab-case"),
+    (BackboneSpec, "name", "-a", "kebab-case"),
+    (BackboneSpec, "build", "package.module", "'package.module:factory'"),
+    (BackboneSpec, "build", "package/module.py:Factory", "'package.module:factory'"),
+    (BackboneSpec, "build", print, "a text that is not empty"),
+    (BackboneSpec, "summary", "two\nlines", "a single line"),
+    (BackboneSpec, "source", "  ", "a text that is not empty"),
+    (BackboneSpec, "licence", None, "a text that is not empty"),
+    (BackboneSpec, "dates", "julian", "one of 'doy', 'days', 'none'"),
+    (BackboneSpec, "fixed_length", 60, "True or False"),
+    (BackboneSpec, "size_multiple", 0, "a positive integer"),
+    (BackboneSpec, "size_multiple", True, "a positive integer"),
+    (BackboneSpec, "convert", "convert", "'package.module:function'"),
+    (DatasetSpec, "bands", ["B02"], "a tuple of distinct names"),
+    (DatasetSpec, "bands", ("B02", "B02"), "a tuple of distinct names"),
+    (DatasetSpec, "classes", (1, 2), "a tuple of distinct names"),
+    (DatasetSpec, "splits", (), "at least one name"),
+    (DatasetSpec, "splits", "train", "a tuple of distinct names"),
+    (ObjectiveSpec, "needs_labels", "yes", "True or False"),
+]
+NEEDED = {BackboneSpec: {"dates": "doy"}, DatasetSpec: {}, ObjectiveSpec: {"needs_labels": True}}
+
+
+@pytest.mark.parametrize(("spec", "field", "value", "must"), INVALID)
+def test_invalid_field_is_named(spec, field, value, must):
+    with pytest.raises(InvalidSpec) as raised:
+        spec(**{**COMMON, **NEEDED[spec], field: value})
+    assert f"{field} is {value!r}; it must be {must}" in str(raised.value)
+
+
+@pytest.mark.parametrize("spec", NEEDED)
+def test_valid_spec_shows_every_field(spec):
+    made = spec(**COMMON, **NEEDED[spec])
+    shown = made.as_dict()
+    assert shown["name"] == "a"
+    assert set(shown) == {field.name for field in dataclasses.fields(made)}
+
+
+@pytest.mark.parametrize("name", ["tsvit", "unet2d-clstm", "tsvit-s.pastis", "u-tae", "t31tfm-1618"])
+def test_names_of_the_field_are_names(name):
+    assert BackboneSpec(**{**COMMON, "name": name}, dates="none").name == name
+
+
+def test_specs_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ObjectiveSpec(**COMMON, needs_labels=True).name = "b"
+
+
+def test_no_objective_takes_the_place_of_a_recipes_key():
+    from cropzoo.config.recipe import STAGE_FIELDS, Recipe
+    from cropzoo.plugins.specs import RECIPE_KEYS
+
+    keys = {*Recipe.model_fields, *STAGE_FIELDS, "pretrain", "pretrain_epochs", "objective"} - {"options"}
+    assert keys == RECIPE_KEYS

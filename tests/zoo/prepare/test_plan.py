@@ -1,0 +1,82 @@
+"""Plans of small areas: the folds of years and columns, what is counted, the names of samples."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+from shapely.geometry import box
+
+from cropzoo.errors import UsageError
+from cropzoo.prepare.options import Options
+from cropzoo.prepare.plan import Plan, make_plan
+
+YEARS = {2018: "train", 2019: "val", 2020: "test"}
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Options:
+    """32 x 32 pixels in three years; the same four strips of two crops every year, which the column deals by year."""
+    profile = {"driver": "GTiff", "height": 32, "width": 32, "count": 1, "dtype": "uint16", "crs": "EPSG:32631"}
+    corner = rasterio.transform.from_origin(500000, 5600000, 10, 10)
+    rows: list[dict[str, Any]] = []
+    for year, part in YEARS.items():
+        with rasterio.open(tmp_path / f"S2_{year}-05-01.tif", "w", transform=corner, **profile) as file:
+            file.write(np.ones((1, 32, 32), np.uint16))
+            file.descriptions = ("B04",)
+        for strip in range(4):
+            ground = box(500000 + 80 * strip, 5600000 - 320, 500080 + 80 * strip, 5600000)
+            rows.append({"crop_code": 1 + strip % 2, "year": year, "part": part, "geometry": ground})
+    geopandas.GeoDataFrame(rows, crs="EPSG:32631").to_file(tmp_path / "parcels.gpkg")
+    return Options(
+        parcels=(tmp_path / "parcels.gpkg",),
+        images=(str(tmp_path / "S2_*.tif"),),
+        year_column="year",
+        split_by="part",
+        window=16,
+    )
+
+
+def plan_of(options: Options, **changes: Any) -> Plan:
+    return make_plan(dataclasses.replace(options, **changes), 1, lambda line: None)
+
+
+def test_a_column_deals_each_year_by_its_own_parcels(options: Options) -> None:
+    plan = plan_of(options)
+    dealt = {(place.year, fold) for place, fold in zip(plan.places, plan.folds.of, strict=True)}
+    assert dealt == {(2018, 1), (2019, 2), (2020, 3)}
+    assert all((plan.labels(number).labels != 255).all() for number in range(len(plan.places)))
+
+
+def test_parcels_of_another_fold_are_not_counted(options: Options, tmp_path: Path) -> None:
+    frame = geopandas.read_file(tmp_path / "parcels.gpkg")
+    frame.loc[(frame.year == 2018) & (frame.index % 4 == 0), "part"] = "test"
+    frame.to_file(tmp_path / "parcels.gpkg")
+    plan = plan_of(options)
+    for number, counts in enumerate(plan.counts):
+        labels = plan.labels(number).labels
+        assert counts.tolist() == [int((labels == index).sum()) for index in range(3)]
+    assert plan.counts.sum() < len(plan.places) * 16 * 16
+
+
+def test_ids_are_plain_numbers_as_readers_of_pastis_want(options: Options) -> None:
+    assert [place.id for place in plan_of(options).places] == [str(number) for number in range(1, 13)]
+
+
+def test_a_second_crop_has_half_a_pixel_at_most(options: Options) -> None:
+    with pytest.raises(UsageError, match=r"--conflict is 0\.7; it must be a share from 0 to 0\.5"):
+        dataclasses.replace(options, conflict=0.7)
+
+
+def test_a_class_that_only_tests_is_told(options: Options, tmp_path: Path) -> None:
+    assert not any("without a training pixel" in note for note in plan_of(options).notes)
+    frame = geopandas.read_file(tmp_path / "parcels.gpkg")
+    frame.loc[(frame.year == 2020) & (frame.crop_code == 2), "crop_code"] = 7
+    frame.to_file(tmp_path / "parcels.gpkg")
+    [note] = [note for note in plan_of(options).notes if "without a training pixel" in note]
+    assert note.startswith("classes without a training pixel (fold 1), so missed in val and test: 7 (512); ")

@@ -1,0 +1,72 @@
+"""Devices, interrupts, and who a process is."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import pytest
+import torch
+
+from cropzoo import UsageError
+from cropzoo.parallel import is_first, world
+from cropzoo.runtime import Runtime, interruptible, make_trainer
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:one", "cpu:x", "", "CPU"])
+def test_unknown_device(name: str) -> None:
+    with pytest.raises(UsageError, match="use auto, cpu, cuda, cuda:N or mps"):
+        make_trainer(Runtime(name))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_absent_device() -> None:
+    with pytest.raises(UsageError, match="'cuda' is not available on this machine; use --device auto"):
+        make_trainer(Runtime("cuda"))
+    with pytest.raises(UsageError, match="needs a GPU"):
+        make_trainer(Runtime("auto"), precision="16-mixed")
+
+
+def test_device_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UsageError, match="this machine has 2 CUDA devices"):
+        make_trainer(Runtime("cuda:2"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, (0, 1)),
+        ({"TORCHELASTIC_RUN_ID": "x", "RANK": "3", "WORLD_SIZE": "4"}, (3, 4)),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, (1, 2)),
+        ({"SLURM_JOB_NAME": "job", "SLURM_NTASKS": "8", "SLURM_PROCID": "5"}, (5, 8)),
+        ({"SLURM_JOB_NAME": "bash", "SLURM_NTASKS": "8", "SLURM_PROCID": "5"}, (0, 1)),
+    ],
+)
+def test_world(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: tuple[int, int]) -> None:
+    for name in ("TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE", "SLURM_JOB_NAME", "SLURM_NTASKS", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert world() == expected
+    assert is_first() == (expected[0] == 0)
+
+
+def test_interrupt_comes_through_and_the_handler_comes_back() -> None:
+    def as_lightning_does() -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            sys.exit(1)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        as_lightning_does()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_another_exit_stays_one() -> None:
+    with pytest.raises(SystemExit), interruptible():
+        sys.exit(3)

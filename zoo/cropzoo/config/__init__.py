@@ -1,0 +1,1 @@
+"""What defines a run: recipes, the catalog of named recipes, and run folders."""

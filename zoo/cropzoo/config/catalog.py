@@ -1,0 +1,187 @@
+"""The catalogue: named recipes, published scores and weights, from registry.yaml and from plugins and users."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from cropzoo.config.recipe import RATE_FIELDS, Recipe, normalise
+from cropzoo.config.schema import Readable, Real, Schema, Whole, read_mapping
+from cropzoo.errors import CropzooError, UnknownName
+from cropzoo.plugins.registry import Zoo
+
+_ENTRY_NAME = re.compile(r"[a-z0-9]+([-.][a-z0-9]+)*")
+
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+class Size(Schema):
+    """The input that an entry's network is built for; costs are counted at it."""
+
+    bands: Whole = Field(ge=1)
+    classes: Whole = Field(ge=1)
+    dates: Whole = Field(ge=1)
+    pixels: Whole = Field(ge=1)
+
+
+class Score(Schema):
+    """One published result, in per cent."""
+
+    data: Text
+    oa: Real | None = Field(None, ge=0, le=100)
+    miou: Real | None = Field(None, ge=0, le=100)
+    source: Text
+
+    @model_validator(mode="after")
+    def _holds_a_number(self) -> Score:
+        if self.oa is None and self.miou is None:
+            raise ValueError("a score needs oa, miou or both")
+        return self
+
+
+class Weights(Schema):
+    """Where a checkpoint is and how to know it."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^(https|http|file)://")]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    size: Whole = Field(ge=1, description="bytes")
+    licence: Text
+
+
+class CatalogueEntry(Schema):
+    """What one name stands for.
+
+    Args:
+        recipe: settings in the recipe's mapping form; where the entry is named BACKBONE.DATASET they are the defaults
+            of that pair.
+        size: what the network is built for.
+        scores: as published.
+        weights: a checkpoint to download.
+        parameters: millions, as published; shown where it differs from the count.
+    """
+
+    summary: Text
+    source: Text
+    licence: Text = "Apache-2.0"
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    size: Size | None = None
+    scores: tuple[Score, ...] = ()
+    weights: Weights | None = None
+    parameters: Real | None = Field(None, gt=0)
+
+
+class _File(Schema):
+    version: Literal[1]
+    entries: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Entries by name, who gave each, and what could not be read of plugins' files."""
+
+    entries: Mapping[str, CatalogueEntry]
+    owners: Mapping[str, str]
+    problems: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> CatalogueEntry:
+        """The entry of that name.
+
+        Raises:
+            UnknownName: with the close names.
+        """
+        if name not in self.entries:
+            raise UnknownName("catalogue entry", name, self.entries, "`cropzoo list` shows the catalogue")
+        return self.entries[name]
+
+
+def builtin_catalogue() -> Readable:
+    """registry.yaml: inside the installed package, or at the root of the repository in an editable install."""
+    packaged = files("cropzoo") / "registry.yaml"
+    if packaged.is_file():
+        return packaged
+    return Path(__file__).parents[3] / "registry.yaml"
+
+
+def read_catalogue(file: Readable, objectives: Iterable[str] = (), ours: bool = False) -> dict[str, CatalogueEntry]:
+    """The entries of one file.
+
+    Args:
+        file: in the schema of registry.yaml.
+        objectives: names that may stand for a section in a recipe, beside those of its stages.
+        ours: the file comes with cropzoo.
+
+    Raises:
+        CropzooError: naming file, entry and field, and what is allowed.
+    """
+    content = _File.parse(read_mapping(file, ours), str(file))
+    entries = {}
+    for name, values in content.entries.items():
+        where = f"{file}: entry {name!r}"
+        if not _ENTRY_NAME.fullmatch(name):
+            raise CropzooError(f"{where}; a name is lower-case letters and digits joined by '-' or '.'")
+        entries[name] = CatalogueEntry.parse(values, where)
+        _check_recipe(entries[name].recipe, f"{where}: recipe", objectives)
+    return entries
+
+
+def _check_recipe(recipe: Mapping[str, Any], where: str, objectives: Iterable[str]) -> None:
+    """Refuse a key or value that no recipe can have; an entry need not name backbone and dataset, nor every stage."""
+    settings = normalise(recipe, where)
+    stages = [*settings.get("pretrain", ()), settings.get("objective", "segmentation")]
+    keys = {*Recipe.model_fields, *RATE_FIELDS, "epochs", "pretrain", "pretrain_epochs", "objective"}
+    others = [
+        name
+        for name, value in settings.items()
+        if name not in stages and (name in objectives or (isinstance(value, Mapping) and _is_new(name, keys)))
+    ]
+    whole: dict[str, Any] = {"backbone": {}, "dataset": {}, **settings, "pretrain": [*others, *stages[:-1]]}
+    for section in ("backbone", "dataset"):
+        whole[section] = {"name": "any", **whole[section]}
+    Recipe.from_mapping(whole, where, {*objectives, *others})
+
+
+def _is_new(name: str, keys: Collection[str]) -> bool:
+    """Whether a section may stand for an objective whose plugin is not installed, and is no misspelt key."""
+    return name not in keys and not get_close_matches(name, keys, cutoff=0.6)
+
+
+def load_catalogue(zoo: Zoo, extra: Iterable[Path] = ()) -> Catalogue:
+    """The catalogue of cropzoo itself, then the plugins', then the user's files.
+
+    Args:
+        zoo: whose plugins may bring catalogues.
+        extra: files of the user.
+
+    Raises:
+        CropzooError: for a file of the user or of cropzoo that is wrong, or a name that is taken. A plugin's wrong
+            file is left out whole and told in `Catalogue.problems`.
+    """
+    entries: dict[str, CatalogueEntry] = {}
+    owners: dict[str, str] = {}
+    problems: list[str] = []
+
+    def add(owner: str, file: Readable, ours: bool = False) -> None:
+        new = read_catalogue(file, zoo.objectives, ours)
+        for name in new:
+            if name in owners:
+                raise CropzooError(f"{file}: entry {name!r} is already given by {owners[name]}; choose another name")
+        entries.update(new)
+        owners.update(dict.fromkeys(new, owner))
+
+    add("cropzoo", builtin_catalogue(), ours=True)
+    for plugin, file in zoo.catalogues:
+        try:
+            add(plugin.name, file)
+        except Exception as error:  # a plugin's file may be any object with read_text, and raise anything
+            reason = str(error) if isinstance(error, CropzooError) else f"{file}: {type(error).__name__}: {error}"
+            problems.append(f"catalogue of plugin {plugin.name!r} is left out: {reason}")
+    for path in extra:
+        add(str(path), path)
+    return Catalogue(dict(sorted(entries.items())), owners, tuple(problems))

@@ -1,0 +1,1 @@
+"""Scores: metrics, evaluation of checkpoints, baselines, calibration, and comparisons of runs."""

@@ -1,0 +1,263 @@
+"""The runs that a study means, each with its whole recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from cropzoo.config.catalog import Catalogue
+from cropzoo.config.merge import resolve
+from cropzoo.config.recipe import Recipe, auxiliary_names, normalise
+from cropzoo.errors import UnknownName, UsageError
+from cropzoo.evaluation.compare.config import Budget, Study, objectives_of
+from cropzoo.plugins.registry import Zoo, known_options, load_target
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What differs between runs beside seed and fold; `variant` is empty for the recipe as it is."""
+
+    backbone: str
+    pretrain: str
+    label_fraction: float
+    variant: str
+
+    @property
+    def name(self) -> str:
+        """A name for files, without what is as usual: a study that gets another axis keeps the runs that it has."""
+        labels = "" if self.label_fraction == 1 else f"labels{self.label_fraction:g}"
+        parts = (self.backbone.replace("/", "-"), self.pretrain, labels, self.variant)
+        return "-".join(part for part in parts if part)
+
+    @property
+    def words(self) -> str:
+        """What tells it from the other cells of its backbone and label fraction."""
+        return f"{self.pretrain}, {self.variant}" if self.variant else self.pretrain
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One training: a cell with a seed, and a fold if there are folds."""
+
+    cell: Cell
+    seed: int
+    fold: int | None
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        """A name for files."""
+        fold = "" if self.fold is None else f"-fold{self.fold}"
+        return f"{self.cell.name}{fold}-seed{self.seed}"
+
+
+SHARE = 0.25
+"""Of the budget that a stage of pre-training has where neither the study nor the catalogue says so."""
+
+LAST = "segmentation"
+"""The objective of a last stage that is not given."""
+
+
+def make_recipe(cell: Cell, study: Study, zoo: Zoo, catalogue: Catalogue, seed: int, fold: int | None) -> Recipe:
+    """The recipe of a run: the axes over the variant over what the study says over the catalogue.
+
+    What recipe and variant say of objectives that this run does not have is left out.
+
+    Raises:
+        UsageError: for anything in it that is unknown or not allowed; pre-training that leaves nothing of the budget.
+    """
+    shared, variant = study.recipe, study.variants.get(cell.variant, {})
+    used = {*objectives_of(cell.pretrain), variant.get("objective", shared.get("objective", LAST))}
+    common, axes = _common(study), _axes(cell, seed, fold)
+
+    def resolved() -> Recipe:
+        def kept(settings: Mapping[str, Any]) -> dict[str, Any]:
+            return {key: value for key, value in settings.items() if key in used or key not in zoo.objectives}
+
+        layers = [("recipe", kept(shared)), ("the study", common), (f"variant {cell.variant!r}", kept(variant))]
+        return resolve(zoo, catalogue, *layers, ("the axes of the study", axes))[0]
+
+    try:
+        recipe = resolved()
+        joined = {each.objective for stage in recipe.stages for each in stage.auxiliary}
+        if joined - used:
+            used |= joined
+            recipe = resolved()
+        return _within(study.budget, recipe)
+    except UsageError as error:
+        raise UsageError(f"run {cell.name}: {error}") from None
+
+
+def _common(study: Study) -> dict[str, Any]:
+    """What the study gives beside its recipe."""
+    given = {"dataset": study.dataset, "epochs": study.epochs, "pretrain_epochs": study.pretrain_epochs}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _axes(cell: Cell, seed: int, fold: int | None) -> dict[str, Any]:
+    return {
+        **({} if fold is None else {"dataset": {"fold": fold}}),
+        "backbone": {"name": cell.backbone},
+        "pretrain": list(objectives_of(cell.pretrain)),
+        "label_fraction": cell.label_fraction,
+        "seed": seed,
+    }
+
+
+def _within(budget: Budget, recipe: Recipe) -> Recipe:
+    """The recipe whose last stage has the epochs that pre-training leaves, under the budget "total"."""
+    *given, last = recipe.stages
+    if budget == "finetune" or not given:
+        return recipe
+    share = {"epochs": max(1, round(SHARE * last.epochs))}
+    before = [stage if "epochs" in stage.model_fields_set else stage.model_copy(update=share) for stage in given]
+    spent = sum(stage.epochs for stage in before)
+    if spent >= last.epochs:
+        raise UsageError(
+            f"the budget is {last.epochs} epochs in all; pre-training takes {spent} and leaves none for "
+            f"{last.objective}; give more --epochs, fewer --pretrain-epochs, or --budget finetune"
+        )
+    return recipe.model_copy(update={"stages": (*before, last.model_copy(update={"epochs": last.epochs - spent}))})
+
+
+def check_objectives(study: Study, zoo: Zoo) -> None:
+    """Look the objectives up, and refuse settings of one that no run of the study uses.
+
+    Raises:
+        UsageError: for either.
+    """
+    used = {name for pretrain in study.pretrain for name in objectives_of(pretrain)}
+    for name in sorted(used):
+        zoo.objectives[name]
+    used |= {LAST, *_others(study)}
+    for where, settings in (("recipe", study.recipe), *((f"variant {n!r}", v) for n, v in study.variants.items())):
+        for name in settings.keys() & set(zoo.objectives) - used:
+            raise UsageError(f"{where}: settings are given for {name!r}, which no run uses; add it to pretrain")
+
+
+def check_scorings(study: Study, trained: Iterable[str], zoo: Zoo) -> None:
+    """Look up the data that runs are scored on, and what is said of them.
+
+    Args:
+        study: of the scorings.
+        trained: names of the data of its runs.
+        zoo: where datasets are looked up.
+
+    Raises:
+        UsageError: for an unknown dataset, an option that it does not take, or another fold than that of the training.
+    """
+    for (name, scoring), own in product(study.all_scorings.items(), dict.fromkeys(trained)):
+        options = dict(normalise(scoring.changes(study.split), f"scoring {name!r}").get("dataset", {}))
+        chosen = options.pop("name", own)
+        known = known_options(load_target(zoo.datasets[chosen].spec.build, f"dataset {chosen!r}"))
+        for option in options.keys() - known.keys() - {"min_clear"}:
+            raise UnknownName(f"option of dataset {chosen!r} in scoring {name!r}:", option, known)
+        if study.folds and chosen == own and "fold" in options:
+            raise UsageError(f"scoring {name!r} names a fold, which is that of each run; leave it out")
+
+
+def _others(study: Study) -> Iterator[str]:
+    """The objectives that recipe and variants name as the last one, or let join a stage."""
+    for settings in (study.recipe, *study.variants.values()):
+        if "objective" in settings:
+            yield settings["objective"]
+        for section in settings.values():
+            yield from auxiliary_names(section, "the study")
+
+
+def check_folds(study: Study, zoo: Zoo) -> None:
+    """Refuse folds of a dataset that has none.
+
+    Raises:
+        UsageError: for these.
+    """
+    chosen = study.dataset or study.recipe.get("dataset", {})
+    name = chosen if isinstance(chosen, str) else chosen.get("name", "synthetic")
+    if not study.folds or name not in zoo.datasets:  # an unknown name is told when recipes are made
+        return
+    factory = load_target(zoo.datasets[name].spec.build, f"dataset {name!r}")
+    if "fold" not in known_options(factory):
+        told = ", ".join(map(str, study.folds))
+        raise UsageError(f"folds {told} are given; dataset {name!r} has no option fold; leave the folds out")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a study.
+
+    Args:
+        runs: every cell of the first seed and fold first, so that what is there early can be compared.
+        baselines: for each cell the one that it is compared with; a baseline's is itself.
+    """
+
+    study: Study
+    cells: tuple[Cell, ...]
+    runs: tuple[PlannedRun, ...]
+    baselines: Mapping[Cell, Cell]
+
+    @property
+    def dataset(self) -> str:
+        """The name of the data of all runs."""
+        return self.runs[0].recipe.dataset.name
+
+    def of(self, cell: Cell) -> list[PlannedRun]:
+        """The runs of a cell."""
+        return [run for run in self.runs if run.cell == cell]
+
+
+def make_plan(study: Study, zoo: Zoo, catalogue: Catalogue) -> Plan:
+    """The plan of a study.
+
+    A variant that changes nothing for some runs, such as settings of cscl for those without it, is no cell of its own
+    there.
+
+    Raises:
+        UsageError: for anything in any recipe that is unknown or not allowed; folds of a dataset without; settings that
+            no run uses; pre-training that leaves nothing of the budget; a baseline that is not in the grid.
+    """
+    check_objectives(study, zoo)
+    check_folds(study, zoo)
+    folds: tuple[int | None, ...] = study.folds or (None,)
+    found: dict[tuple[str, float], list[tuple[str, Cell]]] = {}
+    for backbone, fraction, pretrain, variant in product(
+        study.backbones, study.label_fractions, study.pretrain, study.variants or ("",)
+    ):
+        plain, cell = (Cell(backbone, pretrain, fraction, name) for name in ("", variant))
+        both = (make_recipe(each, study, zoo, catalogue, study.seeds[0], folds[0]) for each in (plain, cell))
+        kept = cell if len({repr(recipe) for recipe in both}) > 1 else plain
+        found.setdefault((backbone, fraction), []).append((variant, kept))
+    cells = tuple(dict.fromkeys(cell for several in found.values() for _, cell in several))
+    runs = tuple(
+        PlannedRun(cell, seed, fold, make_recipe(cell, study, zoo, catalogue, seed, fold))
+        for seed, fold, cell in product(study.seeds, folds, cells)
+    )
+    _check_names(runs)
+    check_scorings(study, (run.recipe.dataset.name for run in runs), zoo)
+    baselines = {cell: _baseline(study, cell, found[cell.backbone, cell.label_fraction]) for cell in cells}
+    return Plan(study, cells, runs, baselines)
+
+
+def _baseline(study: Study, cell: Cell, found: Sequence[tuple[str, Cell]]) -> Cell:
+    """What a cell is compared with, among the (variant, cell) of its backbone and label fraction.
+
+    As `Baseline` says; so a difference has one cause, be it the pre-training or the variant.
+    """
+    wanted, variant = study.baseline.pretrain, study.baseline.variant
+    if wanted is None:
+        wanted = "none" if "none" in study.pretrain else study.pretrain[0]
+    fit = [(name, other) for name, other in found if other.pretrain == wanted and variant in (None, name)]
+    own = {name for name, other in found if other == cell and cell.pretrain != wanted}
+    if fit:
+        return next((other for name, other in fit if name in own), fit[0][1])
+    asked = f"pretrain {wanted!r}" + ("" if variant is None else f" with variant {variant!r}")
+    known = f"pretrain {', '.join(study.pretrain)}" + (f" and variants {', '.join(study.variants)}" if variant else "")
+    raise UsageError(f"the baseline is {asked}; the grid has no such run, but {known}; mend baseline")
+
+
+def _check_names(runs: Sequence[PlannedRun]) -> None:
+    seen: dict[str, Cell] = {}
+    for run in runs:
+        if seen.setdefault(run.name, run.cell) != run.cell:
+            raise UsageError(f"two runs of the study have the name {run.name!r}; rename a variant")

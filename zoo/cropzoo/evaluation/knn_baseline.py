@@ -1,0 +1,172 @@
+"""The nearest-neighbour floor: what a classifier that learns nothing about space reaches on the same split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.neighbors import KNeighborsClassifier
+
+from cropzoo.data.boundary import CLASS_BOUNDARY, boundary_bits
+from cropzoo.data.sample import IGNORE, Sample
+from cropzoo.errors import CropzooError
+from cropzoo.evaluation.metrics import region_metrics, region_scores
+
+
+def nearest_neighbour(
+    train: Sequence[Sample],
+    test: Sequence[Sample],
+    *,
+    neighbours: int = 5,
+    pixels: int = 20_000,
+    seed: int = 0,
+) -> list[NDArray[np.int64]]:
+    """Classes of the test pixels by a vote of the training pixels with the most similar year.
+
+    A pixel is described by the median of its clear values in each month, for each band. A month is counted from the
+    year in which the sample's series ends, so that seasons of different years lie over each other; one without a clear
+    value is interpolated between its neighbours. Values are compared as stored, by Euclidean distance.
+
+    Args:
+        train: labelled samples.
+        test: samples with the same bands in the same unit.
+        neighbours: that vote.
+        pixels: training pixels at most, drawn at random.
+        seed: of that draw.
+
+    Returns:
+        For each test sample (sH, sW), int64: as fine as its labels; a class never in `train` is never predicted.
+
+    Raises:
+        CropzooError: there is no labelled pixel to learn from.
+    """
+    chosen = list(_draw(train, pixels, seed))
+    if not chosen:
+        raise CropzooError(
+            "nearest-neighbour floor; the training split has no labelled pixel; use a dataset with labels, or widen it"
+        )
+    months = np.unique(np.concatenate([_months(sample.dates) for sample, _, _ in chosen]))
+    features = [_describe(sample, flat, months) for sample, flat, _ in chosen]
+    model = KNeighborsClassifier(n_neighbors=min(neighbours, sum(map(len, features))), algorithm="brute")
+    model.fit(np.concatenate(features), np.concatenate([labels for _, _, labels in chosen]))
+    predictions = []
+    for sample in test:
+        rows, columns = sample.series.shape[2:]
+        found = model.predict(_describe(sample, np.arange(rows * columns), months)).reshape(rows, columns)
+        predictions.append(found.repeat(sample.label_scale, axis=0).repeat(sample.label_scale, axis=1))
+    return predictions
+
+
+def floor_scores(
+    predictions: Sequence[NDArray[np.int64]], test: Sequence[Sample], classes: Sequence[str]
+) -> dict[str, Any]:
+    """Scores of class maps, as `Scorer.compute` gives them for a model.
+
+    Args:
+        predictions: one map for each sample, as large as its labels.
+        test: labelled samples.
+        classes: names, by label index.
+
+    Returns:
+        oa, miou, macro_f1, per_class, without_support, confusion, pixels; and the same at class boundaries under
+        "boundary", away from them under "interior", None where there is no such pixel.
+
+    Raises:
+        CropzooError: no test pixel is labelled.
+    """
+    metrics = {region: region_metrics(len(classes)) for region in ("all", "boundary", "interior")}
+    for sample, prediction in zip(test, predictions, strict=True):
+        labels = np.asarray(sample.labels)
+        known = labels != IGNORE
+        edge = (boundary_bits(labels) & CLASS_BOUNDARY) != 0
+        for region, mask in (("all", known), ("boundary", known & edge), ("interior", known & ~edge)):
+            pair = (torch.from_numpy(values[mask].astype(np.int64)).view(1, -1) for values in (prediction, labels))
+            metrics[region].update(*pair)
+    scores = {region: region_scores(metric.compute(), classes) for region, metric in metrics.items()}
+    overall = scores.pop("all")
+    if overall is None:
+        raise CropzooError("nearest-neighbour floor; no test pixel is labelled; choose a split with labels")
+    return {**overall, **scores}
+
+
+def _draw(
+    samples: Sequence[Sample], pixels: int, seed: int
+) -> Iterator[tuple[Sample, NDArray[np.intp], NDArray[np.int64]]]:
+    """Samples with the flat positions and labels of the pixels drawn from each; samples are read one at a time."""
+    labels = [_coarse_labels(sample) for sample in samples]
+    places = [np.flatnonzero(values != IGNORE) for values in labels]
+    total = sum(map(len, places))
+    kept = np.zeros(total, bool)
+    kept[np.random.default_rng(seed).permutation(total)[:pixels]] = True
+    start = 0
+    for sample, values, flat in zip(samples, labels, places, strict=True):
+        mine = flat[kept[start : start + len(flat)]]
+        start += len(flat)
+        if len(mine):
+            yield sample, mine, values[mine]
+
+
+def _coarse_labels(sample: Sample) -> NDArray[np.int64]:
+    """The commonest label of each pixel of the series, flat; 255 for a sample without labels."""
+    rows, columns = sample.series.shape[2:]
+    if sample.labels is None:
+        return np.full(rows * columns, IGNORE, np.int64)
+    scale = sample.label_scale
+    fine = np.asarray(sample.labels, np.int64).reshape(rows, scale, columns, scale)
+    tiles = fine.transpose(0, 2, 1, 3).reshape(rows * columns, scale * scale)
+    votes = (tiles[:, :, None] == tiles[:, None, :]).sum(axis=2)
+    commonest: NDArray[np.int64] = np.take_along_axis(tiles, votes.argmax(axis=1)[:, None], axis=1)[:, 0]
+    return commonest
+
+
+def _months(dates: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The month of each date, counted from January of the year in which the series ends."""
+    stamps = np.asarray(dates).astype("datetime64[D]")
+    first = stamps[-1].astype("datetime64[Y]").astype("datetime64[M]")
+    return np.asarray((stamps.astype("datetime64[M]") - first).astype(np.int64))
+
+
+def _describe(sample: Sample, flat: NDArray[np.intp], months: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Features of some pixels, (N, months * C)."""
+    length, bands, rows, columns = sample.series.shape
+    values = np.asarray(sample.series).reshape(length, bands, rows * columns)[:, :, flat].astype(np.float32)
+    clear = np.ones((length, len(flat)), bool)
+    if sample.clear is not None:
+        clear = np.asarray(sample.clear).reshape(length, rows * columns)[:, flat].copy()
+        clear[:, ~clear.any(axis=0)] = True
+    of_month = _months(sample.dates)
+    monthly = np.zeros((len(months), bands, len(flat)), np.float32)
+    known = np.zeros((len(months), len(flat)), bool)
+    for index, month in enumerate(months):
+        dates = of_month == month
+        if dates.any():
+            monthly[index], known[index] = _clear_median(values[dates], clear[dates])
+    known[:, ~known.any(axis=0)] = True
+    return _fill(monthly, known).reshape(-1, len(flat)).T
+
+
+def _clear_median(
+    values: NDArray[np.float32], clear: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The median over dates, (C, N), and whether there was a clear value, (N,)."""
+    ordered = np.sort(np.where(clear[:, None], values, np.inf), axis=0)
+    count = clear.sum(axis=0)
+    middle = [np.maximum(position, 0)[None, None] for position in ((count - 1) // 2, count // 2)]
+    low, high = (np.take_along_axis(ordered, np.minimum(place, len(values) - 1), axis=0)[0] for place in middle)
+    known = count > 0
+    return np.where(known, (np.where(known, low, 0) + np.where(known, high, 0)) / 2, 0).astype(np.float32), known
+
+
+def _fill(monthly: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Unknown months (M, C, N) from the nearest known ones before and after, by their distance."""
+    months = len(known)
+    index = np.arange(months)[:, None]
+    before = np.maximum.accumulate(np.where(known, index, -1), axis=0)
+    after = np.minimum.accumulate(np.where(known, index, months)[::-1], axis=0)[::-1]
+    before, after = np.where(before < 0, after, before), np.where(after == months, before, after)
+    share = ((index - before) / np.maximum(after - before, 1)).astype(np.float32)[:, None]
+    low, high = (np.take_along_axis(monthly, place[:, None], axis=0) for place in (before, after))
+    return np.asarray(low * (1 - share) + high * share, np.float32)

@@ -1,1 +1,0 @@
-"""Training: the stages of a recipe, one Lightning run each, in a run folder that can be resumed; see `fitting.fit`."""

@@ -1,0 +1,1 @@
+"""Rasters and polygons on disk: what files mean, and reading and writing them."""

@@ -1,0 +1,96 @@
+"""Open rasters, a bounded number of them."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window as RasterWindow
+
+from cropzoo.geo.raster.grid import Window, unreadable
+
+MOST_OPEN = 1024
+
+
+def open_limit() -> int:
+    """How many files a process may keep open without getting in the way of others: half of what the system allows."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit on files that GDAL opens
+        return MOST_OPEN
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_OPEN if allowed == resource.RLIM_INFINITY else min(MOST_OPEN, max(1, allowed // 2))
+
+
+class OpenFiles:
+    """Reads windows of many files and keeps the ones used last open.
+
+    Opening a file costs as much as reading a small window, and closing it empties its cache. A copy in another process,
+    pickled or forked, opens its own files: two processes that share one would move each other's place in it.
+
+    Args:
+        limit: files to keep open; the one that was used longest ago is closed for the next. None for `open_limit`.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = open_limit() if limit is None else max(1, limit)
+        self._open: OrderedDict[Path, Any] = OrderedDict()
+        self._process = os.getpid()
+
+    def read(self, path: Path, numbers: list[int], window: Window, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """The bands of a window, (N, h, w), into `out` if given.
+
+        Raises:
+            CropzooError: the file cannot be read.
+        """
+        try:
+            values: NDArray[Any] = self._get(path).read(numbers, window=_as_rasterio(window), out=out)
+        except RasterioError as error:
+            raise unreadable(path) from error
+        return values
+
+    def read_masks(self, path: Path, numbers: list[int], window: Window) -> NDArray[Any]:
+        """The mask of each band in a window, (N, h, w), 0 where there is no data."""
+        try:
+            values: NDArray[Any] = self._get(path).read_masks(numbers, window=_as_rasterio(window))
+        except RasterioError as error:
+            raise unreadable(path) from error
+        return values
+
+    def close(self) -> None:
+        """Close all files; the next read opens them again."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __getstate__(self) -> int:
+        return self._limit
+
+    def __setstate__(self, limit: int) -> None:
+        self.__init__(limit)  # type: ignore[misc]
+
+    def _get(self, path: Path) -> Any:
+        if self._process != os.getpid():
+            self.close()
+            self._process = os.getpid()
+        if path in self._open:
+            self._open.move_to_end(path)
+            return self._open[path]
+        while len(self._open) >= self._limit:
+            self._open.popitem(last=False)[1].close()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            self._open[path] = rasterio.open(path)
+        return self._open[path]
+
+
+def _as_rasterio(window: Window) -> RasterWindow:
+    return RasterWindow(window.column, window.row, window.width, window.height)

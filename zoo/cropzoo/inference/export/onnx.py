@@ -1,0 +1,170 @@
+"""A recorded graph as one ONNX file, and answers of such a file by onnxruntime."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cropzoo.errors import CropzooError
+from cropzoo.inference.export.formats import KEY, GraphNotes
+from cropzoo.inference.export.graph import INPUTS, OUTPUTS
+from cropzoo.inference.export.torch_export import Traced, silence
+from cropzoo.inference.export.verify import Given, Run
+
+OPSET = 18
+"""Version of the operators: readers from 2023 on know it, such as onnxruntime 1.14."""
+
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
+
+
+def check_installed() -> None:
+    """Raise `CropzooError` unless what writes and checks ONNX is installed."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise CropzooError(
+            f"an ONNX file; {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed; "
+            "pip install 'cropzoo[onnx]', or export as safetensors or pt2"
+        )
+
+
+def write_onnx(path: Path, traced: Traced, notes: GraphNotes) -> None:
+    """Write the graph as one file, with the notes among its metadata and nothing of this machine.
+
+    Raises:
+        CropzooError: when the graph holds an operation that ONNX does not have.
+        OSError: as `open` raises.
+    """
+    import onnx
+
+    try:
+        with silence():
+            program = torch.onnx.export(
+                traced.program, dynamo=True, opset_version=OPSET, output_names=list(OUTPUTS), verbose=False
+            )
+            assert program is not None
+            model = program.model_proto
+    except Exception as error:  # the exporter's own errors name the operation in their cause
+        cause = error.__cause__ or error
+        raise CropzooError(
+            f"backbone {notes.metadata.backbone.name!r} as ONNX; {str(cause).strip().splitlines()[0]}; "
+            "export it as pt2 or safetensors"
+        ) from error
+    _name_axes(model, traced.dynamic)
+    for part in _parts(model):
+        # the recorder's places in the source code
+        del part.metadata_props[:]
+        part.doc_string = ""
+    model.producer_name = "cropzoo"
+    model.metadata_props.add(key=KEY, value=notes.as_json())
+    with silence():
+        onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+class OnnxSession:
+    """An ONNX file opened by onnxruntime.
+
+    Args:
+        path: of the file.
+        providers: of onnxruntime, the preferred first.
+        threads: of an operation; 0 for as many as there are cores.
+
+    Raises:
+        CropzooError: when onnxruntime is not installed or cannot open the file.
+    """
+
+    def __init__(self, path: Path, providers: Iterable[str] = ("CPUExecutionProvider",), threads: int = 0) -> None:
+        if find_spec("onnxruntime") is None:
+            raise CropzooError(f"{str(path)!r} needs onnxruntime, which is not installed; pip install 'cropzoo[onnx]'")
+        import onnxruntime
+
+        if not path.is_file():
+            raise CropzooError(f"ONNX file {str(path)!r} does not exist; write one by `cropzoo export --format onnx`")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = threads
+        self.path = path
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+        except Exception as error:  # the runtime has a class of errors for each of its codes, and no common base
+            raise CropzooError(f"{str(path)!r} is no whole ONNX file; {_short(error)}; export it again") from error
+
+    @property
+    def notes(self) -> str | None:
+        """The text under cropzoo's key."""
+        text: str | None = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        return text
+
+    def answer(self, inputs: Mapping[str, Any], outputs: Iterable[str] = OUTPUTS) -> list[Any]:
+        """The outputs of these names, arrays.
+
+        Raises:
+            CropzooError: when the runtime fails, with its reason.
+        """
+        try:
+            found: list[Any] = self._session.run(list(outputs), dict(inputs))
+        except Exception as error:
+            shape = tuple(inputs["series"].shape)
+            raise CropzooError(f"{str(self.path)!r} on series of shape {shape}; {_short(error)}") from error
+        return found
+
+    def run(self, given: Given) -> Run:
+        """Logits and probabilities."""
+        logits, chances = self.answer(given.by_name())
+        return logits, chances
+
+
+def _short(error: Exception) -> str:
+    """One line of an error of the runtime, without the places in its source code."""
+    text = re.sub(r"\s+", " ", str(error)).strip()
+    return text if len(text) < 300 else text[:300] + " ..."
+
+
+def _name_axes(model: Any, dynamic: tuple[str, ...]) -> None:
+    """Give the symbols of the recorder, such as s77, the names of the axes that they stand for."""
+    names = {0: "batch", 1: "dates", 3: "height", 4: "width"}
+    found: dict[str, str] = {}
+    for value in model.graph.input:
+        for place, dim in enumerate(value.type.tensor_type.shape.dim):
+            if dim.dim_param and value.name in INPUTS:
+                found.setdefault(dim.dim_param, names[place])
+    if "size" in dynamic and len(found) != len(set(found.values())):
+        return  # axes that the recorder tied to each other keep its symbols
+    symbols = re.compile("|".join(rf"\b{re.escape(symbol)}\b" for symbol in found) or "(?!)")
+    for part in _parts(model):
+        shape = getattr(getattr(getattr(part, "type", None), "tensor_type", None), "shape", None)
+        for dim in shape.dim if shape is not None else ():
+            if dim.dim_param:
+                dim.dim_param = symbols.sub(lambda match: found[match.group()], dim.dim_param)
+
+
+def _parts(model: Any) -> Iterator[Any]:
+    """The model and all that has metadata in it: graphs, nodes, values, initial values, within loops too."""
+    yield model
+    for function in model.functions:
+        yield function
+        yield from function.value_info
+        for node in function.node:
+            yield from _node_parts(node)
+    yield from _graph_parts(model.graph)
+
+
+def _graph_parts(graph: Any) -> Iterator[Any]:
+    yield graph
+    for values in (graph.input, graph.output, graph.value_info, graph.initializer):
+        yield from values
+    for node in graph.node:
+        yield from _node_parts(node)
+
+
+def _node_parts(node: Any) -> Iterator[Any]:
+    yield node
+    for attribute in node.attribute:
+        graphs = [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
+        for graph in graphs:
+            yield from _graph_parts(graph)

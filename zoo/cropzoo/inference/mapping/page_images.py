@@ -1,0 +1,343 @@
+"""The images under a map: a picture of them, and the curves of points on a coarse lattice."""
+
+from __future__ import annotations
+
+import base64
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyproj
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from cropzoo.errors import CropzooError
+from cropzoo.geo.raster.grid import Grid, Window, open_raster, unreadable
+from cropzoo.geo.raster.naming import spectral
+from cropzoo.geo.raster.reader import CLEAR_SCL, TileReader, reading_environment
+from cropzoo.geo.raster.scene import Tile
+from cropzoo.inference.mapping.map_file import MapFile
+
+LARGEST = 2000
+"""Pixels of a picture's side; browsers of phones refuse much larger ones."""
+
+_SIDE = 2048
+_PICTURE_CACHE_MB = 64
+
+
+def picture_size(grid: Grid) -> tuple[int, int]:
+    """Height and width of the pictures of a map; a pixel of theirs stands for one of the map's, or for several."""
+    factor = max(1, -(-max(grid.height, grid.width) // LARGEST))
+    return -(-grid.height // factor), -(-grid.width // factor)
+
+
+def class_picture(source: MapFile) -> NDArray[np.uint8]:
+    """(h, w), the label index that most of a picture's pixel has, 255 without data."""
+    return _shrunk(source.path, source.grid, Resampling.mode)
+
+
+def confidence_picture(source: MapFile) -> NDArray[np.uint8] | None:
+    """(h, w), confidence in steps of 1/250, 255 without data; None where no such file lies beside the map."""
+    return None if source.confidence is None else _shrunk(source.confidence, source.grid, Resampling.average)
+
+
+def hectares(source: MapFile) -> NDArray[np.float64]:
+    """(K,), the ground of each class, counted over every pixel of the map."""
+    counts = np.zeros(len(source.classes))
+    grid = source.grid
+    with open_raster(source.path) as raster, reading_environment(_PICTURE_CACHE_MB):
+        for row in range(0, grid.height, _SIDE):
+            rows = min(_SIDE, grid.height - row)
+            area = pixel_hectares(grid, row + rows / 2, grid.width / 2)
+            for column in range(0, grid.width, _SIDE):
+                window = ((row, row + rows), (column, min(column + _SIDE, grid.width)))
+                try:
+                    labels = raster.read(1, window=window)
+                except RasterioError as error:
+                    raise unreadable(source.path) from error
+                counts += area * np.bincount(labels.ravel(), minlength=256)[: len(counts)]
+    return counts
+
+
+def pixel_hectares(grid: Grid, row: float, column: float) -> float:
+    """The ground of the pixel at a place, by the ellipsoid where the CRS counts in degrees."""
+    a, b, c, d, e, f = tuple(grid.transform)[:6]
+    crs = pyproj.CRS.from_user_input(grid.crs)
+    geod = crs.get_geod()
+    if not crs.is_geographic or geod is None:
+        unit = crs.axis_info[0].unit_conversion_factor
+        return float(abs(a * e - b * d) * unit * unit / 1e4)
+    corners = [(row, column), (row, column + 1), (row + 1, column + 1), (row + 1, column)]
+    x, y = zip(*((a * k + b * r + c, d * k + e * r + f) for r, k in corners), strict=True)
+    return float(abs(geod.polygon_area_perimeter(x, y)[0]) / 1e4)
+
+
+def as_png(values: NDArray[np.uint8]) -> str:
+    """A picture in grey, number by number, as a data URI; without loss."""
+    return _uri(values[None], "PNG")
+
+
+def as_jpeg(colours: NDArray[np.uint8]) -> str:
+    """A picture (h, w, 3) in colours as a data URI; imagery takes a fifth of what it would as PNG."""
+    return _uri(np.moveaxis(colours, -1, 0), "JPEG", quality=85)
+
+
+def _shrunk(path: Path, grid: Grid, how: Resampling) -> NDArray[np.uint8]:
+    height, width = picture_size(grid)
+    try:
+        with open_raster(path) as raster, reading_environment(_PICTURE_CACHE_MB):
+            values: NDArray[np.uint8] = raster.read(1, out_shape=(height, width), resampling=how)
+    except RasterioError as error:
+        raise unreadable(path) from error
+    return values
+
+
+def _uri(bands: NDArray[np.uint8], driver: str, **options: Any) -> str:
+    count, height, width = bands.shape
+    profile = {"driver": driver, "dtype": "uint8", "count": count, "height": height, "width": width, **options}
+    with rasterio.MemoryFile() as memory:
+        with warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED=False):
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with memory.open(**profile) as target:
+                target.write(bands)
+        content = memory.read()
+    return f"data:image/{driver.lower()};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+Advance = Callable[[int, int], None]
+
+MOST_POINTS = 200
+"""Points of the lattice along the longer side."""
+
+_MOST_VALUES = 3_000_000
+"""Points times dates, a byte each: the page stays below 10 MB."""
+
+_STRIP = 4 << 20
+"""Pixels that are read at a time."""
+
+_CACHE_MB = 128
+_EMPTY = 255
+_STEPS = 250
+_PICTURE_DATES = 3
+"""A median of three drops the cloud that one of them has."""
+
+_LEAST_RANGE = 0.02
+"""Reflectance: a channel that varies less is not stretched further, or noise would look like fields."""
+
+_NDVI = (-0.2, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """Images of a tile, and where they lie under a map.
+
+    Args:
+        tile: the images.
+        row, column: of its first pixel, in pixels of the images from the map's first.
+        used: positions of the dates that the map was made of.
+        scale: reflectance of one stored unit.
+        clear_scl: classes of an SCL band that are clear.
+        offset: what the stored numbers carry too much; None for what the files say.
+    """
+
+    tile: Tile
+    row: int
+    column: int
+    used: Sequence[int]
+    scale: float
+    clear_scl: Sequence[int] = CLEAR_SCL
+    offset: int | None = None
+
+    def reader(self, bands: Sequence[str]) -> TileReader:
+        """A reader of these bands."""
+        return TileReader(self.tile, bands=bands, clear_scl=self.clear_scl, offset=self.offset)
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Series of points on a lattice.
+
+    Args:
+        first_row, first_column: of the first point, in pixels of the images from the map's first.
+        step: pixels between points.
+        days: (T,), days since 1970-01-01.
+        values: (T, n, m), uint8, in steps of 1/250 from `low` to `high`; 255 where it is not clear.
+        low, high: what 0 and 250 stand for.
+        name: of what the values are.
+    """
+
+    first_row: int
+    first_column: int
+    step: int
+    days: tuple[int, ...]
+    values: NDArray[np.uint8]
+    low: float
+    high: float
+    name: str
+
+
+def read_curves(
+    shown: Sequence[Shown], height: int, width: int, advance: Advance = lambda done, total: None
+) -> list[Curves]:
+    """The curves of each tile: NDVI where there are red and near infrared, else the reflectance of a band.
+
+    The points of all tiles lie on one lattice. An image that cannot be read is not clear: the map says so elsewhere.
+
+    Args:
+        shown: images with their places.
+        height, width: of the map, in pixels of the images.
+        advance: called with images read and all of them.
+    """
+    dates = max((len(each.used) for each in shown), default=1) or 1
+    side = max(1, min(MOST_POINTS, int((_MOST_VALUES / dates) ** 0.5)))
+    step = max(1, -(-max(height, width) // side))
+    total, done, curves = sum(len(each.used) for each in shown), 0, []
+    for each in shown:
+        rows = _lattice(each.row, each.tile.grid.height, height, step)
+        columns = _lattice(each.column, each.tile.grid.width, width, step)
+        if not (len(rows) and len(columns) and len(each.used)):
+            continue
+        bands, name, low, high = _index_bands(each.tile.bands)
+        values = np.full((len(each.used), len(rows), len(columns)), _EMPTY, np.uint8)
+        with each.reader(bands) as reader, reading_environment(_CACHE_MB):
+            for number, date in enumerate(each.used):
+                series, clear = _read_at(reader, date, rows - each.row, columns - each.column)
+                index = _index(series * each.scale)
+                good = clear & np.isfinite(index)
+                steps = np.rint(_STEPS * (np.nan_to_num(index) - low) / (high - low)).clip(0, _STEPS)
+                values[number][good] = steps[good]
+                done += 1
+                advance(done, total)
+        days = tuple(int(each.tile.dates[date]) for date in each.used)
+        curves.append(Curves(int(rows[0]), int(columns[0]), step, days, values, low, high, name))
+    return curves
+
+
+def read_picture(shown: Sequence[Shown], curves: Sequence[Curves], grid: Grid, finer: int) -> NDArray[np.uint8] | None:
+    """What an eye would see from above: a median of the dates that are clearest and greenest in `curves`.
+
+    Args:
+        shown: images with their places.
+        curves: of `read_curves`.
+        grid: of the map.
+        finer: map pixels a pixel of the images and axis.
+
+    Returns:
+        (h, w, 3), uint8, as large as the other pictures of the map; None where no image can be shown.
+    """
+    height, width = picture_size(grid)
+    # The pixel of the images in the middle of each pixel of the picture.
+    at_row = ((np.arange(height) + 0.5) * grid.height / height / finer).astype(np.int64)
+    at_column = ((np.arange(width) + 0.5) * grid.width / width / finer).astype(np.int64)
+    layers = np.full((_PICTURE_DATES, 3, height, width), np.nan, np.float32)
+    for each in shown:
+        own = next((c for c in curves if c.days == tuple(int(each.tile.dates[date]) for date in each.used)), None)
+        rows = np.flatnonzero((at_row >= each.row) & (at_row < each.row + each.tile.grid.height))
+        columns = np.flatnonzero((at_column >= each.column) & (at_column < each.column + each.tile.grid.width))
+        if own is None or not (len(rows) and len(columns)):
+            continue
+        bands = _colour_bands(each.tile.bands)
+        place = np.s_[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        with each.reader(tuple(dict.fromkeys(bands))) as reader, reading_environment(_CACHE_MB):
+            pick = [reader.bands.index(band) for band in bands]
+            for layer, number in zip(layers, _best(own), strict=False):
+                date = each.used[number]
+                series, clear = _read_at(reader, date, at_row[rows] - each.row, at_column[columns] - each.column)
+                values = np.where(clear, series[pick] * each.scale, np.nan)
+                layer[place] = np.where(np.isfinite(layer[place]), layer[place], values)
+    if not np.isfinite(layers).any():
+        return None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+        # A channel and a row at a time: of all at once NumPy makes several copies.
+        image = (np.stack([np.nanmedian(row, axis=0) for row in layers[:, k].swapaxes(0, 1)]) for k in range(3))
+        return np.stack([_stretched(channel) for channel in image], axis=-1)
+
+
+def _lattice(start: int, length: int, most: int, step: int) -> NDArray[np.int64]:
+    """The points of the map's lattice along an axis that lie in a tile."""
+    points = np.arange(step // 2, most, step)
+    return points[(points >= start) & (points < start + length)]
+
+
+def _read_at(
+    reader: TileReader, date: int, rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Values (C, n, m) at increasing rows and columns of a tile, read strip by strip, and whether they are clear."""
+    values = np.zeros((len(reader.bands), len(rows), len(columns)), np.float32)
+    clear = np.zeros((len(rows), len(columns)), np.bool_)
+    for part in _strips(rows, int(columns[-1] - columns[0]) + 1):
+        top, left = int(rows[part][0]), int(columns[0])
+        window = Window(top, left, int(rows[part][-1]) - top + 1, int(columns[-1]) - left + 1)
+        try:
+            series, seen = reader.read_date(date, window)
+        except CropzooError:
+            continue
+        here = np.ix_(rows[part] - top, columns - left)
+        values[:, part] = series[:, here[0], here[1]]
+        clear[part] = seen[here]
+    return values, clear
+
+
+def _strips(rows: NDArray[np.int64], width: int) -> Iterator[slice]:
+    """Runs of rows that lie close enough together to be read at once."""
+    most, start = max(1, _STRIP // width), 0
+    for stop in range(1, len(rows) + 1):
+        if stop == len(rows) or rows[stop] - rows[start] >= most:
+            yield slice(start, stop)
+            start = stop
+
+
+def _find(bands: Sequence[str], *wanted: str) -> str | None:
+    known = {spectral(band) or band.upper(): band for band in bands}
+    return next((known[name] for name in wanted if name in known), None)
+
+
+def _index_bands(bands: Sequence[str]) -> tuple[tuple[str, ...], str, float, float]:
+    """The bands of a curve, its name and its range."""
+    red, infrared = _find(bands, "B04", "RED"), _find(bands, "B08", "B8A", "NIR")
+    if red and infrared:
+        return (red, infrared), "NDVI", *_NDVI
+    return (bands[0],), f"reflectance of {bands[0]}", 0.0, 0.6
+
+
+def _index(reflectance: NDArray[np.float32]) -> NDArray[np.float32]:
+    red: NDArray[np.float32] = reflectance[0]
+    infrared: NDArray[np.float32] = reflectance[-1]
+    if len(reflectance) == 1:
+        return red
+    total = red + infrared
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ndvi: NDArray[np.float32] = np.where(total > 0, (infrared - red) / total, np.nan)
+    return ndvi
+
+
+def _colour_bands(bands: Sequence[str]) -> tuple[str, str, str]:
+    red, green, blue = _find(bands, "B04", "RED"), _find(bands, "B03", "GREEN"), _find(bands, "B02", "BLUE")
+    if red and green and blue:
+        return red, green, blue
+    first = [bands[min(number, len(bands) - 1)] for number in range(3)]
+    return first[0], first[1], first[2]
+
+
+def _best(curves: Curves) -> list[int]:
+    """The dates that show most: much is clear, and green."""
+    clear = curves.values != _EMPTY
+    green = np.where(clear, curves.values, 0).sum(axis=(1, 2)) / _STEPS
+    order: list[int] = np.argsort(-green, kind="stable").tolist()
+    return order[:_PICTURE_DATES]
+
+
+def _stretched(channel: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """0..255 from the 2nd to the 98th percentile of what is seen; a middle grey elsewhere."""
+    seen = np.isfinite(channel)
+    if not seen.any():
+        return np.full(channel.shape, 128, np.uint8)
+    low, high = np.percentile(channel[seen], (2, 98))
+    values = np.clip((np.nan_to_num(channel) - low) / max(high - low, _LEAST_RANGE), 0, 1)
+    return np.where(seen, np.rint(255 * values), 128).astype(np.uint8)

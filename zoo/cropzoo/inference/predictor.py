@@ -1,0 +1,119 @@
+"""The network of a checkpoint as maps ask it; torch is imported when one is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cropzoo.config.recipe import Recipe
+from cropzoo.data.dates import encode_dates
+from cropzoo.errors import CropzooError, UsageError
+from cropzoo.inference.model_info import Facts, Predictor, facts_of, recipe_of
+from cropzoo.plugins.registry import Zoo
+
+if TYPE_CHECKING:
+    import torch
+
+
+__all__ = ["Facts", "Predictor", "TorchPredictor", "open_predictor"]
+
+
+def open_predictor(path: Path, zoo: Zoo, device: str = "auto", precision: str | None = None) -> Predictor:
+    """The network in a file: a checkpoint, or one that `cropzoo export` wrote as ONNX.
+
+    Args:
+        path: of the file.
+        zoo: where a checkpoint's backbone is looked up.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        precision: as in a recipe; None for that of the training, as far as the device can.
+
+    Raises:
+        CropzooError: the file cannot be read or holds no band statistics.
+        UsageError: a device or precision that cannot be had.
+    """
+    if path.suffix == ".onnx":
+        from cropzoo.inference.onnx_predictor import OnnxPredictor
+
+        if precision not in (None, "32", "fp32", "32-true"):
+            raise UsageError(f"precision {precision!r} for an ONNX file, which computes in 32 bits; leave it out")
+        return OnnxPredictor(path, device)
+    return TorchPredictor(path, zoo, device, precision)
+
+
+class TorchPredictor:
+    """A checkpoint's network on a device; arguments as of `open_predictor`."""
+
+    def __init__(self, path: Path, zoo: Zoo, device: str = "auto", precision: str | None = None) -> None:
+        from cropzoo.data.normalize import Normaliser
+        from cropzoo.models.checkpoint import read_metadata
+        from cropzoo.models.factory import load_model
+
+        metadata = read_metadata(path)
+        recipe = recipe_of(metadata, path)
+        self.device = choose_device(device)
+        self.precision = _precision(precision, recipe, self.device.type)
+        model = load_model(path, zoo=zoo)
+        self.facts = facts_of(metadata, recipe, path, model.backbone.size_multiple)
+        self._model = model.to(self.device)
+        given = self.facts.bands
+        self._normaliser = Normaliser(given, given, self.facts.scale, self.facts.mean, self.facts.std).to(self.device)
+        self._temperature = metadata.temperature
+
+    def probabilities(
+        self, series: NDArray[Any], dates: NDArray[np.int64], valid: NDArray[np.bool_], first: int
+    ) -> NDArray[np.float32]:
+        """As `Predictor.probabilities` says."""
+        import torch
+
+        from cropzoo.data.batch import Batch
+
+        encoded = np.zeros(dates.shape, np.int64)
+        for row, days, real in zip(encoded, dates, valid, strict=True):
+            row[real] = encode_dates(days[real].astype(np.int32), self.facts.dates, first)
+        batch = Batch(torch.from_numpy(series), torch.from_numpy(encoded), torch.from_numpy(valid)).to(self.device)
+        half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(self.precision)
+        try:
+            with torch.inference_mode():
+                batch = self._normaliser(batch)
+                with torch.autocast(self.device.type, half, enabled=half is not None):
+                    logits = self._model(batch.series, batch.dates, batch.valid)
+                chances = (logits.float() / self._temperature).softmax(dim=1)
+                return cast(NDArray[np.float32], chances.cpu().numpy())
+        except torch.OutOfMemoryError as error:
+            raise CropzooError(
+                f"predicting {len(series)} windows of {series.shape[-1]} pixels and {series.shape[1]} dates at a time; "
+                f"the memory of {str(self.device)!r} is too small; take fewer (--batch-size), or a smaller --tile-size"
+            ) from error
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name, the best one there is for "auto".
+
+    Raises:
+        UsageError: for one that does not exist here.
+    """
+    import torch
+
+    kind, _, index = name.partition(":")
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if kind == "auto" and not index:
+        return torch.device(next(each for each, there in here.items() if there))
+    if kind not in here or (":" in name and not index.isdigit()):
+        raise UsageError(f"device {name!r} is not known; use auto, cpu, cuda, cuda:N or mps")
+    if not here[kind] or (kind == "cuda" and index and int(index) >= torch.cuda.device_count()):
+        raise UsageError(f"device {name!r} is not available on this machine; use --device auto")
+    return torch.device(name)
+
+
+def _precision(asked: str | None, recipe: Recipe, device: str) -> str:
+    precision: str = recipe.precision
+    if asked is not None:
+        precision = recipe.parse({**recipe.model_dump(), "precision": asked}, "--precision").precision
+    if precision == "16-mixed" and device == "cpu":
+        if asked is not None:
+            raise UsageError(f"precision {asked!r} needs a GPU; on a CPU use bf16 or 32")
+        precision = "32-true"
+    return precision

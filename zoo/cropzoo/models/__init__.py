@@ -1,0 +1,1 @@
+"""Networks by name: contracts, factories, checkpoints, published weights, and transfer between datasets."""

@@ -1,0 +1,1 @@
+"""Plugins: specs, hooks, and the registry of what the installed ones offer. Strings only; no torch, no NumPy."""

@@ -1,0 +1,238 @@
+"""A dataset as one picture file: samples of each split, and its classes through time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.dates
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch as Box
+from numpy.typing import NDArray
+
+from cropzoo.data.boundary import CLASS_BOUNDARY, PARCEL_BOUNDARY, boundary_bits
+from cropzoo.data.sample import IGNORE, Dataset, LabelClass, Sample
+from cropzoo.errors import CropzooError
+from cropzoo.io import replacing
+from cropzoo.reports.patches import AT_CLASS, AT_PARCEL, IGNORED, Patch, Picture, panels, safe_colour
+from cropzoo.reports.thumbnails import middle, rgb_image, spread
+
+STEP = 10
+"""Days that a point of a curve stands for: Sentinel-2 sees a place every five, half of the time through cloud."""
+
+_RED, _NEAR_INFRARED = ("b04", "b4", "red"), ("b08", "b8", "nir")
+
+
+@dataclass(frozen=True)
+class ClassCurves:
+    """Mean of the clear pixels of each class.
+
+    Args:
+        title: what the values are.
+        days: (N,), datetime64[D], the middle of each span of `STEP` days that any sample saw.
+        values: (classes, N), float; NaN where no clear pixel of the class was seen.
+        samples: how many were read.
+    """
+
+    title: str
+    days: NDArray[np.datetime64]
+    values: NDArray[np.float64]
+    samples: int
+
+
+def class_curves(samples: Iterable[Sample], bands: Sequence[str], scale: float, classes: int) -> ClassCurves | None:
+    """NDVI of each class over time where there are bands B04 and B08, else the first band; None without labels.
+
+    Samples are read one at a time, two bands of one date at a time. Labels finer than the images are taken at the
+    middle of a pixel. Without a cloud mask all pixels count.
+
+    Args:
+        samples: labelled; those without labels are passed over.
+        bands: of their series.
+        scale: reflectance of one stored unit.
+        classes: how many there are.
+    """
+    names = [band.lower() for band in bands]
+    pair = [next((names.index(name) for name in choices if name in names), None) for choices in (_RED, _NEAR_INFRARED)]
+    red, near_infrared = pair
+    sums: dict[int, NDArray[np.float64]] = {}
+    counts: dict[int, NDArray[np.int64]] = {}
+    read = 0
+    for sample in samples:
+        if sample.labels is None:
+            continue
+        read += 1
+        step = sample.label_scale
+        labels = np.asarray(sample.labels[step // 2 :: step, step // 2 :: step])
+        for position, day in enumerate(sample.dates.tolist()):
+            if red is not None and near_infrared is not None:
+                values = _ndvi(sample.series[position, red], sample.series[position, near_infrared])
+            else:
+                values = np.asarray(sample.series[position, 0], np.float64) * scale
+            used = (labels != IGNORE) & np.isfinite(values)
+            if sample.clear is not None:
+                used &= np.asarray(sample.clear[position])
+            found = labels[used].astype(np.int64)
+            span = day // STEP
+            known = sums.setdefault(span, np.zeros(classes)), counts.setdefault(span, np.zeros(classes, np.int64))
+            np.add(known[0], np.bincount(found, weights=values[used], minlength=classes), out=known[0])
+            np.add(known[1], np.bincount(found, minlength=classes), out=known[1])
+    if not sums:
+        return None
+    spans = sorted(sums)
+    total = np.stack([sums[span] for span in spans], axis=1)
+    number = np.stack([counts[span] for span in spans], axis=1)
+    days = (np.array(spans) * STEP + STEP // 2).astype("datetime64[D]")
+    curves = np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
+    has_both = red is not None and near_infrared is not None
+    return ClassCurves("NDVI" if has_both else f"{bands[0]}, scaled", days, curves, read)
+
+
+def _ndvi(red: NDArray[Any], near_infrared: NDArray[Any]) -> NDArray[np.float64]:
+    """(NIR - red) / (NIR + red); NaN where both are zero."""
+    low, high = np.asarray(red, np.float64), np.asarray(near_infrared, np.float64)
+    both = high + low
+    index: NDArray[np.float64] = np.divide(high - low, both, out=np.full(low.shape, np.nan), where=both > 0)
+    return index
+
+
+_EACH = 2
+"""Samples of a split that are shown."""
+
+_CURVES_FROM = 24
+"""Samples, half of them at most from one split, that the curves are the mean of."""
+
+_LARGEST = 512
+"""Pixels on a side that a panel shows; of larger samples it is the middle."""
+
+_SIDE, _CURVES_HEIGHT = 2.1, 2.6
+_SMOOTH = 3
+"""Points that a curve may lack and go on: a month without a clear pixel stays a gap."""
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """One sample: its panels with their titles, and what the legend must name of it if it has labels."""
+
+    panels: list[tuple[str, Picture]]
+    patch: Patch | None
+
+
+def save_dataset_figure(path: Path, dataset: Dataset, splits: Sequence[str]) -> None:
+    """Write a PNG: two samples of each split with image, labels and boundaries, and the classes' NDVI over time.
+
+    Args:
+        path: the file; what stood there is replaced as a whole.
+        dataset: as opened; a few of its samples are read, one at a time.
+        splits: names of its splits; empty ones are passed over.
+
+    Raises:
+        CropzooError: when no split has a sample, or the file cannot be written.
+    """
+    rows = [row for name in splits if (row := _row(dataset, name))]
+    if not rows:
+        raise CropzooError(f"picture {str(path)!r}; no split has a sample ({', '.join(splits)}); open another dataset")
+    curves = class_curves(_sampled(dataset, splits), dataset.bands, dataset.scale, len(dataset.classes))
+    boxes = _legend([shown.patch for row in rows for shown in row if shown.patch], dataset.classes, curves)
+    each = max(len(shown.panels) for row in rows for shown in row)
+    columns = each * max(len(row) for row in rows)
+    width = max(_SIDE * columns, 6.3)
+    beside = max(1, int(width / (0.6 + 0.085 * max((len(name) for name, _ in boxes), default=1))))
+    legend = 0.15 + 0.22 * -(-len(boxes) // beside) if boxes else 0.0
+    below = legend + (_CURVES_HEIGHT if curves else 0.0)
+    height = (_SIDE + 0.3) * len(rows) + below
+    figure = Figure(figsize=(width, height), dpi=144, facecolor="white")
+    FigureCanvasAgg(figure)
+    edges = {"left": 0.01, "right": 0.99, "bottom": below / height, "top": 1 - 0.3 / height}
+    grid = figure.add_gridspec(len(rows), columns, **edges, wspace=0.04, hspace=0.3 / _SIDE)
+    for number, row in enumerate(rows):
+        for place, shown in enumerate(row):
+            for offset, (title, picture) in enumerate(shown.panels):
+                axes = figure.add_subplot(grid[number, place * each + offset])
+                axes.set_axis_off()
+                axes.imshow(picture, interpolation="nearest")
+                axes.set_title(title, fontsize=8, color="#333333", loc="center" if offset else "left", pad=3)
+    if curves:
+        inside = (0.6 / width, (legend + 0.35) / height, 1 - 0.8 / width, (_CURVES_HEIGHT - 0.75) / height)
+        _draw(figure.add_axes(inside), curves, dataset.classes)
+    handles = [Box(facecolor=colour, edgecolor="#999999", linewidth=0.5, label=text) for text, colour in boxes]
+    if handles:
+        figure.legend(handles=handles, loc="lower center", ncols=beside, frameon=False, fontsize=9, handlelength=1.2)
+    with replacing(path) as scratch:
+        figure.savefig(scratch, format="png")
+
+
+def _row(dataset: Dataset, split: str) -> list[_Shown]:
+    samples = dataset.split(split)
+    return [_shown(samples[index], dataset, split) for index in spread(len(samples), _EACH)]
+
+
+def _shown(sample: Sample, dataset: Dataset, split: str) -> _Shown:
+    sample = middle(sample, _LARGEST)
+    name = _short(f"{split}: {sample.name}")
+    image = rgb_image(sample, dataset.bands, dataset.scale)
+    labels = np.full(image.shape[:2], IGNORE, np.uint8)
+    if sample.labels is not None:
+        labels = np.asarray(sample.labels).astype(np.uint8)
+    parcels = None if sample.parcels is None or sample.labels is None else np.asarray(sample.parcels)
+    patch = Patch(name, image, labels, labels, boundary_bits(labels, parcels))
+    pictures = dict(panels(patch, dataset.classes))
+    shown = [(name, pictures["Image"])]
+    if sample.labels is None:
+        return _Shown(shown, None)
+    return _Shown([*shown, ("labels", pictures["Labels"]), ("boundary", pictures["Boundary"])], patch)
+
+
+def _sampled(dataset: Dataset, splits: Sequence[str]) -> Iterator[Sample]:
+    for name in splits:
+        samples = dataset.split(name)
+        for index in spread(len(samples), _CURVES_FROM // 2 if len(splits) > 1 else _CURVES_FROM):
+            yield middle(samples[index], _LARGEST)
+
+
+def _legend(
+    patches: Sequence[Patch], classes: Sequence[LabelClass], curves: ClassCurves | None
+) -> list[tuple[str, str]]:
+    """Name and colour of each class that is seen, then of the marks."""
+    seen = {int(value) for patch in patches for value in np.unique(patch.labels)}
+    if curves:
+        seen |= set(np.flatnonzero(np.isfinite(curves.values).any(axis=1)).tolist())
+    boxes = [(item.name, safe_colour(item.colour)) for index, item in enumerate(classes) if index in seen]
+    if any((patch.boundary & CLASS_BOUNDARY).any() for patch in patches):
+        boxes.append(("class boundary", AT_CLASS))
+    both = CLASS_BOUNDARY | PARCEL_BOUNDARY
+    if any((patch.boundary & both == PARCEL_BOUNDARY).any() for patch in patches):
+        boxes.append(("parcel boundary alone", AT_PARCEL))
+    if any((patch.labels == IGNORE).any() for patch in patches):
+        boxes.append(("ignored", IGNORED))
+    return boxes
+
+
+def _draw(axes: Any, curves: ClassCurves, classes: Sequence[LabelClass]) -> None:
+    for item, values in zip(classes, curves.values, strict=True):
+        known = np.flatnonzero(np.isfinite(values))
+        parts = np.split(known, np.flatnonzero(np.diff(known) > _SMOOTH) + 1)
+        for part in parts:
+            mark = "." if len(part) == 1 else ""
+            axes.plot(curves.days[part], values[part], color=safe_colour(item.colour), linewidth=1.6, marker=mark)
+    axes.set_title(
+        f"{curves.title}: mean of the clear pixels of each class, in {curves.samples} samples",
+        fontsize=9,
+        color="#333333",
+        loc="left",
+    )
+    locator = matplotlib.dates.AutoDateLocator(minticks=4, maxticks=12)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(matplotlib.dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    axes.tick_params(labelsize=8, colors="#555555")
+    axes.grid(axis="y", color="#e5e5e5", linewidth=0.7)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _short(text: str, most: int = 34) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

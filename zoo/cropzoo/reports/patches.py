@@ -1,0 +1,194 @@
+"""The panels of a patch: image, labels, prediction, errors, boundary band and confidence, as pictures."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.image
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch as Box
+from numpy.typing import NDArray
+
+from cropzoo.data.boundary import CLASS_BOUNDARY, PARCEL_BOUNDARY
+from cropzoo.data.sample import IGNORE, LabelClass
+from cropzoo.io import replacing
+
+Picture = NDArray[np.uint8]
+"""(H, W, 3), uint8."""
+
+IGNORED = "#e4e4e0"
+WRONG = "#d62f5f"
+AT_CLASS = "#f2a51a"
+AT_PARCEL = "#2f7fd6"
+CONFIDENCE = "cividis"
+
+_HEX = re.compile(r"#[0-9a-fA-F]{6}")
+_SPARE = "#8a8a8a"
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One place and what a model made of it.
+
+    Args:
+        name: shown above it.
+        image: (H, W, 3), float, 0..1, red green blue; or s times coarser than the labels.
+        labels: (H, W), uint8, 255 = ignore.
+        prediction: (H, W), uint8.
+        boundary: (H, W), uint8, as `cropzoo.data.boundary.boundary_bits` returns it.
+        confidence: (H, W), float, 0..1, probability of the predicted class; None leaves that panel out.
+    """
+
+    name: str
+    image: NDArray[Any]
+    labels: NDArray[np.uint8]
+    prediction: NDArray[np.uint8]
+    boundary: NDArray[np.uint8]
+    confidence: NDArray[Any] | None = None
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of labelled pixels whose class is right; None where nothing is labelled."""
+        known = self.labels != IGNORE
+        return float((self.prediction == self.labels)[known].mean()) if known.any() else None
+
+
+def safe_colour(colour: str) -> str:
+    """The colour if it is "#rrggbb", else grey: nothing else from a file may reach a style attribute."""
+    return colour if _HEX.fullmatch(colour) else _SPARE
+
+
+def panels(patch: Patch, classes: Sequence[LabelClass]) -> list[tuple[str, Picture]]:
+    """Title and picture of each panel, from the image to the confidence."""
+    colours = class_colours(classes)
+    height, width = patch.labels.shape
+    scale = max(height // patch.image.shape[0], 1)
+    image = np.repeat(np.repeat(patch.image, scale, axis=0), scale, axis=1)[:height, :width]
+    pale = _pale(image)
+    shown = [
+        ("Image", _bytes(image)),
+        ("Labels", colours[patch.labels]),
+        ("Prediction", colours[patch.prediction]),
+        ("Errors", _errors(patch, pale)),
+        ("Boundary", _band(patch, pale)),
+    ]
+    if patch.confidence is not None:
+        shown.append(("Confidence", _bytes(mpl.colormaps[CONFIDENCE](np.clip(patch.confidence, 0, 1))[..., :3])))
+    return shown
+
+
+def class_colours(classes: Sequence[LabelClass]) -> Picture:
+    """Colour by label, (256, 3), uint8; ignored and unknown ones included."""
+    table = np.tile(_rgb(_SPARE), (256, 1))
+    for index, item in enumerate(classes):
+        table[index] = _rgb(safe_colour(item.colour))
+    table[IGNORE] = _rgb(IGNORED)
+    return table
+
+
+def classes_in(patches: Sequence[Patch], classes: Sequence[LabelClass]) -> list[LabelClass]:
+    """The classes that occur in the labels or predictions."""
+    values = {int(v) for patch in patches for field in (patch.labels, patch.prediction) for v in np.unique(field)}
+    return [item for index, item in enumerate(classes) if index in values]
+
+
+def marks(patches: Sequence[Patch]) -> list[tuple[str, str]]:
+    """Name and colour of every mark in the panels that is no class."""
+    found = [("wrong", WRONG), ("class boundary", AT_CLASS)]
+    if any((patch.boundary & PARCEL_BOUNDARY).any() for patch in patches):
+        found.append(("parcel boundary alone", AT_PARCEL))
+    if any((patch.labels == IGNORE).any() for patch in patches):
+        found.append(("not scored", IGNORED))
+    return found
+
+
+def _errors(patch: Patch, pale: Picture) -> Picture:
+    out = pale.copy()
+    out[patch.prediction != patch.labels] = _rgb(WRONG)
+    out[patch.labels == IGNORE] = _rgb(IGNORED)
+    return out
+
+
+def _band(patch: Patch, pale: Picture) -> Picture:
+    out = pale.copy()
+    out[(patch.boundary & PARCEL_BOUNDARY) != 0] = _rgb(AT_PARCEL)
+    out[(patch.boundary & CLASS_BOUNDARY) != 0] = _rgb(AT_CLASS)
+    out[patch.labels == IGNORE] = _rgb(IGNORED)
+    return out
+
+
+def _pale(image: NDArray[Any]) -> Picture:
+    """A light grey version, on which marks stand out."""
+    grey = 0.45 + 0.5 * image.mean(axis=-1, keepdims=True)
+    return _bytes(np.repeat(grey, 3, axis=-1))
+
+
+def _bytes(values: NDArray[Any]) -> Picture:
+    scaled: Picture = np.round(255 * np.clip(np.nan_to_num(values), 0, 1)).astype(np.uint8)
+    return scaled
+
+
+def _rgb(colour: str) -> Picture:
+    return np.frombuffer(bytes.fromhex(colour[1:]), np.uint8)
+
+
+_SIDE = 2.3
+"""Inches that a panel is high."""
+
+_LEAST_WIDTH = 9.0
+"""Inches, for the legend."""
+
+
+def save_patches(path: Path, patches: Sequence[Patch], classes: Sequence[LabelClass]) -> None:
+    """Write a PNG: a row for each patch, its panels side by side, one legend below.
+
+    Args:
+        path: the file; what stood there is replaced as a whole.
+        patches: one or more.
+        classes: by label index.
+
+    Raises:
+        CropzooError: when the file cannot be written.
+        ValueError: without a patch.
+    """
+    if not patches:
+        raise ValueError("a picture needs at least one patch")
+    rows = [panels(patch, classes) for patch in patches]
+    columns = max(len(row) for row in rows)
+    boxes = [(item.name, safe_colour(item.colour)) for item in classes_in(patches, classes)] + marks(patches)
+    side = _SIDE * min(max(patch.labels.shape[1] / patch.labels.shape[0] for patch in patches), 2.0)
+    width = max((side + 0.1) * columns, _LEAST_WIDTH)
+    beside = max(1, int(width / (0.5 + 0.085 * max(len(name) for name, _ in boxes))))
+    legend = 0.3 + 0.22 * -(-len(boxes) // beside)
+    height = (_SIDE + 0.1) * len(rows) + 0.3 + legend
+    # A figure of its own canvas: pyplot would keep state between calls and pick a window system.
+    figure = Figure(figsize=(width, height), dpi=144, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for number, row in enumerate(rows):
+        for column in range(columns):
+            axes[number][column].set_axis_off()
+        for column, (title, picture) in enumerate(row):
+            axes[number][column].imshow(picture, interpolation="nearest")
+            if number == 0:
+                axes[number][column].set_title(title, fontsize=11, color="#333333")
+    handles = [Box(facecolor=colour, edgecolor="#999999", linewidth=0.5, label=name) for name, colour in boxes]
+    figure.legend(handles=handles, loc="lower center", ncols=beside, frameon=False, fontsize=9, handlelength=1.2)
+    figure.subplots_adjust(0.01, legend / height, 0.99, 1 - 0.3 / height, wspace=0.04, hspace=0.04)
+    with replacing(path) as scratch:
+        figure.savefig(scratch, format="png")
+
+
+def png(picture: Picture) -> bytes:
+    """The picture as a PNG, a pixel for a pixel."""
+    buffer = io.BytesIO()
+    matplotlib.image.imsave(buffer, picture, format="png")
+    return buffer.getvalue()

@@ -1,0 +1,196 @@
+"""A sample in two small pictures: its imagery, and its labels to lie over it."""
+
+from __future__ import annotations
+
+import base64
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cropzoo.data.sample import IGNORE, Dataset, LabelClass, Sample
+from cropzoo.data.summary import iso_day
+from cropzoo.reports.patches import class_colours, png
+
+_COLOURS = (("b04", "b4", "red"), ("b03", "b3", "green"), ("b02", "b2", "blue"))
+_SUMMER = (6, 7, 8)
+_DATES = 3
+"""So many of the clearest dates make the picture: a median of three drops the cloud that one of them has."""
+
+_CLEAR = 0.5
+"""A summer without a date clearer than this shows less than a bright day of another season."""
+
+_LEAST_RANGE = 0.02
+"""Reflectance: a channel that varies less is not stretched further, or noise would look like fields."""
+
+
+def rgb_image(sample: Sample, bands: Sequence[str], scale: float) -> NDArray[np.float32]:
+    """Red, green and blue of the clearest summer dates, each stretched from its 2nd to its 98th percentile.
+
+    Bands B04, B03, B02 where they exist, else the first three (a series of fewer repeats its last). Dates are ranked by
+    their clear pixels, without a cloud mask by how dark the last channel is, since clouds and haze are bright in blue.
+    Summer is June to August, south of the equator December to February; a series without it, or with a clouded one,
+    shows its clearest dates.
+
+    Args:
+        sample: what to show.
+        bands: names of its bands.
+        scale: reflectance of one stored unit.
+
+    Returns:
+        (H, W, 3), float32 in 0..1.
+    """
+    channels = _channels(bands, sample.series.shape[1])
+    candidates = _summer(sample)
+    best = _clearest(sample, candidates, channels[-1])[:_DATES]
+    images: NDArray[np.float32] = np.stack([np.asarray(sample.series[t][channels], np.float32) for t in best]) * scale
+    seen = np.isfinite(images)
+    if sample.clear is not None:
+        seen &= np.stack([sample.clear[t] for t in best])[:, None]
+    # Where no date is clear, all of them count: a cloud is a better picture than a hole.
+    seen |= ~seen.any(axis=0, keepdims=True) & np.isfinite(images)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+        image = np.nan_to_num(np.nanmedian(np.where(seen, images, np.nan), axis=0))
+    return np.stack([_stretch(channel) for channel in image], axis=-1)
+
+
+def _channels(bands: Sequence[str], count: int) -> list[int]:
+    names = [band.lower() for band in bands]
+    found = [next((names.index(name) for name in choices if name in names), None) for choices in _COLOURS]
+    known = [index for index in found if index is not None]
+    return known if len(known) == 3 else [min(index, count - 1) for index in range(3)]
+
+
+def _summer(sample: Sample) -> list[int]:
+    wanted = tuple((month + 5) % 12 + 1 for month in _SUMMER) if _is_southern(sample.place) else _SUMMER
+    months = [(date(1970, 1, 1) + timedelta(days=int(day))).month for day in sample.dates]
+    found = [t for t, month in enumerate(months) if month in wanted]
+    if sample.clear is not None and not any(np.mean(sample.clear[t]) > _CLEAR for t in found):
+        return list(range(len(months)))
+    return found or list(range(len(months)))
+
+
+def _is_southern(place: dict[str, Any]) -> bool:
+    """UTM zones south of the equator have codes of their own; elsewhere the origin's y tells."""
+    crs = str(place.get("crs", "")).upper()
+    origin_y = float((place.get("transform") or [0.0] * 6)[5])
+    return crs.startswith("EPSG:327") or (crs == "EPSG:4326" and origin_y < 0)
+
+
+def _clearest(sample: Sample, dates: list[int], blue: int) -> list[int]:
+    if sample.clear is not None:
+        shares: list[float] = np.mean(sample.clear, axis=(1, 2)).tolist()
+        return sorted(dates, key=lambda t: -shares[t])
+
+    def haze(t: int) -> float:
+        values = np.asarray(sample.series[t][blue], np.float32)
+        mean = float(np.mean(values))
+        # An empty date is dark but shows nothing.
+        return mean if np.isfinite(mean) and bool((values > 0).any()) else float("inf")
+
+    return sorted(dates, key=haze)
+
+
+def _stretch(channel: NDArray[np.float32]) -> NDArray[np.float32]:
+    low, high = np.percentile(channel, (2, 98))
+    stretched: NDArray[np.float32] = ((channel - low) / max(high - low, _LEAST_RANGE)).astype(np.float32)
+    return np.clip(stretched, 0.0, 1.0)
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most so many positions of `count`, evenly spread and increasing."""
+    if count <= most:
+        return list(range(count))
+    return [int((place + 0.5) * count / most) for place in range(most)]
+
+
+def shares(counts: Mapping[str, int], most: int) -> dict[str, int]:
+    """How many of each group to take, `most` in all: equal parts, what one does not fill goes to the others."""
+    taken = dict.fromkeys(counts, 0)
+    while sum(taken.values()) < min(most, sum(counts.values())):
+        for name, count in counts.items():
+            if taken[name] < count and sum(taken.values()) < most:
+                taken[name] += 1
+    return taken
+
+
+def middle(sample: Sample, largest: int) -> Sample:
+    """The middle of a sample, at most so many pixels of the series on a side."""
+    height, width = sample.series.shape[2:]
+    if max(height, width) <= largest:
+        return sample
+    rows, columns = min(height, largest), min(width, largest)
+    return sample.crop((height - rows) // 2, (width - columns) // 2, rows, columns)
+
+
+_LARGEST = 256
+"""Pixels of the images on a side; of larger samples the middle is shown."""
+
+_FINE = 192
+"""Pixels that labels are drawn with at least, so that lines and hatching are finer than they."""
+
+_LINE = (20, 24, 21, 170)
+_HATCH = (90, 96, 92, 230)
+_HATCH_BACK = (235, 236, 232, 130)
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A sample's pictures as base64 of PNG; `labels` is empty where there are none, clear where nothing covers."""
+
+    name: str
+    group: str
+    image: str
+    labels: str
+    facts: str
+
+
+def thumbnail(sample: Sample, dataset: Dataset, group: str) -> Thumbnail:
+    """The pictures of a sample and a line of facts; only a few of its dates are read."""
+    whole = sample.series.shape[2:]
+    sample = middle(sample, _LARGEST)
+    image = rgb_image(sample, dataset.bands, dataset.scale)
+    labels = ""
+    if sample.labels is not None:
+        parcels = None if sample.parcels is None else np.asarray(sample.parcels)
+        labels = _text(label_picture(np.asarray(sample.labels), parcels, dataset.classes))
+    facts = [f"{whole[0]} × {whole[1]} px"]
+    if tuple(sample.series.shape[2:]) != tuple(whole):
+        facts.append("its middle")
+    if len(sample.dates):
+        facts.append(f"{len(sample.dates)} dates {iso_day(sample.dates[0])} to {iso_day(sample.dates[-1])}")
+    return Thumbnail(sample.name, group, _text(np.round(255 * image).astype(np.uint8)), labels, ", ".join(facts))
+
+
+def label_picture(
+    labels: NDArray[Any], parcels: NDArray[Any] | None, classes: Sequence[LabelClass]
+) -> NDArray[np.uint8]:
+    """Labels in the colours of their classes, ignored pixels hatched, a dark line between parcels.
+
+    Returns:
+        (k * H, k * W, 4), uint8, red green blue and opacity, k whole and 2 or more.
+    """
+    factor = max(2, -(-_FINE // max(labels.shape)))
+    fine = labels.repeat(factor, axis=0).repeat(factor, axis=1)
+    out = np.full((*fine.shape, 4), 255, np.uint8)
+    out[..., :3] = class_colours(classes)[fine]
+    rows, columns = np.indices(fine.shape)
+    ignored = fine == IGNORE
+    out[ignored] = _HATCH_BACK
+    out[ignored & ((rows + columns) % 8 < 2)] = _HATCH
+    edges = labels if parcels is None else parcels
+    edges = edges.repeat(factor, axis=0).repeat(factor, axis=1)
+    line = np.zeros(fine.shape, bool)
+    line[1:] |= edges[1:] != edges[:-1]
+    line[:, 1:] |= edges[:, 1:] != edges[:, :-1]
+    out[line] = _LINE
+    return out
+
+
+def _text(picture: NDArray[np.uint8]) -> str:
+    return base64.b64encode(png(picture)).decode("ascii")

@@ -1,0 +1,142 @@
+"""What happens at the end of an epoch: a line of metrics, the best weights, the state to resume from."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback, Checkpoint
+
+from cropzoo.errors import CropzooError
+from cropzoo.io import replacing, write_text
+from cropzoo.models.checkpoint import read_state, save_tensors
+from cropzoo.training.module import StageModule
+
+Tell = Callable[[str], None]
+"""Takes one line of progress for the user."""
+
+
+class EpochLog(Callback):
+    """Appends a line an epoch to metrics.jsonl, and tells it.
+
+    Args:
+        path: of metrics.jsonl.
+        tell: takes the line for the user; None in a process that is not the first.
+    """
+
+    def __init__(self, path: Path, tell: Tell | None) -> None:
+        self.path, self.tell = path, tell
+        self._start = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the line."""
+        assert isinstance(pl_module, StageModule)
+        if self.tell is None:
+            return
+        stage = pl_module.stage
+        metrics = {name: _finite(float(value)) for name, value in sorted(trainer.callback_metrics.items())}
+        group = trainer.optimizers[0].param_groups[0]
+        line = {
+            "stage": stage.objective,
+            "epoch": trainer.current_epoch,
+            **metrics,
+            "steps": int(trainer.num_training_batches),
+            "lr": stage.lr * group["lr"] / group["initial_lr"],  # the stage's rate, whatever part the group is of
+            "seconds": round(time.perf_counter() - self._start, 2),
+        }
+        kept = keep_lines(self.path, stage.objective, trainer.current_epoch)
+        write_text(self.path, kept + json.dumps(line) + "\n")
+        shown = [f"{name.replace('_', ' ')} {line[name]:.4g}" for name in _SHOWN if line.get(name) is not None]
+        self.tell(
+            f"{stage.objective} {trainer.current_epoch + 1}/{stage.epochs}  {'  '.join(shown)}  {line['seconds']:.1f} s"
+        )
+
+
+_SHOWN = ("train_loss", "val_loss", "val_oa", "val_miou")
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def keep_lines(path: Path, objective: str, epoch: int) -> str:
+    """The lines of metrics.jsonl that are older than this epoch: a killed run may have written it already."""
+    if not path.is_file():
+        return ""
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        if entry["stage"] == objective and entry["epoch"] >= epoch:
+            break
+        kept.append(line)
+    return "".join(f"{line}\n" for line in kept)
+
+
+class BestWeights(Checkpoint):
+    """Keeps the weights of the best epoch in a .safetensors file.
+
+    Args:
+        path: of the file; read again by `restore`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.best: float | None = None
+        self.epoch = -1
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save when the score is better than ever, or there is none to compare yet."""
+        assert isinstance(pl_module, StageModule)
+        name, mode = pl_module.monitor
+        score = float(trainer.callback_metrics[name])
+        if not math.isfinite(score):
+            raise CropzooError(
+                f"training {pl_module.stage.objective!r}; after epoch {trainer.current_epoch + 1} {name} is {score}; "
+                "check the series of the validation split, or lower lr"
+            )
+        sign = 1.0 if mode == "max" else -1.0
+        if self.best is not None and not sign * score > sign * self.best:
+            return
+        self.best, self.epoch = score, trainer.current_epoch
+        if trainer.is_global_zero:
+            save_tensors(self.path, pl_module.objective.state_dict())
+
+    def restore(self, module: StageModule) -> None:
+        """Give the objective its best weights back."""
+        module.objective.load_state_dict(read_state(self.path))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is saved in last.ckpt."""
+        return {"best": self.best, "epoch": self.epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.best, self.epoch = state_dict["best"], state_dict["epoch"]
+
+
+class LastState(Checkpoint):
+    """Writes last.ckpt after every epoch, as a whole: Lightning's own callback may leave half a file when killed.
+
+    Args:
+        path: of last.ckpt.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save everything that resuming needs; every process takes part, the first one writes."""
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(self.path)
+            return
+        with replacing(self.path) as scratch:
+            trainer.save_checkpoint(scratch)
