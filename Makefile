@@ -3,7 +3,7 @@
 #   make test    run the tests
 #   make check   lint, formatting, types, direction of imports
 #   make bench   measure speed against straightforward formulations
-#   make docs    write docs/backbones.md anew from specs, catalogue and docs/backbones.csv
+#   make docs    write docs/backbones.md anew from specs, catalog and docs/backbones.csv
 #   make backbones  train every backbone small on synthetic: the scores in docs/backbones.csv (an hour on two cores)
 #   make scores  train what the README's tables of scores show (an hour on two cores; FIELDS=folder for real ones)
 #   make clean   remove .venv and what tools left behind

@@ -23,8 +23,8 @@ from typing import Any
 from scores import floor
 
 from cropzoo import load_model, load_zoo
-from cropzoo.config.catalog import load_catalogue
-from cropzoo.io import replacing
+from cropzoo.config.catalog import load_catalog
+from cropzoo.io import atomic_write
 
 TARGET = Path(__file__).parents[1] / "docs" / "backbones.csv"
 COLUMNS = ("backbone", "parameters", "minutes", "oa", "miou", "boundary_oa", "boundary_miou", "interior_miou")
@@ -36,14 +36,14 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one core")
     args = parser.parse_args()
     zoo = load_zoo()
-    entries = load_catalogue(zoo).entries
+    entries = load_catalog(zoo).entries
     names = [name for name in zoo.backbones if f"{name}.synthetic" in entries]
-    rows = [_row("5 nearest neighbours", floor("synthetic", {}), 0, 0)]  # first: it fills the cache of the landscape
+    rows = [_row("5 nearest neighbors", floor("synthetic", {}), 0, 0)]  # first: it fills the cache of the landscape
     with ThreadPoolExecutor(args.jobs) as pool:
         for row in pool.map(partial(train, out=args.out), names):
             print(row, flush=True)
             rows.append(row)
-    with replacing(TARGET) as scratch, scratch.open("w", newline="") as file:
+    with atomic_write(TARGET) as scratch, scratch.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

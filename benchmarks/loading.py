@@ -4,7 +4,7 @@
 
 Patches of 128 x 128 pixels, 60 dates and ten bands, made in FOLDER (400 MB) or a temporary one, warm in the cache
 of the system, in one process on one thread. `torchgeo` reads the whole patch, as its PASTIS does, and the crop is cut
-from it. Crops are counted from the file to the tensor of a batch; normalising is part of the loader's share of a step.
+from it. Crops are counted from the file to the tensor of a batch; normalizing is part of the loader's share of a step.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 from cropzoo.config.recipe import Recipe
 from cropzoo.data.batch import Batch
 from cropzoo.data.loader import Collate
-from cropzoo.data.normalize import Normaliser
+from cropzoo.data.normalize import Normalizer
 from cropzoo.data.pastis.schema import METADATA
 from cropzoo.data.patches import Crops, Key
 from cropzoo_plugins.backbones.tsvit import TSViT
@@ -134,23 +134,23 @@ def compare_training(folder: Path, repeats: int) -> bool:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     size = BATCH if device == "cuda" else ON_CPU
     batch, dataset = loader(folder, size)
-    normalise = Normaliser(dataset.bands, dataset.bands, dataset.scale, dataset.mean, dataset.std)
-    ready = normalise(batch()).to(device)
+    normalize = Normalizer(dataset.bands, dataset.bands, dataset.scale, dataset.mean, dataset.std)
+    ready = normalize(batch()).to(device)
     torch.manual_seed(0)
     model = TSViT(in_channels=len(dataset.bands), classes=len(dataset.classes), image_size=CROP).to(device)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 
     def step() -> None:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         assert ready.labels is not None
         logits = model(ready.series, ready.dates, ready.valid)
         cross_entropy(logits, ready.labels, ignore_index=255).backward()
-        optimiser.step()
+        optimizer.step()
         if device == "cuda":
             torch.cuda.synchronize()
 
     torch.set_num_threads(2)
-    seconds = interleaved({"loader": lambda: normalise(batch()), "step": step}, max(3, repeats // 3))
+    seconds = interleaved({"loader": lambda: normalize(batch()), "step": step}, max(3, repeats // 3))
     share = seconds["loader"] / seconds["step"]
     print(
         f"share of training       {seconds['loader'] * 1e3:.0f} ms of loading for a step of "

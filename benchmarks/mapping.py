@@ -2,7 +2,7 @@
 
 The network is TSViT-S (dim 64, 4 heads of 16) with random weights for 10 bands and 20 classes, the area 24 dates of 10
 bands and a scene classification in deflate GeoTIFFs. `bare` is the network alone: the batches of a chunk are made
-first, and only it is timed. `map` is all of it: reading, blending, parts, and the Cloud-Optimised GeoTIFF with class
+first, and only it is timed. `map` is all of it: reading, blending, parts, and the Cloud-Optimized GeoTIFF with class
 and confidence. Both see every window as often, with as many threads. Windows that two chunks both see count in neither.
 
 Peak memory is that of a fresh process that maps an area of --size, and one of twice that on a side, by a network that
@@ -190,7 +190,7 @@ def checkpoint(folder: Path) -> Path:
         "backbone": {"name": "tsvit", "options": options},
         "in_channels": len(BANDS),
         "image_size": 24,
-        "classes": [{"name": each.name, "code": each.code, "colour": each.colour} for each in classes()],
+        "classes": [{"name": each.name, "code": each.code, "color": each.color} for each in classes()],
         "bands": BANDS,
         "scale": 1e-4,
         "mean": [0.2] * len(BANDS),

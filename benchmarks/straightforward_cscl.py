@@ -16,11 +16,11 @@ class StraightforwardSimilarity(nn.Module):
         attention_channels: int = 128,
         window: int = 3,
         dilation: int = 1,
-        normalise: bool = True,
+        normalize: bool = True,
     ) -> None:
         super().__init__()
         half = attention_channels // 2
-        self.window, self.dilation, self.normalise = window, dilation, normalise
+        self.window, self.dilation, self.normalize = window, dilation, normalize
         self.query_conv = nn.Conv2d(in_channels, attention_channels, kernel_size=1, bias=False)
         self.key_conv = nn.Conv2d(in_channels, attention_channels, kernel_size=1, bias=False)
         self.rel_h = nn.Parameter(torch.randn(half, 1, 1, window, 1))
@@ -36,7 +36,7 @@ class StraightforwardSimilarity(nn.Module):
         shape = (-1, window, window)
         positions = torch.cat([self.rel_h[:, 0, 0].expand(shape), self.rel_w[:, 0, 0].expand(shape)])
         keys = keys + positions.flatten(1)[None, :, :, None, None]
-        if self.normalise:
+        if self.normalize:
             query, keys = F.normalize(query, dim=1), F.normalize(keys, dim=1)
         similarity = (query * keys).sum(dim=1)
         return similarity.permute(0, 2, 3, 1).unflatten(3, (window, window))

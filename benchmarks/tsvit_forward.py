@@ -51,7 +51,7 @@ def forms() -> dict[str, Callable[[], Tensor]]:
 
 
 def train_step(form: Callable[[], Tensor]) -> Callable[[], None]:
-    """Forward and backward; gradients add up, as they do between optimiser steps."""
+    """Forward and backward; gradients add up, as they do between optimizer steps."""
     return lambda: form().square().mean().backward()
 
 

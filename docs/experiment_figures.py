@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-COLOURS = {"none": "#6b6b6b", "cscl": "#d11149", "supcon": "#2a6fdb", "boundary": "#e69f00", "mtm": "#00876c"}
+COLORS = {"none": "#6b6b6b", "cscl": "#d11149", "supcon": "#2a6fdb", "boundary": "#e69f00", "mtm": "#00876c"}
 REGIONS = {"miou": "everywhere", "boundary_miou": "at boundaries", "interior_miou": "inside"}
 
 Row = dict[str, str]
@@ -23,7 +23,7 @@ def draw_distances(rows: list[Row], path: Path) -> None:
             points = [row for row in rows if (row["backbone"], row["pretrain"]) == (backbone, pretrain)]
             shares = [100 * int(row["right"]) / int(row["pixels"]) for row in points]
             distances = [int(row["px"]) for row in points]
-            panel.plot(distances, shares, "o-", color=COLOURS[pretrain], markersize=4, linewidth=1.6, label=pretrain)
+            panel.plot(distances, shares, "o-", color=COLORS[pretrain], markersize=4, linewidth=1.6, label=pretrain)
         panel.set(title=backbone, xlabel="distance to the parcel boundary, px")
         _open(panel)
     panels[0].set_ylabel("right pixels, %")
@@ -39,9 +39,9 @@ def draw_differences(rows: list[Row], path: Path) -> None:
     for panel, (measure, title) in zip(panels, REGIONS.items(), strict=True):
         for place, row in enumerate(rows):
             mean, low, high = (100 * float(row[f"{measure}_{end}"]) for end in ("difference", "low", "high"))
-            colour = COLOURS[row["pretrain"]]
-            panel.plot([low, high], [place, place], color=colour, linewidth=2)
-            panel.plot(mean, place, "o", color=colour, markersize=6)
+            color = COLORS[row["pretrain"]]
+            panel.plot([low, high], [place, place], color=color, linewidth=2)
+            panel.plot(mean, place, "o", color=color, markersize=6)
         panel.axvline(0, color="#6b6b6b", linewidth=1)
         panel.set(title=f"mIoU {title}", xlabel="points against no pre-training")
         _open(panel)

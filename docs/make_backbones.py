@@ -1,4 +1,4 @@
-"""Writes docs/backbones.md: prose from backbones.md.j2, all else from specs, catalogue and backbones.csv.
+"""Writes docs/backbones.md: prose from backbones.md.j2, all else from specs, catalog and backbones.csv.
 
 python docs/make_backbones.py
 """
@@ -13,8 +13,8 @@ from typing import Any
 from pages import fill
 
 from cropzoo import load_zoo
-from cropzoo.config.catalog import Catalogue, load_catalogue
-from cropzoo.config.merge import normalise
+from cropzoo.config.catalog import Catalog, load_catalog
+from cropzoo.config.merge import normalize
 from cropzoo.config.recipe import Choice
 from cropzoo.models.factory import TOLD
 from cropzoo.plugins.registry import Zoo, known_options, load_target
@@ -28,14 +28,14 @@ PAGE = HERE / "backbones.md"
 def page() -> str:
     """The text of docs/backbones.md."""
     zoo = load_zoo()
-    catalogue = load_catalogue(zoo)
+    catalog = load_catalog(zoo)
     with (HERE / "backbones.csv").open(encoding="utf-8", newline="") as file:
         scores = [dict(row) for row in csv.DictReader(file)]
-    backbones = [_described(zoo, catalogue, entry.spec) for entry in zoo.backbones.values()]
+    backbones = [_described(zoo, catalog, entry.spec) for entry in zoo.backbones.values()]
     return fill("backbones.md.j2", backbones=backbones, scores=scores, size=tell_size(DEFAULT_SIZE))
 
 
-def _described(zoo: Zoo, catalogue: Catalogue, spec: BackboneSpec) -> dict[str, Any]:
+def _described(zoo: Zoo, catalog: Catalog, spec: BackboneSpec) -> dict[str, Any]:
     costs = costs_of(zoo, Choice(name=spec.name), DEFAULT_SIZE)
     factory = load_target(spec.build, spec.name)
     options = {name: _plain(each.default) for name, each in known_options(factory).items() if name not in TOLD}
@@ -45,7 +45,7 @@ def _described(zoo: Zoo, catalogue: Catalogue, spec: BackboneSpec) -> dict[str, 
         "counted": tell_parameters(costs.parameters, spec.parameters),
         "gflops": f"{costs.gflops:.1f}",
         "options": options,
-        "scores": list(_published(spec, catalogue)),
+        "scores": list(_published(spec, catalog)),
     }
 
 
@@ -55,9 +55,9 @@ def _plain(value: object) -> str:
     return "not set" if value is None else str(value)
 
 
-def _published(spec: BackboneSpec, catalogue: Catalogue) -> Iterator[str]:
-    for name, entry in catalogue.entries.items():
-        backbone = normalise(entry.recipe, name).get("backbone", {}).get("name")
+def _published(spec: BackboneSpec, catalog: Catalog) -> Iterator[str]:
+    for name, entry in catalog.entries.items():
+        backbone = normalize(entry.recipe, name).get("backbone", {}).get("name")
         for score in entry.scores if backbone == spec.name else ():
             values = {"OA": score.oa, "mIoU": score.miou}
             told = ", ".join(f"{what} {value:g}" for what, value in values.items() if value is not None)

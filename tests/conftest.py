@@ -17,12 +17,12 @@ from cropzoo import BackboneSpec, DatasetSpec, ObjectiveSpec, hookimpl
 
 
 def backbone(name, build="nowhere:nothing", **fields):
-    common = {"summary": "a test", "source": "a test", "licence": "MIT", "dates": "doy"}
+    common = {"summary": "a test", "source": "a test", "license": "MIT", "dates": "doy"}
     return BackboneSpec(name=name, build=build, **{**common, **fields})
 
 
 def dataset(name, build="nowhere:nothing", **fields):
-    return DatasetSpec(name=name, build=build, **{"summary": "a test", "source": "a test", "licence": "MIT", **fields})
+    return DatasetSpec(name=name, build=build, **{"summary": "a test", "source": "a test", "license": "MIT", **fields})
 
 """
 """What every made plugin starts with, so that tests show only what they are about."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cropzoo.config.catalog import Catalogue
+from cropzoo.config.catalog import Catalog
 from cropzoo.errors import UsageError
 from cropzoo.io import cache_folder
 from cropzoo.models.download import find_checkpoint
 from cropzoo_cli.evaluate import scoring_changes
-from cropzoo_cli.options import check_suffix, compute_options, pass_catalogue
+from cropzoo_cli.options import check_suffix, compute_options, pass_catalog
 from cropzoo_cli.output import note, print_json, warn
 from cropzoo_cli.settings import Settings
 
@@ -38,10 +38,10 @@ _UNFIT = {
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
 @compute_options
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-@pass_catalogue
+@pass_catalog
 def calibrate(
     settings: Settings,
-    catalogue: Catalogue,
+    catalog: Catalog,
     source: str,
     split: str,
     dataset: str | None,
@@ -60,7 +60,7 @@ def calibrate(
     confidence and probabilities, `evaluate` shows the error with and without it.
     """
     changes = scoring_changes(dataset, batch_size, assignments)
-    path = find_checkpoint(source, catalogue, settings.offline)
+    path = find_checkpoint(source, catalog, settings.offline)
     target = _target(path, out, overwrite)
     note(f"checkpoint {path}: importing torch")
     from cropzoo.evaluation.temperature import calibrate as run
@@ -77,7 +77,7 @@ def calibrate(
         return
     of = "" if found.pixels == found.drawn else f" of {found.drawn:,}"
     click.echo(
-        f"temperature        {found.temperature:.3f}  on {found.pixels:,}{of} labelled pixels of {split}\n"
+        f"temperature        {found.temperature:.3f}  on {found.pixels:,}{of} labeled pixels of {split}\n"
         f"calibration error  {100 * found.ece_before:.1f} % before, {100 * found.ece:.1f} % after\n"
         f"log loss           {found.loss_before:.4f} before, {found.loss:.4f} after\n"
         f"checkpoint         {target}  sha256 {after} (was {before})"
@@ -108,7 +108,7 @@ def _target(path: Path, out: Path | None, overwrite: bool) -> Path:
     """
     if out is None:
         if path.parent == cache_folder() / "weights":
-            raise UsageError(f"{str(path)!r} is a download that the catalogue's checksum belongs to; give --out")
+            raise UsageError(f"{str(path)!r} is a download that the catalog's checksum belongs to; give --out")
         return path
     check_suffix(out)
     if out.exists() and not overwrite:

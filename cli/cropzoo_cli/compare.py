@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cropzoo.config.catalog import Catalogue
+from cropzoo.config.catalog import Catalog
 from cropzoo.config.merge import parse_assignments
 from cropzoo.config.schema import read_mapping
 from cropzoo.errors import UsageError
-from cropzoo_cli.options import compute_options, pass_catalogue, shard_of, whole_numbers
+from cropzoo_cli.options import compute_options, pass_catalog, shard_of, whole_numbers
 from cropzoo_cli.output import note, print_json, print_table
 from cropzoo_cli.settings import Settings
 
@@ -55,10 +55,10 @@ STUDY_FLAGS = ("backbones", "pretrain", "dataset", "epochs", "pretrain_epochs", 
 @click.option("--dry-run", is_flag=True, help="List the runs and stop.")
 @compute_options
 @click.option("--json", "as_json", is_flag=True, help="Print the tables as JSON.")
-@pass_catalogue
+@pass_catalog
 def compare(
     settings: Settings,
-    catalogue: Catalogue,
+    catalog: Catalog,
     study: Path | None,
     config: Path | None,
     assignments: tuple[str, ...],
@@ -83,7 +83,7 @@ def compare(
     from cropzoo.evaluation.compare.folder import StudyFolder
     from cropzoo.evaluation.compare.grid import make_plan
 
-    plan = make_plan(_study(study, config, assignments, flags), settings.zoo, catalogue)
+    plan = make_plan(_study(study, config, assignments, flags), settings.zoo, catalog)
     folder = StudyFolder(out)
     folder.check_place()
     folder.check(plan.runs, list(settings.zoo.objectives))
@@ -173,7 +173,7 @@ def _train(
     index, count = part
     folder.prepare(plan.study)
     globals_ = [word for plugin in settings.plugins for word in ("--plugin", plugin)]
-    globals_ += [word for file in settings.catalogues for word in ("--catalogue", str(file))]
+    globals_ += [word for file in settings.catalogs for word in ("--catalog", str(file))]
     globals_ += ["--offline"] if settings.offline else []
     command = [sys.executable, "-m", "cropzoo_cli.main", *globals_, "train", *compute]
     with _telling(plan, folder):
@@ -209,7 +209,7 @@ def _present(plan: Plan, folder: StudyFolder, not_scored: Mapping[str, str], as_
     """Write and print the tables of whatever is there, and what was not scored, with the reason."""
     from cropzoo.evaluation.compare.page import write_page
     from cropzoo.evaluation.compare.results import collect, collect_scorings
-    from cropzoo.evaluation.compare.summary import summarise
+    from cropzoo.evaluation.compare.summary import summarize
     from cropzoo.evaluation.compare.tables import (
         cell_records,
         distance_records,
@@ -219,8 +219,8 @@ def _present(plan: Plan, folder: StudyFolder, not_scored: Mapping[str, str], as_
     )
 
     found = collect(plan, folder)
-    summaries, failed = summarise(plan, found), folder.failures(plan.runs)
-    others = {name: summarise(plan, scores) for name, scores in collect_scorings(plan, folder).items()}
+    summaries, failed = summarize(plan, found), folder.failures(plan.runs)
+    others = {name: summarize(plan, scores) for name, scores in collect_scorings(plan, folder).items()}
     cells, runs, scorings = cell_records(summaries), run_records(found), scoring_records(others)
     tables = {folder.cells: cells, folder.runs: runs, folder.distances: distance_records(summaries)}
     if others:

@@ -35,7 +35,7 @@ def convert_dataset(
     if isinstance(dataset, ImageSource):
         dataset.write_images(out, note, workers)
         return False
-    made_from = {"dataset": source, "options": options, "licence": spec.licence}
+    made_from = {"dataset": source, "options": options, "license": spec.license}
     with progress("samples") as advance:
         convert(dataset, spec.splits, out, note, advance, made_from=made_from, overwrite=overwrite, workers=workers)
     return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-COLUMNS = ("name", "bands", "classes", "splits", "licence", "how to get it")
+COLUMNS = ("name", "bands", "classes", "splits", "license", "how to get it")
 
 _FEW = 3
 """Bands that a row names; of more it gives the first and the last."""
@@ -18,7 +18,7 @@ def dataset_row(record: Mapping[str, Any]) -> list[str]:
         _bands(record["bands"]),
         str(len(record["classes"]) or "as files"),
         ", ".join(record["splits"]),
-        record["licence"],
+        record["license"],
         record["get"] or "-",
     ]
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cropzoo.config.catalog import Catalogue
-from cropzoo.config.merge import merge, normalise, parse_assignments
+from cropzoo.config.catalog import Catalog
+from cropzoo.config.merge import merge, normalize, parse_assignments
 from cropzoo.data.dates import parse_days
 from cropzoo.errors import UsageError
 from cropzoo.models.download import find_checkpoint
-from cropzoo.parallel import is_first
-from cropzoo_cli.options import check_picture, compute_options, pass_catalogue
+from cropzoo.parallel import is_rank_zero
+from cropzoo_cli.options import check_picture, compute_options, pass_catalog
 from cropzoo_cli.output import note, print_json, print_table
 from cropzoo_cli.scores import percent, score_lines
 from cropzoo_cli.settings import Settings
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
     "--upsample", type=click.Choice(["nearest", "bilinear"]), help="Interpolate the logits to labels that are finer."
 )
 @click.option(
-    "--floor", is_flag=True, help="Also score the 5 nearest neighbours of each pixel: what a network should beat."
+    "--floor", is_flag=True, help="Also score the 5 nearest neighbors of each pixel: what a network should beat."
 )
 @click.option("-b", "--batch-size", "--batch_size", type=click.IntRange(min=1), help="Tiles a step.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Such as dataset.root=fields/.")
 @compute_options
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-@pass_catalogue
+@pass_catalog
 def evaluate(
     settings: Settings,
-    catalogue: Catalogue,
+    catalog: Catalog,
     source: str,
     dataset: str | None,
     split: str,
@@ -61,7 +61,7 @@ def evaluate(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Score a checkpoint, a run folder or a catalogue entry with weights on a split.
+    """Score a checkpoint, a run folder or a catalog entry with weights on a split.
 
     Bands and classes are matched by name. Without --dataset the data are those that it was trained on.
 
@@ -80,8 +80,8 @@ def evaluate(
     if floor and days:
         raise UsageError("--floor is given with --until, whose series end early; ask for it in a call of its own")
     if floor and split == "train":
-        raise UsageError("--floor of 'train'; each of its pixels is its own neighbour; score another split")
-    path = find_checkpoint(source, catalogue, settings.offline)
+        raise UsageError("--floor of 'train'; each of its pixels is its own neighbor; score another split")
+    path = find_checkpoint(source, catalog, settings.offline)
     note(f"checkpoint {path}: importing torch")
     from cropzoo.evaluation.evaluate import open_trial, score_floor, score_trial, tell_trial
     from cropzoo.runtime import Runtime
@@ -93,16 +93,16 @@ def evaluate(
         from cropzoo.evaluation.early_season import score_season
 
         points = score_season(trial, days, runtime, note)
-        if is_first():
+        if is_rank_zero():
             _present(points, f"{Path(source).name} on {split}", split, plot, csv, as_json)
         return
-    if floor and is_first():
-        note("scoring nearest neighbours")
+    if floor and is_rank_zero():
+        note("scoring nearest neighbors")
         beside = {"floor": score_floor(trial, settings.zoo)}
     else:
         beside = {}
     scores = {**score_trial(trial, runtime), **beside}
-    if not is_first():
+    if not is_rank_zero():
         return
     if as_json:
         print_json(scores)
@@ -154,4 +154,4 @@ def scoring_changes(dataset: str | None, batch_size: int | None, assignments: tu
         changes["dataset"] = {"name": dataset}
     if batch_size is not None:
         changes["batch_size"] = batch_size
-    return merge(changes, normalise(parse_assignments(assignments), "--set"))
+    return merge(changes, normalize(parse_assignments(assignments), "--set"))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cropzoo.config.catalog import Catalogue
+from cropzoo.config.catalog import Catalog
 from cropzoo.errors import UsageError
 from cropzoo.inference.export.formats import Form, all_beside, form_of
 from cropzoo.models.download import find_checkpoint
-from cropzoo_cli.options import pass_catalogue
+from cropzoo_cli.options import pass_catalog
 from cropzoo_cli.output import note
 from cropzoo_cli.settings import Settings
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     "--format",
     "form",
     type=click.Choice([form.value for form in Form]),
-    help="Weights, or a graph with normalisation inside; else FILE's suffix says.",
+    help="Weights, or a graph with normalization inside; else FILE's suffix says.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
-@pass_catalogue
-def export(settings: Settings, catalogue: Catalogue, source: str, out: Path, form: str | None, overwrite: bool) -> None:
+@pass_catalog
+def export(settings: Settings, catalog: Catalog, source: str, out: Path, form: str | None, overwrite: bool) -> None:
     """Write a model with all that is needed to use it, with a model card and a STAC item beside it.
 
     safetensors holds the weights, for cropzoo. onnx and pt2 hold a graph from numbers as stored to probabilities, for
@@ -46,7 +46,7 @@ def export(settings: Settings, catalogue: Catalogue, source: str, out: Path, for
     if taken and not overwrite:
         there = "exists" if len(taken) == 1 else "exist"
         raise UsageError(f"{' and '.join(taken)} {there} already; replace with --overwrite or choose another --out")
-    path = find_checkpoint(source, catalogue, settings.offline)
+    path = find_checkpoint(source, catalog, settings.offline)
 
     from cropzoo.inference.export.export import export as write
     from cropzoo.models.checkpoint import read_metadata

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from cropzoo.config.catalog import Catalogue
-from cropzoo.config.merge import normalise, parse_assignments
+from cropzoo.config.catalog import Catalog
+from cropzoo.config.merge import normalize, parse_assignments
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo_cli.options import check_suffix, pass_catalogue
+from cropzoo_cli.options import check_suffix, pass_catalog
 from cropzoo_cli.output import note
 from cropzoo_cli.settings import Settings
 
@@ -19,14 +19,14 @@ from cropzoo_cli.settings import Settings
 @click.argument("backbone", metavar="BACKBONE")
 @click.argument("file", metavar="FILE.pth", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE.safetensors", help="Where to.")
-@click.option("--like", metavar="ENTRY", help="Catalogue entry whose settings and size the weights were trained with.")
+@click.option("--like", metavar="ENTRY", help="Catalog entry whose settings and size the weights were trained with.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Such as backbone.dim=64, classes=19.")
 @click.option("--statistics-of", metavar="DATASET", help="Take bands, classes and statistics from this dataset.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
-@pass_catalogue
+@pass_catalog
 def import_weights(
     settings: Settings,
-    catalogue: Catalogue,
+    catalog: Catalog,
     backbone: str,
     file: Path,
     out: Path,
@@ -37,7 +37,7 @@ def import_weights(
 ) -> None:
     """Turn a published weights file of BACKBONE into a checkpoint.
 
-    Sizes come from a catalogue entry (--like) and --set: bands, classes, image_size, length, backbone.OPTION,
+    Sizes come from a catalog entry (--like) and --set: bands, classes, image_size, length, backbone.OPTION,
     dataset.OPTION. The file is read as tensors alone; nothing in it is run.
 
     \b
@@ -46,7 +46,7 @@ def import_weights(
     check_suffix(out)
     if out.exists() and not overwrite:
         raise UsageError(f"{str(out)!r} exists already; replace it with --overwrite or choose another --out")
-    plan = _plan(settings, catalogue, backbone, like, assignments)
+    plan = _plan(settings, catalog, backbone, like, assignments)
     note(f"{file}: importing torch")
     from cropzoo.models.convert import import_published
 
@@ -57,7 +57,7 @@ def import_weights(
 
 
 def _plan(
-    settings: Settings, catalogue: Catalogue, backbone: str, like: str | None, assignments: tuple[str, ...]
+    settings: Settings, catalog: Catalog, backbone: str, like: str | None, assignments: tuple[str, ...]
 ) -> dict[str, Any]:
     """Sizes and options: the spec's own for published weights, the entry's, the user's."""
     backbone, _ = settings.zoo.backbone_choice(backbone)
@@ -66,13 +66,13 @@ def _plan(
         raise UsageError(f"backbone {backbone!r} knows no published weights; its plugin names no conversion for them")
     plan: dict[str, Any] = {"backbone": dict(spec.published), "dataset": {}}
     if like is not None:
-        entry = catalogue[like]
-        recipe = normalise(entry.recipe, like)
+        entry = catalog[like]
+        recipe = normalize(entry.recipe, like)
         section = recipe.get("backbone", {})
         if section.get("name", backbone) != backbone:
-            raise UsageError(f"catalogue entry {like!r} is of backbone {section['name']!r}, not {backbone!r}")
+            raise UsageError(f"catalog entry {like!r} is of backbone {section['name']!r}, not {backbone!r}")
         if entry.size is None:
-            raise CropzooError(f"catalogue entry {like!r} gives no size; give --set bands=, classes=, image_size=")
+            raise CropzooError(f"catalog entry {like!r} gives no size; give --set bands=, classes=, image_size=")
         options = {key: value for key, value in section.items() if key != "name"}
         plan |= {"bands": entry.size.bands, "classes": entry.size.classes, "image_size": entry.size.pixels}
         plan |= {"length": recipe.get("length", entry.size.dates if spec.fixed_length else None)}

@@ -1,4 +1,4 @@
-"""`cropzoo list`: what the zoo and the catalogue hold, by kind."""
+"""`cropzoo list`: what the zoo and the catalog hold, by kind."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 import click
 
-from cropzoo.config.catalog import Catalogue
+from cropzoo.config.catalog import Catalog
 from cropzoo.errors import CropzooError, UsageError, suggest
 from cropzoo.plugins.registry import Zoo
 from cropzoo_cli.costs import DEFAULT_SIZE, tell_size
-from cropzoo_cli.options import pass_catalogue
+from cropzoo_cli.options import pass_catalog
 from cropzoo_cli.output import note, print_json, print_table
 from cropzoo_cli.settings import Settings
 
-COLUMNS = ("kind", "name", "owner", "licence", "summary")
+COLUMNS = ("kind", "name", "owner", "license", "summary")
 
 
 @click.command("list")
@@ -23,11 +23,9 @@ COLUMNS = ("kind", "name", "owner", "licence", "summary")
 @click.option("--json", "as_json", is_flag=True, help="Print every field as JSON, by kind.")
 @click.option("--table", is_flag=True, help="Print the networks with parameters, GFLOPs and published scores.")
 @click.option("--datasets", is_flag=True, help="Print the datasets with bands, classes and how to get them.")
-@pass_catalogue
-def list_zoo(
-    settings: Settings, catalogue: Catalogue, pattern: str, as_json: bool, table: bool, datasets: bool
-) -> None:
-    """Backbones, datasets, objectives and catalogue entries, each with its owner.
+@pass_catalog
+def list_zoo(settings: Settings, catalog: Catalog, pattern: str, as_json: bool, table: bool, datasets: bool) -> None:
+    """Backbones, datasets, objectives and catalog entries, each with its owner.
 
     PATTERN is part of a name, or a shell pattern for the whole of it, such as 'tsvit*'. A family of backbones is
     searched by its name and a pattern for its members, such as 'timm/*resnet*'.
@@ -35,12 +33,12 @@ def list_zoo(
     if table and datasets:
         raise UsageError("--table shows networks and --datasets shows datasets; give one of them")
     if table:
-        _print_networks(settings.zoo, catalogue, pattern, as_json)
+        _print_networks(settings.zoo, catalog, pattern, as_json)
         return
     if datasets:
         _print_datasets(settings.zoo, pattern, as_json)
         return
-    found = {**zoo_records(settings.zoo), "catalogue": catalogue_records(catalogue)}
+    found = {**zoo_records(settings.zoo), "catalog": catalog_records(catalog)}
     found["backbones"] += family_records(settings.zoo, pattern)
     chosen = {
         kind: [record for record in records if matches(record["name"], pattern)] for kind, records in found.items()
@@ -55,10 +53,10 @@ def list_zoo(
     print_table(COLUMNS, rows)
 
 
-def _print_networks(zoo: Zoo, catalogue: Catalogue, pattern: str, as_json: bool) -> None:
+def _print_networks(zoo: Zoo, catalog: Catalog, pattern: str, as_json: bool) -> None:
     from cropzoo_cli.paper_table import as_rows, paper_table
 
-    records = paper_table(zoo, catalogue, lambda name: matches(name, pattern))
+    records = paper_table(zoo, catalog, lambda name: matches(name, pattern))
     if not records:
         hint = "; members of a family are counted by `cropzoo show`" if "/" in pattern else ""
         raise CropzooError(f"no network matches {pattern!r}; {suggest(pattern.strip('*'), zoo.backbones)}{hint}")
@@ -102,7 +100,7 @@ def family_records(zoo: Zoo, pattern: str) -> list[dict[str, Any]]:
         raise CropzooError(
             f"{what} cannot be listed; {type(error).__name__}: {error}; tell the plugin's author"
         ) from error
-    facts = {"licence": entry.spec.licence, "owner": entry.owner.name, "summary": entry.spec.summary}
+    facts = {"license": entry.spec.license, "owner": entry.owner.name, "summary": entry.spec.summary}
     return [{"kind": "backbone", "name": f"{family}/{name}", **facts} for name in names]
 
 
@@ -123,11 +121,11 @@ def zoo_records(zoo: Zoo) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def catalogue_records(catalogue: Catalogue) -> list[dict[str, Any]]:
-    """Every entry of the catalogue as a record."""
+def catalog_records(catalog: Catalog) -> list[dict[str, Any]]:
+    """Every entry of the catalog as a record."""
     return [
-        {"kind": "entry", "name": name, **entry.model_dump(mode="json"), "owner": catalogue.owners[name]}
-        for name, entry in catalogue.entries.items()
+        {"kind": "entry", "name": name, **entry.model_dump(mode="json"), "owner": catalog.owners[name]}
+        for name, entry in catalog.entries.items()
     ]
 
 

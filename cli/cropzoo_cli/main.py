@@ -12,7 +12,7 @@ import click
 
 from cropzoo import __version__
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.parallel import leave
+from cropzoo.parallel import cleanup
 from cropzoo_cli.lazy import LazyCommand, LazyGroup
 from cropzoo_cli.settings import Settings
 
@@ -52,23 +52,23 @@ COMMANDS = {
     help="Use this plugin too, by import name or .py file; may be given again. Also CROPZOO_PLUGINS, comma-separated.",
 )
 @click.option(
-    "--catalogue",
-    "catalogues",
+    "--catalog",
+    "catalogs",
     multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Add the entries of this catalogue file; may be given again.",
+    help="Add the entries of this catalog file; may be given again.",
 )
 @click.option("--offline", is_flag=True, envvar="CROPZOO_OFFLINE", show_envvar=True, help="Never touch the network.")
 @click.version_option(__version__, prog_name="cropzoo", message="%(prog)s %(version)s")
 @click.pass_context
-def cli(ctx: click.Context, plugins: tuple[str, ...], catalogues: tuple[Path, ...], offline: bool) -> None:
+def cli(ctx: click.Context, plugins: tuple[str, ...], catalogs: tuple[Path, ...], offline: bool) -> None:
     """Map crops from satellite image time series.
 
     One command composes a backbone, a dataset and an objective; each may come from a plugin.
     """
     if offline:
         ctx.with_resource(_told_offline())
-    ctx.obj = Settings(tuple(dict.fromkeys((*_from_environment(), *plugins))), catalogues, offline)
+    ctx.obj = Settings(tuple(dict.fromkeys((*_from_environment(), *plugins))), catalogs, offline)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -78,7 +78,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     try:
         result = cli.main(args=args, prog_name="cropzoo", standalone_mode=False)
-        leave()
+        cleanup()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return WRONG_USE

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from cropzoo.config.catalog import load_catalogue
+from cropzoo.config.catalog import load_catalog
 from cropzoo.errors import UsageError
 from cropzoo_cli.output import forward_warnings, warn
 from cropzoo_cli.settings import Settings
@@ -48,18 +48,18 @@ def check_picture(plot: Path | None) -> None:
         raise UsageError(f"--plot {str(plot)!r}; the picture is a PNG, so its name must end in .png")
 
 
-def pass_catalogue(command: Command) -> Command:
-    """Calls the command with the global settings and the catalogue before its own options."""
+def pass_catalog(command: Command) -> Command:
+    """Calls the command with the global settings and the catalog before its own options."""
 
     @click.pass_obj
-    def with_catalogue(settings: Settings, *args: Any, **options: Any) -> Any:
+    def with_catalog(settings: Settings, *args: Any, **options: Any) -> Any:
         forward_warnings()
-        catalogue = load_catalogue(settings.zoo, settings.catalogues)
-        for problem in catalogue.problems:
+        catalog = load_catalog(settings.zoo, settings.catalogs)
+        for problem in catalog.problems:
             warn(problem)
-        return command(settings, catalogue, *args, **options)
+        return command(settings, catalog, *args, **options)
 
-    return update_wrapper(with_catalogue, command)
+    return update_wrapper(with_catalog, command)
 
 
 def whole_numbers(option: str, text: str) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from cropzoo.parallel import is_first, world
+from cropzoo.parallel import get_world_size, is_rank_zero
 
 
 def warn(message: str) -> None:
@@ -21,7 +21,7 @@ def warn(message: str) -> None:
 
 def note(message: str) -> None:
     """Print progress to stderr, from the first process of a distributed run."""
-    if is_first():
+    if is_rank_zero():
         click.echo(message, err=True)
 
 
@@ -34,7 +34,7 @@ def forward_warnings() -> None:
     """Print what the package logs as warnings in the form of `warn`; call it before torch is imported."""
     logger = logging.getLogger("cropzoo")
     logger.handlers, logger.propagate = [_Lines(logging.WARNING)], False
-    if world()[1] > 1:
+    if get_world_size() > 1:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # each process would give hints about its network code
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from cropzoo.config.catalog import Catalogue
-from cropzoo.config.merge import normalise
+from cropzoo.config.catalog import Catalog
+from cropzoo.config.merge import normalize
 from cropzoo.config.recipe import Choice
 from cropzoo.errors import CropzooError
 from cropzoo.plugins.registry import Zoo
@@ -17,16 +17,16 @@ COLUMNS = ("model", "parameters, M", "published, M", "GFLOPs")
 ABSENT = "-"
 
 
-def paper_table(zoo: Zoo, catalogue: Catalogue, chosen: Callable[[str], bool]) -> list[dict[str, Any]]:
+def paper_table(zoo: Zoo, catalog: Catalog, chosen: Callable[[str], bool]) -> list[dict[str, Any]]:
     """A record of each network whose name is `chosen`, the best on PASTIS first.
 
-    A network is a backbone, or a variant that the catalogue has scores of, such as tsvit-s. All are counted at
+    A network is a backbone, or a variant that the catalog has scores of, such as tsvit-s. All are counted at
     `DEFAULT_SIZE`; one that cannot be built is told in a warning and has None for its costs.
 
     Returns:
         Records of model, parameters (count), published (millions), gflops and scores (data, oa, miou, source).
     """
-    entries = list(catalogue.entries.items())
+    entries = list(catalog.entries.items())
     scored = {name.partition(".")[0] for name, entry in entries if entry.scores}
     records = []
     for name in filter(chosen, sorted({*zoo.backbones, *scored})):
@@ -66,7 +66,7 @@ def _described(zoo: Zoo, name: str, own: dict[str, Any]) -> tuple[Choice | None,
         return Choice(name=name), zoo.backbones[name].spec.parameters
     # a variant: by its settings for PASTIS, else by the first that it has
     for entry_name in sorted(own, key=lambda each: not each.endswith(".pastis")):
-        section = dict(normalise(own[entry_name].recipe, entry_name).get("backbone", {}))
+        section = dict(normalize(own[entry_name].recipe, entry_name).get("backbone", {}))
         if section.get("name") in zoo.backbones:
             return Choice(name=section.pop("name"), options=section), own[entry_name].parameters
     return None, None

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cropzoo.config.catalog import Catalogue
+from cropzoo.config.catalog import Catalog
 from cropzoo.errors import UsageError
 from cropzoo.models.download import find_checkpoint
-from cropzoo_cli.options import pass_catalogue, shard_of, whole_numbers
+from cropzoo_cli.options import pass_catalog, shard_of, whole_numbers
 from cropzoo_cli.output import note, warn
 from cropzoo_cli.pixel_progress import pixel_progress
 from cropzoo_cli.progress import progress
@@ -54,7 +54,7 @@ FAILED, INTERRUPTED = 1, 130
 @click.option("--max-dates", type=int, help="Use at most so many dates; as in training if not given.")
 @click.option("--min-clear", type=float, help="Share of clear pixels that a date needs; as in training if not given.")
 @click.option("--tile-size", type=int, help="Pixels on a side of what the network sees; as in training if not given.")
-@click.option("--overlap", type=int, help="Pixels that neighbouring tiles share; a quarter of a side if not given.")
+@click.option("--overlap", type=int, help="Pixels that neighboring tiles share; a quarter of a side if not given.")
 @click.option("--bands", default="", metavar="B02,B03", help="Names of the images' bands where the files have none.")
 @click.option("--clear-scl", default="4,5,6", show_default=True, help="Classes of an SCL band that are clear.")
 @click.option(
@@ -73,10 +73,10 @@ FAILED, INTERRUPTED = 1, 130
 @click.option("--report", type=click.Path(path_type=Path), metavar="MAP.html", help="A page to look at the map, too.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace the map that is there.")
-@pass_catalogue
+@pass_catalog
 def predict(
     settings: Settings,
-    catalogue: Catalogue,
+    catalog: Catalog,
     source: str,
     rest: tuple[str, ...],
     out: Path,
@@ -90,7 +90,7 @@ def predict(
     overwrite: bool,
     **flags: Any,
 ) -> None:
-    """Map the images that a checkpoint, a run folder or a catalogue entry with weights can read.
+    """Map the images that a checkpoint, a run folder or a catalog entry with weights can read.
 
     \b
     cropzoo predict runs/demo --images 'S2_*.tif' --out map.tif
@@ -106,7 +106,7 @@ def predict(
     options, out = _options(flags, rest), out.expanduser()
     if scheduler is not None:
         options = replace(options, images=tuple(map(_everywhere, options.images)))
-    path = find_checkpoint(source, catalogue, settings.offline)
+    path = find_checkpoint(source, catalog, settings.offline)
 
     from cropzoo.inference.mapping.outputs import check_targets, target_paths
 

@@ -57,7 +57,7 @@ _BOTH = ("rest", "out", "workers", "overwrite", "as_json")
 @click.option(
     "--scale", type=float, help="Reflectance of one stored unit; 1e-4 for integers, 1 for fractions if not given."
 )
-@click.option("--classes", type=click.Path(path_type=Path), help="Table of crops: code,name,class,colour.")
+@click.option("--classes", type=click.Path(path_type=Path), help="Table of crops: code,name,class,color.")
 @click.option("--min-pixels", type=click.IntRange(min=0), default=0, help="Classes with fewer pixels are rare.")
 @click.option(
     "--rare", type=click.Choice(["ignore", "merge"]), default="ignore", show_default=True, help="What becomes of them."
@@ -82,7 +82,7 @@ _BOTH = ("rest", "out", "workers", "overwrite", "as_json")
 @click.option("--whole-parcels", is_flag=True, help="A parcel counts only in the fold that has most of it.")
 @click.option("--keep-empty", is_flag=True, help="Keep windows without a parcel.")
 @click.option("--citation", default="", help="Who made the data.")
-@click.option("--licence", default="", help="Of the data.")
+@click.option("--license", default="", help="Of the data.")
 @click.option("--from", "source", metavar="DATASET", help="Convert a dataset of the zoo instead; ROOT is its folder.")
 @click.option(
     "--set",

@@ -13,7 +13,7 @@ def percent(value: float | None) -> str:
 def score_lines(split: str, scores: dict[str, Any]) -> list[str]:
     """The scores of a split: overall, boundary, interior, by distance to the boundary, parcels, then by class.
 
-    Beside them stand those of nearest neighbours under "floor", if they are there.
+    Beside them stand those of nearest neighbors under "floor", if they are there.
     """
     lines = [f"{split:<20}    OA   mIoU  macro F1      pixels"]
     regions = [("all pixels", scores), ("boundary", scores["boundary"]), ("interior", scores["interior"])]
@@ -21,8 +21,8 @@ def score_lines(split: str, scores: dict[str, Any]) -> list[str]:
     if parcels:
         regions += [("parcel boundary", parcels["boundary"]), ("parcel interior", parcels["interior"])]
     if floor:
-        neighbours = (("all pixels", floor), ("boundary", floor["boundary"]), ("interior", floor["interior"]))
-        regions += [(f"5-NN, {name}", region) for name, region in neighbours]
+        neighbors = (("all pixels", floor), ("boundary", floor["boundary"]), ("interior", floor["interior"]))
+        regions += [(f"5-NN, {name}", region) for name, region in neighbors]
     for name, region in regions:
         if region:
             lines.append(

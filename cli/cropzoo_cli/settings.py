@@ -20,12 +20,12 @@ class Settings:
 
     Args:
         plugins: import names or .py files beside the installed plugins.
-        catalogues: catalogue files beside cropzoo's own.
+        catalogs: catalog files beside cropzoo's own.
         offline: never touch the network.
     """
 
     plugins: tuple[str, ...] = ()
-    catalogues: tuple[Path, ...] = ()
+    catalogs: tuple[Path, ...] = ()
     offline: bool = False
 
     @cached_property

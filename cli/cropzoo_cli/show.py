@@ -1,4 +1,4 @@
-"""`cropzoo show`: all about a backbone, dataset, objective, catalogue entry or checkpoint."""
+"""`cropzoo show`: all about a backbone, dataset, objective, catalog entry or checkpoint."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cropzoo.config.catalog import Catalogue, CatalogueEntry, Size
-from cropzoo.config.merge import normalise
+from cropzoo.config.catalog import Catalog, CatalogEntry, Size
+from cropzoo.config.merge import normalize
 from cropzoo.config.recipe import Choice
 from cropzoo.errors import UnknownName, UsageError
 from cropzoo.plugins.registry import Entry, Zoo
 from cropzoo_cli.costs import DEFAULT_SIZE, costs_of, tell_parameters, tell_size
-from cropzoo_cli.options import pass_catalogue
+from cropzoo_cli.options import pass_catalog
 from cropzoo_cli.output import print_json
 from cropzoo_cli.scores import score_lines
 from cropzoo_cli.settings import Settings
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     "--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="Of a dataset: write a picture of it."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-@pass_catalogue
+@pass_catalog
 def show(
     settings: Settings,
-    catalogue: Catalogue,
+    catalog: Catalog,
     name: str,
     assignments: tuple[str, ...],
     quick: bool,
@@ -45,13 +45,13 @@ def show(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """All about one entry of the zoo or the catalogue, a checkpoint or run folder, or what a dataset holds.
+    """All about one entry of the zoo or the catalog, a checkpoint or run folder, or what a dataset holds.
 
     \b
     cropzoo show tsvit
     cropzoo show ds/ --set dataset.fold=2 --plot ds.png
     """  # noqa: D301 click reads the backspace character itself
-    choice = None if name in catalogue.entries else dataset_choice(settings.zoo, name, assignments)
+    choice = None if name in catalog.entries else dataset_choice(settings.zoo, name, assignments)
     if choice is not None:
         spec = _spec(settings.zoo, settings.zoo.datasets[choice.name])
         facts, description = dataset_facts(settings.zoo, choice, spec, quick, check, plot)
@@ -60,7 +60,7 @@ def show(
             f"show {name!r}; it is no dataset, and --set, --quick, --check and --plot are for datasets; leave them out"
         )
     else:
-        facts, description = _facts(settings.zoo, catalogue, name), None
+        facts, description = _facts(settings.zoo, catalog, name), None
     if as_json:
         print_json({**facts, "contents": description.as_dict()} if description else facts)
         return
@@ -77,9 +77,9 @@ def show(
         click.echo("\n".join(["", *score_lines("test", scores)]))
 
 
-def _facts(zoo: Zoo, catalogue: Catalogue, name: str) -> dict[str, Any]:
-    if name in catalogue.entries:
-        return _entry(zoo, name, catalogue)
+def _facts(zoo: Zoo, catalog: Catalog, name: str) -> dict[str, Any]:
+    if name in catalog.entries:
+        return _entry(zoo, name, catalog)
     for shelf in zoo.shelves:
         if name in shelf:
             return _spec(zoo, shelf[name])
@@ -92,7 +92,7 @@ def _facts(zoo: Zoo, catalogue: Catalogue, name: str) -> dict[str, Any]:
         return _spec(zoo, zoo.backbones[family], member)
     if "/" in name:
         raise UsageError(f"{name!r} does not exist; give a dataset's folder, a run folder or a checkpoint that does")
-    known = [*catalogue.entries, *(each for shelf in zoo.shelves for each in shelf)]
+    known = [*catalog.entries, *(each for shelf in zoo.shelves for each in shelf)]
     raise UnknownName("name", name, known, "it is no file, entry, backbone, dataset or objective")
 
 
@@ -114,10 +114,10 @@ def _spec(zoo: Zoo, entry: Entry[Any], member: Mapping[str, Any] = MappingProxyT
     return {key: value for key, value in facts.items() if value not in ("", (), {}, None)}
 
 
-def _entry(zoo: Zoo, name: str, catalogue: Catalogue) -> dict[str, Any]:
-    entry: CatalogueEntry = catalogue[name]
-    facts: dict[str, Any] = {"kind": "catalogue entry", "name": name, "owner": catalogue.owners[name]}
-    facts |= {"summary": entry.summary, "source": entry.source, "licence": entry.licence}
+def _entry(zoo: Zoo, name: str, catalog: Catalog) -> dict[str, Any]:
+    entry: CatalogEntry = catalog[name]
+    facts: dict[str, Any] = {"kind": "catalog entry", "name": name, "owner": catalog.owners[name]}
+    facts |= {"summary": entry.summary, "source": entry.source, "license": entry.license}
     section = entry.recipe.get("backbone", {})
     options = {"name": section} if isinstance(section, str) else dict(section)
     if entry.size is not None and "name" in options:
@@ -131,8 +131,8 @@ def _entry(zoo: Zoo, name: str, catalogue: Catalogue) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if value not in ("", [], {})}
 
 
-def _without_weights(zoo: Zoo, name: str, entry: CatalogueEntry) -> str:
-    data = normalise(entry.recipe, name).get("dataset", {}).get("name", "synthetic")
+def _without_weights(zoo: Zoo, name: str, entry: CatalogEntry) -> str:
+    data = normalize(entry.recipe, name).get("dataset", {}).get("name", "synthetic")
     if data in zoo.datasets:
         return f"none; train it with -c {name}"
     return f"none; to train it with -c {name}, name data of yours (--dataset): no plugin here offers {data!r}"
@@ -178,7 +178,7 @@ def _graph(path: Path) -> dict[str, Any]:
 
 def _content(metadata: Metadata) -> dict[str, Any]:
     content = metadata.model_dump(mode="json")
-    content["classes"] = [f"{label.code} {label.name} {label.colour}" for label in metadata.classes]
+    content["classes"] = [f"{label.code} {label.name} {label.color}" for label in metadata.classes]
     return {key: value for key, value in content.items() if value not in ("", None, [], {})}
 
 

@@ -157,17 +157,17 @@ def _split_lines(found: DatasetDescription) -> list[str]:
         return _aligned(
             ("split", "samples"), [[split.name, f"{split.samples:,}"] for split in found.splits], right=(1,)
         )
-    columns = ("split", "samples", "pixels", "labelled", "clear", "dates", "first", "last")
+    columns = ("split", "samples", "pixels", "labeled", "clear", "dates", "first", "last")
     rows = []
     for split in found.splits:
         ignored = split.ignored
-        labelled = "-" if ignored is None or not split.pixels else f"{1 - ignored / split.pixels:.1%}"
+        labeled = "-" if ignored is None or not split.pixels else f"{1 - ignored / split.pixels:.1%}"
         rows.append(
             [
                 split.name,
                 f"{split.samples:,}",
                 "-" if split.pixels is None else f"{split.pixels:,}",
-                labelled,
+                labeled,
                 "-" if split.clear is None else f"{split.clear:.1%}",
                 _dates(split.dates),
                 split.first or "-",
@@ -186,16 +186,16 @@ def _dates(dates: tuple[int, float, int] | None) -> str:
 
 def _class_lines(found: DatasetDescription) -> list[str]:
     counted = [split for split in found.splits if split.classes]
-    columns = ("index", "class", "code", "colour", *(split.name for split in counted))
+    columns = ("index", "class", "code", "color", *(split.name for split in counted))
     rows = [
-        [str(index), label.name, str(label.code), label.colour, *(_share(split.classes, index) for split in counted)]
+        [str(index), label.name, str(label.code), label.color, *(_share(split.classes, index) for split in counted)]
         for index, label in enumerate(found.classes)
     ]
     return _aligned(columns, rows, right=(0, 2, *range(4, len(columns))))
 
 
 def _share(counts: Sequence[int], index: int) -> str:
-    """Pixels of a class and their share of the labelled ones."""
+    """Pixels of a class and their share of the labeled ones."""
     return f"{counts[index]:,} {counts[index] / max(sum(counts), 1):>6.1%}"
 
 

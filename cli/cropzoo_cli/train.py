@@ -9,15 +9,15 @@ from typing import Any, Literal
 import click
 import yaml
 
-from cropzoo.config.catalog import Catalogue
+from cropzoo.config.catalog import Catalog
 from cropzoo.config.merge import parse_assignments, resolve
 from cropzoo.config.recipe import Recipe
 from cropzoo.config.run_dir import RunFolder
 from cropzoo.config.schema import read_mapping
 from cropzoo.errors import UsageError
-from cropzoo.parallel import is_first
+from cropzoo.parallel import is_rank_zero
 from cropzoo.plugins.registry import Zoo
-from cropzoo_cli.options import compute_options, pass_catalogue
+from cropzoo_cli.options import compute_options, pass_catalog
 from cropzoo_cli.output import note, print_json
 from cropzoo_cli.settings import Settings
 
@@ -55,7 +55,7 @@ RECIPE_FLAGS = (
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and crops.")
 @click.option("--precision", metavar="32|bf16|16", help="Number format of the computation.")
 @compute_options
-@click.option("-c", "--config", metavar="FILE|ENTRY", help="Settings from a YAML file or a catalogue entry.")
+@click.option("-c", "--config", metavar="FILE|ENTRY", help="Settings from a YAML file or a catalog entry.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting: backbone.dim=64, lr=1e-3.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; runs/NAME if not given.")
 @click.option("--name", help="Name of the run below runs/.")
@@ -63,10 +63,10 @@ RECIPE_FLAGS = (
 @click.option("--overwrite", is_flag=True, help="Replace the run that is there.")
 @click.option("--print-config", is_flag=True, help="Print the recipe and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
-@pass_catalogue
+@pass_catalog
 def train(
     settings: Settings,
-    catalogue: Catalogue,
+    catalog: Catalog,
     config: str | None,
     assignments: tuple[str, ...],
     out: Path | None,
@@ -92,20 +92,20 @@ def train(
     layers, entry = _layers(config, assignments, flags)
     if resume:
         if name is None and out is None:
-            name = run_name(resolve(settings.zoo, catalogue, *layers, entry=entry)[0])
+            name = run_name(resolve(settings.zoo, catalog, *layers, entry=entry)[0])
         folder = RunFolder(out or Path("runs") / str(name))
         if entry is not None:
-            layers.insert(0, (entry, resolve(settings.zoo, catalogue, *layers, entry=entry)[0].to_mapping()))
-        recipe = _resumed(settings.zoo, catalogue, folder, layers)
+            layers.insert(0, (entry, resolve(settings.zoo, catalog, *layers, entry=entry)[0].to_mapping()))
+        recipe = _resumed(settings.zoo, catalog, folder, layers)
     else:
-        recipe, used = resolve(settings.zoo, catalogue, *layers, entry=entry)
+        recipe, used = resolve(settings.zoo, catalog, *layers, entry=entry)
         if used:
-            note(f"settings of catalogue entry {used} are the defaults (--print-config shows them)")
+            note(f"settings of catalog entry {used} are the defaults (--print-config shows them)")
         folder = RunFolder(out or Path("runs") / (name or run_name(recipe)))
     if print_config:
         click.echo(yaml.safe_dump(recipe.to_mapping(), sort_keys=False), nl=False)
         return
-    _run(settings, catalogue, recipe, folder, (device, workers), resume, overwrite, as_json)
+    _run(settings, catalog, recipe, folder, (device, workers), resume, overwrite, as_json)
 
 
 def run_name(recipe: Recipe) -> str:
@@ -116,7 +116,7 @@ def run_name(recipe: Recipe) -> str:
 def _layers(
     config: str | None, assignments: tuple[str, ...], flags: dict[str, Any]
 ) -> tuple[list[tuple[str, dict[str, Any]]], str | None]:
-    """What the user asks for, the strongest last, and the catalogue entry that --config names, if it does."""
+    """What the user asks for, the strongest last, and the catalog entry that --config names, if it does."""
     layers: list[tuple[str, dict[str, Any]]] = []
     path = Path(config or "")
     is_file = config is not None and (path.exists() or path.suffix in (".yaml", ".yml"))
@@ -149,11 +149,11 @@ def _factors(assignments: tuple[str, ...]) -> dict[str, float]:
     return factors
 
 
-def _resumed(zoo: Zoo, catalogue: Catalogue, folder: RunFolder, layers: list[tuple[str, dict[str, Any]]]) -> Recipe:
+def _resumed(zoo: Zoo, catalog: Catalog, folder: RunFolder, layers: list[tuple[str, dict[str, Any]]]) -> Recipe:
     """The stored recipe, which flags may repeat but not change."""
     stored = folder.stored_recipe()
     recipe = Recipe.from_mapping(stored, str(folder.recipe), list(zoo.objectives))
-    asked, _ = resolve(zoo, catalogue, (str(folder.recipe), stored), *layers)
+    asked, _ = resolve(zoo, catalog, (str(folder.recipe), stored), *layers)
     if asked != recipe:
         old, new = _flat(recipe.to_mapping()), _flat(asked.to_mapping())
         keys = [key for key in {**old, **new} if old.get(key, "unset") != new.get(key, "unset")]
@@ -175,7 +175,7 @@ def _flat(mapping: dict[str, Any]) -> dict[str, Any]:
 
 def _run(
     settings: Settings,
-    catalogue: Catalogue,
+    catalog: Catalog,
     recipe: Recipe,
     folder: RunFolder,
     compute: tuple[str, int],
@@ -199,13 +199,13 @@ def _run(
 
         start: Literal["new", "overwrite", "resume"] = "resume" if resume else "overwrite" if overwrite else "new"
         try:
-            scores = fit(recipe, settings.zoo, catalogue, folder, Runtime(*compute), note, settings.offline, start)
+            scores = fit(recipe, settings.zoo, catalog, folder, Runtime(*compute), note, settings.offline, start)
         except KeyboardInterrupt:
             if folder.recipe.is_file():
                 note(f"interrupted; go on with: cropzoo train --resume --out {shlex.quote(str(folder.path))}")
                 raise click.exceptions.Exit(INTERRUPTED) from None
             raise
-    if not is_first():
+    if not is_rank_zero():
         return
     if as_json:
         print_json({"run": str(folder.path), "test": scores})

@@ -123,11 +123,11 @@ class Fields(Sequence[Sample]):
 
 @hookimpl
 def cropzoo_datasets():
-    about = {"summary": "fields for tests", "source": "made up", "licence": "MIT"}
+    about = {"summary": "fields for tests", "source": "made up", "license": "MIT"}
     return [DatasetSpec(name="plots", build="plots:Plots", **about)]
 
 
 @hookimpl
 def cropzoo_backbones():
-    about = {"summary": "a network for tests", "source": "made up", "licence": "MIT"}
+    about = {"summary": "a network for tests", "source": "made up", "license": "MIT"}
     return [BackboneSpec(name="pixelwise", build="plots:Pixelwise", dates="doy", size_multiple=3, **about)]

@@ -98,9 +98,9 @@ def test_failures_leave_the_checkpoint(calibrate):
 
 def test_a_download_is_not_written_to(command, run_folder, tmp_path):
     path = run_folder / "model.safetensors"
-    weights = {"url": path.as_uri(), "sha256": _sha(path), "size": path.stat().st_size, "licence": "MIT"}
+    weights = {"url": path.as_uri(), "sha256": _sha(path), "size": path.stat().st_size, "license": "MIT"}
     entry = {"summary": "a test", "source": "a test", "weights": weights}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"version": 1, "entries": {"pixelwise.mine": entry}}))
-    mine = ("--catalogue", "mine.yaml", "calibrate", "pixelwise.mine", "--device", "cpu")
+    mine = ("--catalog", "mine.yaml", "calibrate", "pixelwise.mine", "--device", "cpu")
     assert "is a download" in command(*mine, folder=tmp_path).error
     assert command(*mine, "--out", "own.safetensors", folder=tmp_path).code == 0

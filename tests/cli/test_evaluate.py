@@ -80,12 +80,12 @@ def test_unknown_split_dataset_and_option(evaluate):
     assert "did you mean 'bands'?" in evaluate("--set", "dataset.bnads=[B08]").error
 
 
-def test_entry_of_a_catalogue_with_weights(command, run_folder, scores, tmp_path):
+def test_entry_of_a_catalog_with_weights(command, run_folder, scores, tmp_path):
     """Downloaded from a file:// url, which --offline allows, and checked."""
     content = (run_folder / "model.safetensors").read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     weights = {"url": (run_folder / "model.safetensors").as_uri(), "sha256": digest, "size": len(content)}
-    entry = {"summary": "a test", "source": "a test", "weights": {**weights, "licence": "MIT"}}
+    entry = {"summary": "a test", "source": "a test", "weights": {**weights, "license": "MIT"}}
     entries = {"pixelwise.good": entry}
     entries["pixelwise.bad"] = {**entry, "weights": {**entry["weights"], "sha256": "0" * 64}}
     entries["pixelwise.far"] = {
@@ -93,7 +93,7 @@ def test_entry_of_a_catalogue_with_weights(command, run_folder, scores, tmp_path
         "weights": {**entry["weights"], "url": "https://localhost:1/x", "sha256": "1" * 64},
     }
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"version": 1, "entries": entries}))
-    mine = ("--offline", "--catalogue", "mine.yaml")
+    mine = ("--offline", "--catalog", "mine.yaml")
 
     found = command(*mine, "evaluate", "pixelwise.good", "--device", "cpu", "--json", folder=tmp_path)
     assert found.json == scores
@@ -108,7 +108,7 @@ def test_entry_of_a_catalogue_with_weights(command, run_folder, scores, tmp_path
     assert "has no weights" in command("evaluate", "tsvit.pastis", folder=tmp_path).error
 
 
-def test_nearest_neighbours_stand_beside(evaluate, scores):
+def test_nearest_neighbors_stand_beside(evaluate, scores):
     told = evaluate("--floor", "--json").json
     floor = told.pop("floor")
     assert told == scores
@@ -118,4 +118,4 @@ def test_nearest_neighbours_stand_beside(evaluate, scores):
     assert [line.split()[:2] for line in shown if line.startswith("5-NN, all")] == [["5-NN,", "all"]]
     assert f"{100 * floor['oa']:.1f}" in next(line for line in shown if line.startswith("5-NN, all"))
     assert "in a call of its own" in evaluate("--floor", "--until", "08-20").error
-    assert "its own neighbour" in evaluate("--floor", "--split", "train").error
+    assert "its own neighbor" in evaluate("--floor", "--split", "train").error

@@ -1,4 +1,4 @@
-"""`cropzoo train --backbone NAME --pretrain cscl` for every name, at the small sizes of the catalogue."""
+"""`cropzoo train --backbone NAME --pretrain cscl` for every name, at the small sizes of the catalog."""
 
 from __future__ import annotations
 

@@ -71,12 +71,12 @@ def test_metadata_say_all_that_is_needed(exported):
     assert note["backbone"] == {"name": "pixelwise", "options": {}}
     assert note["scores"]["confusion"]
     assert note["versions"]["torch"] == torch.__version__.partition("+")[0]
-    assert (note["format"], note["dates"], note["seed"], note["licence"]) == (1, "doy", 0, "MIT")
+    assert (note["format"], note["dates"], note["seed"], note["license"]) == (1, "doy", 0, "MIT")
 
 
 def test_card_stands_beside_it(exported):
     card = exported.with_suffix(".md").read_text()
-    for part in ("# pixelwise trained on plots", "| wheat | 10 |", "Class boundary", "nobody", "Licence: MIT", "cscl:"):
+    for part in ("# pixelwise trained on plots", "| wheat | 10 |", "Class boundary", "nobody", "License: MIT", "cscl:"):
         assert part in card
 
 
@@ -210,7 +210,7 @@ class Asking(Backbone):
 
 @hookimpl
 def cropzoo_backbones():
-    about = {"summary": "s", "source": "made up", "licence": "MIT"}
+    about = {"summary": "s", "source": "made up", "license": "MIT"}
     return [BackboneSpec(name="asking", build="asking:Asking", dates="doy", **about)]
 """
 
@@ -238,8 +238,8 @@ session = onnxruntime.InferenceSession(sys.argv[1])
 about = json.loads(session.get_modelmeta().custom_metadata_map["cropzoo"])["metadata"]
 given = dict(np.load(sys.argv[2]))
 wanted = given.pop("wanted")
-(chances,) = session.run(["probabilities"], given)
-print(about["classes"][0]["name"], float(np.abs(chances - wanted).max()))
+(probabilities,) = session.run(["probabilities"], given)
+print(about["classes"][0]["name"], float(np.abs(probabilities - wanted).max()))
 """
 
 

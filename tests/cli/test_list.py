@@ -14,12 +14,12 @@ from cropzoo_cli.main import main
 from cropzoo_cli.output import print_table
 
 
-def test_plain_lines_by_kind_with_owner_licence_and_summary(capsys):
+def test_plain_lines_by_kind_with_owner_license_and_summary(capsys):
     assert main(["list"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     lines = [line.split(maxsplit=4) for line in out.splitlines()]
-    assert lines[0] == ["kind", "name", "owner", "licence", "summary"]
+    assert lines[0] == ["kind", "name", "owner", "license", "summary"]
     kinds = [line[0] for line in lines[1:]]
     order = ["backbone", "dataset", "objective", "entry"]
     assert kinds == sorted(kinds, key=order.index)
@@ -31,7 +31,7 @@ def test_plain_lines_by_kind_with_owner_licence_and_summary(capsys):
 def test_json_holds_every_field_by_kind(capsys):
     assert main(["list", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert list(found) == ["backbones", "datasets", "objectives", "catalogue"]
+    assert list(found) == ["backbones", "datasets", "objectives", "catalog"]
     [tsvit] = [record for record in found["backbones"] if record["name"] == "tsvit"]
     assert tsvit["dates"] == "doy"
     assert tsvit["distribution"] == "cropzoo"
@@ -45,10 +45,10 @@ def test_pattern_chooses(capsys):
     assert [record["name"] for records in found.values() for record in records] == ["synthetic"]
 
 
-def test_catalogue_entries_stand_in_the_list(tmp_path, capsys):
+def test_catalog_entries_stand_in_the_list(tmp_path, capsys):
     file = tmp_path / "mine.yaml"
     file.write_text("version: 1\nentries:\n  tsvit.mine:\n    summary: My fields\n    source: me\n")
-    assert main(["--catalogue", str(file), "list", "mine"]) == 0
+    assert main(["--catalog", str(file), "list", "mine"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [part.strip() for part in lines[1].split("  ") if part] == [
         "entry",
@@ -106,7 +106,7 @@ def test_a_family_is_searched_by_its_members(capsys):
     names = [record["name"] for record in found["backbones"]]
     assert "timm/resnet18" in names
     assert all(name.startswith("timm/") and "resnet1" in name for name in names)
-    assert not any(found[kind] for kind in ("datasets", "objectives", "catalogue"))
+    assert not any(found[kind] for kind in ("datasets", "objectives", "catalog"))
 
 
 def test_members_that_do_not_exist_get_the_close_names(capsys):
@@ -153,7 +153,7 @@ def test_what_cannot_be_built_or_listed_is_told_and_stops_nothing(write_plugin, 
         f"version: 1\nentries:\n  mine.fields: {{summary: a, source: b, {scores}}}\n"
         f"  tsvit-m.fields: {{summary: a, source: b, {scores}, recipe: {{backbone: {{name: tsvit, dim: 32}}}}}}\n"
     )
-    assert main(["-p", plugin, "--catalogue", str(file), "list", "--table", "[bmt][rins]*"]) == 0
+    assert main(["-p", plugin, "--catalog", str(file), "list", "--table", "[bmt][rins]*"]) == 0
     out, err = capsys.readouterr()
     rows = {line.split()[0]: line.split()[1:4] for line in out.splitlines()[1:]}
     assert rows["broken"] == rows["mine"] == ["-", "-", "-"]
@@ -177,7 +177,7 @@ def test_datasets_with_what_they_hold_and_how_to_get_them(capsys):
     lines = [
         [part.strip() for part in line.split("  ") if part.strip()] for line in capsys.readouterr().out.splitlines()
     ]
-    assert lines[0] == ["name", "bands", "classes", "splits", "licence", "how to get it"]
+    assert lines[0] == ["name", "bands", "classes", "splits", "license", "how to get it"]
     assert [line[0] for line in lines[1:]] == list(load_zoo().datasets)
     rows = {line[0]: line[1:] for line in lines[1:]}
     assert rows["synthetic"][:4] == ["10: B02 ... B12", "10", "train, val, test", "Apache-2.0"]
@@ -189,7 +189,7 @@ def test_datasets_are_chosen_by_pattern_and_printed_as_json(capsys):
     assert main(["list", "--datasets", "syn*", "--json"]) == 0
     [record] = json.loads(capsys.readouterr().out)
     assert record["name"] == "synthetic"
-    assert {"bands", "classes", "splits", "licence", "get", "owner"} <= record.keys()
+    assert {"bands", "classes", "splits", "license", "get", "owner"} <= record.keys()
     assert main(["list", "--datasets", "syntetic"]) == 1
     assert "no dataset matches 'syntetic'; did you mean 'synthetic'?" in capsys.readouterr().err
     assert main(["list", "--datasets", "--table"]) == 2

@@ -98,7 +98,7 @@ def test_version(capsys):
         (["--ofline", "list"], "'--offline'"),
         (["list", "--jsn"], "'--json'"),
         (["list", "a", "b"], "\n`cropzoo list --help` shows every option\n"),
-        (["--catalogue", "nowhere.yaml", "list"], "'nowhere.yaml' does not exist"),
+        (["--catalog", "nowhere.yaml", "list"], "'nowhere.yaml' does not exist"),
     ],
 )
 def test_wrong_use_is_a_line_and_exit_code_2(args, says, capsys):
@@ -146,10 +146,10 @@ def test_reader_that_leaves_early_is_no_error():
 
 def test_global_options_reach_the_command(run_body, tmp_path):
     seen = []
-    catalogue = tmp_path / "mine.yaml"
-    catalogue.write_text("version: 1\nentries: {}\n")
-    assert run_body(seen.append, "-p", "a.py", "--plugin", "b", "--catalogue", str(catalogue), "--offline") == 0
-    assert seen == [Settings(("a.py", "b"), (catalogue,), True)]
+    catalog = tmp_path / "mine.yaml"
+    catalog.write_text("version: 1\nentries: {}\n")
+    assert run_body(seen.append, "-p", "a.py", "--plugin", "b", "--catalog", str(catalog), "--offline") == 0
+    assert seen == [Settings(("a.py", "b"), (catalog,), True)]
 
 
 def test_environment_comes_before_the_options(run_body, monkeypatch):

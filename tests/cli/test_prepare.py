@@ -75,7 +75,7 @@ def test_text_crops_merge_and_ignore(order: Any, command: Any, geotiff: ModuleTy
     geotiff.write_parcels(own / "parcels.gpkg", crop_code=crops, crop_name=crops)
     table = own / "crops.csv"
     lines = (
-        "code,name,class,colour",
+        "code,name,class,color",
         "wheat,wheat,cereals,#ddbb44",
         "maize,,cereals,",
         "grass,grass,,",

@@ -26,13 +26,13 @@ def test_backbone(show):
     assert "60 dates, 24 x 24 px" in facts["GFLOPs"]
     assert facts["options"]["patch_size"] == 2
     assert not {"in_channels", "classes", "image_size", "length"} & set(facts["options"])
-    assert facts["licence"] == "Apache-2.0"
+    assert facts["license"] == "Apache-2.0"
     shown = show("tsvit").out
     assert "temporal_depth: 4" in shown
     assert "1,657,476" in shown
 
 
-def test_catalogue_entry(show):
+def test_catalog_entry(show):
     shown = show("tsvit.pastis").out
     assert "PASTIS, 5 folds: OA 83.4, mIoU 65.4" in shown
     assert "none; train it with -c tsvit.synthetic" in show("tsvit.synthetic").out
@@ -41,7 +41,7 @@ def test_catalogue_entry(show):
 def test_an_entry_whose_data_no_plugin_offers(command, tmp_path):
     entry = "{summary: a, source: b, recipe: {backbone: {name: tsvit}, dataset: {name: fields}}}"
     (tmp_path / "mine.yaml").write_text(f"version: 1\nentries:\n  tsvit.fields: {entry}\n")
-    shown = command("--catalogue", "mine.yaml", "show", "tsvit.fields", folder=tmp_path).out
+    shown = command("--catalog", "mine.yaml", "show", "tsvit.fields", folder=tmp_path).out
     assert "to train it with -c tsvit.fields, name data of yours (--dataset): no plugin here offers 'fields'" in shown
 
 

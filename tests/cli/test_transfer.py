@@ -31,7 +31,7 @@ class Entropy(Objective):
 
 @hookimpl
 def cropzoo_objectives():
-    spec = dict(build=f"{__name__}:Entropy", summary="a test", source="a test", licence="MIT", needs_labels=False)
+    spec = dict(build=f"{__name__}:Entropy", summary="a test", source="a test", license="MIT", needs_labels=False)
     return [ObjectiveSpec(name="entropy", **spec)]
 '''
 

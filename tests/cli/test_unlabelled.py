@@ -132,7 +132,7 @@ def test_it_is_shown(command, pretrained, sites):
     assert "\nhead         False\n" in shown.out
 
 
-def test_labelled_data_may_be_used_without_their_labels(command, sites, pretrained):
+def test_labeled_data_may_be_used_without_their_labels(command, sites, pretrained):
     """Classes are those of the data, so that parts of the network that stand for them are kept as well."""
     ended = command(*TRAIN, *MTM, "--set", "dataset.root=fields", "--out", "same", folder=sites)
     assert ended.code == 0, ended.err

@@ -51,7 +51,7 @@ def build(name: str, row: int) -> tuple[Model, Metadata]:
             buffer.add_(torch.rand_like(buffer))
     for parameter in model.parameters():  # so that no layer is what it starts as, such as a shift of zero
         parameter.data.add_(torch.randn_like(parameter) / 10)
-    classes = [{"name": f"crop {index}", "code": index, "colour": "#000000"} for index in range(4)]
+    classes = [{"name": f"crop {index}", "code": index, "color": "#000000"} for index in range(4)]
     about = {"bands": ("red", "nir", "swir"), "scale": 1e-4, "mean": (0.1, 0.3, 0.2), "std": (0.1, 0.2, 0.1)}
     shape = {"in_channels": 3, "image_size": size, "length": length, "dates": spec.dates}
     return model, Metadata.parse({"backbone": {"name": name}, "classes": classes, **about, **shape}, "test")

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from cropzoo import load_zoo
-from cropzoo.config.catalog import load_catalogue
+from cropzoo.config.catalog import load_catalog
 from cropzoo.models.factory import Shape, create_backbone
 from cropzoo.testing.subjects import random_batch, random_series
 from cropzoo_plugins.objectives.mtm import MaskedTime, hide_dates, hide_patches
 
 ZOO = load_zoo()
-CATALOGUE = load_catalogue(ZOO)
+CATALOG = load_catalog(ZOO)
 PUBLISHED = ("biconvgru", "fpn-convlstm", "unet2d-clstm", "unet3d", "unet3df", "utae")
 CASES = [(name, {}) for name in ZOO.backbones] + [(name, {"padding": "published"}) for name in PUBLISHED]
 LENGTH = 8
@@ -23,7 +23,7 @@ LENGTH = 8
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_hidden_values_stay_hidden_and_every_parameter_learns(name, options):
     torch.manual_seed(0)
-    recipe = CATALOGUE[f"{name}.synthetic"].recipe
+    recipe = CATALOG[f"{name}.synthetic"].recipe
     options = {**{key: value for key, value in recipe["backbone"].items() if key != "name"}, **options}
     spec = ZOO.backbones[name].spec
     length = LENGTH if spec.fixed_length or "length" in recipe else None

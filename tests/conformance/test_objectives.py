@@ -9,7 +9,7 @@ from cropzoo.testing import check_objective
 
 OPTIONS = {
     "boundary": [{}, {"positive_weight": 4.0}, {"of": "parcels"}],
-    "cscl": [{}, {"pairs": "published"}, {"window": 5, "dilation": 2, "normalise": False}],
+    "cscl": [{}, {"pairs": "published"}, {"window": 5, "dilation": 2, "normalize": False}],
     "mtm": [{}, {"date_ratio": 0.0, "patch_size": 3}, {"patch_ratio": 0.0, "targets": 1}],
     "segmentation": [{}],
     "supcon": [{}, {"pixels": 16, "temperature": 0.5}],

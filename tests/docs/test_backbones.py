@@ -1,4 +1,4 @@
-"""docs/backbones.md is what the specs, the catalogue and the committed scores say."""
+"""docs/backbones.md is what the specs, the catalog and the committed scores say."""
 
 from __future__ import annotations
 

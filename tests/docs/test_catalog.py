@@ -1,4 +1,4 @@
-"""docs/catalogue.md shows files that work, and every key of the schema."""
+"""docs/catalog.md shows files that work, and every key of the schema."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cropzoo.config.catalog import CatalogueEntry, Score, Size, Weights, load_catalogue, read_catalogue
+from cropzoo.config.catalog import CatalogEntry, Score, Size, Weights, load_catalog, read_catalog
 from cropzoo.config.merge import resolve
 from cropzoo.config.recipe import Recipe, Stage
 from cropzoo.plugins.registry import load_zoo
 
-PAGE = (Path(__file__).parents[2] / "docs" / "catalogue.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "catalog.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 
 
@@ -23,12 +23,12 @@ def written(tmp_path, number):
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_every_example_is_a_catalogue(tmp_path, number):
+def test_every_example_is_a_catalog(tmp_path, number):
     zoo = load_zoo()
-    entries = read_catalogue(written(tmp_path, number), zoo.objectives)
-    catalogue = load_catalogue(zoo, [written(tmp_path, number)])
+    entries = read_catalog(written(tmp_path, number), zoo.objectives)
+    catalog = load_catalog(zoo, [written(tmp_path, number)])
     assert entries
-    assert all(catalogue[name] == entry for name, entry in entries.items())
+    assert all(catalog[name] == entry for name, entry in entries.items())
 
 
 def test_there_are_no_other_examples():
@@ -37,9 +37,9 @@ def test_there_are_no_other_examples():
 
 def test_the_first_example_is_the_recipe_that_its_command_runs(tmp_path):
     zoo = load_zoo()
-    catalogue = load_catalogue(zoo, [written(tmp_path, 0)])
-    entry = catalogue["tsvit.fields"]
-    recipe, _ = resolve(zoo, catalogue, ("--config", entry.recipe), ("--set", {"dataset": {"root": "a"}}))
+    catalog = load_catalog(zoo, [written(tmp_path, 0)])
+    entry = catalog["tsvit.fields"]
+    recipe, _ = resolve(zoo, catalog, ("--config", entry.recipe), ("--set", {"dataset": {"root": "a"}}))
     assert [(stage.objective, stage.epochs, stage.lr) for stage in recipe.stages] == [
         ("cscl", 5, 1e-4),
         ("segmentation", 30, 2e-3),
@@ -47,7 +47,7 @@ def test_the_first_example_is_the_recipe_that_its_command_runs(tmp_path):
     assert (recipe.min_clear, recipe.dataset.options, recipe.backbone.options["dim"]) == (0.2, {"root": "a"}, 64)
 
 
-@pytest.mark.parametrize("schema", [CatalogueEntry, Size, Score, Weights, Recipe, Stage])
+@pytest.mark.parametrize("schema", [CatalogEntry, Size, Score, Weights, Recipe, Stage])
 def test_every_key_is_on_the_page(schema):
     keys = set(schema.model_fields) - {"stages", "options"}
     assert [key for key in sorted(keys) if not re.search(rf"`[^`\n]*\b{key}\b[^`\n]*`", PAGE)] == []

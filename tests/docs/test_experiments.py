@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from cropzoo import load_zoo
-from cropzoo.config.catalog import load_catalogue
+from cropzoo.config.catalog import load_catalog
 from cropzoo.config.schema import read_mapping
 from cropzoo.evaluation.compare.config import read_study
 from cropzoo.evaluation.compare.grid import make_plan
@@ -31,7 +31,7 @@ def test_the_page_is_up_to_date(maker: ModuleType) -> None:
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_a_study_whose_results_are_on_the_page(recipe: Path, maker: ModuleType) -> None:
     zoo = load_zoo()
-    plan = make_plan(read_study(read_mapping(recipe), {}, (), str(recipe)), zoo, load_catalogue(zoo))
+    plan = make_plan(read_study(read_mapping(recipe), {}, (), str(recipe)), zoo, load_catalog(zoo))
     planned = [
         (cell.backbone, cell.pretrain, f"{cell.label_fraction:g}", cell.variant, str(len(plan.of(cell))))
         for cell in plan.cells

@@ -63,6 +63,6 @@ def test_installed_away_from_the_repository(installed_cropzoo, run_installed, tm
     assert not [entry for entry in path if Path(entry) in (REPOSITORY, *(REPOSITORY / root for root in ROOTS))]
     found = json.loads(run_installed(target, tmp_path, command, "list", "--json").stdout)
     assert "tsvit" in {record["name"] for record in found["backbones"]}
-    assert "tsvit.pastis" in {record["name"] for record in found["catalogue"]}
+    assert "tsvit.pastis" in {record["name"] for record in found["catalog"]}
     plugins = json.loads(run_installed(target, tmp_path, command, "plugins", "--json").stdout)
     assert [plugin["error"] for plugin in plugins] == ["", "", ""]

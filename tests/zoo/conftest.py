@@ -86,7 +86,7 @@ class Fields:
 
     Args:
         counts: samples by split.
-        labelled, masked, placed: whether samples have labels and parcels, clear, place.
+        labeled, masked, placed: whether samples have labels and parcels, clear, place.
         label_scale: of the labels.
         days: of the first sample of a split; each further one is a year later.
     """
@@ -103,17 +103,17 @@ class Fields:
         self,
         counts: dict[str, int] | None = None,
         *,
-        labelled: bool = True,
+        labeled: bool = True,
         masked: bool = True,
         placed: bool = True,
         label_scale: int = 1,
         days: tuple[int, ...] = (17700, 17710, 17720),
     ) -> None:
         self.counts = {"train": 3, "val": 2, "test": 1} if counts is None else counts
-        self.labelled, self.masked, self.placed = labelled, masked, placed
+        self.labeled, self.masked, self.placed = labeled, masked, placed
         self.label_scale, self.days = label_scale, days
         self.read: list[str] = []
-        if not labelled:
+        if not labeled:
             self.classes = ()
 
     def split(self, name: str) -> Any:
@@ -139,8 +139,8 @@ class Fields:
         return Sample(
             series=series,
             dates=np.array(self.days, np.int32) + 365 * index,
-            labels=labels if self.labelled else None,
-            parcels=(labels.astype(np.int32) + 1) * (labels != 255) if self.labelled else None,
+            labels=labels if self.labeled else None,
+            parcels=(labels.astype(np.int32) + 1) * (labels != 255) if self.labeled else None,
             clear=clear if self.masked else None,
             name=name,
             place=place if self.placed else {},

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from cropzoo.errors import CropzooError
-from cropzoo.io import read_json, replacing, sha256_of, write_json, write_text
+from cropzoo.io import atomic_write, read_json, sha256_of, write_json, write_text
 
 
 def contents(folder):
@@ -33,7 +33,7 @@ def test_a_failure_half_way_leaves_the_old_file_and_nothing_else(tmp_path, error
     write_text(path, "old")
 
     def fail():
-        with replacing(path) as scratch:
+        with atomic_write(path) as scratch:
             scratch.write_text("half")
             raise error
 
@@ -45,7 +45,7 @@ def test_a_failure_half_way_leaves_the_old_file_and_nothing_else(tmp_path, error
 
 def test_the_target_is_untouched_until_the_end(tmp_path):
     path = tmp_path / "note.txt"
-    with replacing(path) as scratch:
+    with atomic_write(path) as scratch:
         scratch.write_text("new")
         assert not path.exists()
         assert scratch.parent == path.parent  # a rename across file systems is a copy

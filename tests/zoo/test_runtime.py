@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cropzoo import UsageError
-from cropzoo.parallel import is_first, world
+from cropzoo.parallel import get_rank, get_world_size, is_rank_zero
 from cropzoo.runtime import Runtime, interruptible, make_trainer
 
 
@@ -49,8 +49,8 @@ def test_world(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], exp
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert world() == expected
-    assert is_first() == (expected[0] == 0)
+    assert (get_rank(), get_world_size()) == expected
+    assert is_rank_zero() == (expected[0] == 0)
 
 
 def test_interrupt_comes_through_and_the_handler_comes_back() -> None:

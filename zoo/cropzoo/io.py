@@ -23,7 +23,7 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A scratch path in the same folder, which becomes `path` when the block ends well and vanishes otherwise.
 
     Raises:
@@ -56,7 +56,7 @@ def _umask() -> int:
 
 def write_text(path: Path, text: str) -> None:
     """Replace the file by this text, as a whole."""
-    with replacing(path) as scratch:
+    with atomic_write(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
 
 

@@ -99,8 +99,17 @@ def _call(function: Callable[[Any, Any], Any], job: Any) -> tuple[Any, str, bool
         return None, str(error) or "failed", isinstance(error, UsageError)
 
 
-def world() -> tuple[int, int]:
-    """(rank, processes) of the run that torchrun or SLURM started; (0, 1) alone."""
+def get_rank() -> int:
+    """The number of this process in a distributed run, from 0."""
+    return _rank_and_size()[0]
+
+
+def get_world_size() -> int:
+    """How many processes torchrun or SLURM started for this run; 1 for a single process."""
+    return _rank_and_size()[1]
+
+
+def _rank_and_size() -> tuple[int, int]:
     if "TORCHELASTIC_RUN_ID" in os.environ or ("RANK" in os.environ and "WORLD_SIZE" in os.environ):
         return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if os.environ.get("SLURM_JOB_NAME") not in (None, "bash", "interactive") and "SLURM_NTASKS" in os.environ:
@@ -108,18 +117,18 @@ def world() -> tuple[int, int]:
     return 0, 1
 
 
-def is_first() -> bool:
+def is_rank_zero() -> bool:
     """Whether this process writes and prints for all."""
-    return world()[0] == 0
+    return get_rank() == 0
 
 
-def wait_for_all() -> None:
-    """Return when every process has called this; `cropzoo.runtime.meet` must have been called before.
+def barrier() -> None:
+    """Return when every process has called this; `cropzoo.runtime.init_distributed` must have been called before.
 
     Raises:
         CropzooError: when another process has ended meanwhile.
     """
-    if world()[1] == 1:
+    if get_world_size() == 1:
         return
     import torch.distributed
 
@@ -127,16 +136,16 @@ def wait_for_all() -> None:
         torch.distributed.barrier()
     except RuntimeError as error:  # of the network, in words of its own
         raise CropzooError(
-            f"process {world()[0]} waited for the others of this run; one of them has ended; see its error"
+            f"process {get_rank()} waited for the others of this run; one of them has ended; see its error"
         ) from error
 
 
-def leave() -> None:
+def cleanup() -> None:
     """End this process's part in a distributed run, once its work is done.
 
     Threads of the group that are still there when Python ends can abort a process that has done everything right.
     """
-    if world()[1] == 1:
+    if get_world_size() == 1:
         return
     import torch.distributed
 
@@ -145,10 +154,10 @@ def leave() -> None:
 
 
 @contextmanager
-def first_goes_first() -> Iterator[None]:
+def rank_zero_first() -> Iterator[None]:
     """The first process passes the block alone, then the others: what it leaves on disk is whole when they look."""
-    if not is_first():
-        wait_for_all()
+    if not is_rank_zero():
+        barrier()
     yield
-    if is_first():
-        wait_for_all()
+    if is_rank_zero():
+        barrier()

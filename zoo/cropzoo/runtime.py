@@ -18,7 +18,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 
 from cropzoo.errors import UsageError
-from cropzoo.parallel import is_first, world
+from cropzoo.parallel import get_world_size, is_rank_zero
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ def make_trainer(runtime: Runtime, callbacks: Sequence[Callback] = (), **setting
     accelerator, devices = _device(runtime.device)
     if accelerator == "cpu" and settings.get("precision") == "16-mixed":
         raise UsageError("precision '16-mixed' needs a GPU; on a CPU use bf16 or 32")
-    _, processes = world()
+    processes = get_world_size()
     if processes > 1:
         nodes = int(os.environ.get("GROUP_WORLD_SIZE") or os.environ.get("SLURM_NNODES") or 1)
         strategy = "ddp_find_unused_parameters_true"  # a pre-training objective may leave a part of a network out
         settings |= {"strategy": strategy, "num_nodes": nodes}
         settings["sync_batchnorm"] = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
         devices = processes // nodes
-    bar = sys.stderr.isatty() and is_first()
+    bar = sys.stderr.isatty() and is_rank_zero()
     if bar:
         callbacks = [*callbacks, RichProgressBar(leave=False, console_kwargs={"stderr": True})]
     return pl.Trainer(
@@ -74,14 +74,14 @@ def make_trainer(runtime: Runtime, callbacks: Sequence[Callback] = (), **setting
     )
 
 
-def meet(runtime: Runtime, precision: str) -> None:
+def init_distributed(runtime: Runtime, precision: str) -> None:
     """Check device and number format before any work is done, and bring the processes of a distributed run together.
 
     Raises:
         UsageError: for a device or number format that cannot be had here.
     """
     trainer = make_trainer(runtime, precision=precision)
-    if world()[1] > 1:
+    if get_world_size() > 1:
         trainer.strategy.setup_environment()
 
 

@@ -62,7 +62,7 @@ class BiConvGRU(Backbone):
         """The last states.
 
         Args:
-            series: (B, T, C, H, W), float32, normalised.
+            series: (B, T, C, H, W), float32, normalized.
             dates: (B, T), int64; not read, their order counts alone.
             valid: (B, T), bool, False = padding.
 
@@ -94,7 +94,7 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A published BiConvGRU state dict by the names of our `Model`; keys of a contrastive head are dropped.
 
     Args:
-        state_dict: parameters, with or without the "module." of data parallelism.
+        state_dict: parameters, with or without the "module." of data parallelizm.
 
     Raises:
         CropzooError: for a key that the published network does not have.

@@ -29,9 +29,9 @@ _BASELINES = (
         build="cropzoo_plugins.backbones.ltae:LTAE",
         summary="Lightweight temporal attention on every pixel alone",
         source="Garnot and Landrieu 2020, arXiv:2007.00586",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         dates="days",
-        use="The cheapest of the networks, and a baseline for what neighbours add; maps of single pixels are speckled.",
+        use="The cheapest of the networks, and a baseline for what neighbors add; maps of single pixels are speckled.",
         deviations=(
             "A linear layer with batch norm and ReLU stands in for the paper's encoder of sets of pixels.",
             "The attention is the one of U-TAE: its norms are group norms, over the dates too.",
@@ -43,9 +43,9 @@ _BASELINES = (
         build="cropzoo_plugins.backbones.pixel_transformer:PixelTransformer",
         summary="Transformer over the dates of every pixel alone",
         source="Russwurm and Koerner 2020, arXiv:1910.10536",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         dates="doy",
-        use="A baseline that shows what neighbours add, and a choice for small parcels and labelled points; it takes "
+        use="A baseline that shows what neighbors add, and a choice for small parcels and labeled points; it takes "
         "many operations for each pixel.",
         deviations=(
             "The sinusoid stands for the day of the year, not for the position in the series.",
@@ -60,13 +60,13 @@ _BASELINES = (
         build="cropzoo_plugins.backbones.timm_encoder:TimmEncoder",
         summary="Any timm image encoder on every date, with temporal attention shared by its scales",
         source="encoders of timm (Wightman 2019); temporal attention as in arXiv:2107.07933",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         dates="days",
         size_multiple=8,
         member="encoder",
         members="cropzoo_plugins.backbones.timm_encoder:encoder_names",
         initial=("encoder_weights", "bands"),
-        use="When pre-trained image weights should help, as with few labelled fields, or to compare image encoders.",
+        use="When pre-trained image weights should help, as with few labeled fields, or to compare image encoders.",
         deviations=(
             "Encoders end behind the map of stride 2**levels; what lies deeper does not exist.",
             "Maps are projected to one width before they are summed over the dates, and a convolution of the bands "
@@ -74,7 +74,7 @@ _BASELINES = (
             "Each step of the decoder is a bilinear resizing and one convolution.",
             "Padded dates have no part in norms or attention.",
             "A checkpoint of an encoder with a table of positions fits images of its own size alone.",
-            "Pre-trained weights see bands normalised by the data's own statistics, not by those of their training; "
+            "Pre-trained weights see bands normalized by the data's own statistics, not by those of their training; "
             "weights of RGB images have their first layer repeated over the bands.",
         ),
     ),
@@ -86,7 +86,7 @@ _TORCHGEO = (
         build="cropzoo_plugins.backbones.torchgeo_model:TorchGeoModel",
         summary="Networks for series of the installed torchgeo: its convolutional LSTM",
         source="torchgeo.models.ConvLSTM; Shi et al. 2015, arXiv:1506.04214",
-        licence="MIT",
+        license="MIT",
         dates="none",
         member="model",
         members="cropzoo_plugins.backbones.torchgeo_model:model_names",

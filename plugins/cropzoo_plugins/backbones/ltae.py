@@ -1,4 +1,4 @@
-"""L-TAE on every pixel alone: the baseline that looks at time and never at neighbours."""
+"""L-TAE on every pixel alone: the baseline that looks at time and never at neighbors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = "ltae"
 
 
 class LTAE(Backbone):
-    """Dense features of lightweight temporal attention over the dates of each pixel; neighbours have no influence.
+    """Dense features of lightweight temporal attention over the dates of each pixel; neighbors have no influence.
 
     Args:
         in_channels: bands of the series.
@@ -71,7 +71,7 @@ class LTAE(Backbone):
         """Dense features.
 
         Args:
-            series: (B, T, C, H, W), float32, normalised.
+            series: (B, T, C, H, W), float32, normalized.
             dates: (B, T), int64, days since 1 September before the first date.
             valid: (B, T), bool, False = padding; what stands there has no influence.
 

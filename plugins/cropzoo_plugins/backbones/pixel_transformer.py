@@ -1,4 +1,4 @@
-"""A transformer over the dates of every pixel alone: the baseline that sees no neighbours."""
+"""A transformer over the dates of every pixel alone: the baseline that sees no neighbors."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class PixelTransformer(Backbone):
         """Features of every pixel.
 
         Args:
-            series: (B, T, C, H, W), float32, normalised.
+            series: (B, T, C, H, W), float32, normalized.
             dates: (B, T), int64, day of year 1..366.
             valid: (B, T), bool, False = padding; what stands there has no influence.
 

@@ -40,7 +40,7 @@ class TimmEncoder(Backbone):
         encoder: name in timm.
         encoder_weights: what the encoder starts with: "none", a tag of timm such as `a1_in1k`, weights of torchgeo such
             as `ResNet18_Weights.SENTINEL2_ALL_MOCO`, or a .safetensors file. Weights of timm are of RGB images: timm
-            repeats their first layer over the bands. None of them knows the data's scaling: they see bands normalised
+            repeats their first layer over the bands. None of them knows the data's scaling: they see bands normalized
             by the data's own statistics.
         levels: halvings of the resolution: maps up to stride 2**levels are used, and the encoder ends there.
         decoder_width: channels of the features; a multiple of `heads`.
@@ -99,7 +99,7 @@ class TimmEncoder(Backbone):
         """Features of every pixel.
 
         Args:
-            series: (B, T, C, H, W), float32, normalised; H and W multiples of `size_multiple`.
+            series: (B, T, C, H, W), float32, normalized; H and W multiples of `size_multiple`.
             dates: (B, T), int64, days since any reference.
             valid: (B, T), bool, False = padding; what stands there has no influence and costs nothing.
 

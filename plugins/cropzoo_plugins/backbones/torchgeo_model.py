@@ -85,7 +85,7 @@ class TorchGeoModel(Backbone):
         """The last layer's hidden state after each sample's last valid date.
 
         Args:
-            series: (B, T, C, H, W), float32, normalised.
+            series: (B, T, C, H, W), float32, normalized.
             dates: (B, T), int64; not read, their order counts alone.
             valid: (B, T), bool, False = padding.
 

@@ -92,7 +92,7 @@ class TSViT(Backbone):
         """Class evidence per pixel.
 
         Args:
-            series: (B, T, C, H, W), float32, normalised; H and W multiples of `patch_size`.
+            series: (B, T, C, H, W), float32, normalized; H and W multiples of `patch_size`.
             dates: (B, T), int64, day of year 1..366.
             valid: (B, T), bool, False = padding; what stands there has no influence.
 

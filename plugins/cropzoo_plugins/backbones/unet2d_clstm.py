@@ -67,7 +67,7 @@ class UNet2DCLSTM(Backbone):
         """The mean state of the recurrence.
 
         Args:
-            series: (B, T, C, H, W), float32, normalised; H and W multiples of 4.
+            series: (B, T, C, H, W), float32, normalized; H and W multiples of 4.
             dates: (B, T), int64; not read, their order counts alone.
             valid: (B, T), bool, False = padding.
 
@@ -164,7 +164,7 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Build the model with `length` equal to the published `max_seq_len`.
 
     Args:
-        state_dict: parameters and buffers, with or without the "module." of data parallelism.
+        state_dict: parameters and buffers, with or without the "module." of data parallelizm.
 
     Raises:
         CropzooError: for a key that the published network does not have.

@@ -82,7 +82,7 @@ class UNet3D(Backbone):
         """The sums over time.
 
         Args:
-            series: (B, length, C, H, W), float32, normalised; H and W multiples of 4.
+            series: (B, length, C, H, W), float32, normalized; H and W multiples of 4.
             dates: (B, length), int64; not read, their order counts alone.
             valid: (B, length), bool, False = padding.
 
@@ -131,7 +131,7 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     head's bias is the result.
 
     Args:
-        state_dict: parameters and buffers, with or without the "module." of data parallelism.
+        state_dict: parameters and buffers, with or without the "module." of data parallelizm.
 
     Raises:
         CropzooError: for a key that the published network does not have, or one of the last layers that is missing.

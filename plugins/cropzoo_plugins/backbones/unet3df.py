@@ -76,7 +76,7 @@ class UNet3Df(Backbone):
         """The embedding.
 
         Args:
-            series: (B, length, C, H, W), float32, normalised; H and W multiples of 4.
+            series: (B, length, C, H, W), float32, normalized; H and W multiples of 4.
             dates: (B, length), int64; not read, their order counts alone.
             valid: (B, length), bool, False = padding.
 
@@ -111,7 +111,7 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A published UNet3Df state dict by the names of our `Model`; keys of a contrastive head are dropped.
 
     Args:
-        state_dict: parameters and buffers, with or without the "module." of data parallelism.
+        state_dict: parameters and buffers, with or without the "module." of data parallelizm.
 
     Raises:
         CropzooError: for a key that the published network does not have.

@@ -88,7 +88,7 @@ class UTAE(Backbone):
         """Dense features.
 
         Args:
-            series: (B, T, C, H, W), float32, normalised; H and W multiples of `size_multiple`.
+            series: (B, T, C, H, W), float32, normalized; H and W multiples of `size_multiple`.
             dates: (B, T), int64, days since 1 September before the first date.
             valid: (B, T), bool, False = padding; what stands there has no influence.
 

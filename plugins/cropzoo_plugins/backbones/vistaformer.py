@@ -90,7 +90,7 @@ class VistaFormer(Backbone):
         """Dense features.
 
         Args:
-            series: (B, T, C, H, W), float32, normalised; H and W multiples of 8.
+            series: (B, T, C, H, W), float32, normalized; H and W multiples of 8.
             dates: (B, T), int64, unused.
             valid: (B, T), bool, False = padding; what stands there has no influence.
 

@@ -10,7 +10,7 @@ GENERAL = (
         build="cropzoo_plugins.datasets.synthetic:Synthetic",
         summary="A generated landscape of parcels with measured crop curves, clouds and mixed boundary pixels",
         source="cropzoo; spectral curves measured over Flanders, 2017 to 2019",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         bands=("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"),
         classes=(
             "none declared",
@@ -31,7 +31,7 @@ GENERAL = (
         build="cropzoo_plugins.datasets.geotiff:GeoTIFF",
         summary="Your own fields: a folder per site with one GeoTIFF a date and a label raster or parcel file",
         source="your files",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         get="Your own files; --set dataset.root=FOLDER",
     ),
     DatasetSpec(
@@ -39,7 +39,7 @@ GENERAL = (
         build="cropzoo_plugins.datasets.prepared:Prepared",
         summary="A folder that cropzoo prepare wrote, or any other in the layout of PASTIS",
         source="your files",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         get="Write it with cropzoo prepare; --set dataset.root=FOLDER --set dataset.fold=2 for another rotation",
     ),
     DatasetSpec(
@@ -47,7 +47,7 @@ GENERAL = (
         build="cropzoo_plugins.datasets.torchgeo:TorchGeo",
         summary="Geo-datasets of torchgeo: Sentinel-2 or other images, EuroCrops, CDL or other labels",
         source="Stewart et al. 2022, arXiv:2111.08872; https://github.com/torchgeo/torchgeo",
-        licence="MIT",
+        license="MIT",
         get="Let torchgeo.datasets download images and labels, and give --set dataset.images=Sentinel2 "
         "--set dataset.image_root=FOLDER --set dataset.labels=EuroCrops --set dataset.label_root=FOLDER",
     ),

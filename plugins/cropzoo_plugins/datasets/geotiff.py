@@ -33,7 +33,7 @@ class GeoTIFF(WithStatistics):
     process.
 
     A class counts only if it has a training pixel: any other is 255 in val and test, has no index, and is named in
-    `ignored` and in a warning. With classes.csv (code, name, colour) at the root its order is the order of the classes;
+    `ignored` and in a warning. With classes.csv (code, name, color) at the root its order is the order of the classes;
     without it the codes' order.
 
     Args:

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from cropzoo import CropzooError
 from cropzoo.data.pastis.reader import find_layout
 from cropzoo.data.pastis.schema import METADATA
-from cropzoo.io import replacing
+from cropzoo.io import atomic_write
 
 ARCHIVE = "PASTIS-R.zip"
 _BY_HAND = "unpack PASTIS.zip or PASTIS-R.zip of https://zenodo.org/records/5735646 there"
@@ -122,7 +122,7 @@ def _fetch(archive: Path) -> None:
     from torchgeo.datasets import PASTIS
     from torchgeo.datasets.utils import download_url
 
-    with replacing(archive) as scratch:
+    with atomic_write(archive) as scratch:
         try:
             # With its checksum the empty scratch file counts as not there, and a wrong download as an error.
             download_url(PASTIS.url, str(scratch.parent), filename=scratch.name, md5=PASTIS.md5)

@@ -32,7 +32,7 @@ PUBLISHED = (
         build="cropzoo_plugins.datasets.pastis:Pastis",
         summary="PASTIS and PASTIS-R: 2433 patches over France with 18 crops, five folds, Sentinel-2 or Sentinel-1",
         source="Garnot and Landrieu 2021, arXiv:2107.07933; https://zenodo.org/records/5735646",
-        licence="etalab-2.0",
+        license="etalab-2.0",
         bands=("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12", "VV", "VH", "VV/VH"),
         classes=PASTIS_CLASSES,
         get="Unpack PASTIS.zip or PASTIS-R.zip (54 GB) from Zenodo and give --set dataset.root=FOLDER, or add "
@@ -43,7 +43,7 @@ PUBLISHED = (
         build="cropzoo_plugins.datasets.pastis24:Pastis24",
         summary="PASTIS in windows of 24 x 24 pixels, pickled, five folds; the data of TSViT's scores",
         source="Tarasiou et al. 2023, arXiv:2301.04944; https://github.com/michaeltrs/DeepSatModels",
-        licence="etalab-2.0",
+        license="etalab-2.0",
         bands=("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"),
         classes=PASTIS_CLASSES,
         get="Unpack PASTIS24 (linked from README_TSVIT.md of DeepSatModels), put PASTIS's metadata.geojson into it "
@@ -54,7 +54,7 @@ PUBLISHED = (
         build="cropzoo_plugins.datasets.mtlcc:MTLCC",
         summary="MTLCC: tiles of 240 m over Bavaria in 2016 and 2017, 13 bands, 17 crops, pickled",
         source="Rußwurm and Körner 2018, arXiv:1802.02080; pickled as by Tarasiou et al. 2022, arXiv:2104.04310",
-        licence="LicenseRef-unknown",
+        license="LicenseRef-unknown",
         bands=("B04", "B03", "B02", "B08", "B05", "B06", "B07", "B8A", "B11", "B12", "B01", "B09", "B10"),
         classes=(
             "sugar beet",
@@ -83,7 +83,7 @@ PUBLISHED = (
         build="cropzoo_plugins.datasets.t31tfm:T31TFM",
         summary="T31TFM-1618: windows of 480 m in France in three years, 13 bands, 20 crops, labels down to 2.5 m",
         source="Tarasiou et al. 2022, arXiv:2104.04310; https://github.com/michaeltrs/DeepSatModels",
-        licence="LicenseRef-unknown",
+        license="LicenseRef-unknown",
         bands=("B04", "B03", "B02", "B08", "B05", "B06", "B07", "B8A", "B11", "B12", "B01", "B09", "B10"),
         get="Unpack T31TFM_1618 (linked from data/README.md of DeepSatModels) and give --set dataset.root=FOLDER",
     ),

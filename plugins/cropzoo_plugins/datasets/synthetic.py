@@ -32,7 +32,7 @@ _FIRST_YEAR = 2018
 _ORIGIN = (500_000.0, 5_650_000.0)
 _CRS = "EPSG:32631"
 _GAP = 320
-"""Metres at least between the blocks of two splits."""
+"""Meters at least between the blocks of two splits."""
 
 
 class Synthetic(WithStatistics):

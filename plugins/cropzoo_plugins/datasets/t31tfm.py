@@ -53,7 +53,7 @@ class T31TFM(PickledDataset):
     first stored is kept.
 
     The files number the crops in the order in which the authors met them and don't name them: classes are called
-    "code 12", unless classes.csv at the root (code, name, colour) names them.
+    "code 12", unless classes.csv at the root (code, name, color) names them.
 
     Test is the published evaluation list. Val is held out of the published training list: whole blocks of about 27 km,
     of all years, in the order of their hashes until val has its share.
@@ -77,7 +77,7 @@ class T31TFM(PickledDataset):
     bands = tuple(BANDS)
     citation = (
         "T31TFM-1618: Tarasiou, Güler and Zafeiriou, Context-Self Contrastive Pretraining for Crop Type Semantic "
-        "Segmentation, IEEE TGRS 2022, doi:10.1109/TGRS.2022.3198187; parcels: RPG, IGN, Licence Ouverte; contains "
+        "Segmentation, IEEE TGRS 2022, doi:10.1109/TGRS.2022.3198187; parcels: RPG, IGN, License Ouverte; contains "
         "modified Copernicus Sentinel data"
     )
 
@@ -171,10 +171,10 @@ class T31TFM(PickledDataset):
 
 
 def _classes(table: Path, codes: tuple[int, ...]) -> tuple[LabelClass, ...]:
-    """A class for each code, with the name and colour of classes.csv where it has one."""
+    """A class for each code, with the name and color of classes.csv where it has one."""
     named = {each.code: each for each in read_table(table)} if table.is_file() else {}
-    colours = palette(len(codes))
-    plain = (LabelClass(f"code {code}", code, colour) for code, colour in zip(codes, colours, strict=True))
+    colors = palette(len(codes))
+    plain = (LabelClass(f"code {code}", code, color) for code, color in zip(codes, colors, strict=True))
     return tuple(named.get(each.code, each) for each in plain)
 
 

@@ -49,7 +49,7 @@ class TorchGeo(WithStatistics):
 
     Values that torchgeo gives to background (0: no parcel, or no class of option `classes`) are the first class, unless
     `ignore_codes` names 0. A class counts only if it has a training pixel: any other is 255 in val and test, has no
-    index, and is named in `ignored` and in a warning. A table classes.csv (code, name, colour) in the labels' folder
+    index, and is named in `ignored` and in a warning. A table classes.csv (code, name, color) in the labels' folder
     names the classes and gives their order.
 
     Args:
@@ -213,7 +213,7 @@ class TorchGeo(WithStatistics):
         return found
 
     def _scan(self, windows: Sequence[Window]) -> tuple[list[tuple[Window, list[Span]]], list[set[int]]]:
-        """The windows that have dates and a labelled pixel, with their times, and the values of each."""
+        """The windows that have dates and a labeled pixel, with their times, and the values of each."""
         found: list[tuple[Window, list[Span]]] = []
         values: list[set[int]] = []
         times = spans(self._coverage)

@@ -102,11 +102,11 @@ class TemporalAttention(nn.Module):
             else:
                 dates = valid.sum(1).clamp(min=1).to(tokens.dtype)
         values = (dates * groups.shape[-1])[:, None, None, None, None]
-        centred = groups - groups.sum((2, 4), keepdim=True) / values
+        centered = groups - groups.sum((2, 4), keepdim=True) / values
         if hidden is not None:
-            centred.masked_fill_(hidden, 0)
-        variance = centred.square().sum((2, 4), keepdim=True) / values
-        normed = (centred * (variance + self.in_norm.eps).rsqrt()).flatten(3)
+            centered.masked_fill_(hidden, 0)
+        variance = centered.square().sum((2, 4), keepdim=True) / values
+        normed = (centered * (variance + self.in_norm.eps).rsqrt()).flatten(3)
         return torch.addcmul(self.in_norm.bias, normed, self.in_norm.weight)
 
     def _codes(self, dates: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ def renamed(
     """A published state dict by our names; keys of a contrastive head are dropped.
 
     Args:
-        state_dict: with or without the "module." of data parallelism.
+        state_dict: with or without the "module." of data parallelizm.
         rules: (pattern for a whole published key, our name for it) in the syntax of `re`; the first that fits counts.
         backbone: its name, for messages.
         dropped: pattern for whole published keys that nothing of ours needs.

@@ -29,7 +29,7 @@ class StepBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(length, channels))
 
     def forward(self, frames: Tensor, step: int) -> Tensor:
-        """The frames of a step, (n, C, H, W), normalised: in training by their own statistics."""
+        """The frames of a step, (n, C, H, W), normalized: in training by their own statistics."""
         row = min(step, len(self.running_mean) - 1)
         mean, var = self.running_mean[row], self.running_var[row]
         return F.batch_norm(frames, mean, var, self.weight, None, self.training, MOMENTUM, EPS)

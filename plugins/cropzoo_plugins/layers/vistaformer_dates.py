@@ -114,7 +114,7 @@ class Timelines:
     def resized(self, kernel: Tensor) -> Tensor:
         """A kernel over L dates, (L, ...), for series that would have been resized to L dates first.
 
-        The resizing is linear interpolation with half-pixel centres, hence a matrix, which belongs as well to the
+        The resizing is linear interpolation with half-pixel centers, hence a matrix, which belongs as well to the
         kernel as to the series.
 
         Returns:

@@ -50,7 +50,7 @@ class GatedPatches(nn.Module):
 
 
 class StageLayer(nn.Module):
-    """Attention of the cells of one date to each other, then a network on each cell that reads its neighbours.
+    """Attention of the cells of one date to each other, then a network on each cell that reads its neighbors.
 
     Args:
         dim: channels of a cell.

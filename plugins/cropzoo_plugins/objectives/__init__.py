@@ -15,7 +15,7 @@ def cropzoo_objectives() -> Sequence[ObjectiveSpec]:
             build="cropzoo_plugins.objectives.boundary:Boundary",
             summary="Predicts which pixels lie at a boundary of classes or of parcels",
             source="Tarasiou et al. 2022, arXiv:2104.04310 (definition of the boundary)",
-            licence="Apache-2.0",
+            license="Apache-2.0",
             needs_labels=True,
         ),
         ObjectiveSpec(
@@ -23,15 +23,15 @@ def cropzoo_objectives() -> Sequence[ObjectiveSpec]:
             build="cropzoo_plugins.objectives.cscl:CSCL",
             summary="Context-self contrastive loss: each pixel against the pixels in a window around it",
             source="Tarasiou et al. 2022, arXiv:2104.04310",
-            licence="Apache-2.0",
+            license="Apache-2.0",
             needs_labels=True,
         ),
         ObjectiveSpec(
             name="mtm",
             build="cropzoo_plugins.objectives.mtm:MaskedTime",
-            summary="Masked time modelling: tells the reflectance of hidden dates and patches; needs no labels",
+            summary="Masked time modeling: tells the reflectance of hidden dates and patches; needs no labels",
             source="Yuan and Lin 2021, doi:10.1109/JSTARS.2020.3036602; Tseng et al. 2023, arXiv:2304.14065",
-            licence="Apache-2.0",
+            license="Apache-2.0",
             needs_labels=False,
         ),
         ObjectiveSpec(
@@ -39,7 +39,7 @@ def cropzoo_objectives() -> Sequence[ObjectiveSpec]:
             build="cropzoo_plugins.objectives.segmentation:Segmentation",
             summary="Supervised classes per pixel: cross-entropy, focal, dice, or sums of them",
             source="Lin et al. 2017, arXiv:1708.02002 (focal); Milletari et al. 2016, arXiv:1606.04797 (dice)",
-            licence="Apache-2.0",
+            license="Apache-2.0",
             needs_labels=True,
         ),
         ObjectiveSpec(
@@ -47,7 +47,7 @@ def cropzoo_objectives() -> Sequence[ObjectiveSpec]:
             build="cropzoo_plugins.objectives.supcon:SupCon",
             summary="Supervised contrastive loss over pixels sampled from the batch, equally by class",
             source="Khosla et al. 2020, arXiv:2004.11362",
-            licence="Apache-2.0",
+            license="Apache-2.0",
             needs_labels=True,
         ),
     ]

@@ -1,4 +1,4 @@
-"""Predicts where the boundaries are: a plain way to make features tell neighbours apart."""
+"""Predicts where the boundaries are: a plain way to make features tell neighbors apart."""
 
 from __future__ import annotations
 

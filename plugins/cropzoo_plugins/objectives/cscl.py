@@ -21,7 +21,7 @@ class ContextSelfSimilarity(nn.Module):
         attention_channels: A, width of queries and keys; even.
         window: w, cells along a side of the window; odd, at least 3.
         dilation: pixels from one cell of the window to the next.
-        normalise: scale queries and keys to unit length, so that a similarity is a cosine.
+        normalize: scale queries and keys to unit length, so that a similarity is a cosine.
 
     Raises:
         UsageError: for a window, dilation or width that cannot be.
@@ -36,11 +36,11 @@ class ContextSelfSimilarity(nn.Module):
         attention_channels: int = 128,
         window: int = 3,
         dilation: int = 1,
-        normalise: bool = True,
+        normalize: bool = True,
     ) -> None:
         super().__init__()
         if window < 3 or window % 2 == 0:
-            raise UsageError(f"cscl with window {window!r}; a window has a centre and neighbours; use 3, 5, 7, ...")
+            raise UsageError(f"cscl with window {window!r}; a window has a center and neighbors; use 3, 5, 7, ...")
         if dilation < 1:
             raise UsageError(f"cscl with dilation {dilation!r}; cells lie at least one pixel apart; use 1 or more")
         if attention_channels < 2 or attention_channels % 2:
@@ -49,7 +49,7 @@ class ContextSelfSimilarity(nn.Module):
                 "use an even number"
             )
         self.dilation = dilation
-        self.normalise = normalise
+        self.normalize = normalize
         half = attention_channels // 2
         self.query_conv = nn.Conv2d(in_channels, attention_channels, kernel_size=1, bias=False)
         self.key_conv = nn.Conv2d(in_channels, attention_channels, kernel_size=1, bias=False)
@@ -63,14 +63,14 @@ class ContextSelfSimilarity(nn.Module):
             features: (B, D, H, W), floating.
 
         Returns:
-            (B, H, W, w, w), float32 (float64 for float64 features), in [-1, 1] if normalised. Outside the image the
+            (B, H, W, w, w), float32 (float64 for float64 features), in [-1, 1] if normalized. Outside the image the
             key is zero plus the cell's position.
         """
         window = self.rel_h.shape[3]
         shape = (-1, window, window)
         positions = torch.cat([self.rel_h[:, 0, 0].expand(shape), self.rel_w[:, 0, 0].expand(shape)])
         query, key = self.query_conv.weight[:, :, 0, 0], self.key_conv.weight[:, :, 0, 0]
-        return window_similarity(features, query, key, positions, self.dilation, self.normalise)
+        return window_similarity(features, query, key, positions, self.dilation, self.normalize)
 
 
 def same_class(labels: Tensor, window: int, dilation: int) -> tuple[Tensor, Tensor]:
@@ -97,7 +97,7 @@ def windows_of(maps: Tensor, window: int, dilation: int) -> Tensor:
 
 
 class CSCL(Objective):
-    """Neighbours of one class are drawn together, neighbours of different classes apart; a loss of boundaries.
+    """Neighbors of one class are drawn together, neighbors of different classes apart; a loss of boundaries.
 
     The loss is the mean of `(1 - y) * s - positive_weight * y * s` over pairs of a pixel and a cell of its window,
     s their similarity, y = 1 where their classes are the same.
@@ -105,7 +105,7 @@ class CSCL(Objective):
     Args:
         backbone: its features are what the pairs compare.
         classes: number of classes; unused, labels are only compared.
-        window, dilation, attention_channels, normalise: as in `ContextSelfSimilarity`.
+        window, dilation, attention_channels, normalize: as in `ContextSelfSimilarity`.
         positive_weight: None is 1 / (w * w - 1).
         pairs: "clean" leaves out cells outside the image and the pixel itself; "published" counts them as different
             and as same. Neither takes a pair with an ignored label, and both divide by the number of pairs taken.
@@ -125,14 +125,14 @@ class CSCL(Objective):
         window: int = 3,
         dilation: int = 1,
         attention_channels: int = 128,
-        normalise: bool = True,
+        normalize: bool = True,
         positive_weight: float | None = None,
         pairs: str = "clean",
     ) -> None:
         super().__init__(backbone)
         if pairs not in PAIRS:
             raise UnknownName("pairs of cscl", pairs, PAIRS)
-        self.similarity = ContextSelfSimilarity(backbone.out_channels, attention_channels, window, dilation, normalise)
+        self.similarity = ContextSelfSimilarity(backbone.out_channels, attention_channels, window, dilation, normalize)
         if positive_weight is not None and not 0 <= positive_weight < float("inf"):
             raise UsageError(f"cscl with positive_weight {positive_weight!r}; it scales a loss; use a number from 0 up")
         self.positive_weight = 1 / (window * window - 1) if positive_weight is None else positive_weight

@@ -1,4 +1,4 @@
-"""Masked time modelling: dates and patches are hidden, and their reflectance is told from the features. No labels."""
+"""Masked time modeling: dates and patches are hidden, and their reflectance is told from the features. No labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DAY_CHANNELS = 64
 class MaskedTime(Objective):
     """The features of a pixel, with a day, must tell its reflectance on that day, which the network did not see.
 
-    The loss is the mean Huber loss (of width 1) between told and true reflectance, normalised by band, over the values
+    The loss is the mean Huber loss (of width 1) between told and true reflectance, normalized by band, over the values
     that were hidden at clear pixels; without a cloud mask at all pixels.
 
     Args:

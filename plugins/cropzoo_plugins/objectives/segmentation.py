@@ -27,7 +27,7 @@ class Segmentation(Objective):
 
     Attributes:
         head: features (B, D, H, W) to logits (B, K, H, W).
-        class_weight: (K,), float32; ones until `see_class_counts` is called.
+        class_weight: (K,), float32; ones until `set_class_counts` is called.
 
     Raises:
         UnknownName: for a loss or class weights that there are not.
@@ -60,7 +60,7 @@ class Segmentation(Objective):
         self.head = backbone.make_head(classes)
         self.register_buffer("class_weight", torch.ones(classes))
 
-    def see_class_counts(self, counts: Tensor) -> None:
+    def set_class_counts(self, counts: Tensor) -> None:
         """Weigh the classes by their pixels in the training split, (K,)."""
         if counts.shape != self.class_weight.shape:
             raise UsageError(
@@ -96,7 +96,7 @@ def weigh_classes(counts: Tensor, scheme: str, beta: float = 0.9999) -> Tensor:
         scheme: one of `CLASS_WEIGHTS`.
         beta: of "effective".
 
-    Source: "effective": Cui et al. 2019, arXiv:1901.05555, eq. 4, there normalised to a sum of K.
+    Source: "effective": Cui et al. 2019, arXiv:1901.05555, eq. 4, there normalized to a sum of K.
     """
     n = counts.double()
     if scheme == "none" or not n.sum() > 0:

@@ -14,7 +14,7 @@ f = g * u * m and t = g * s * m^2, and let F, T be f, t told by the key's pixel:
     dL/dR[o] = sum_n f[n,o] q[n] - sum_j T[j,o] k[j] - (sum_n t[n,o]) R[o]
 
 A pixel's window seen from its cells is the window turned by half: F[j,o] = f at row j-o, and j-o is cell w*w-1-o of j.
-Two primitives touch the wide rows: dot products with, and weighted sums over, a pixel's neighbours.
+Two primitives touch the wide rows: dot products with, and weighted sums over, a pixel's neighbors.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Neighbors:
     """Which pixel stands in each cell of each pixel's window.
 
     Args:
@@ -55,7 +55,7 @@ class Neighbours:
 
 
 @lru_cache(maxsize=4)
-def neighbours(images: int, height: int, width: int, window: int, dilation: int, device: torch.device) -> Neighbours:
+def neighbors(images: int, height: int, width: int, window: int, dilation: int, device: torch.device) -> Neighbors:
     """The table for images of one size; kept, because every batch of a run has the same few sizes."""
     reach = torch.arange(window, device=device).sub_(window // 2).mul_(dilation)
     rows = torch.arange(height, device=device)[:, None] + reach
@@ -66,12 +66,12 @@ def neighbours(images: int, height: int, width: int, window: int, dilation: int,
     own = torch.arange(height * width, device=device).view(height, width, 1, 1)
     index = torch.where(inside, row * width + column, own).view(1, height * width, -1)
     start = torch.arange(images, device=device).view(-1, 1, 1) * (height * width)
-    return Neighbours(
+    return Neighbors(
         (index + start).flatten(0, 1), inside.view(1, height * width, -1).repeat(images, 1, 1).flatten(0, 1)
     )
 
 
-def dot_neighbours(rows: Tensor, others: Tensor, near: Neighbours) -> Tensor:
+def dot_neighbors(rows: Tensor, others: Tensor, near: Neighbors) -> Tensor:
     """`rows[n] . others[n + o]`, (N, w*w), zero outside the image."""
     pixels, cells = near.index.shape
     # PyTorch refuses a pattern with more entries than the matrix has, as wide windows in tiny images would give.
@@ -87,21 +87,21 @@ def dot_neighbours(rows: Tensor, others: Tensor, near: Neighbours) -> Tensor:
     return products.view(pixels, cells).masked_fill_(~near.inside, 0)
 
 
-def sum_neighbours(weights: Tensor, others: Tensor, near: Neighbours) -> Tensor:
+def sum_neighbors(weights: Tensor, others: Tensor, near: Neighbors) -> Tensor:
     """`sum_o weights[n, o] * others[n + o]`, (N, A); `weights` must be zero outside the image."""
     if others.device.type != "cpu":
         return sum_cells(weights, others, near)
     return F.embedding_bag(near.index, others, per_sample_weights=weights, mode="sum")
 
 
-def dot_cells(rows: Tensor, others: Tensor, near: Neighbours) -> Tensor:
-    """`dot_neighbours` on any device, cell by cell of the window."""
+def dot_cells(rows: Tensor, others: Tensor, near: Neighbors) -> Tensor:
+    """`dot_neighbors` on any device, cell by cell of the window."""
     columns = [torch.linalg.vecdot(rows, others[index]) for index in near.index.unbind(1)]
     return torch.stack(columns, 1).masked_fill_(~near.inside, 0)
 
 
-def sum_cells(weights: Tensor, others: Tensor, near: Neighbours) -> Tensor:
-    """`sum_neighbours` on any device, cell by cell of the window."""
+def sum_cells(weights: Tensor, others: Tensor, near: Neighbors) -> Tensor:
+    """`sum_neighbors` on any device, cell by cell of the window."""
     total = torch.zeros_like(others)
     for index, weight in zip(near.index.unbind(1), weights.unbind(1), strict=True):
         total.addcmul_(others[index], weight[:, None])
@@ -109,17 +109,17 @@ def sum_cells(weights: Tensor, others: Tensor, near: Neighbours) -> Tensor:
 
 
 class WindowSimilarity(torch.autograd.Function):
-    """Similarity of pixels' queries to their neighbours' keys, with the gradients of the module's docstring."""
+    """Similarity of pixels' queries to their neighbors' keys, with the gradients of the module's docstring."""
 
     @staticmethod
     def forward(
-        ctx: Any, pixels: Tensor, query: Tensor, key: Tensor, positions: Tensor, near: Neighbours, normalise: bool
+        ctx: Any, pixels: Tensor, query: Tensor, key: Tensor, positions: Tensor, near: Neighbors, normalize: bool
     ) -> Tensor:
         """Similarity, (N, w*w), of pixels (N, D) under weights `query`, `key` (A, D) and `positions` (w*w, A)."""
         q, k = pixels @ query.t(), pixels @ key.t()
-        products = dot_neighbours(q, k, near).addmm_(q, positions.t())
-        ctx.near, ctx.normalise = near, normalise
-        if not normalise:
+        products = dot_neighbors(q, k, near).addmm_(q, positions.t())
+        ctx.near, ctx.normalize = near, normalize
+        if not normalize:
             ctx.save_for_backward(pixels, query, key, positions, q, k)
             return products
         u = inverse_root(torch.linalg.vector_norm(q, dim=1, keepdim=True).square_(), q.new_tensor(1e-24))
@@ -133,12 +133,12 @@ class WindowSimilarity(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None, None]:
         """Gradients of pixels, weights and positions."""
         pixels, query, key, positions, q, k, *norms = ctx.saved_tensors
-        near: Neighbours = ctx.near
-        f = grad * norms[0] * norms[1] if ctx.normalise else grad
-        grad_q = sum_neighbours(f.masked_fill(~near.inside, 0), k, near).addmm_(f, positions)
-        grad_k = sum_neighbours(near.turn(f), q, near)
+        near: Neighbors = ctx.near
+        f = grad * norms[0] * norms[1] if ctx.normalize else grad
+        grad_q = sum_neighbors(f.masked_fill(~near.inside, 0), k, near).addmm_(f, positions)
+        grad_k = sum_neighbors(near.turn(f), q, near)
         grad_positions = f.t() @ q
-        if ctx.normalise:
+        if ctx.normalize:
             u, m, similarity = norms
             pull = grad * similarity
             grad_q.addcmul_(q, pull.sum(1, keepdim=True).mul_(u).mul_(u), value=-1)
@@ -151,7 +151,7 @@ class WindowSimilarity(torch.autograd.Function):
         return grad_pixels, grad_q.t() @ pixels, grad_k.t() @ pixels, grad_positions, None, None
 
 
-def inverse_key_norms(k: Tensor, positions: Tensor, near: Neighbours) -> Tensor:
+def inverse_key_norms(k: Tensor, positions: Tensor, near: Neighbors) -> Tensor:
     """`1 / |k[n + o] + R[o]|`, (N, w*w)."""
     own = torch.linalg.vector_norm(k, dim=1, keepdim=True).square_()
     fixed = positions.square().sum(1)
@@ -167,7 +167,7 @@ def inverse_root(squares: Tensor, least: Tensor) -> Tensor:
 
 
 def window_similarity(
-    features: Tensor, query: Tensor, key: Tensor, positions: Tensor, dilation: int, normalise: bool
+    features: Tensor, query: Tensor, key: Tensor, positions: Tensor, dilation: int, normalize: bool
 ) -> Tensor:
     """Similarity of every pixel's query to the keys in the window around it.
 
@@ -176,7 +176,7 @@ def window_similarity(
         query, key: (A, D), weights of the 1x1 convolutions.
         positions: (A, w, w), added to the keys.
         dilation: how many pixels the cells of a window lie apart.
-        normalise: scale queries and keys to unit length.
+        normalize: scale queries and keys to unit length.
 
     Returns:
         (B, H, W, w, w), float32 (float64 for float64 features), whatever autocast asks for.
@@ -188,9 +188,9 @@ def window_similarity(
         weights = (query.to(dtype), key.to(dtype), positions.to(dtype).flatten(1).t().contiguous())
         parts = []
         for group in torch.split(features.to(dtype), images_at_once(features)):
-            near = neighbours(len(group), height, width, window, dilation, features.device)
+            near = neighbors(len(group), height, width, window, dilation, features.device)
             pixels = group.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-            parts.append(cast(Tensor, WindowSimilarity.apply(pixels, *weights, near, normalise)))
+            parts.append(cast(Tensor, WindowSimilarity.apply(pixels, *weights, near, normalize)))
         return torch.cat(parts).view(images, height, width, window, window)
 
 

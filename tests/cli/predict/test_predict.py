@@ -60,12 +60,12 @@ def test_outputs_fit_together(whole: Any, outputs: Any, shape: tuple[int, int]) 
             assert source.nodata == 255
             assert (source.height, source.width) == shape
             assert source.profile["tiled"]
-    chances = made["probabilities"]
-    assert chances.shape == (3, *shape)
-    assert np.abs(chances.sum(axis=0) - 250).max() <= 2
-    assert (np.take_along_axis(chances, made["class"], axis=0) == chances.max(axis=0)).all()
-    assert (made["confidence"][0] == chances.max(axis=0)).all()
-    assert np.abs(made["margin"][0] - np.diff(np.sort(chances, axis=0)[-2:], axis=0)).max() <= 1
+    probabilities = made["probabilities"]
+    assert probabilities.shape == (3, *shape)
+    assert np.abs(probabilities.sum(axis=0) - 250).max() <= 2
+    assert (np.take_along_axis(probabilities, made["class"], axis=0) == probabilities.max(axis=0)).all()
+    assert (made["confidence"][0] == probabilities.max(axis=0)).all()
+    assert np.abs(made["margin"][0] - np.diff(np.sort(probabilities, axis=0)[-2:], axis=0)).max() <= 1
     assert ((made["entropy"] > 0) & (made["entropy"] <= 250)).all()
 
 

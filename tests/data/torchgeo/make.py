@@ -20,7 +20,7 @@ WEST, NORTH, SIDE = 500_000, 5_600_000, 96
 CRS = "EPSG:32631"
 DAYS = ("20210301", "20210516", "20210720")
 BANDS = ("B02", "B04", "B08", "B11")
-METRES = {"B02": 10, "B04": 10, "B08": 10, "B11": 20, "SCL": 20}
+METERS = {"B02": 10, "B04": 10, "B08": 10, "B11": 20, "SCL": 20}
 CROPS = (
     ("3301010101", "winter_common_soft_wheat"),
     ("3301060401", "winter_barley"),
@@ -36,11 +36,11 @@ def parcels() -> list[tuple[int, int, int, int, int]]:
     return [(row, column, row + 12, column + 12, number % 4) for number, (row, column) in enumerate(corners)]
 
 
-def write_raster(path: Path, values: NDArray[Any], metres: float = 10, **profile: Any) -> None:
+def write_raster(path: Path, values: NDArray[Any], meters: float = 10, **profile: Any) -> None:
     """A raster (C, H, W) whose corner is the images'; JPEG 2000 without loss where the name ends in .jp2."""
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = {"count": values.shape[0], "height": values.shape[1], "width": values.shape[2], "dtype": values.dtype}
-    place = {"crs": CRS, "transform": Affine(metres, 0, WEST, 0, -metres, NORTH)}
+    place = {"crs": CRS, "transform": Affine(meters, 0, WEST, 0, -meters, NORTH)}
     jp2 = path.suffix == ".jp2"
     driver = {"driver": "JP2OpenJPEG", "QUALITY": 100, "REVERSIBLE": "YES"} if jp2 else {"driver": "GTiff"}
     with rasterio.open(path, "w", **{**driver, **shape, **place, **profile}) as target:
@@ -72,17 +72,17 @@ def make_images(
     generator = np.random.default_rng(seed)
     found: dict[str, NDArray[np.uint16]] = {}
     for band in bands:
-        metres = METRES[band]
-        shape = (len(days), side * 10 // metres, side * 10 // metres)
+        meters = METERS[band]
+        shape = (len(days), side * 10 // meters, side * 10 // meters)
         found[band] = generator.integers(1, 12 if band == "SCL" else 9000, shape).astype(np.uint16)
         for day, image in zip(days, found[band], strict=True):
             stem = f"T{tile}_{day}T105031_{band}"
             granule = folder / f"S2A_{day}_{tile}" / "IMG_DATA"
             path = (
-                granule / f"R{metres}m" / f"{stem}_{metres}m{ending}" if level == "L2A" else granule / f"{stem}{ending}"
+                granule / f"R{meters}m" / f"{stem}_{meters}m{ending}" if level == "L2A" else granule / f"{stem}{ending}"
             )
-            move = {"transform": Affine(metres, 0, WEST + 10 * shift, 0, -metres, NORTH)}
-            write_raster(path, image[None], metres, **{**move, **profile})
+            move = {"transform": Affine(meters, 0, WEST + 10 * shift, 0, -meters, NORTH)}
+            write_raster(path, image[None], meters, **{**move, **profile})
     return found
 
 
@@ -128,15 +128,15 @@ def make_cdl(
     codes: NDArray[np.uint8] | None = None,
     *,
     year: int = 2021,
-    metres: float = 30,
+    meters: float = 30,
     profile: Mapping[str, Any] | None = None,
 ) -> NDArray[np.uint8]:
     """A Cropland Data Layer with corn, soybeans, winter wheat and background in squares of 240 m; what was written."""
     if codes is None:
-        side = round(SIDE * 10 / metres)
-        row, column = np.indices((side, side)) * round(metres) // 240
+        side = round(SIDE * 10 / meters)
+        row, column = np.indices((side, side)) * round(meters) // 240
         codes = np.array([0, 1, 5, 24], np.uint8)[(row + 2 * column) % 4]
-    write_raster(folder / f"{year}_30m_cdls.tif", codes[None], metres, **(profile or {}))
+    write_raster(folder / f"{year}_30m_cdls.tif", codes[None], meters, **(profile or {}))
     return codes
 
 

@@ -1,4 +1,4 @@
-"""L-TAE on single pixels: neighbours, padding, options."""
+"""L-TAE on single pixels: neighbors, padding, options."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def inputs(batch: int = 2, length: int = 5, height: int = 4, width: int = 6) -> 
     return torch.randn(batch, length, 3, height, width), dates, torch.ones(batch, length, dtype=torch.bool)
 
 
-def test_neighbours_have_no_influence() -> None:
+def test_neighbors_have_no_influence() -> None:
     backbone, (series, dates, valid) = build(), inputs()
     before = backbone(series, dates, valid)
     series[0, :, :, 1, 2] += 1

@@ -35,7 +35,7 @@ def test_a_site_is_read_as_it_is_stored(geotiff: ModuleType, tmp_path: Path) -> 
         ("maize", 20),
         ("grass", 30),
     ]
-    assert len({entry.colour for entry in dataset.classes}) == 4
+    assert len({entry.color for entry in dataset.classes}) == 4
     for split, window in WINDOWS.items():
         (sample,) = dataset.split(split)
         assert sample.name == f"west-farm/{split}"

@@ -42,7 +42,7 @@ def test_class_boundaries_are_those_of_the_scores(ignored: float, features_of) -
 
 
 def test_parcel_boundaries_are_those_of_the_scores(features_of) -> None:
-    """Large ids, ground without parcel; a pixel of a parcel whose label is ignored is a neighbour all the same."""
+    """Large ids, ground without parcel; a pixel of a parcel whose label is ignored is a neighbor all the same."""
     torch.manual_seed(0)
     parcels = blobs(6, 13, 11, kinds=4) * 1_000_003
     labels = blobs(6, 13, 11, kinds=3, ignored=0.3)

@@ -67,7 +67,7 @@ def test_published_pairs_give_the_published_loss(name: str, features_of, batch_o
         window=case["kernel_size"],
         dilation=case["dilation"],
         attention_channels=case["attn_channels"],
-        normalise=case["norm_emb"],
+        normalize=case["norm_emb"],
         positive_weight=case["pos_weight"],
         pairs="published",
     )
@@ -157,8 +157,8 @@ def test_ignored_labels_never_enter_a_pair(pairs: str, features_of, batch_of) ->
     assert features.grad.movedim(1, -1)[~ignored].any()
 
 
-def test_a_pixel_without_labelled_neighbours_changes_nothing(features_of, batch_of) -> None:
-    """Clean pairs have no cells outside the image and not the pixel itself: a labelled corner alone is no pair."""
+def test_a_pixel_without_labeled_neighbors_changes_nothing(features_of, batch_of) -> None:
+    """Clean pairs have no cells outside the image and not the pixel itself: a labeled corner alone is no pair."""
     torch.manual_seed(0)
     objective = CSCL(features_of(4), 2, attention_channels=4)
     features = torch.randn(1, 4, 5, 5, requires_grad=True)
@@ -195,7 +195,7 @@ def test_autocast_keeps_the_similarity_in_float32(check_float32, features_of) ->
 
 
 def test_trains_after_it_was_first_used_in_inference_mode(features_of, batch_of) -> None:
-    fast.neighbours.cache_clear()
+    fast.neighbors.cache_clear()
     objective = CSCL(features_of(4), 2, attention_channels=4)
     made = batch_of(torch.randn(1, 4, 5, 6), torch.randint(0, 2, (1, 5, 6)))
     with torch.inference_mode():

@@ -230,15 +230,15 @@ def test_learns_to_tell_hidden_dates() -> None:
     """Series that rise by the day, each pixel from its own level: to tell a date, pixel and day must be told."""
     torch.manual_seed(0)
     objective = MaskedTime(Mean(1), 0, width=32)
-    optimiser = torch.optim.Adam(objective.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(objective.parameters(), 3e-3)
     days = torch.linspace(0, 3, 10)[None, :, None, None, None]
     for step in range(300):
         level = torch.randn(8, 1, 1, 6, 6)
         dates = torch.linspace(1, 300, 10).long().repeat(8, 1)
         losses = objective(Batch(level + days - 1.5, dates, dates > 0))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         losses.total.backward()
-        optimiser.step()
+        optimizer.step()
         if step == 0:
             first = losses.parts["dates"].item()
     assert losses.parts["dates"].item() < first / 5

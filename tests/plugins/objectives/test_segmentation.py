@@ -123,7 +123,7 @@ def test_a_batch_of_ignored_labels_is_zero_with_gradients(loss: str, class_weigh
 
 def test_labels_of_classes_without_weight_are_zero_not_nan() -> None:
     objective = Segmentation(Small(), CLASSES, loss="cross_entropy+focal+dice", class_weights="inverse")
-    objective.see_class_counts(torch.tensor([9, 9, 9, 0]))
+    objective.set_class_counts(torch.tensor([9, 9, 9, 0]))
     total = objective(batch(torch.full((2, 6, 5), 3))).total
     total.backward()
     assert total.item() == 0
@@ -172,7 +172,7 @@ def test_weights_change_the_loss_and_survive_a_state_dict(labels: Tensor) -> Non
     torch.manual_seed(0)
     objective = Segmentation(Small(), CLASSES, class_weights="inverse")
     before = objective(batch(labels)).total
-    objective.see_class_counts(torch.tensor([5, 50, 500, 0]))
+    objective.set_class_counts(torch.tensor([5, 50, 500, 0]))
     after = objective(batch(labels)).total
     assert before.item() != pytest.approx(after.item(), abs=1e-4)
     again = Segmentation(Small(), CLASSES, class_weights="inverse")
@@ -234,4 +234,4 @@ def test_a_term_twice_and_counts_of_other_classes_are_refused() -> None:
     with pytest.raises(UsageError, match="stands twice"):
         Segmentation(Small(), CLASSES, loss="dice+dice")
     with pytest.raises(UsageError, match="4 classes"):
-        Segmentation(Small(), CLASSES).see_class_counts(torch.tensor([1, 2]))
+        Segmentation(Small(), CLASSES).set_class_counts(torch.tensor([1, 2]))

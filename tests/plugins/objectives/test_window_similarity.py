@@ -28,13 +28,13 @@ plain = load(ROOT / "benchmarks" / "straightforward_cscl.py")
 @pytest.mark.parametrize(("height", "width"), [(9, 7), (1, 1), (2, 5), (6, 2), (5, 1)])
 @pytest.mark.parametrize("window", [3, 5])
 @pytest.mark.parametrize("dilation", [1, 2])
-@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("normalize", [True, False])
 def test_equals_the_straightforward_formulation(
-    height: int, width: int, window: int, dilation: int, normalise: bool
+    height: int, width: int, window: int, dilation: int, normalize: bool
 ) -> None:
     torch.manual_seed(0)
-    ours = ContextSelfSimilarity(6, 8, window, dilation, normalise).double()
-    theirs = plain.StraightforwardSimilarity(6, 8, window, dilation, normalise).double()
+    ours = ContextSelfSimilarity(6, 8, window, dilation, normalize).double()
+    theirs = plain.StraightforwardSimilarity(6, 8, window, dilation, normalize).double()
     theirs.load_state_dict(ours.state_dict())
     features = torch.randn(3, 6, height, width, dtype=torch.float64)
     slope = torch.randn(3, height, width, window, window, dtype=torch.float64)
@@ -51,18 +51,18 @@ def test_equals_the_straightforward_formulation(
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_other_devices_take_the_same_sums(dilation: int) -> None:
     """The loop over cells that an accelerator runs gives what the sparse kernels of a CPU give."""
-    near = fast.neighbours(2, 5, 4, 3, dilation, torch.device("cpu"))
+    near = fast.neighbors(2, 5, 4, 3, dilation, torch.device("cpu"))
     torch.manual_seed(0)
     q, k = torch.randn(2, 40, 6)
     weights = torch.randn(40, 9) * near.inside
-    torch.testing.assert_close(fast.dot_cells(q, k, near), fast.dot_neighbours(q, k, near))
-    torch.testing.assert_close(fast.sum_cells(weights, k, near), fast.sum_neighbours(weights, k, near))
+    torch.testing.assert_close(fast.dot_cells(q, k, near), fast.dot_neighbors(q, k, near))
+    torch.testing.assert_close(fast.sum_cells(weights, k, near), fast.sum_neighbors(weights, k, near))
 
 
-@pytest.mark.parametrize("normalise", [True, False])
-def test_gradients_are_those_of_the_numbers(normalise: bool) -> None:
+@pytest.mark.parametrize("normalize", [True, False])
+def test_gradients_are_those_of_the_numbers(normalize: bool) -> None:
     torch.manual_seed(0)
-    module = ContextSelfSimilarity(2, 4, 3, 1, normalise).double()
+    module = ContextSelfSimilarity(2, 4, 3, 1, normalize).double()
     features = torch.randn(1, 2, 4, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda leaf, *_: module(leaf), (features, *module.parameters()))
 

@@ -1,10 +1,10 @@
-"""The catalogue: whose entries are in it, what a file may hold, and what the built-in one says."""
+"""The catalog: whose entries are in it, what a file may hold, and what the built-in one says."""
 
 from __future__ import annotations
 
 import pytest
 
-from cropzoo.config.catalog import builtin_catalogue, load_catalogue, read_catalogue
+from cropzoo.config.catalog import builtin_catalog, load_catalog, read_catalog
 from cropzoo.config.merge import resolve
 from cropzoo.errors import CropzooError, UnknownName
 from cropzoo.plugins.registry import load_zoo
@@ -38,10 +38,10 @@ def write(tmp_path):
         (HEAD + "size: {bands: 3}}\n", "mine.yaml: entry 'net.fields': key 'size.classes' is missing"),
         (HEAD + "scores: [{data: d, source: s}]}\n", "key 'scores.0' is {'data': 'd', 'source': 's'}; a score needs"),
         (HEAD + "scores: [{data: d, oa: 101, source: s}]}\n", "key 'scores.0.oa' is 101; input should be less than"),
-        (HEAD + "weights: {url: 'ftp://x', " + SHA + ", size: 1, licence: MIT}}\n", "key 'weights.url' is 'ftp"),
-        (HEAD + "weights: {url: 'https://x', sha256: abc, size: 1, licence: MIT}}\n", "key 'weights.sha256' is 'abc'"),
-        (HEAD + "weights: {url: 'https://x', " + SHA + ", size: 1}}\n", "key 'weights.licence' is missing"),
-        (HEAD + "weights: {url: 'https://x', " + SHA + ", size: 0, licence: M}}\n", "key 'weights.size' is 0"),
+        (HEAD + "weights: {url: 'ftp://x', " + SHA + ", size: 1, license: MIT}}\n", "key 'weights.url' is 'ftp"),
+        (HEAD + "weights: {url: 'https://x', sha256: abc, size: 1, license: MIT}}\n", "key 'weights.sha256' is 'abc'"),
+        (HEAD + "weights: {url: 'https://x', " + SHA + ", size: 1}}\n", "key 'weights.license' is missing"),
+        (HEAD + "weights: {url: 'https://x', " + SHA + ", size: 0, license: M}}\n", "key 'weights.size' is 0"),
         (HEAD + "recipe: {epoch: 3}}\n", "entry 'net.fields': recipe: 'epoch'; did you mean 'epochs'"),
         (HEAD + "recipe: {epochs: many}}\n", "recipe: stage 'segmentation': key 'epochs' is 'many'"),
         (HEAD + "recipe: {cscl: {lr: -1}}}\n", "recipe: stage 'cscl': key 'lr' is -1"),
@@ -53,7 +53,7 @@ def write(tmp_path):
 def test_a_mistake_is_told_with_file_entry_field_and_what_is_allowed(write, text, message):
     path = write(text)
     with pytest.raises(CropzooError) as caught:
-        read_catalogue(path, ("cscl", "segmentation"))
+        read_catalog(path, ("cscl", "segmentation"))
     told = str(caught.value)
     assert told.replace("unknown setting in ", "").startswith(str(path))
     assert message in told
@@ -61,18 +61,18 @@ def test_a_mistake_is_told_with_file_entry_field_and_what_is_allowed(write, text
 
 def test_a_user_s_file_adds_entries_and_takes_no_name(write):
     zoo = load_zoo([])
-    catalogue = load_catalogue(zoo, [write(GOOD)])
-    assert catalogue.owners["net.fields"].endswith("mine.yaml")
-    assert catalogue.owners["tsvit.pastis"] == "cropzoo"
+    catalog = load_catalog(zoo, [write(GOOD)])
+    assert catalog.owners["net.fields"].endswith("mine.yaml")
+    assert catalog.owners["tsvit.pastis"] == "cropzoo"
     with pytest.raises(CropzooError, match=r"other\.yaml: entry 'net\.fields' is already given by .*mine\.yaml"):
-        load_catalogue(zoo, [write(GOOD), write(GOOD, "other.yaml")])
+        load_catalog(zoo, [write(GOOD), write(GOOD, "other.yaml")])
     with pytest.raises(CropzooError, match=r"entry 'tsvit\.pastis' is already given by cropzoo"):
-        load_catalogue(zoo, [write(GOOD.replace("net.fields", "tsvit.pastis"))])
+        load_catalog(zoo, [write(GOOD.replace("net.fields", "tsvit.pastis"))])
 
 
 def test_an_unknown_entry_gets_the_close_names():
-    with pytest.raises(UnknownName, match=r"unknown catalogue entry 'tsvit.pasti'; did you mean .*'tsvit.pastis'"):
-        load_catalogue(load_zoo([]))["tsvit.pasti"]
+    with pytest.raises(UnknownName, match=r"unknown catalog entry 'tsvit.pasti'; did you mean .*'tsvit.pastis'"):
+        load_catalog(load_zoo([]))["tsvit.pasti"]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_an_unknown_entry_gets_the_close_names():
         ("Rude()", "RuntimeError: no"),
     ],
 )
-def test_a_broken_catalogue_of_a_plugin_is_told_and_the_others_go_on(make_plugin, write, tmp_path, file, reason):
+def test_a_broken_catalog_of_a_plugin_is_told_and_the_others_go_on(make_plugin, write, tmp_path, file, reason):
     write("entries: {}\n", "BAD")
     good, bad = write(GOOD), file.replace("('", f"('{tmp_path}/")
     zoo = load_zoo(
@@ -94,20 +94,20 @@ def test_a_broken_catalogue_of_a_plugin_is_told_and_the_others_go_on(make_plugin
                 "    def __new__(cls): return super().__new__(cls, 'rude')\n"
                 "    def __init__(self, *a): pass\n"
                 "    def read_text(self, encoding=None): raise RuntimeError('no')\n\n"
-                f"@hookimpl\ndef cropzoo_catalogues():\n    return [{bad}]\n",
+                f"@hookimpl\ndef cropzoo_catalogs():\n    return [{bad}]\n",
             ),
             make_plugin(
                 "sound",
-                f"from pathlib import Path\n\n@hookimpl\ndef cropzoo_catalogues():\n    return [Path({str(good)!r})]\n",
+                f"from pathlib import Path\n\n@hookimpl\ndef cropzoo_catalogs():\n    return [Path({str(good)!r})]\n",
             ),
         ]
     )
     assert not zoo.broken
-    catalogue = load_catalogue(zoo)
-    assert catalogue.owners["net.fields"] == "sound"
-    assert "tsvit.pastis" in catalogue.entries
-    [problem] = catalogue.problems
-    assert problem.startswith("catalogue of plugin 'broken' is left out: ")
+    catalog = load_catalog(zoo)
+    assert catalog.owners["net.fields"] == "sound"
+    assert "tsvit.pastis" in catalog.entries
+    [problem] = catalog.problems
+    assert problem.startswith("catalog of plugin 'broken' is left out: ")
     assert reason in problem
 
 
@@ -151,7 +151,7 @@ def cropzoo_datasets():
 
 @hookimpl
 def cropzoo_objectives():
-    common = dict(build="nowhere:nothing", summary="a test", source="a test", licence="MIT", needs_labels=True)
+    common = dict(build="nowhere:nothing", summary="a test", source="a test", license="MIT", needs_labels=True)
     return [ObjectiveSpec(name=name, **common) for name in ("cscl", "segmentation")]
 """
 
@@ -163,9 +163,9 @@ def published_zoo(make_plugin):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_settings_and_scores_are_those_of_the_paper(published_zoo, name):
-    catalogue = load_catalogue(published_zoo)
-    entry, wanted = catalogue[name], PUBLISHED[name]
-    recipe, _ = resolve(published_zoo, catalogue, (name, entry.recipe), ("flags", {"pretrain": "cscl"}))
+    catalog = load_catalog(published_zoo)
+    entry, wanted = catalog[name], PUBLISHED[name]
+    recipe, _ = resolve(published_zoo, catalog, (name, entry.recipe), ("flags", {"pretrain": "cscl"}))
     options = recipe.backbone.options
     found = {
         "patch_size": options["patch_size"],
@@ -190,13 +190,13 @@ def test_published_settings_and_scores_are_those_of_the_paper(published_zoo, nam
 
 
 def test_every_built_in_recipe_resolves_and_its_pair_is_found(published_zoo):
-    catalogue = load_catalogue(published_zoo)
+    catalog = load_catalog(published_zoo)
     resolved = 0
-    for name, entry in catalogue.entries.items():
+    for name, entry in catalog.entries.items():
         backbone = entry.recipe["backbone"]["name"]
         if backbone not in published_zoo.backbones:
             continue
-        recipe, pair = resolve(published_zoo, catalogue, entry=name)
+        recipe, pair = resolve(published_zoo, catalog, entry=name)
         assert pair == name
         assert recipe.backbone.name == backbone
         resolved += 1
@@ -204,14 +204,14 @@ def test_every_built_in_recipe_resolves_and_its_pair_is_found(published_zoo):
 
 
 def test_built_in_weights_say_what_is_needed_to_trust_them():
-    for name, entry in read_catalogue(builtin_catalogue(), ("cscl", "segmentation")).items():
+    for name, entry in read_catalog(builtin_catalog(), ("cscl", "segmentation")).items():
         assert entry.summary
         assert entry.source
         if entry.weights:
             assert entry.weights.url.startswith(("https://", "file://")), name
 
 
-def test_the_catalogue_is_read_without_the_objectives_that_its_recipes_name():
-    catalogue = load_catalogue(load_zoo([]))
-    assert "cscl" in catalogue["tsvit.synthetic"].recipe
-    assert catalogue.problems == ()
+def test_the_catalog_is_read_without_the_objectives_that_its_recipes_name():
+    catalog = load_catalog(load_zoo([]))
+    assert "cscl" in catalog["tsvit.synthetic"].recipe
+    assert catalog.problems == ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cropzoo.config.catalog import Catalogue, CatalogueEntry
+from cropzoo.config.catalog import Catalog, CatalogEntry
 from cropzoo.config.merge import merge, parse_assignments, resolve
 from cropzoo.errors import UnknownName, UsageError
 from cropzoo.plugins.registry import load_zoo
@@ -25,7 +25,7 @@ def cropzoo_datasets():
 
 @hookimpl
 def cropzoo_objectives():
-    common = dict(build="nowhere:nothing", summary="a test", source="a test", licence="MIT", needs_labels=True)
+    common = dict(build="nowhere:nothing", summary="a test", source="a test", license="MIT", needs_labels=True)
     return [ObjectiveSpec(name=name, **common) for name in ("cscl", "segmentation")]
 """
 
@@ -35,12 +35,12 @@ def zoo(make_plugin):
     return load_zoo([make_plugin("settings", BODY)])
 
 
-def catalogue(**entries):
+def catalog(**entries):
     made = {
-        name.replace("__", "."): CatalogueEntry(summary="a", source="b", recipe=recipe)
+        name.replace("__", "."): CatalogEntry(summary="a", source="b", recipe=recipe)
         for name, recipe in entries.items()
     }
-    return Catalogue(made, dict.fromkeys(made, "test"))
+    return Catalog(made, dict.fromkeys(made, "test"))
 
 
 def resolved(zoo, entries, *layers):
@@ -48,13 +48,13 @@ def resolved(zoo, entries, *layers):
 
 
 def test_the_dataset_is_synthetic_unless_named(zoo):
-    recipe, pair = resolved(zoo, catalogue(), {"backbone": "net"})
+    recipe, pair = resolved(zoo, catalog(), {"backbone": "net"})
     assert recipe.dataset.name == "synthetic"
     assert pair == ""
 
 
-def test_flags_win_over_a_file_over_the_catalogue_over_defaults(zoo):
-    entries = catalogue(net__fields={"batch_size": 1, "seed": 1, "image_size": 8, "backbone": {"dim": 1, "depth": 1}})
+def test_flags_win_over_a_file_over_the_catalog_over_defaults(zoo):
+    entries = catalog(net__fields={"batch_size": 1, "seed": 1, "image_size": 8, "backbone": {"dim": 1, "depth": 1}})
     file = {"batch_size": 2, "seed": 2, "backbone": {"dim": 2}}
     flags = {"batch_size": 3, "backbone": "net", "dataset": "fields"}
     recipe, pair = resolved(zoo, entries, file, flags)
@@ -65,7 +65,7 @@ def test_flags_win_over_a_file_over_the_catalogue_over_defaults(zoo):
 
 def test_another_name_drops_the_options_of_the_name_before(zoo):
     file = {"backbone": {"name": "net", "dim": 2}, "dataset": {"name": "fields", "min_clear": 0.5}}
-    recipe, _ = resolved(zoo, catalogue(), file, {"backbone": "other-net", "dataset": "synthetic"})
+    recipe, _ = resolved(zoo, catalog(), file, {"backbone": "other-net", "dataset": "synthetic"})
     assert (recipe.backbone.name, recipe.backbone.options, recipe.min_clear) == ("other-net", {}, 0.0)
 
 
@@ -76,14 +76,12 @@ def test_options_without_a_name_below_belong_to_the_name_above():
 @pytest.mark.parametrize("above", [{"min_clear": 0.5}, {"dataset": {"min_clear": 0.5}}])
 @pytest.mark.parametrize("below", [{"min_clear": 0.1}, {"dataset": {"min_clear": 0.1}}])
 def test_min_clear_of_the_upper_layer_wins_in_either_form(zoo, below, above):
-    recipe, _ = resolved(zoo, catalogue(), {"backbone": "net", **below}, above)
+    recipe, _ = resolved(zoo, catalog(), {"backbone": "net", **below}, above)
     assert recipe.min_clear == 0.5
 
 
 def test_a_rate_for_the_run_wins_over_a_lower_layer_s_stage_and_not_over_its_own(zoo):
-    entries = catalogue(
-        net__fields={"pretrain": "cscl", "cscl": {"lr": 1.0, "epochs": 11}, "segmentation": {"lr": 2.0}}
-    )
+    entries = catalog(net__fields={"pretrain": "cscl", "cscl": {"lr": 1.0, "epochs": 11}, "segmentation": {"lr": 2.0}})
     base = {"backbone": "net", "dataset": "fields"}
     recipe, _ = resolved(zoo, entries, base, {"lr": 3.0, "cscl": {"lr": 4.0}})
     assert [stage.lr for stage in recipe.stages] == [4.0, 3.0]
@@ -93,15 +91,15 @@ def test_a_rate_for_the_run_wins_over_a_lower_layer_s_stage_and_not_over_its_own
     assert recipe.stages[0].epochs == 5
 
 
-def test_the_catalogue_s_stages_are_used_in_short_form_and_dropped_with_their_settings(zoo):
-    entries = catalogue(net__fields={"pretrain": "cscl", "cscl": {"window": 5}})
+def test_the_catalog_s_stages_are_used_in_short_form_and_dropped_with_their_settings(zoo):
+    entries = catalog(net__fields={"pretrain": "cscl", "cscl": {"window": 5}})
     base = {"backbone": "net", "dataset": "fields"}
     assert resolved(zoo, entries, base)[0].stages[0].options == {"window": 5}
     assert resolved(zoo, entries, base, {"pretrain": "none"})[0].pretrain == ()
 
 
-def test_the_catalogue_s_settings_for_a_stage_wait_until_it_is_asked_for(zoo):
-    entries = catalogue(net__fields={"cscl": {"window": 5}})
+def test_the_catalog_s_settings_for_a_stage_wait_until_it_is_asked_for(zoo):
+    entries = catalog(net__fields={"cscl": {"window": 5}})
     base = {"backbone": "net", "dataset": "fields"}
     assert resolved(zoo, entries, base)[0].pretrain == ()
     assert resolved(zoo, entries, base, {"pretrain": "cscl"})[0].stages[0].options == {"window": 5}
@@ -122,13 +120,13 @@ def test_the_catalogue_s_settings_for_a_stage_wait_until_it_is_asked_for(zoo):
 )
 def test_what_is_unknown_is_told_with_close_names(zoo, layer, message):
     with pytest.raises(UsageError) as caught:
-        resolved(zoo, catalogue(), layer)
+        resolved(zoo, catalog(), layer)
     assert str(caught.value).startswith(message)
 
 
-def test_an_objective_that_only_the_catalogue_names_is_looked_up_too(zoo):
+def test_an_objective_that_only_the_catalog_names_is_looked_up_too(zoo):
     with pytest.raises(UnknownName, match="unknown objective 'csl'"):
-        resolved(zoo, catalogue(net__synthetic={"pretrain": ["csl"]}), {"backbone": "net"})
+        resolved(zoo, catalog(net__synthetic={"pretrain": ["csl"]}), {"backbone": "net"})
 
 
 @pytest.mark.parametrize(
@@ -159,7 +157,7 @@ def test_a_stage_that_is_left_out_takes_its_settings_along():
 
 
 def test_a_member_of_a_family_is_its_option(zoo):
-    entries = catalogue(family__fields={"backbone": {"encoder": "small", "levels": 2}})
+    entries = catalog(family__fields={"backbone": {"encoder": "small", "levels": 2}})
     recipe, pair = resolved(zoo, entries, {"backbone": "family/big", "dataset": "fields"})
     assert (recipe.backbone.name, recipe.backbone.options) == ("family", {"encoder": "big", "levels": 2})
     assert pair == "family.fields"
@@ -170,7 +168,7 @@ def test_a_member_of_a_family_is_its_option(zoo):
 
 
 def test_the_head_has_a_section_of_its_own(zoo):
-    entries = catalogue(net__synthetic={"head": {"upsample": 2}, "epochs": 3})
+    entries = catalog(net__synthetic={"head": {"upsample": 2}, "epochs": 3})
     recipe, _ = resolved(zoo, entries, {"backbone": "net"}, parse_assignments(["head.upsample=4"]))
     assert recipe.head.upsample == 4
     assert resolved(zoo, entries, {"backbone": "net", "epochs": 5})[0].head.upsample == 2

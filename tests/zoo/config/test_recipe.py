@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from cropzoo.config.recipe import Recipe, normalise
+from cropzoo.config.recipe import Recipe, normalize
 from cropzoo.config.schema import parse_yaml
 from cropzoo.errors import UnknownName, UsageError
 
@@ -89,7 +89,7 @@ def test_what_cannot_be_is_refused_and_named(values, kind, message):
 
 def test_short_forms_are_written_out_and_the_layer_is_left_alone():
     layer = {"backbone": "tsvit", "pretrain": "cscl, none", "min_clear": 0.5, "dataset": {"root": "fields"}}
-    settings = normalise(layer, "here")
+    settings = normalize(layer, "here")
     assert settings == {
         "backbone": {"name": "tsvit"},
         "pretrain": ["cscl"],

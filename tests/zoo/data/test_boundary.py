@@ -44,13 +44,13 @@ def test_classes_side_by_side() -> None:
     assert edges(labels).tolist() == [[0, 0, 1, 1, 0]] * 3
 
 
-def test_corner_neighbours_count() -> None:
+def test_corner_neighbors_count() -> None:
     labels = np.zeros((4, 4), np.int64)
     labels[3, 3] = 5
     assert edges(labels).tolist() == [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]
 
 
-def test_ignored_neighbours_make_no_boundary() -> None:
+def test_ignored_neighbors_make_no_boundary() -> None:
     labels = np.array([[1, 255, 2]], np.uint8)
     assert edges(labels).tolist() == [[0, 1, 0]]
     assert not edges(np.full((3, 3), 255, np.uint8)).any()

@@ -35,7 +35,7 @@ def test_all_eight_turns_keep_everything_aligned(traced, scale):
     assert len(seen) == 8
 
 
-def test_a_turn_of_unlabelled_series_works(traced):
+def test_a_turn_of_unlabeled_series_works(traced):
     bare = replace(traced(4, 4), labels=None, parcels=None, clear=None)
     assert turn(bare, 5).labels is None
 

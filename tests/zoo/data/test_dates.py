@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cropzoo.config.recipe import Recipe
-from cropzoo.data.dates import at_most, drop_dates, encode_dates, end_early, keep_clear, tell_dates
+from cropzoo.data.dates import at_most, date_warnings, drop_dates, encode_dates, end_early, keep_clear
 from cropzoo.data.sample import Sample
 
 EPOCH = datetime.date(1970, 1, 1)
@@ -128,16 +128,16 @@ def test_the_share_of_series_that_end_early():
 
 def test_dates_that_are_left_out_or_padded_are_told():
     splits = {"train": [sample(10), sample(3)], "val": [sample(3)]}
-    assert tell_dates(splits, recipe()) == []
-    assert tell_dates(splits, recipe(max_dates=10)) == []
-    [line] = tell_dates(splits, recipe(max_dates=4))
+    assert date_warnings(splits, recipe()) == []
+    assert date_warnings(splits, recipe(max_dates=10)) == []
+    [line] = date_warnings(splits, recipe(max_dates=4))
     assert line == (
         "train: 1 of 2 series have more than 4 dates (up to 10); 4 of them are used, sampled evenly over the series"
     )
-    assert tell_dates(splits, recipe(length=5, date_sampling="random")) == [
+    assert date_warnings(splits, recipe(length=5, date_sampling="random")) == [
         "train: 1 of 2 series have more than 5 dates (up to 10); 5 of them are used, "
         "sampled at random in training and evenly in evaluation",
         "train: 1 of 2 series are padded to 5 dates",
         "val: 1 of 1 series are padded to 5 dates",
     ]
-    assert "without a cloud mask" in tell_dates(splits, recipe(max_dates=4, date_sampling="clearest"))[0]
+    assert "without a cloud mask" in date_warnings(splits, recipe(max_dates=4, date_sampling="clearest"))[0]

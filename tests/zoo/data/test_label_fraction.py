@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cropzoo import IGNORE, Sample, UsageError
-from cropzoo.data.subsets import few_labels
+from cropzoo.data.subsets import subsample_labels
 
 
 def make_sample(number: int) -> Sample:
@@ -24,7 +24,7 @@ SAMPLES = [make_sample(number) for number in range(4)]
 def kept(fraction: float, seed: int = 0) -> dict[int, set[tuple[int, int]]]:
     """By class the (sample, parcel) whose labels are left."""
     found: dict[int, set[tuple[int, int]]] = {0: set(), 1: set(), 2: set()}
-    for number, sample in enumerate(few_labels(SAMPLES, fraction, seed)):
+    for number, sample in enumerate(subsample_labels(SAMPLES, fraction, seed)):
         assert sample.labels is not None
         assert sample.parcels is not None
         known = sample.labels != IGNORE
@@ -50,16 +50,16 @@ def test_a_seed_repeats_and_another_chooses_others() -> None:
 
 
 def test_series_and_parcels_stay_whole_and_one_is_everything() -> None:
-    thinned = few_labels(SAMPLES, 0.1, 0)
+    thinned = subsample_labels(SAMPLES, 0.1, 0)
     assert thinned[0].series is SAMPLES[0].series
     assert thinned[0].parcels is SAMPLES[0].parcels
     assert thinned[0].labels is not None
     assert thinned[0].labels.dtype == np.uint8
     assert [each.name for each in thinned[1:3]] == ["s1", "s2"]
-    assert few_labels(SAMPLES, 1, 0) is SAMPLES
+    assert subsample_labels(SAMPLES, 1, 0) is SAMPLES
 
 
 def test_a_dataset_without_parcels_is_refused() -> None:
     bare = Sample(np.zeros((1, 1, 2, 2)), np.zeros(1, np.int32), np.zeros((2, 2), np.uint8), name="bare")
     with pytest.raises(UsageError, match="'bare' has no parcel ids"):
-        few_labels([bare], 0.5, 0)
+        subsample_labels([bare], 0.5, 0)

@@ -1,4 +1,4 @@
-"""Random parcels: against a slow count with shapely, in windows, in strips, by centres."""
+"""Random parcels: against a slow count with shapely, in windows, in strips, by centers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 
-from cropzoo.data.labels import rasterise
+from cropzoo.data.labels import rasterize_labels
 from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.geo.vector import rasterize as burning
 from cropzoo.geo.vector.parcel_table import ParcelTable
-from cropzoo.geo.vector.rasterize import centres
+from cropzoo.geo.vector.rasterize import centers
 
 HEIGHT, WIDTH = 23, 31
 WHOLE = Window(0, 0, HEIGHT, WIDTH)
@@ -38,7 +38,7 @@ def parcels(request: pytest.FixtureRequest, make_table: Callable[..., ParcelTabl
 
 
 def count_slowly(table: ParcelTable, grid: Grid, oversample: int, conflict: float) -> NDArray[np.int64]:
-    """Labels, pixel by pixel and cell by cell, by what contains the cell's centre."""
+    """Labels, pixel by pixel and cell by cell, by what contains the cell's center."""
     labels = np.zeros((HEIGHT, WIDTH), np.int64)
     steps = (np.arange(oversample) + 0.5) / oversample
     for row, column in np.ndindex(HEIGHT, WIDTH):
@@ -60,7 +60,7 @@ def test_labels_are_those_of_a_slow_count(
     parcels: ParcelTable, make_grid: Callable[..., Grid], oversample: int, conflict: float
 ) -> None:
     grid = make_grid(HEIGHT, WIDTH)
-    found = rasterise(parcels, INDEX, grid, WHOLE, oversample=oversample, conflict=conflict)
+    found = rasterize_labels(parcels, INDEX, grid, WHOLE, oversample=oversample, conflict=conflict)
     np.testing.assert_array_equal(found.labels, count_slowly(parcels, grid, oversample, conflict))
     assert set(np.unique(found.labels)) >= {0, 255}
 
@@ -69,7 +69,7 @@ def test_a_turned_grid(parcels: ParcelTable, make_grid: Callable[..., Grid]) -> 
     straight = make_grid(HEIGHT, WIDTH)
     _, _, c, _, _, f = tuple(straight.transform)[:6]
     grid = replace(straight, transform=Affine(9.1, 3.8, c - 30, 4.2, -8.7, f - 20))
-    found = rasterise(parcels, INDEX, grid, WHOLE)
+    found = rasterize_labels(parcels, INDEX, grid, WHOLE)
     np.testing.assert_array_equal(found.labels, count_slowly(parcels, grid, 4, 0.4))
 
 
@@ -77,11 +77,11 @@ def test_a_turned_grid(parcels: ParcelTable, make_grid: Callable[..., Grid]) -> 
 def test_a_pixel_is_the_same_in_every_window(
     parcels: ParcelTable, make_grid: Callable[..., Grid], make_table: Callable[..., ParcelTable], scale: int
 ) -> None:
-    # Edges through the centres of cells are the hard case.
+    # Edges through the centers of cells are the hard case.
     slanted = [shapely.Polygon([(0, i), (WIDTH, i + 5), (WIDTH, i + 8.125), (0, i + 3.125)]) for i in range(0, 24, 3)]
     grid = make_grid(HEIGHT, WIDTH)
     for table in (parcels, make_table(slanted)):
-        whole = rasterise(table, INDEX, grid, WHOLE, label_scale=scale)
+        whole = rasterize_labels(table, INDEX, grid, WHOLE, label_scale=scale)
         generator = np.random.default_rng(0)
         for _ in range(40):
             row, column = generator.integers(0, HEIGHT), generator.integers(0, WIDTH)
@@ -91,7 +91,7 @@ def test_a_pixel_is_the_same_in_every_window(
                 int(generator.integers(1, HEIGHT - row + 1)),
                 int(generator.integers(1, WIDTH - column + 1)),
             )
-            part = rasterise(table, INDEX, grid, window, label_scale=scale)
+            part = rasterize_labels(table, INDEX, grid, window, label_scale=scale)
             here = np.s_[scale * row : scale * (row + window.height), scale * column : scale * (column + window.width)]
             np.testing.assert_array_equal(part.labels, whole.labels[here])
             np.testing.assert_array_equal(part.parcels, whole.parcels[here])
@@ -101,12 +101,14 @@ def test_strips_change_nothing(
     parcels: ParcelTable, make_grid: Callable[..., Grid], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grid = make_grid(HEIGHT, WIDTH)
-    whole = rasterise(parcels, INDEX, grid, WHOLE)
+    whole = rasterize_labels(parcels, INDEX, grid, WHOLE)
     burnt = []
     monkeypatch.setattr(burning, "_CELLS", 4000)
     monkeypatch.setattr("cropzoo.data.labels._PIXELS", 7)
-    monkeypatch.setattr("cropzoo.data.labels.burn", lambda *args: burnt.append(args[1]) or burning.burn(*args))
-    again = rasterise(parcels, INDEX, grid, WHOLE)
+    monkeypatch.setattr(
+        "cropzoo.data.labels.rasterize_shapes", lambda *args: burnt.append(args[1]) or burning.rasterize_shapes(*args)
+    )
+    again = rasterize_labels(parcels, INDEX, grid, WHOLE)
     assert set(burnt) == {8 * 4, 7 * 4}
     np.testing.assert_array_equal(again.labels, whole.labels)
     np.testing.assert_array_equal(again.parcels, whole.parcels)
@@ -114,9 +116,9 @@ def test_strips_change_nothing(
 
 
 @pytest.mark.parametrize("scale", [1, 3])
-def test_centres_are_those_of_rasterio(parcels: ParcelTable, make_grid: Callable[..., Grid], scale: int) -> None:
+def test_centers_are_those_of_rasterio(parcels: ParcelTable, make_grid: Callable[..., Grid], scale: int) -> None:
     grid = make_grid(HEIGHT, WIDTH)
-    found = centres(parcels, grid, WHOLE, label_scale=scale)
+    found = centers(parcels, grid, WHOLE, label_scale=scale)
     shapes = list(zip(parcels.geometry, range(1, 9), strict=True))
     a, b, c, d, e, f = tuple(grid.transform)[:6]
     transform = Affine(a / scale, b / scale, c, d / scale, e / scale, f)
@@ -127,5 +129,5 @@ def test_another_crs_gives_the_same_labels(parcels: ParcelTable, make_grid: Call
     grid = make_grid(HEIGHT, WIDTH)
     far = replace(parcels.to_crs("EPSG:3035"))
     np.testing.assert_array_equal(
-        rasterise(far, INDEX, grid, WHOLE).labels, rasterise(parcels, INDEX, grid, WHOLE).labels
+        rasterize_labels(far, INDEX, grid, WHOLE).labels, rasterize_labels(parcels, INDEX, grid, WHOLE).labels
     )

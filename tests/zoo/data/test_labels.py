@@ -10,7 +10,7 @@ import pytest
 from shapely import MultiPolygon, Polygon, box
 
 from cropzoo import UsageError
-from cropzoo.data.labels import Labels, rasterise
+from cropzoo.data.labels import Labels, rasterize_labels
 from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.geo.vector.parcel_table import ParcelTable
 
@@ -23,7 +23,7 @@ def lay(make_grid: Callable[..., Grid], make_table: Callable[..., ParcelTable]) 
 
     def lay_on(*polygons: Any, index_of: Any = None, size: tuple[int, int] = (1, 1), **options: Any) -> Labels:
         indices = range(1, len(polygons) + 1) if index_of is None else index_of
-        return rasterise(make_table(polygons), [*indices], make_grid(*size), Window(0, 0, *size), **options)
+        return rasterize_labels(make_table(polygons), [*indices], make_grid(*size), Window(0, 0, *size), **options)
 
     return lay_on
 
@@ -62,7 +62,7 @@ def test_touching_parcels_leave_no_gap_and_no_conflict(lay: Lay) -> None:
 
 
 @pytest.mark.parametrize("edge", [0.125, 0.375, 0.5, 0.625])
-def test_an_edge_through_the_centres_of_cells_leaves_no_gap(lay: Lay, edge: float) -> None:
+def test_an_edge_through_the_centers_of_cells_leaves_no_gap(lay: Lay, edge: float) -> None:
     found = lay(box(-1, -1, edge, 3), box(edge, -1, 3, 3), size=(2, 2), conflict=0.5)
     assert not np.any(found.labels == 0)
     np.testing.assert_array_equal(found.labels[:, 1], [2, 2])
@@ -175,7 +175,7 @@ def test_a_bow_tie_has_two_wings(lay: Lay) -> None:
 
 def test_ids_are_those_of_the_table(make_grid: Callable[..., Grid], make_table: Callable[..., ParcelTable]) -> None:
     table = make_table([box(0, 0, 1, 1), box(1, 0, 2, 1), box(2, 0, 3, 1)]).subset(np.array([False, True, True]))
-    found = rasterise(table, [4, 5], make_grid(1, 3), Window(0, 0, 1, 3))
+    found = rasterize_labels(table, [4, 5], make_grid(1, 3), Window(0, 0, 1, 3))
     check(found, [[0, 4, 5]], [[0, 2, 3]])
 
 

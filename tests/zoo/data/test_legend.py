@@ -39,7 +39,7 @@ def test_each_crop_is_a_class_in_the_order_of_the_codes() -> None:
     assert legend.indices([20, None, 10]).tolist() == [2, 255, 1]
     assert (legend.background, legend.rare) == (0, {})
     assert legend.classes[0] == LabelClass("none declared", 0, "#c9c9c4")
-    assert len({entry.colour for entry in legend.classes}) == 4
+    assert len({entry.color for entry in legend.classes}) == 4
     assert make_legend([7, 8], ["grass", "grass"]).classes[2].name == "grass (8)"
 
 
@@ -54,13 +54,13 @@ def test_crop_0_is_ground_without_parcel() -> None:
     assert told(legend) == [("none declared", 0, "0"), ("odd", -1, "-1"), ("hop", 5, "5")]
 
 
-def test_a_table_gives_order_names_colours_and_classes(made: Made) -> None:
+def test_a_table_gives_order_names_colors_and_classes(made: Made) -> None:
     legend = made(
-        "code,name,class,colour\n3,meadow,,#00FF00\n1,winter wheat,cereals,\n2,,,\n9,spelt,cereals,#ffff00\n"
+        "code,name,class,color\n3,meadow,,#00FF00\n1,winter wheat,cereals,\n2,,,\n9,spelt,cereals,#ffff00\n"
         "5,rye,cereals,\n8,rice,,\n"
     )
     assert told(legend) == [("none declared", 0, ""), ("meadow", 3, "3"), ("cereals", 1, "1;5"), ("maize", 2, "2")]
-    assert [entry.colour for entry in legend.classes][1:3] == ["#00ff00", "#ffff00"]
+    assert [entry.color for entry in legend.classes][1:3] == ["#00ff00", "#ffff00"]
     assert legend.index_of == {1: 2, 2: 3, 3: 1, 5: 2, None: 255}
 
 
@@ -76,9 +76,9 @@ def test_crops_of_one_name_in_the_parcel_file_stay_apart(made: Made) -> None:
 
 
 def test_ignored_crops_and_ground(made: Made) -> None:
-    legend = made("code,name,class,colour\n0,village,,#000000\n1,,,\n2,,ignore,\n3,,Ignore,\n5,,,\n")
+    legend = made("code,name,class,color\n0,village,,#000000\n1,,,\n2,,ignore,\n3,,Ignore,\n5,,,\n")
     assert told(legend) == [("village", 0, ""), ("wheat", 1, "1"), ("5", 5, "5")]
-    assert legend.classes[0].colour == "#000000"
+    assert legend.classes[0].color == "#000000"
     assert legend.index_of == {1: 1, 2: 255, 3: 255, 5: 2, None: 255}
     assert legend.background == 0
     legend = made("code,class\n0,ignore\n1,\n2,\n", crops=(0, 1, 2))
@@ -112,11 +112,11 @@ def test_texts_are_found_in_the_table_as_they_stand(made: Made) -> None:
 
 def test_the_table_of_a_prepared_dataset_gives_the_same_classes(made: Made) -> None:
     legend = made(
-        "index,code,name,colour,sources\n0,0,village,#111111,\n1,2,maize,#222222,MAI\n2,1,cereals,#333333,WHT;RYE\n"
+        "index,code,name,color,sources\n0,0,village,#111111,\n1,2,maize,#222222,MAI\n2,1,cereals,#333333,WHT;RYE\n"
         "3,,void,,\n",
         crops=("RYE", "MAI", "WHT"),
     )
-    assert [(entry.name, entry.colour) for entry in legend.classes] == [
+    assert [(entry.name, entry.color) for entry in legend.classes] == [
         ("village", "#111111"),
         ("maize", "#222222"),
         ("cereals", "#333333"),
@@ -169,11 +169,11 @@ def test_too_many_classes_or_none() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("name\nx\n", "line 2; column 'code' is missing; the header is: code,name,class,colour"),
+        ("name\nx\n", "line 2; column 'code' is missing; the header is: code,name,class,color"),
         ("code,name\n1,a\n,b\n", "line 3; the code is empty"),
         ("code,name\n1,a\n1,b\n", "line 3; code '1' stands there twice"),
         ("code,name\n1,a\n2,a\n", "line 3; name 'a' stands there twice; rename one crop, or write the same class"),
-        ("code,colour\n1,red\n", "line 2; the colour is 'red'; write it like"),
+        ("code,color\n1,red\n", "line 2; the color is 'red'; write it like"),
         ("code,name\n", "it has no line under its header"),
         ("", "it has no line under its header"),
     ],

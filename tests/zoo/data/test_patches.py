@@ -1,4 +1,4 @@
-"""What a loader reads: random crops in training, every labelled pixel once in evaluation."""
+"""What a loader reads: random crops in training, every labeled pixel once in evaluation."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_crops_stay_aligned_through_everything(traced, recipe, scale):
 
 @pytest.mark.parametrize("scale", [1, 2])
 @pytest.mark.parametrize(("height", "width"), [(5, 3), (8, 8), (16, 8), (11, 19), (9, 4)])
-def test_tiles_count_every_labelled_pixel_once_with_the_bits_of_the_whole(traced, recipe, height, width, scale):
+def test_tiles_count_every_labeled_pixel_once_with_the_bits_of_the_whole(traced, recipe, height, width, scale):
     whole = replace(traced(height, width, scale), parcels=None)
     regular = traced(height, width, scale).parcels
     whole = replace(whole, parcels=((regular // 4000) * 100 + regular % 1000 // 4).astype(np.int32))

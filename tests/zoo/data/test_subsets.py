@@ -57,5 +57,5 @@ def test_series_without_labels_have_statistics() -> None:
 
 
 def test_no_label_at_all_is_told() -> None:
-    with pytest.raises(CropzooError, match="the chosen seasons and sites have no labelled training pixel"):
+    with pytest.raises(CropzooError, match="the chosen seasons and sites have no labeled training pixel"):
         narrow(Two(), [sample(10, [255, 255])])

@@ -69,7 +69,7 @@ def test_finer_labels_and_what_is_missing(make_fields):
     assert fine.splits[0].clear is None
     assert set(fine.acquisitions) == {""}
     assert all(day.clear is None for day in fine.acquisitions[""])
-    bare = describe(make_fields(labelled=False), SPLITS)
+    bare = describe(make_fields(labeled=False), SPLITS)
     assert (bare.label_scale, bare.splits[0].classes, bare.splits[0].ignored) == (None, (), None)
     assert bare.splits[0].pixels == 3 * 96
 
@@ -81,7 +81,7 @@ def test_an_empty_split_is_told_and_no_error(make_fields):
 
 def test_it_is_json(make_fields):
     content = json.loads(json.dumps(describe(make_fields(), SPLITS).as_dict(), allow_nan=False))
-    assert content["classes"][2] == {"name": "hop", "code": 8, "colour": "#aa3366"}
+    assert content["classes"][2] == {"name": "hop", "code": 8, "color": "#aa3366"}
     assert content["splits"][0]["classes"] == [126, 126, 0]
 
 

@@ -21,7 +21,7 @@ def picture_of(path, points):
 
 
 def heights(picture):
-    """Rows of the picture with the colour of overall accuracy, above the legend."""
+    """Rows of the picture with the color of overall accuracy, above the legend."""
     return np.flatnonzero((picture[: int(0.8 * len(picture))] == GREEN).all(axis=-1).any(axis=1))
 
 

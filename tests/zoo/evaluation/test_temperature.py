@@ -46,7 +46,7 @@ def test_a_model_that_is_always_right_has_no_temperature() -> None:
 
 
 def test_nothing_to_calibrate_on_and_broken_logits_are_errors() -> None:
-    with pytest.raises(CropzooError, match="no labelled pixel"):
+    with pytest.raises(CropzooError, match="no labeled pixel"):
         fit_temperature(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
     with pytest.raises(CropzooError, match="NaN or infinity"):
         fit_temperature(torch.tensor([[0.0, float("nan")]]), torch.tensor([1]))
@@ -83,7 +83,7 @@ def test_a_checkpoint_without_temperature_has_one_and_zero_is_refused() -> None:
         "backbone": {"name": "tsvit"},
         "in_channels": 2,
         "image_size": 24,
-        "classes": [{"name": "a", "code": 0, "colour": "#000000"}],
+        "classes": [{"name": "a", "code": 0, "color": "#000000"}],
         "dates": "doy",
     }
     assert Metadata.parse(plain, "a file").temperature == 1

@@ -139,7 +139,7 @@ def save_checkpoint(path: Path, backbone: str = "tsvit", seed: int = 0, **change
         "image_size": size,
         "length": length,
         "upsample": upsample,
-        "classes": [{"name": each.name, "code": each.code, "colour": each.colour} for each in CLASSES],
+        "classes": [{"name": each.name, "code": each.code, "color": each.color} for each in CLASSES],
         "bands": BANDS,
         "scale": 1e-4,
         "mean": (0.3, 0.3),

@@ -12,7 +12,7 @@ import torch
 
 from cropzoo.config.recipe import Recipe
 from cropzoo.data.loader import Collate
-from cropzoo.data.normalize import Normaliser
+from cropzoo.data.normalize import Normalizer
 from cropzoo.data.sample import Sample
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.evaluation.evaluate import predict_sample
@@ -93,10 +93,10 @@ def test_a_map_shows_what_evaluation_scores(
     recipe = Recipe.from_mapping(
         {**RECIPE, "backbone": backbone, "image_size": 8, "length": length, "date_sampling": sampling}, "test", ()
     )
-    normaliser = Normaliser(metadata.bands, metadata.bands, 1e-4, metadata.mean, metadata.std)
+    normalizer = Normalizer(metadata.bands, metadata.bands, 1e-4, metadata.mean, metadata.std)
     sample = Sample(series, scenes.days_of().astype(np.int32), clear=clear)
     collate = Collate(metadata.dates, metadata.length)
-    classes, confidence = predict_sample(load_model(path), normaliser, sample, collate, recipe)
+    classes, confidence = predict_sample(load_model(path), normalizer, sample, collate, recipe)
     seen = clear.any(axis=0)
     np.testing.assert_array_equal(made["class"][0][seen], classes[seen])
     assert np.abs(made["confidence"][0][seen] - 250 * confidence[seen]).max() <= 1
@@ -110,14 +110,14 @@ def test_blending_makes_the_seams_of_a_far_seeing_network_smaller(
     images = scenes.write_images(tmp_path / "images", coarse.repeat(5, axis=2).repeat(5, axis=3))
     predictor = TorchPredictor(checkpoint(image_size=16), load_zoo(), "cpu")
 
-    def chances(overlap: int) -> Any:
+    def probabilities(overlap: int) -> Any:
         options = MapOptions((images,), overlap=overlap, outputs=("probabilities",))
         plan = make_plan(find_images(images), predictor.facts, options)
         return make_chunk(predictor, ChunkReader(plan), plan.chunks[0])["probabilities"].astype(float)
 
-    dense = chances(14)
+    dense = probabilities(14)
     at_seams = np.s_[:, [14, 15, 16, 17, 30, 31, 32, 33], 8:-8]
-    off = {overlap: np.abs(chances(overlap) - dense)[at_seams].mean() for overlap in (0, 4, 8)}
+    off = {overlap: np.abs(probabilities(overlap) - dense)[at_seams].mean() for overlap in (0, 4, 8)}
     assert off[0] > off[4] > off[8], off
 
 

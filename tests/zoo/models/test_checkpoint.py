@@ -113,7 +113,7 @@ def test_a_safetensors_file_of_others_is_told(tmp_path):
         (lambda v: v | {"scale": 0}, "key 'scale' is 0"),
         (lambda v: v | {"bands": ["red", "red"]}, "bands holds a name twice"),
         (lambda v: v | {"classes": [v["classes"][0]] * 2}, "classes holds a name twice"),
-        (lambda v: v | {"classes": [v["classes"][0] | {"colour": "red;x:y"}]}, "it must be '#rrggbb'"),
+        (lambda v: v | {"classes": [v["classes"][0] | {"color": "red;x:y"}]}, "it must be '#rrggbb'"),
         (lambda v: v | {"in_channels": "2"}, "key 'in_channels' is '2'"),
         (lambda v: v | {"dates": "weeks"}, "key 'dates' is 'weeks'"),
     ],

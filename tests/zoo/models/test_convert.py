@@ -7,7 +7,7 @@ import pickle
 import pytest
 import torch
 
-from cropzoo.config.catalog import Catalogue
+from cropzoo.config.catalog import Catalog
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.models.checkpoint import read_metadata
 from cropzoo.models.convert import import_published, read_published
@@ -35,7 +35,7 @@ def test_an_imported_file_loads_with_the_same_weights(tiny_zoo, published, tmp_p
     model, path = published
     out = tmp_path / "out.safetensors"
     import_published("tiny", path, out, tiny_zoo, PLAN, statistics_of="made")
-    loaded = load_model(out, zoo=tiny_zoo, catalogue=Catalogue({}, {}))
+    loaded = load_model(out, zoo=tiny_zoo, catalog=Catalog({}, {}))
     assert all(torch.equal(loaded.state_dict()[name], value) for name, value in model.state_dict().items())
     note = read_metadata(out)
     assert (note.bands, note.scale, note.mean, note.std) == (("red", "nir"), 0.5, (1.0, 2.0), (1.0, 4.0))

@@ -8,7 +8,7 @@ import io
 
 import pytest
 
-from cropzoo.config.catalog import Catalogue, CatalogueEntry, Weights
+from cropzoo.config.catalog import Catalog, CatalogEntry, Weights
 from cropzoo.errors import CropzooError, UnknownName, UsageError
 from cropzoo.io import cache_folder
 from cropzoo.models import download as module
@@ -26,15 +26,15 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def make(tmp_path):
-    """`make(**changes)` gives a catalogue whose entry `net.data` has weights at a file:// url."""
+    """`make(**changes)` gives a catalog whose entry `net.data` has weights at a file:// url."""
     source = tmp_path / "served file.bin"
     source.write_bytes(CONTENT)
 
     def make(**changes):
-        values = {"url": source.as_uri(), "sha256": SHA, "size": len(CONTENT), "licence": "MIT", **changes}
-        entry = CatalogueEntry(summary="a", source="b", weights=Weights(**values))
-        bare = CatalogueEntry(summary="a", source="b")
-        return Catalogue({"net.data": entry, "net.bare": bare}, {"net.data": "test", "net.bare": "test"})
+        values = {"url": source.as_uri(), "sha256": SHA, "size": len(CONTENT), "license": "MIT", **changes}
+        entry = CatalogEntry(summary="a", source="b", weights=Weights(**values))
+        bare = CatalogEntry(summary="a", source="b")
+        return Catalog({"net.data": entry, "net.bare": bare}, {"net.data": "test", "net.bare": "test"})
 
     return make
 
@@ -67,7 +67,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(make, cache):
         ({"url": "file://elsewhere/file"}, "cannot be had from file://elsewhere/file"),
     ],
 )
-def test_what_is_not_what_the_catalogue_says_gets_no_name(make, cache, changes, message):
+def test_what_is_not_what_the_catalog_says_gets_no_name(make, cache, changes, message):
     if "size" in changes:
         changes = changes | {"sha256": "1" * 64}
     with pytest.raises(CropzooError, match=message) as caught:
@@ -139,7 +139,7 @@ def test_a_path_is_taken_before_an_entry_and_a_run_by_its_model(make, tmp_path, 
     ("source", "kind", "message"),
     [
         ("net.dta", UnknownName, "unknown checkpoint 'net.dta'; did you mean 'net.data'"),
-        ("net.bare", UsageError, "catalogue entry 'net.bare' has no weights, only a recipe"),
+        ("net.bare", UsageError, "catalog entry 'net.bare' has no weights, only a recipe"),
         ("runs/none", CropzooError, "checkpoint 'runs/none' does not exist"),
         ("none.safetensors", CropzooError, "checkpoint 'none.safetensors' does not exist"),
     ],

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from cropzoo.config.catalog import Catalogue
+from cropzoo.config.catalog import Catalog
 from cropzoo.config.recipe import Choice, Recipe
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError, UnknownName, UsageError
@@ -18,7 +18,7 @@ from cropzoo.models.factory import convert_published, create_model, load_model
 from cropzoo.plugins.registry import load_zoo
 from cropzoo.training.setup import new_backbone
 
-NONE = Catalogue({}, {})
+NONE = Catalog({}, {})
 CLASSES = tuple(LabelClass(name, number, "#000000") for number, name in enumerate(("a", "b", "c")))
 
 
@@ -90,7 +90,7 @@ def test_a_checkpoint_of_other_weights_lists_at_most_ten_differences(tiny_zoo, t
     del state["head.bias"]
     save_checkpoint(tmp_path / "m.safetensors", state, metadata("tiny"))
     with pytest.raises(CropzooError, match=r"weights of another network \(21 differences\): missing head.bias; unex"):
-        load_model(tmp_path / "m.safetensors", zoo=tiny_zoo, catalogue=NONE)
+        load_model(tmp_path / "m.safetensors", zoo=tiny_zoo, catalog=NONE)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_checkpoint_of_other_weights_lists_at_most_ten_differences(tiny_zoo, t
 def test_a_checkpoint_of_a_backbone_that_cannot_be_built_is_told(tiny_zoo, tmp_path, name, options, message):
     save_checkpoint(tmp_path / "m.safetensors", create(tiny_zoo).state_dict(), metadata(name, **options))
     with pytest.raises(CropzooError) as caught:
-        load_model(tmp_path / "m.safetensors", zoo=tiny_zoo, catalogue=NONE)
+        load_model(tmp_path / "m.safetensors", zoo=tiny_zoo, catalog=NONE)
     assert str(caught.value).startswith(message)
 
 
@@ -151,4 +151,4 @@ def test_initial_weights_are_told_the_bands_and_are_not_asked_for_where_a_checkp
     assert resumed.told == ("none", None)
     path = tmp_path / "m.safetensors"
     save_checkpoint(path, Model(resumed, resumed.make_head(3)).state_dict(), metadata("told", source="hub"))
-    assert load_model(path, zoo=zoo, catalogue=NONE).backbone.told == ("none", None)
+    assert load_model(path, zoo=zoo, catalog=NONE).backbone.told == ("none", None)

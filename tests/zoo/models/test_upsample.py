@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from cropzoo.config.catalog import Catalogue
+from cropzoo.config.catalog import Catalog
 from cropzoo.config.recipe import Choice, Recipe
 from cropzoo.data.datamodule import check_resolution
 from cropzoo.data.loader import Collate
-from cropzoo.data.normalize import Normaliser
+from cropzoo.data.normalize import Normalizer
 from cropzoo.data.sample import LabelClass, Sample
 from cropzoo.errors import UsageError
 from cropzoo.evaluation.evaluate import predict_sample
@@ -85,7 +85,7 @@ def test_a_checkpoint_brings_its_resolution_back(tiny_zoo, tmp_path: Path):
     labels = tuple(LabelClass(name, number, "#000000") for number, name in enumerate("abc"))
     note = Metadata(backbone=Choice(name="tiny"), in_channels=2, image_size=6, upsample=2, classes=labels, dates="doy")
     save_checkpoint(tmp_path / "m.safetensors", model.state_dict(), note)
-    loaded = load_model(tmp_path / "m.safetensors", zoo=tiny_zoo, catalogue=Catalogue({}, {}))
+    loaded = load_model(tmp_path / "m.safetensors", zoo=tiny_zoo, catalog=Catalog({}, {}))
     assert torch.equal(loaded(*BATCH), model(*BATCH))
 
 
@@ -122,14 +122,14 @@ def test_labels_and_logits_of_different_resolutions_are_told_before_training(lab
 
 @pytest.mark.parametrize("scale", [1, 4])
 def test_a_whole_sample_is_predicted_at_the_fine_grid_as_at_once(tiny_zoo, scale):
-    """Tiles of 5 x 5 px cover 10 x 9; a network without neighbours cannot tell where they meet."""
+    """Tiles of 5 x 5 px cover 10 x 9; a network without neighbors cannot tell where they meet."""
     torch.manual_seed(0)
     model = make(tiny_zoo, scale).eval()
     if scale > 1:
         model.backbone.stages = nn.Upsample(scale_factor=scale)
-    normaliser = Normaliser(("a", "b"), ("a", "b"), 1.0, (0.0, 0.0), (0.02, 0.02))
+    normalizer = Normalizer(("a", "b"), ("a", "b"), 1.0, (0.0, 0.0), (0.02, 0.02))
     tiled, whole = (
-        predict_sample(model, normaliser, sample(scale), Collate("doy", None), recipe(scale, image_size=size))[0]
+        predict_sample(model, normalizer, sample(scale), Collate("doy", None), recipe(scale, image_size=size))[0]
         for size in (5, 10)
     )
     assert tiled.shape == (10 * scale, 9 * scale)

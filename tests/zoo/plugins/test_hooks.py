@@ -26,7 +26,7 @@ BROKEN = {
     "missing-field": (HOOK + "return [BackboneSpec(name='a', build='a:b')]", "missing 4 required keyword-only"),
     "exception-in-hook": (HOOK + "return {}['deep']", "KeyError: 'deep'"),
     "twice": (HOOK + "return [backbone('one'), backbone('one')]", "'one' is offered twice"),
-    "catalogue-is-text": ("@hookimpl\ndef cropzoo_catalogues():\n    return ['a.yaml']", "must be a Traversable"),
+    "catalog-is-text": ("@hookimpl\ndef cropzoo_catalogs():\n    return ['a.yaml']", "must be a Traversable"),
 }
 
 
@@ -73,13 +73,13 @@ def test_plugin_may_be_an_object(make_plugin):
     assert list(zoo.backbones) == ["inside"]
 
 
-def test_catalogue_files_come_with_their_owner(make_plugin, module_folder):
+def test_catalog_files_come_with_their_owner(make_plugin, module_folder):
     (module_folder / "mine.yaml").write_text("version: 1\n")
     body = (
-        "import pathlib\n@hookimpl\ndef cropzoo_catalogues():\n    return [pathlib.Path(__file__).parent / 'mine.yaml']"
+        "import pathlib\n@hookimpl\ndef cropzoo_catalogs():\n    return [pathlib.Path(__file__).parent / 'mine.yaml']"
     )
     zoo = load_zoo([make_plugin("entries", body)])
-    [(owner, file)] = zoo.catalogues
+    [(owner, file)] = zoo.catalogs
     assert (owner.name, file.name) == ("entries", "mine.yaml")
 
 

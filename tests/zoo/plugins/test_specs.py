@@ -9,7 +9,7 @@ import pytest
 from cropzoo import BackboneSpec, DatasetSpec, ObjectiveSpec
 from cropzoo.plugins.specs import InvalidSpec
 
-COMMON = {"name": "a", "build": "package.module:Factory", "summary": "one line", "source": "a paper", "licence": "MIT"}
+COMMON = {"name": "a", "build": "package.module:Factory", "summary": "one line", "source": "a paper", "license": "MIT"}
 
 INVALID = [
     (ObjectiveSpec, "name", "seed", "no key of a recipe"),
@@ -23,7 +23,7 @@ INVALID = [
     (BackboneSpec, "build", print, "a text that is not empty"),
     (BackboneSpec, "summary", "two\nlines", "a single line"),
     (BackboneSpec, "source", "  ", "a text that is not empty"),
-    (BackboneSpec, "licence", None, "a text that is not empty"),
+    (BackboneSpec, "license", None, "a text that is not empty"),
     (BackboneSpec, "dates", "julian", "one of 'doy', 'days', 'none'"),
     (BackboneSpec, "fixed_length", 60, "True or False"),
     (BackboneSpec, "size_multiple", 0, "a positive integer"),

@@ -201,18 +201,18 @@ def test_a_folder_of_something_else(tmp_path: Path) -> None:
 
 
 def test_where_it_comes_from_is_told(tmp_path: Path) -> None:
-    source = {"dataset": "mtlcc", "options": {"year": 2017}, "licence": "MIT"}
+    source = {"dataset": "mtlcc", "options": {"year": 2017}, "license": "MIT"}
     run(dataset(), tmp_path / "ds", made_from=source)
     content = json.loads((tmp_path / "ds" / "dataset.json").read_text())
     assert content["made_from"] == {"converted": source, "samples": {"train": 5, "val": 2, "test": 3}}
-    assert content["licence"] == "MIT"
+    assert content["license"] == "MIT"
 
 
 def test_other_splits_are_left_out(tmp_path: Path) -> None:
     made = dataset()
-    made.parts["unlabelled"] = made.parts["val"]
-    told = run(made, tmp_path / "ds", (*SPLITS, "unlabelled"))
-    assert told.lines[0] == "left out: unlabelled; train, val and test are kept"
+    made.parts["unlabeled"] = made.parts["val"]
+    told = run(made, tmp_path / "ds", (*SPLITS, "unlabeled"))
+    assert told.lines[0] == "left out: unlabeled; train, val and test are kept"
     assert len(Layout(tmp_path / "ds").patches) == 10
 
 

@@ -1,4 +1,4 @@
-"""Windows: no pixel twice, none lost, neighbours together; ground that two tiles show once."""
+"""Windows: no pixel twice, none lost, neighbors together; ground that two tiles show once."""
 
 from __future__ import annotations
 

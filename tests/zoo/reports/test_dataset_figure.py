@@ -42,7 +42,7 @@ def test_without_red_and_near_infrared_the_first_band(make_fields):
 
 
 def test_no_labels_no_curves(make_fields):
-    assert curves_of(make_fields(labelled=False)) is None
+    assert curves_of(make_fields(labeled=False)) is None
 
 
 def test_the_picture_reads_a_few_samples_of_each_split(make_fields, tmp_path):
@@ -54,8 +54,8 @@ def test_the_picture_reads_a_few_samples_of_each_split(make_fields, tmp_path):
     assert len(fields.read) < 20
 
 
-def test_the_picture_of_unlabelled_samples(make_fields, tmp_path):
-    save_dataset_figure(tmp_path / "f.png", make_fields(labelled=False), SPLITS)
+def test_the_picture_of_unlabeled_samples(make_fields, tmp_path):
+    save_dataset_figure(tmp_path / "f.png", make_fields(labeled=False), SPLITS)
     assert (tmp_path / "f.png").stat().st_size > 2000
 
 

@@ -94,7 +94,7 @@ def test_quicklook_is_bounded_and_says_so(make_fields, tmp_path):
     assert re.search(r"train-29\d", text)
 
 
-def test_quicklook_colours_by_the_groups_that_are_given(make_fields, tmp_path):
+def test_quicklook_colors_by_the_groups_that_are_given(make_fields, tmp_path):
     folds = {"train-0": "fold 1", "train-1": "fold 2", "train-2": "fold 2", "val-0": "fold 3", "val-1": "fold 3"}
     _, html, text = quicklook(tmp_path / "q.html", make_fields(), patches={**folds, "test-0": "fold 1"})
     assert "fold 1 2 fold 2 2 fold 3 2" in text
@@ -102,7 +102,7 @@ def test_quicklook_colours_by_the_groups_that_are_given(make_fields, tmp_path):
 
 
 def test_quicklook_of_little(make_fields, tmp_path):
-    _, html, text = quicklook(tmp_path / "q.html", make_fields(labelled=False, masked=False, placed=False))
+    _, html, text = quicklook(tmp_path / "q.html", make_fields(labeled=False, masked=False, placed=False))
     assert 'class="map"' not in html
     assert "There is no cloud mask" in text
     assert html.count("data:image/png;base64,") == 6
@@ -111,7 +111,7 @@ def test_quicklook_of_little(make_fields, tmp_path):
 
 def test_card(make_fields, tmp_path):
     description = describe(make_fields(), SPLITS)
-    write_dataset_card(tmp_path / "README.md", description, {**FACTS, "licence": "CC-BY-4.0"})
+    write_dataset_card(tmp_path / "README.md", description, {**FACTS, "license": "CC-BY-4.0"})
     card = (tmp_path / "README.md").read_text()
     assert card.startswith(f"# {tmp_path.name}".replace("_", "_"))
     assert f"cropzoo train --backbone tsvit --dataset {tmp_path.name}/" in card
@@ -126,18 +126,18 @@ def test_card(make_fields, tmp_path):
     assert "Blocks of 512 pixels." in card
     assert "- 7 pixels of two crops are ignored." in card
     assert "- options.window: 8" in card
-    assert "Licence of the sources: CC-BY-4.0" in card
+    assert "License of the sources: CC-BY-4.0" in card
     assert "Somebody (2020), Fields." in card
     assert card.count("```") == 6
 
 
 def test_card_without_labels_or_facts(make_fields, tmp_path):
-    write_dataset_card(tmp_path / "README.md", describe(make_fields(labelled=False, masked=False), SPLITS), {})
+    write_dataset_card(tmp_path / "README.md", describe(make_fields(labeled=False, masked=False), SPLITS), {})
     card = (tmp_path / "README.md").read_text()
     assert "TARGET" not in card
     assert "CLEAR_" not in card
     assert "## Folds" not in card
-    assert "Nobody said which licence" in card
+    assert "Nobody said which license" in card
 
 
 def test_the_code_on_the_card_reads_the_layout(make_fields, tmp_path, monkeypatch):

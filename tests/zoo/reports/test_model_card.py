@@ -27,7 +27,7 @@ def metadata(scores: dict[str, Any], classes: tuple[LabelClass, ...]) -> dict[st
         "recipe": {"batch_size": 16, "cscl": {"window": 3}},
         "seed": 4,
         "versions": {"cropzoo": "0.1.0", "torch": "2.14"},
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "citation": "Nobody (2021), A model.",
     }
 
@@ -65,7 +65,7 @@ def test_what_one_needs_to_use_it(metadata: dict[str, Any]) -> None:
     assert "bands B04, B08: stored values times 0.0001" in card
     assert rows_of(card, "B08") == [["B08", "0.22", "0.044"]]
     assert "day of the year" in card
-    for text in ("Somebody (2020), Fields.", "Nobody (2021), A model.", "Licence: Apache-2.0", "window: 3", "dim: 32"):
+    for text in ("Somebody (2020), Fields.", "Nobody (2021), A model.", "License: Apache-2.0", "window: 3", "dim: 32"):
         assert text in card
 
 
@@ -84,7 +84,7 @@ def test_the_least_metadata(classes: tuple[LabelClass, ...]) -> None:
     assert card.startswith("# utae\n")
     assert "Not evaluated." in card
     assert "nothing is known of its accuracy" in card
-    assert "The metadata name no licence." in card
+    assert "The metadata name no license." in card
     assert rows_of(card, "hop") == [["hop", "8", "#aa3366"]]
     assert "None" not in card
 

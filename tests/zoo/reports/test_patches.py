@@ -103,8 +103,8 @@ def test_save_patches(tmp_path: Path, patches: list[Patch], classes: tuple[Label
     picture = matplotlib.image.imread(path)
     assert picture.shape[1] > 1000
     levels = (picture[..., :3] * 255).round().astype(np.int64)
-    colours = {f"#{code:06x}" for code in np.unique(levels @ [65536, 256, 1])}
-    assert {"#44aa55", "#eecc22", "#aa3366", WRONG, AT_CLASS} <= colours
+    colors = {f"#{code:06x}" for code in np.unique(levels @ [65536, 256, 1])}
+    assert {"#44aa55", "#eecc22", "#aa3366", WRONG, AT_CLASS} <= colors
     with pytest.raises(ValueError, match="at least one"):
         save_patches(path, [], classes)
     with pytest.raises(CropzooError, match="cannot write"):

@@ -64,7 +64,7 @@ def test_the_whole_page(
     run = make_run()
     page = report(run, patches, classes)
     assert "tsvit on fields" in page.text
-    assert "Pre-trained with cscl, then trained with segmentation, seed 4. Scored on 176 labelled pixels" in page.text
+    assert "Pre-trained with cscl, then trained with segmentation, seed 4. Scored on 176 labeled pixels" in page.text
     tiles = (scores["oa"], scores["miou"], scores["macro_f1"], scores["boundary"]["miou"], scores["interior"]["miou"])
     for value in (*tiles, scores["parcels"]["accuracy"], scores["ece"]):
         assert f" {100 * value:.1f} %" in page.text
@@ -102,7 +102,7 @@ def test_names_from_files_are_escaped(
     assert "place <0>" in page.text
 
 
-def test_a_colour_cannot_carry_style(make_run: Callable[..., Path], scores: dict[str, Any]) -> None:
+def test_a_color_cannot_carry_style(make_run: Callable[..., Path], scores: dict[str, Any]) -> None:
     wicked = [LabelClass(name, 0, "red; background: url(http://x)") for name in scores["per_class"]]
     run = make_run()
     report(run, classes=wicked)
@@ -192,7 +192,7 @@ def test_validation_stands_beside(make_run: Callable[..., Path], scores: dict[st
 
 
 def test_scores_of_validation_are_called_so(make_run: Callable[..., Path], scores: dict[str, Any]) -> None:
-    assert "labelled pixels of the val split" in report(make_run(metrics={"val": scores})).text
+    assert "labeled pixels of the val split" in report(make_run(metrics={"val": scores})).text
 
 
 def test_before_any_score(make_run: Callable[..., Path]) -> None:

@@ -168,7 +168,7 @@ def make_spec(module_folder):
     (module_folder / "made_nets.py").write_text(NETS)
 
     def make(factory, **fields):
-        common = {"summary": "a test", "source": "a test", "licence": "MIT", "dates": "doy"}
+        common = {"summary": "a test", "source": "a test", "license": "MIT", "dates": "doy"}
         return BackboneSpec(name="net", build=f"made_nets:{factory}", **{**common, **fields})
 
     return make

@@ -154,7 +154,7 @@ def make_spec(module_folder):
     (module_folder / "made_datasets.py").write_text(DATASETS)
 
     def make(factory, **fields):
-        common = {"summary": "a test", "source": "a test", "licence": "MIT", "bands": ("B02", "B04", "B08")}
+        common = {"summary": "a test", "source": "a test", "license": "MIT", "bands": ("B02", "B04", "B08")}
         return DatasetSpec(name="fields", build=f"made_datasets:{factory}", **{**common, **fields})
 
     return make

@@ -34,7 +34,7 @@ class NoLogits(Good):
         return Losses(super().forward(batch).total)
 
 
-class Unlabelled(Good):
+class Unlabeled(Good):
     def forward(self, batch):
         logits = self.logits(batch)
         return Losses(logits.pow(2).mean(), logits=logits)
@@ -153,7 +153,7 @@ def make_spec(module_folder):
             build=f"made_losses:{factory}",
             summary="a test",
             source="a test",
-            licence="MIT",
+            license="MIT",
             needs_labels=needs_labels,
         )
 
@@ -162,7 +162,7 @@ def make_spec(module_folder):
 
 def test_good_objectives_pass(make_spec):
     check_objective(make_spec("Good"), weight=0.5)
-    check_objective(make_spec("Unlabelled", needs_labels=False))
+    check_objective(make_spec("Unlabeled", needs_labels=False))
     check_objective(make_spec("NeedsParcels"))
 
 

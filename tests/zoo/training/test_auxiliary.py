@@ -36,7 +36,7 @@ class Square(Objective):
         self.changed, self.counts = changed, torch.zeros(0)
         self.factor = nn.Parameter(torch.ones(()))
 
-    def see_class_counts(self, counts: Tensor) -> None:
+    def set_class_counts(self, counts: Tensor) -> None:
         self.counts = counts
 
     def forward(self, batch: Batch) -> Losses:
@@ -116,5 +116,5 @@ def test_every_parameter_is_listed_once_and_under_the_backbone() -> None:
 
 def test_all_are_told_the_counts() -> None:
     joint, _ = joined(False)
-    joint.see_class_counts(torch.tensor([1, 2]))
+    joint.set_class_counts(torch.tensor([1, 2]))
     assert [list(each.counts) for each in (joint.main, joint.others["other"])] == [[1, 2], [1, 2]]

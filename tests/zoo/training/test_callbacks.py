@@ -31,10 +31,10 @@ class Module(StageModule):
 
 
 def trainer(epoch: int, score: float) -> SimpleNamespace:
-    optimiser = SimpleNamespace(param_groups=[{"lr": 0.5, "initial_lr": 2.0}])
+    optimizer = SimpleNamespace(param_groups=[{"lr": 0.5, "initial_lr": 2.0}])
     metrics = {"val_score": torch.tensor(score), "train_loss": torch.tensor(2.0)}
     facts = {"current_epoch": epoch, "num_training_batches": 7, "is_global_zero": True}
-    return SimpleNamespace(callback_metrics=metrics, optimizers=[optimiser], **facts)
+    return SimpleNamespace(callback_metrics=metrics, optimizers=[optimizer], **facts)
 
 
 @pytest.mark.parametrize(("mode", "best"), [("max", 2), ("min", 0)])

@@ -10,7 +10,7 @@ from torch import nn
 
 from cropzoo import Batch, Losses, Objective, UsageError
 from cropzoo.config.recipe import Recipe
-from cropzoo.data.normalize import Normaliser
+from cropzoo.data.normalize import Normalizer
 from cropzoo.testing.objectives import MeanOverTime
 from cropzoo.training.module import StageModule
 from cropzoo.training.optim import check_scales, parameter_groups
@@ -31,8 +31,8 @@ class Headed(Objective):
 def module(objective: Objective, number: int = 1, **values: Any) -> StageModule:
     base = {"backbone": "tsvit", "dataset": "synthetic", "pretrain": "cscl", **values}
     recipe = Recipe.from_mapping(base, "a file", ("cscl", "segmentation"))
-    normaliser = Normaliser("a", "a", 1.0, (0.0,), (1.0,))
-    return StageModule(objective, normaliser, recipe, number, ("a", "b"))
+    normalizer = Normalizer("a", "a", 1.0, (0.0,), (1.0,))
+    return StageModule(objective, normalizer, recipe, number, ("a", "b"))
 
 
 def rates(objective: Objective, scales: dict[str, float]) -> dict[str, tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""Rates, clipping and seeds of a stage, in the numbers that an optimiser sees."""
+"""Rates, clipping and seeds of a stage, in the numbers that an optimizer sees."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from cropzoo import Backbone, Batch, CropzooError, Losses, Objective, Sample
 from cropzoo.config.recipe import Recipe
 from cropzoo.data.loader import Collate, make_loader
-from cropzoo.data.normalize import Normaliser
+from cropzoo.data.normalize import Normalizer
 from cropzoo.data.patches import Crops
 from cropzoo.runtime import Runtime, make_trainer
 from cropzoo.training.module import StageModule, rate_factor, seed_from
@@ -46,7 +46,7 @@ class Steep(Objective):
 
 
 class Watch(pl.Callback):
-    """Notes what the optimiser is about to use."""
+    """Notes what the optimizer is about to use."""
 
     def __init__(self) -> None:
         self.rates: list[float] = []
@@ -85,7 +85,7 @@ def run(folder: Path, seed: int = 0, clip: float = 1.0, **stage: float) -> tuple
         ["steep"],
     )  # fmt: skip
     objective = Steep(Plain())
-    module = StageModule(objective, Normaliser(["a"], ["a"], 1.0, [0.0], [1.0]), recipe, 0, ("x", "y"))
+    module = StageModule(objective, Normalizer(["a"], ["a"], 1.0, [0.0], [1.0]), recipe, 0, ("x", "y"))
     loader = make_loader(Crops(samples(), recipe, (seed, 0)), Collate("doy"), batch_size=2, stream=(seed, 0))
     watch = Watch()
     trainer = make_trainer(
@@ -149,8 +149,8 @@ class Normed(Objective):
 
 def test_a_batch_that_leaves_a_norm_one_value_is_told_with_what_to_do() -> None:
     recipe = Recipe.from_mapping({"backbone": "plain", "dataset": "any"}, "a test", ["segmentation"])
-    normaliser = Normaliser(("a",), ("a",), 1.0, (0.0,), (1.0,))
-    module = StageModule(Normed(Plain()), normaliser, recipe, 0, ())
+    normalizer = Normalizer(("a",), ("a",), 1.0, (0.0,), (1.0,))
+    module = StageModule(Normed(Plain()), normalizer, recipe, 0, ())
     batch = Batch(torch.randn(1, 2, 1, 8, 8), torch.ones(1, 2, dtype=torch.int64), torch.ones(1, 2, dtype=torch.bool))
     with pytest.raises(CropzooError, match=r"batch of 1 crop of \(8, 8\) pixels; .* use a larger image_size, or"):
         module._losses(batch)

@@ -1,4 +1,4 @@
-"""The catalogue: named recipes, published scores and weights, from registry.yaml and from plugins and users."""
+"""The catalog: named recipes, published scores and weights, from registry.yaml and from plugins and users."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from cropzoo.config.recipe import RATE_FIELDS, Recipe, normalise
+from cropzoo.config.recipe import RATE_FIELDS, Recipe, normalize
 from cropzoo.config.schema import Readable, Real, Schema, Whole, read_mapping
 from cropzoo.errors import CropzooError, UnknownName
 from cropzoo.plugins.registry import Zoo
@@ -49,13 +49,15 @@ class Score(Schema):
 class Weights(Schema):
     """Where a checkpoint is and how to know it."""
 
+    renamed: ClassVar = {"licence": "license"}
+
     url: Annotated[str, StringConstraints(pattern=r"^(https|http|file)://")]
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     size: Whole = Field(ge=1, description="bytes")
-    licence: Text
+    license: Text
 
 
-class CatalogueEntry(Schema):
+class CatalogEntry(Schema):
     """What one name stands for.
 
     Args:
@@ -67,9 +69,11 @@ class CatalogueEntry(Schema):
         parameters: millions, as published; shown where it differs from the count.
     """
 
+    renamed: ClassVar = {"licence": "license"}
+
     summary: Text
     source: Text
-    licence: Text = "Apache-2.0"
+    license: Text = "Apache-2.0"
     recipe: dict[str, Any] = Field(default_factory=dict)
     size: Size | None = None
     scores: tuple[Score, ...] = ()
@@ -83,25 +87,25 @@ class _File(Schema):
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class Catalog:
     """Entries by name, who gave each, and what could not be read of plugins' files."""
 
-    entries: Mapping[str, CatalogueEntry]
+    entries: Mapping[str, CatalogEntry]
     owners: Mapping[str, str]
     problems: tuple[str, ...] = ()
 
-    def __getitem__(self, name: str) -> CatalogueEntry:
+    def __getitem__(self, name: str) -> CatalogEntry:
         """The entry of that name.
 
         Raises:
             UnknownName: with the close names.
         """
         if name not in self.entries:
-            raise UnknownName("catalogue entry", name, self.entries, "`cropzoo list` shows the catalogue")
+            raise UnknownName("catalog entry", name, self.entries, "`cropzoo list` shows the catalog")
         return self.entries[name]
 
 
-def builtin_catalogue() -> Readable:
+def builtin_catalog() -> Readable:
     """registry.yaml: inside the installed package, or at the root of the repository in an editable install."""
     packaged = files("cropzoo") / "registry.yaml"
     if packaged.is_file():
@@ -109,7 +113,7 @@ def builtin_catalogue() -> Readable:
     return Path(__file__).parents[3] / "registry.yaml"
 
 
-def read_catalogue(file: Readable, objectives: Iterable[str] = (), ours: bool = False) -> dict[str, CatalogueEntry]:
+def read_catalog(file: Readable, objectives: Iterable[str] = (), ours: bool = False) -> dict[str, CatalogEntry]:
     """The entries of one file.
 
     Args:
@@ -126,14 +130,14 @@ def read_catalogue(file: Readable, objectives: Iterable[str] = (), ours: bool = 
         where = f"{file}: entry {name!r}"
         if not _ENTRY_NAME.fullmatch(name):
             raise CropzooError(f"{where}; a name is lower-case letters and digits joined by '-' or '.'")
-        entries[name] = CatalogueEntry.parse(values, where)
+        entries[name] = CatalogEntry.parse(values, where)
         _check_recipe(entries[name].recipe, f"{where}: recipe", objectives)
     return entries
 
 
 def _check_recipe(recipe: Mapping[str, Any], where: str, objectives: Iterable[str]) -> None:
     """Refuse a key or value that no recipe can have; an entry need not name backbone and dataset, nor every stage."""
-    settings = normalise(recipe, where)
+    settings = normalize(recipe, where)
     stages = [*settings.get("pretrain", ()), settings.get("objective", "segmentation")]
     keys = {*Recipe.model_fields, *RATE_FIELDS, "epochs", "pretrain", "pretrain_epochs", "objective"}
     others = [
@@ -152,36 +156,36 @@ def _is_new(name: str, keys: Collection[str]) -> bool:
     return name not in keys and not get_close_matches(name, keys, cutoff=0.6)
 
 
-def load_catalogue(zoo: Zoo, extra: Iterable[Path] = ()) -> Catalogue:
-    """The catalogue of cropzoo itself, then the plugins', then the user's files.
+def load_catalog(zoo: Zoo, extra: Iterable[Path] = ()) -> Catalog:
+    """The catalog of cropzoo itself, then the plugins', then the user's files.
 
     Args:
-        zoo: whose plugins may bring catalogues.
+        zoo: whose plugins may bring catalogs.
         extra: files of the user.
 
     Raises:
         CropzooError: for a file of the user or of cropzoo that is wrong, or a name that is taken. A plugin's wrong
-            file is left out whole and told in `Catalogue.problems`.
+            file is left out whole and told in `Catalog.problems`.
     """
-    entries: dict[str, CatalogueEntry] = {}
+    entries: dict[str, CatalogEntry] = {}
     owners: dict[str, str] = {}
     problems: list[str] = []
 
     def add(owner: str, file: Readable, ours: bool = False) -> None:
-        new = read_catalogue(file, zoo.objectives, ours)
+        new = read_catalog(file, zoo.objectives, ours)
         for name in new:
             if name in owners:
                 raise CropzooError(f"{file}: entry {name!r} is already given by {owners[name]}; choose another name")
         entries.update(new)
         owners.update(dict.fromkeys(new, owner))
 
-    add("cropzoo", builtin_catalogue(), ours=True)
-    for plugin, file in zoo.catalogues:
+    add("cropzoo", builtin_catalog(), ours=True)
+    for plugin, file in zoo.catalogs:
         try:
             add(plugin.name, file)
         except Exception as error:  # a plugin's file may be any object with read_text, and raise anything
             reason = str(error) if isinstance(error, CropzooError) else f"{file}: {type(error).__name__}: {error}"
-            problems.append(f"catalogue of plugin {plugin.name!r} is left out: {reason}")
+            problems.append(f"catalog of plugin {plugin.name!r} is left out: {reason}")
     for path in extra:
         add(str(path), path)
-    return Catalogue(dict(sorted(entries.items())), owners, tuple(problems))
+    return Catalog(dict(sorted(entries.items())), owners, tuple(problems))

@@ -1,4 +1,4 @@
-"""Layers of settings into one recipe: flags over a file over the catalogue over defaults."""
+"""Layers of settings into one recipe: flags over a file over the catalog over defaults."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cropzoo.config.catalog import Catalogue
-from cropzoo.config.recipe import RATE_FIELDS, STAGE_FIELDS, Recipe, auxiliary_names, normalise
+from cropzoo.config.catalog import Catalog
+from cropzoo.config.recipe import RATE_FIELDS, STAGE_FIELDS, Recipe, auxiliary_names, normalize
 from cropzoo.config.schema import parse_yaml
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.plugins.registry import Zoo
 
-__all__ = ["merge", "normalise", "parse_assignments", "resolve"]
+__all__ = ["merge", "normalize", "parse_assignments", "resolve"]
 
 Settings = dict[str, Any]
 _NO_STAGE = ("backbone", "dataset", "head", "lr_scale")
@@ -85,13 +85,13 @@ def parse_assignments(assignments: Iterable[str]) -> Settings:
 
 
 def resolve(
-    zoo: Zoo, catalogue: Catalogue, *layers: tuple[str, Mapping[str, Any]], entry: str | None = None
+    zoo: Zoo, catalog: Catalog, *layers: tuple[str, Mapping[str, Any]], entry: str | None = None
 ) -> tuple[Recipe, str]:
-    """The recipe of these layers, the strongest last, over an entry of the catalogue.
+    """The recipe of these layers, the strongest last, over an entry of the catalog.
 
     Args:
         layers: (what it is, settings).
-        entry: the catalogue entry that gives the defaults; the one named BACKBONE.DATASET if None.
+        entry: the catalog entry that gives the defaults; the one named BACKBONE.DATASET if None.
 
     Returns:
         The recipe and the name of the entry that gave its defaults, empty if none did.
@@ -102,7 +102,7 @@ def resolve(
     asked: Settings = {}
     for where, layer in layers:
         asked = merge(asked, _checked(zoo, layer, where))
-    named = merge(_checked(zoo, catalogue[entry].recipe, f"catalogue entry {entry!r}"), asked) if entry else asked
+    named = merge(_checked(zoo, catalog[entry].recipe, f"catalog entry {entry!r}"), asked) if entry else asked
     dataset = named.get("dataset", {}).get("name", "synthetic")
     backbone = named.get("backbone", {}).get("name")
     if not backbone:
@@ -111,8 +111,8 @@ def resolve(
 
     asked = merge({"backbone": {"name": backbone}, "dataset": {"name": dataset}}, asked)
     pair = entry or f"{backbone}.{dataset}"
-    defaults = catalogue.entries[pair].recipe if pair in catalogue.entries else {}
-    lower = _checked(zoo, defaults, f"catalogue entry {pair!r}")
+    defaults = catalog.entries[pair].recipe if pair in catalog.entries else {}
+    lower = _checked(zoo, defaults, f"catalog entry {pair!r}")
     merged = merge(lower, asked)
     _leave_out(zoo, merged, lower, asked)
     return Recipe.from_mapping(merged, "the recipe", zoo.objectives), pair if defaults else ""
@@ -132,7 +132,7 @@ def _leave_out(zoo: Zoo, merged: Settings, lower: Settings, asked: Settings) -> 
 
 
 def _checked(zoo: Zoo, layer: Mapping[str, Any], where: str) -> Settings:
-    settings = normalise(layer, where)
+    settings = normalize(layer, where)
     if "/" in settings.get("backbone", {}).get("name", ""):
         settings["backbone"] = _member(zoo, settings["backbone"], where)
     for key in settings:

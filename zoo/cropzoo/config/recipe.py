@@ -1,6 +1,6 @@
 """The recipe: all that defines a run, frozen and validated.
 
-Its mapping form is one and the same in recipe.yaml, in `--config` files and in the catalogue:
+Its mapping form is one and the same in recipe.yaml, in `--config` files and in the catalog:
 
     backbone: {name: tsvit, dim: 64}
     dataset: {name: synthetic, seed: 3}
@@ -157,7 +157,7 @@ class Recipe(Schema):
     Args:
         stages: pre-training objectives in order, then the one whose head is the result.
         head: resolution of features and logits.
-        weights: a checkpoint file or catalogue entry that the backbone starts from.
+        weights: a checkpoint file or catalog entry that the backbone starts from.
         adapt_bands: take weights that were trained on other bands, as far as they fit.
         freeze: the last stage leaves the backbone as it is.
         lr_scale: factors of the last stage's rate for parts of it by name, such as {backbone: 0.1}.
@@ -240,7 +240,7 @@ class Recipe(Schema):
         Raises:
             UsageError: for a key that is unknown or a value that is not allowed.
         """
-        rest, known = normalise(values, where), set(objectives)
+        rest, known = normalize(values, where), set(objectives)
         names = [*rest.pop("pretrain", ()), rest.pop("objective", "segmentation")]
         if len(set(names)) < len(names):
             raise UsageError(f"{where}: stages are {', '.join(names)}; an objective can be a stage only once")
@@ -270,7 +270,7 @@ class Recipe(Schema):
         return cls.parse(rest, where)
 
 
-def normalise(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
+def normalize(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The mapping form with its short forms written out.
 
     `backbone: tsvit` becomes a mapping with a name, `pretrain: cscl` a list of one, as do years and sites,

@@ -6,10 +6,10 @@ import re
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Protocol, Self
+from typing import Annotated, Any, ClassVar, Protocol, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Strict, ValidationError
+from pydantic import BaseModel, ConfigDict, Strict, ValidationError, model_validator
 
 from cropzoo.errors import CropzooError, UsageError, suggest
 
@@ -31,10 +31,25 @@ class Readable(Protocol):
         ...
 
 
+def rename_keys(values: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    """The values with each renamed key under its name of today, unless that is there too."""
+    moved = {old: new for old, new in renamed.items() if new not in values}
+    return {moved.get(key, key): value for key, value in values.items()}
+
+
 class Schema(BaseModel):
-    """Frozen; unknown keys are refused with the close names. Give numbers as `Whole`, `Real` and `Flag`."""
+    """Frozen; unknown keys are refused with the close names. Give numbers as `Whole`, `Real` and `Flag`.
+
+    `renamed` maps keys of files that an earlier version wrote to the keys of today.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+    renamed: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename_old_keys(cls, values: Any) -> Any:
+        return rename_keys(values, cls.renamed) if isinstance(values, Mapping) else values
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str) -> Self:
@@ -108,7 +123,7 @@ class _Loader(_Constructor, yaml.SafeLoader):
 
 
 class _OurLoader(_Constructor, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """For cropzoo's own catalogue, which every listing reads: four times as fast."""
+    """For cropzoo's own catalog, which every listing reads: four times as fast."""
 
 
 _MERGE = "tag:yaml.org,2002:merge"

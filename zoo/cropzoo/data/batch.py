@@ -13,7 +13,7 @@ class Batch:
     """What an objective sees.
 
     Args:
-        series: (B, T, C, H, W), float32, normalised by the dataset's statistics; zero at invalid dates.
+        series: (B, T, C, H, W), float32, normalized by the dataset's statistics; zero at invalid dates.
         dates: (B, T), int64, in the encoding that the backbone's spec declares; zero at invalid dates.
         valid: (B, T), bool, False = padding.
         labels: (B, H, W) (or s times finer), int64, 255 = ignore.

@@ -34,7 +34,7 @@ def boundary_bits(labels: NDArray[Any], parcels: NDArray[Any] | None = None) -> 
     edge may be nearer to a boundary than its distance says.
 
     Args:
-        labels: (H, W), class indices, 255 = ignore. An ignored neighbour says nothing about classes, so it makes no
+        labels: (H, W), class indices, 255 = ignore. An ignored neighbor says nothing about classes, so it makes no
             boundary; a window of one class and ignored pixels is interior. An ignored pixel itself gets a bit by the
             classes around it, and no score looks at it.
         parcels: (H, W), parcel ids, 0 = no parcel, which counts as one more parcel. None leaves the second bit zero.

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from cropzoo.config.recipe import SCALES, Recipe, objectives_of
 from cropzoo.data.loader import Collate
-from cropzoo.data.normalize import Normaliser
+from cropzoo.data.normalize import Normalizer
 from cropzoo.data.open import open_dataset, open_split
 from cropzoo.data.sample import Dataset, Sample
 from cropzoo.data.statistics import class_counts
-from cropzoo.data.subsets import choose_for, few_labels, narrow
+from cropzoo.data.subsets import choose_for, narrow, subsample_labels
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.plugins.registry import Zoo
 
@@ -26,7 +26,7 @@ class Data:
 
     Args:
         splits: train and val, and test where there are labels to score by.
-        counts: labelled pixels of each class, by split; none of a dataset without labels.
+        counts: labeled pixels of each class, by split; none of a dataset without labels.
     """
 
     dataset: Dataset
@@ -39,7 +39,7 @@ def open_data(zoo: Zoo, recipe: Recipe) -> Data:
 
     Raises:
         UsageError: for a dataset without labels that an objective of the recipe needs.
-        CropzooError: for a split without a labelled pixel where they are needed, and whatever the dataset finds wrong.
+        CropzooError: for a split without a labeled pixel where they are needed, and whatever the dataset finds wrong.
     """
     dataset = open_dataset(zoo, recipe.dataset.name, recipe.dataset.options)
     spec, classes = zoo.datasets[recipe.dataset.name].spec, len(dataset.classes)
@@ -55,12 +55,12 @@ def open_data(zoo: Zoo, recipe: Recipe) -> Data:
         dataset = narrow(dataset, choose_for(recipe, open_split(dataset, "train", spec.splits), "train"))
         classes = len(dataset.classes)
     splits = dict(_open_splits(dataset, recipe, spec.splits, needed=bool(needing)))
-    splits["train"] = few_labels(splits["train"], recipe.label_fraction, recipe.seed)
+    splits["train"] = subsample_labels(splits["train"], recipe.label_fraction, recipe.seed)
     counts = {name: class_counts(each, classes).tolist() if classes else [] for name, each in splits.items()}
     if needing:
         for name, pixels in counts.items():
             if not sum(pixels):
-                raise CropzooError(f"split {name!r} has no labelled pixel; give it more data or another division")
+                raise CropzooError(f"split {name!r} has no labeled pixel; give it more data or another division")
             check_resolution(name, splits[name][0], recipe)
     return Data(dataset, splits, counts)
 
@@ -106,5 +106,5 @@ class Materials:
     splits: Mapping[str, Sequence[Sample]]
     counts: Tensor
     classes: tuple[str, ...]
-    normaliser: Normaliser
+    normalizer: Normalizer
     collate: Collate

@@ -95,7 +95,7 @@ def most_dates(recipe: Recipe) -> int | None:
     return min(limits) if limits else None
 
 
-def tell_dates(splits: Mapping[str, Sequence[Sample]], recipe: Recipe) -> list[str]:
+def date_warnings(splits: Mapping[str, Sequence[Sample]], recipe: Recipe) -> list[str]:
     """Lines for the user about dates that are left out or padded; no line where every date is used as it is."""
     limit = most_dates(recipe)
     lines = []

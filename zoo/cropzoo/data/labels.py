@@ -13,7 +13,7 @@ from cropzoo.data.sample import IGNORE
 from cropzoo.errors import UsageError
 from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.geo.vector.parcel_table import ParcelTable
-from cropzoo.geo.vector.rasterize import burn, lay_on, near_window, strips
+from cropzoo.geo.vector.rasterize import lay_on, near_window, rasterize_shapes, strips
 
 
 class Shared(NamedTuple):
@@ -87,7 +87,7 @@ class Labels:
     counts: NDArray[np.int64]
 
 
-def rasterise(
+def rasterize_labels(
     table: ParcelTable,
     index_of: NDArray[np.integer] | Sequence[int],
     grid: Grid,
@@ -100,12 +100,12 @@ def rasterise(
 ) -> Labels:
     """Class and parcel of every label pixel of a window.
 
-    A label pixel is divided into oversample x oversample cells; a cell belongs to the parcel that holds its centre. The
+    A label pixel is divided into oversample x oversample cells; a cell belongs to the parcel that holds its center. The
     class with most cells has the pixel, of two with equally many the one of lower index. The pixel is ignored where the
     second largest crop has more than `conflict` of it, or where crops that are ignored together have most of it; ground
     without parcel is no crop and in conflict with none. Two crops of one class are one crop. A cell in several parcels
     counts half for the first and half for the last of them. What a pixel gets does not depend on the window. With
-    oversample=1 a pixel belongs to the parcel that holds its centre.
+    oversample=1 a pixel belongs to the parcel that holds its center.
 
     Args:
         table: parcels, in any CRS that the grid's can be made of.
@@ -122,13 +122,13 @@ def rasterise(
     """
     if label_scale < 1 or oversample < 1 or not 0 <= conflict <= 0.5:
         raise UsageError(
-            f"rasterising with label_scale {label_scale!r}, oversample {oversample!r} and conflict {conflict!r}; "
+            f"rasterizing with label_scale {label_scale!r}, oversample {oversample!r} and conflict {conflict!r}; "
             "the first two are whole numbers from 1, the last is a share from 0 to 0.5; correct it"
         )
     table = table.to_crs(grid.crs)
     indices = np.asarray(index_of, np.int64)
     made = [
-        _rasterise(table, indices, grid, strip, label_scale, oversample, conflict, background)
+        _rasterize(table, indices, grid, strip, label_scale, oversample, conflict, background)
         for strip in strips(window, label_scale * oversample)
     ]
     labels = np.concatenate([each[0] for each in made])
@@ -136,7 +136,7 @@ def rasterise(
     return Labels(labels, np.concatenate([each[1] for each in made]), sum(each[2] for each in made), counts)
 
 
-def _rasterise(
+def _rasterize(
     table: ParcelTable,
     indices: NDArray[np.int64],
     grid: Grid,
@@ -151,7 +151,7 @@ def _rasterise(
     near = near_window(table, grid, window)
     shapes = lay_on(table.geometry[near], range(1, len(near) + 1), grid, window, label_scale * oversample)
     # In both orders, since a cell holds one number: the last parcel of a cell, then the first.
-    cells = [burn(order, height * oversample, width * oversample) for order in (shapes, shapes[::-1])]
+    cells = [rasterize_shapes(order, height * oversample, width * oversample) for order in (shapes, shapes[::-1])]
     if np.array_equal(cells[0], cells[1]):
         cells = cells[:1]
     blocks = [layer.reshape(height, oversample, width, oversample).swapaxes(1, 2) for layer in cells]

@@ -1,4 +1,4 @@
-"""The classes that the crops of parcels make: as they are, or merged, ignored, named and coloured by a table."""
+"""The classes that the crops of parcels make: as they are, or merged, ignored, named and colored by a table."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ OTHERS = "*"
 IGNORED = "ignore"
 """The class of crops whose pixels no loss and no score looks at."""
 
-_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 _GOLDEN = 0.618033988749895
-"""Steps of the golden ratio around the colour circle keep any number of hues apart."""
+"""Steps of the golden ratio around the color circle keep any number of hues apart."""
 
 
 @dataclass(frozen=True)
 class CropRow:
-    """A line: the crop as the parcel file has it, its name, the class that it belongs to, the class's colour."""
+    """A line: the crop as the parcel file has it, its name, the class that it belongs to, the class's color."""
 
     crop: Crop
     text: str
     name: str
     group: str
-    colour: str
+    color: str
 
     @property
     def key(self) -> str:
@@ -53,13 +53,13 @@ class CropTable:
 
 
 def palette(count: int) -> list[str]:
-    """Distinct colours of medium lightness, "#rrggbb"; the first ones are the same for every count."""
-    colours = []
+    """Distinct colors of medium lightness, "#rrggbb"; the first ones are the same for every count."""
+    colors = []
     for i in range(count):
         hue = (0.11 + i * _GOLDEN) % 1
         red, green, blue = colorsys.hls_to_rgb(hue, (0.52, 0.38, 0.68)[i % 3], (0.62, 0.55, 0.7)[i % 3])
-        colours.append(f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}")
-    return colours
+        colors.append(f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}")
+    return colors
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -86,40 +86,40 @@ def read_lines(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         )
 
 
-def read_colour(row: Mapping[str, str], where: str) -> str:
-    """The colour of a line in lower case, "" where it has none.
+def read_color(row: Mapping[str, str], where: str) -> str:
+    """The color of a line in lower case, "" where it has none.
 
     Raises:
         CropzooError: it is not "#rrggbb".
     """
-    colour = row.get("colour", "")
-    if colour and not _COLOUR.fullmatch(colour):
-        raise CropzooError(f"{where}; the colour is {colour!r}; write it like '#8fb339', or leave it empty")
-    return colour.lower()
+    color = row.get("color", row.get("colour", ""))
+    if color and not _COLOR.fullmatch(color):
+        raise CropzooError(f"{where}; the color is {color!r}; write it like '#8fb339', or leave it empty")
+    return color.lower()
 
 
 def read_crop_table(path: Path) -> CropTable:
-    """The crops of a CSV with the columns code, name, class, colour, of which all but the first may be missing.
+    """The crops of a CSV with the columns code, name, class, color, of which all but the first may be missing.
 
     `code` is a crop as in the parcel file; 0 is ground without parcel, `*` every crop without a line of its own. Crops
     with the same `class` are one class, a crop with none is a class of its own, and class `ignore` is ignored. The
     classes.csv of a prepared dataset is such a table too: it has a column `sources` with the crops of each class.
 
     Raises:
-        CropzooError: naming file and line: no column or field `code`, a crop twice, one name for two classes, a colour
+        CropzooError: naming file and line: no column or field `code`, a crop twice, one name for two classes, a color
             that is not "#rrggbb".
     """
     rows: list[CropRow] = []
     for where, fields in read_lines(path):
         if "code" not in fields:
-            raise CropzooError(f"{where}; column 'code' is missing; the header is: code,name,class,colour")
-        name, colour = fields.get("name", ""), read_colour(fields, where)
+            raise CropzooError(f"{where}; column 'code' is missing; the header is: code,name,class,color")
+        name, color = fields.get("name", ""), read_color(fields, where)
         sources = [source for source in fields.get("sources", "").split(";") if source]
         if sources:
-            found = [CropRow(crop_of(source), source, name, name, colour) for source in sources]
+            found = [CropRow(crop_of(source), source, name, name, color) for source in sources]
         elif fields["code"]:
             text = fields["code"]
-            found = [CropRow(crop_of(text), text, name, fields.get("class", ""), colour)]
+            found = [CropRow(crop_of(text), text, name, fields.get("class", ""), color)]
         elif "sources" in fields:
             continue  # the void class of a prepared dataset has neither code nor crops
         else:
@@ -145,7 +145,7 @@ def _check_new(row: CropRow, rows: list[CropRow], where: str) -> None:
 
 __all__ = ["GROUND", "Legend", "make_legend", "palette", "read_crop_table"]
 
-GROUND = LabelClass(name="none declared", code=0, colour="#c9c9c4")
+GROUND = LabelClass(name="none declared", code=0, color="#c9c9c4")
 """Ground without parcel, unless a table names it otherwise."""
 
 MOST = 254
@@ -164,7 +164,7 @@ class Legend:
             class is that of its first crop; texts have the codes 1, 2, ... in sorted order.
         index_of: the index of every crop of the parcels, 255 for those to ignore, None (no crop) among them.
         sources: of each class, its crops joined by ";"; empty for ground without parcel.
-        background: what `rasterise` is to give ground without parcel: 0, or 255 where the table ignores it.
+        background: what `rasterize_labels` is to give ground without parcel: 0, or 255 where the table ignores it.
         rare: names of the classes that had too few pixels, and how many; they are ignored or in "other crops".
     """
 
@@ -175,7 +175,7 @@ class Legend:
     rare: Mapping[str, int] = field(default_factory=dict)
 
     def indices(self, crops: Iterable[Crop]) -> NDArray[np.int64]:
-        """(n,), the index of each of n crops, as `rasterise` takes them."""
+        """(n,), the index of each of n crops, as `rasterize_labels` takes them."""
         return np.array([self.index_of[crop] for crop in crops], np.int64)
 
 
@@ -184,7 +184,7 @@ class _Group:
     """A class in the making."""
 
     label: str
-    colour: str = ""
+    color: str = ""
     crops: list[Crop] = field(default_factory=list)
 
 
@@ -202,7 +202,7 @@ def make_legend(
     Args:
         crops: of parcels, numbers or texts.
         names: of each of the crops, "" where unknown; the first one counts, and a table's before it.
-        table: names, colours, order, merging; see `read_crop_table`.
+        table: names, colors, order, merging; see `read_crop_table`.
         pixels: of each crop (not of its class); crops that are missing there have none. A class without pixels is left
             out, and 255 where it occurs after all. None keeps all classes.
         min_pixels: a class with fewer is rare.
@@ -219,7 +219,7 @@ def make_legend(
     for crop, name in zip(crops, names, strict=False):
         if name:
             named.setdefault(crop, name)
-    ground = _Group(GROUND.name, GROUND.colour, [crop for crop in present if crop in (0, "0")])
+    ground = _Group(GROUND.name, GROUND.color, [crop for crop in present if crop in (0, "0")])
     declared = [crop for crop in present if crop not in ground.crops]
     background = 0
     if table is None:
@@ -261,7 +261,7 @@ def _group(
     background, rows = 0, list(table.rows)
     for row in [row for row in rows if row.crop == 0]:
         rows.remove(row)
-        ground.colour = row.colour or ground.colour
+        ground.color = row.color or ground.color
         background = IGNORE if row.key == IGNORED else 0
         ground.label = (row.key if row.key != IGNORED else row.name) or ground.label
     groups: dict[str, _Group] = {ground.label: ground}
@@ -273,7 +273,7 @@ def _group(
             # Crops without a name of their own stay apart even where the parcel file has one name for both.
             key, label = row.key or f"code {row.text}", row.key or named.get(here[0] if here else None) or row.text
         group = groups.setdefault(key, _Group(label))
-        group.colour = group.colour or row.colour
+        group.color = group.color or row.color
         group.crops += here
     groups.pop(IGNORED, None)
     return [group for group in groups.values() if group is not ground and group.crops], background
@@ -292,15 +292,15 @@ def _drop_rare(
     other = next((group for group in kept if group.label == OTHER), None)
     if merge and (other or sum(few.values()) >= max(1, least)):
         if other is None:
-            other = _Group(OTHER, next((group.colour for group in lost if group.label == OTHER), ""))
+            other = _Group(OTHER, next((group.color for group in lost if group.label == OTHER), ""))
             kept.append(other)
         other.crops += [crop for group in lost for crop in group.crops]
     return kept, few
 
 
 def _name(groups: Sequence[_Group], numbers: Mapping[Crop, int]) -> tuple[LabelClass, ...]:
-    """The classes with a code, a name and a colour of their own."""
-    colours = iter(palette(len(groups)))
+    """The classes with a code, a name and a color of their own."""
+    colors = iter(palette(len(groups)))
     classes: list[LabelClass] = []
     for group in groups:
         first = group.crops[0] if group.crops else 0
@@ -308,5 +308,5 @@ def _name(groups: Sequence[_Group], numbers: Mapping[Crop, int]) -> tuple[LabelC
         name = group.label
         if any(name == other.name for other in classes):
             name = f"{name} ({first})"
-        classes.append(LabelClass(name=name, code=code, colour=group.colour or next(colours)))
+        classes.append(LabelClass(name=name, code=code, color=group.color or next(colors)))
     return tuple(classes)

@@ -13,7 +13,7 @@ from cropzoo.data.batch import Batch
 from cropzoo.errors import CropzooError
 
 
-class Normaliser(nn.Module):
+class Normalizer(nn.Module):
     """Scale, shift and divide by a dataset's statistics; pick and order bands by name.
 
     Args:
@@ -59,7 +59,7 @@ class Normaliser(nn.Module):
         self.register_buffer("shift", _per_band(torch.tensor(mean, dtype=torch.float64) / deviation), persistent=False)
 
     def forward(self, batch: Batch) -> Batch:
-        """The batch with `series` float32 and normalised, zero at invalid dates; the batch given stays as it is."""
+        """The batch with `series` float32 and normalized, zero at invalid dates; the batch given stays as it is."""
         series = batch.series.to(torch.float32)  # first: unsigned 16-bit integers know few operations
         if not self.same:
             series = series.index_select(2, self.picks)

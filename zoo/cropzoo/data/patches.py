@@ -51,7 +51,7 @@ def cut(sample: Sample, row: int, column: int, size: int) -> Sample:
 def pad(sample: Sample, size: int) -> Sample:
     """The sample as a square of that size, padded below and to the right where it is smaller.
 
-    Padding repeats the edge in `series`, and is unlabelled (255), without parcel (0) and not clear.
+    Padding repeats the edge in `series`, and is unlabeled (255), without parcel (0) and not clear.
     """
     height, width = sample.series.shape[-2:]
     if (height, width) == (size, size):
@@ -158,7 +158,7 @@ class Crops(TorchDataset[Item]):
 
 
 class Tiles(TorchDataset[Item]):
-    """Tiles that cover every sample, each labelled pixel once; the same dates at every call.
+    """Tiles that cover every sample, each labeled pixel once; the same dates at every call.
 
     Args:
         samples: the split.
@@ -193,7 +193,7 @@ class Tiles(TorchDataset[Item]):
         return Item(replace(crop, labels=labels), bits.labels, number, first)
 
     def _boundary(self, number: int, sample: Sample) -> NDArray[np.uint8]:
-        """Bits of the whole sample, so that a tile's edge sees its neighbours; kept for the tiles that follow."""
+        """Bits of the whole sample, so that a tile's edge sees its neighbors; kept for the tiles that follow."""
         if self._bits is None or self._bits[0] != number:
             assert sample.labels is not None
             parcels = None if sample.parcels is None else np.asarray(sample.parcels)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cropzoo.errors import CropzooError
 
 
-class Moments:
+class RunningStats:
     """Count, mean and spread of every band, taken in block by block and merged in any order.
 
     Integers of up to 16 bits are summed exactly, so that the result does not depend on how they were cut into blocks or
@@ -67,7 +67,7 @@ class Moments:
             else:
                 self._real.add(block if used is None else block[:, used])
 
-    def merge(self, other: Moments) -> None:
+    def merge(self, other: RunningStats) -> None:
         """Take in all that another has taken in."""
         self._whole.merge(other._whole)
         self._real.merge(other._real)
@@ -81,7 +81,7 @@ class Moments:
         }
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> Moments:
+    def from_dict(cls, state: Mapping[str, Any]) -> RunningStats:
         """What `as_dict` gave.
 
         Raises:
@@ -104,7 +104,7 @@ class Moments:
         return moments
 
     @classmethod
-    def described(cls, count: int, mean: Sequence[float], std: Sequence[float]) -> Moments:
+    def described(cls, count: int, mean: Sequence[float], std: Sequence[float]) -> RunningStats:
         """Those of `count` values of which only mean and standard deviation are known."""
         moments = cls(len(mean))
         moments._real = _Spread(count, np.array(mean, np.float64), np.array(std, np.float64) ** 2 * count)

@@ -15,11 +15,11 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class LabelClass:
-    """One class of a dataset: `code` is what the source data call it, `colour` is "#rrggbb"."""
+    """One class of a dataset: `code` is what the source data call it, `color` is "#rrggbb"."""
 
     name: str
     code: int
-    colour: str
+    color: str
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Dataset(Protocol):
 
     Attributes:
         bands: names of the bands of `series`, in order.
-        classes: by label index; none for unlabelled series.
+        classes: by label index; none for unlabeled series.
         scale: reflectance (or the unit that statistics are in) of one stored unit.
         mean, std: per band, of scaled values, from the training split alone.
         citation: who made the data, for the model card; empty if nobody need be cited.

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.data.running_stats import Moments
+from cropzoo.data.running_stats import RunningStats
 from cropzoo.data.sample import IGNORE, Sample
 from cropzoo.errors import CropzooError
 from cropzoo.io import cache_folder, read_json, write_json
 
-__all__ = ["Moments", "Statistics", "WithStatistics", "add_sample", "band_statistics", "class_counts"]
+__all__ = ["RunningStats", "Statistics", "WithStatistics", "add_sample", "band_statistics", "class_counts"]
 
 _CONSTANT = 1e-12
 """A standard deviation below this share of the mean is rounding: float64 sums of equal values leave about 1e-16."""
@@ -69,11 +69,11 @@ def band_statistics(samples: Iterable[Sample], scale: float) -> Statistics:
         CropzooError: a value that is not finite, clear or not; samples with different numbers of bands; no clear pixel
             at all; a band with one value throughout, which no scaling makes useful to a network.
     """
-    moments: Moments | None = None
+    moments: RunningStats | None = None
     for sample in samples:
         bands = sample.series.shape[1]
         if moments is None:
-            moments = Moments(bands)
+            moments = RunningStats(bands)
         elif moments.bands != bands:
             raise CropzooError(
                 f"band statistics of sample {sample.name!r}; it has {bands} bands and the samples before it have "
@@ -95,7 +95,7 @@ def band_statistics(samples: Iterable[Sample], scale: float) -> Statistics:
     return tuple((mean * scale).tolist()), tuple((std * scale).tolist())
 
 
-def add_sample(moments: Moments, sample: Sample) -> None:
+def add_sample(moments: RunningStats, sample: Sample) -> None:
     """Take in a sample's series date by date, only its clear pixels where it has a mask.
 
     Raises:
@@ -115,7 +115,7 @@ def class_counts(samples: Iterable[Sample], classes: int) -> NDArray[np.int64]:
     """Pixels of each class, by label index, ignored pixels (255) left out.
 
     Args:
-        samples: labelled samples.
+        samples: labeled samples.
         classes: how many classes there are.
 
     Returns:
@@ -127,7 +127,7 @@ def class_counts(samples: Iterable[Sample], classes: int) -> NDArray[np.int64]:
     counts = np.zeros(classes, np.int64)
     for sample in samples:
         if sample.labels is None:
-            raise CropzooError(f"class counts of sample {sample.name!r}; it has no labels; use a labelled dataset")
+            raise CropzooError(f"class counts of sample {sample.name!r}; it has no labels; use a labeled dataset")
         labels = np.asarray(sample.labels)
         used = labels[labels != IGNORE]
         outside = used[(used < 0) | (used >= classes)]

@@ -83,7 +83,7 @@ def choose(samples: Sequence[Sample], split: str, years: Sequence[int], sites: S
 
 
 @dataclass(frozen=True)
-class FewLabels(Sequence[Sample]):
+class SubsampledLabels(Sequence[Sample]):
     """Samples whose labels are ignored outside the chosen parcels; series and parcels stay whole.
 
     Args:
@@ -109,10 +109,10 @@ class FewLabels(Sequence[Sample]):
         return replace(sample, labels=np.where(known, sample.labels, IGNORE).astype(np.asarray(sample.labels).dtype))
 
 
-def few_labels(samples: Sequence[Sample], fraction: float, seed: int) -> Sequence[Sample]:
+def subsample_labels(samples: Sequence[Sample], fraction: float, seed: int) -> Sequence[Sample]:
     """The samples with the labels of this share of the parcels of each class, at least one of each.
 
-    A parcel's class is that of most of its labelled pixels. Labelled ground outside parcels counts as one parcel for
+    A parcel's class is that of most of its labeled pixels. Labeled ground outside parcels counts as one parcel for
     each sample. A parcel that two samples show counts as two. A larger share keeps what a smaller one keeps.
 
     Args:
@@ -134,7 +134,7 @@ def few_labels(samples: Sequence[Sample], fraction: float, seed: int) -> Sequenc
         ranked = sorted(parcels, key=lambda parcel: _rank(seed, *parcel))
         for number, parcel in ranked[: math.ceil(fraction * len(ranked))]:
             kept[number].append(parcel)
-    return FewLabels(samples, {number: np.array(sorted(ids), np.int64) for number, ids in kept.items()})
+    return SubsampledLabels(samples, {number: np.array(sorted(ids), np.int64) for number, ids in kept.items()})
 
 
 def _classes(sample: Sample) -> Iterator[tuple[int, int]]:
@@ -161,7 +161,7 @@ def _rank(seed: int, number: int, parcel: int) -> bytes:
 
 
 @dataclass(frozen=True)
-class Relabelled(Sequence[Sample]):
+class Relabeled(Sequence[Sample]):
     """Samples whose labels are sent through a table.
 
     Args:
@@ -225,7 +225,7 @@ class Narrowed(Dataset):
     def split(self, name: str) -> Sequence[Sample]:
         """The samples of one split, all seasons and sites."""
         samples, known = self._whole.split(name), self._whole.classes
-        return Relabelled(samples, label_table(known, self.classes), len(known)) if known else samples
+        return Relabeled(samples, label_table(known, self.classes), len(known)) if known else samples
 
 
 def narrow(dataset: Dataset, samples: Sequence[Sample]) -> Narrowed:
@@ -234,13 +234,13 @@ def narrow(dataset: Dataset, samples: Sequence[Sample]) -> Narrowed:
     Each sample is read once for its series and once for its labels.
 
     Raises:
-        CropzooError: when none of their pixels is labelled, though the data have classes, or none is clear.
+        CropzooError: when none of their pixels is labeled, though the data have classes, or none is clear.
     """
     classes = tuple(dataset.classes)
     if classes:
         pixels = class_counts(samples, len(classes))
         if not pixels.any():
-            raise CropzooError("the chosen seasons and sites have no labelled training pixel; choose others")
+            raise CropzooError("the chosen seasons and sites have no labeled training pixel; choose others")
         classes = tuple(label for label, count in zip(classes, np.asarray(pixels), strict=True) if count)
     missing = [label.name for label in dataset.classes if label not in classes]
     if missing:

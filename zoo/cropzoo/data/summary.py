@@ -23,8 +23,8 @@ class SplitDescription:
     Args:
         name: of the split.
         samples: how many it has.
-        pixels: of the labels, ignored ones included; of the images where nothing is labelled.
-        classes: labelled pixels by class, in the order of the dataset's classes; empty without labels.
+        pixels: of the labels, ignored ones included; of the images where nothing is labeled.
+        classes: labeled pixels by class, in the order of the dataset's classes; empty without labels.
         dates: the fewest, the median and the most dates of a sample.
         first, last: the first and the last day, "YYYY-MM-DD".
         clear: share of clear pixels over all dates; None where there is no cloud mask.
@@ -185,7 +185,7 @@ class _Split:
     samples: int
     known: int
     pixels: int = 0
-    labelled: NDArray[np.int64] | None = None
+    labeled: NDArray[np.int64] | None = None
     lengths: list[int] = field(default_factory=list)
     days: tuple[int, int] | None = None
     clear: float = 0.0
@@ -196,7 +196,7 @@ class _Split:
         self.pixels += height * width if sample.labels is None else sample.labels.size
         if sample.labels is not None:
             counts = class_counts([sample], self.known)
-            self.labelled = counts if self.labelled is None else self.labelled + counts
+            self.labeled = counts if self.labeled is None else self.labeled + counts
         self.lengths.append(len(sample.dates))
         if len(sample.dates):
             first, last = int(sample.dates[0]), int(sample.dates[-1])
@@ -214,7 +214,7 @@ class _Split:
             name=self.name,
             samples=self.samples,
             pixels=self.pixels,
-            classes=() if self.labelled is None else tuple(self.labelled.tolist()),
+            classes=() if self.labeled is None else tuple(self.labeled.tolist()),
             dates=(min(self.lengths), float(np.median(self.lengths)), max(self.lengths)),
             first=first,
             last=last,

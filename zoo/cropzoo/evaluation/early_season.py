@@ -20,7 +20,7 @@ from cropzoo.data.dates import EPOCH, Day, parse_day
 from cropzoo.data.sample import Sample
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.evaluation.evaluate import Trial, score_trial
-from cropzoo.io import replacing, write_text
+from cropzoo.io import atomic_write, write_text
 from cropzoo.runtime import Runtime
 
 _log = logging.getLogger("cropzoo")
@@ -199,11 +199,11 @@ def save_season_curve(path: Path, points: Sequence[SeasonPoint], title: str) -> 
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     numbers = [day.toordinal() for day in days]
-    for key, name, colour in _LINES:
+    for key, name, color in _LINES:
         end = 100 * whole.scores[key]
         label = f"{name} (whole series {end:.1f})"
-        axes.plot(numbers, [100 * p.scores[key] for p in grown], color=colour, linewidth=2, marker="o", label=label)
-        axes.axhline(end, color=colour, linewidth=1, linestyle=(0, (5, 4)), alpha=0.8)
+        axes.plot(numbers, [100 * p.scores[key] for p in grown], color=color, linewidth=2, marker="o", label=label)
+        axes.axhline(end, color=color, linewidth=1, linestyle=(0, (5, 4)), alpha=0.8)
     shown = _apart(numbers)
     axes.set_xticks(
         [numbers[index] for index in shown],
@@ -217,7 +217,7 @@ def save_season_curve(path: Path, points: Sequence[SeasonPoint], title: str) -> 
         axes.spines[side].set_visible(False)
     figure.legend(loc="lower center", ncols=len(_LINES), frameon=False, fontsize=9)
     figure.tight_layout(rect=(0, 0.07, 1, 1))
-    with replacing(path) as scratch:
+    with atomic_write(path) as scratch:
         figure.savefig(scratch, format="png")
 
 

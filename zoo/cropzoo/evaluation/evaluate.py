@@ -15,33 +15,33 @@ from numpy.typing import NDArray
 
 from cropzoo.config.recipe import Recipe
 from cropzoo.data.batch import Batch
-from cropzoo.data.dates import tell_dates
+from cropzoo.data.dates import date_warnings
 from cropzoo.data.loader import Collate, make_loader
-from cropzoo.data.normalize import Normaliser
+from cropzoo.data.normalize import Normalizer
 from cropzoo.data.open import open_dataset, open_split
 from cropzoo.data.patches import Key, Tiles
 from cropzoo.data.sample import Dataset, LabelClass, Sample
-from cropzoo.data.subsets import Relabelled, choose_for, few_labels, label_table
+from cropzoo.data.subsets import Relabeled, choose_for, label_table, subsample_labels
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.evaluation.metrics import Scorer
 from cropzoo.models.base import Model
 from cropzoo.models.checkpoint import Metadata, check_head, read_metadata, scoring_recipe
 from cropzoo.models.factory import check_image_size, load_model
 from cropzoo.models.upsample import match_labels
-from cropzoo.parallel import world
+from cropzoo.parallel import get_rank, get_world_size
 from cropzoo.plugins.registry import Zoo
 from cropzoo.runtime import Runtime, interruptible, make_trainer
 
 
 class _Evaluation(pl.LightningModule):
-    def __init__(self, model: Model, normaliser: Normaliser, classes: Sequence[str], temperature: float) -> None:
+    def __init__(self, model: Model, normalizer: Normalizer, classes: Sequence[str], temperature: float) -> None:
         super().__init__()
-        self.model, self.normaliser = model, normaliser
+        self.model, self.normalizer = model, normalizer
         self.scorer = Scorer(classes, temperature=temperature)
         self.scores: dict[str, Any] = {}
 
     def test_step(self, batch: Batch, index: int) -> None:
-        batch = self.normaliser(batch)
+        batch = self.normalizer(batch)
         self.scorer.update(self.model(batch.series, batch.dates, batch.valid), batch)
 
     def on_test_epoch_end(self) -> None:
@@ -50,7 +50,7 @@ class _Evaluation(pl.LightningModule):
 
 def evaluate(
     model: Model,
-    normaliser: Normaliser,
+    normalizer: Normalizer,
     samples: Sequence[Sample],
     classes: Sequence[str],
     collate: Collate,
@@ -59,13 +59,13 @@ def evaluate(
     *,
     temperature: float = 1.0,
 ) -> dict[str, Any]:
-    """The scores of a model on a split, each labelled pixel counted once.
+    """The scores of a model on a split, each labeled pixel counted once.
 
     Beside the keys of `Scorer.compute` stands `label_scale`: how many times finer than the images pixels of labels are.
 
     Args:
         model: what is scored.
-        normaliser: from stored numbers to the model's.
+        normalizer: from stored numbers to the model's.
         samples: the split.
         classes: names, by label index.
         collate: how items become a batch.
@@ -74,11 +74,11 @@ def evaluate(
         temperature: divides the logits before confidence is taken of them.
 
     Raises:
-        CropzooError: when the split is empty or has no labelled pixel.
+        CropzooError: when the split is empty or has no labeled pixel.
     """
     if not len(samples):
         raise CropzooError("scoring a split; it has no sample; choose another split")
-    rank, processes = world()
+    rank, processes = get_rank(), get_world_size()
     loader = make_loader(
         Tiles(samples, recipe),
         collate,
@@ -87,7 +87,7 @@ def evaluate(
         rank=rank,
         world=processes,
     )
-    module = _Evaluation(model, normaliser, classes, temperature)
+    module = _Evaluation(model, normalizer, classes, temperature)
     trainer = make_trainer(runtime, precision=recipe.precision)
     with interruptible():
         trainer.test(module, loader, verbose=False)
@@ -96,13 +96,13 @@ def evaluate(
 
 @torch.no_grad()
 def predict_sample(
-    model: Model, normaliser: Normaliser, sample: Sample, collate: Collate, recipe: Recipe
+    model: Model, normalizer: Normalizer, sample: Sample, collate: Collate, recipe: Recipe
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """The class of every pixel of a sample and the probability of that class.
 
     Args:
         model: in evaluation mode.
-        normaliser: from stored numbers to the model's.
+        normalizer: from stored numbers to the model's.
         sample: of any size.
         collate: how tiles become a batch.
         recipe: tile size and dates.
@@ -116,7 +116,7 @@ def predict_sample(
     logits = np.zeros((1, height, width), np.float32)
     for start in range(0, len(tiles), recipe.batch_size):
         chunk = range(start, min(start + recipe.batch_size, len(tiles)))
-        batch = normaliser(collate([tiles[Key(0, position)] for position in chunk]))
+        batch = normalizer(collate([tiles[Key(0, position)] for position in chunk]))
         batch = batch.to(next(model.parameters()).device)
         output = model(batch.series, batch.dates, batch.valid).float().cpu().numpy()
         if len(logits) != output.shape[1]:
@@ -142,7 +142,7 @@ class Trial:
     """A model and the split that it is put to; see `evaluate` for the fields."""
 
     model: Model
-    normaliser: Normaliser
+    normalizer: Normalizer
     split: str
     samples: Sequence[Sample]
     classes: tuple[str, ...]
@@ -153,7 +153,7 @@ class Trial:
 
 def tell_trial(trial: Trial) -> None:
     """Warn of dates of the split that are left out or padded."""
-    for line in tell_dates({trial.split: trial.samples}, trial.recipe):
+    for line in date_warnings({trial.split: trial.samples}, trial.recipe):
         _log.warning("%s", line)
 
 
@@ -161,7 +161,7 @@ def score_trial(trial: Trial, runtime: Runtime) -> dict[str, Any]:
     """The scores of a trial; see `Scorer.compute` for the keys, `evaluate` for errors."""
     return evaluate(
         trial.model,
-        trial.normaliser,
+        trial.normalizer,
         trial.samples,
         trial.classes,
         trial.collate,
@@ -172,18 +172,18 @@ def score_trial(trial: Trial, runtime: Runtime) -> dict[str, Any]:
 
 
 def score_floor(trial: Trial, zoo: Zoo) -> dict[str, Any]:
-    """The scores of five nearest neighbours on the split of a trial: pixels of the same data's training split vote.
+    """The scores of five nearest neighbors on the split of a trial: pixels of the same data's training split vote.
 
-    They know the labels that the training had, and all dates; see `nearest_neighbour`, and `floor_scores` for the keys.
+    They know the labels that the training had, and all dates; see `nearest_neighbor`, and `floor_scores` for the keys.
 
     Raises:
-        CropzooError: when no pixel of either split is labelled.
+        CropzooError: when no pixel of either split is labeled.
     """
-    from cropzoo.evaluation.knn_baseline import floor_scores, nearest_neighbour
+    from cropzoo.evaluation.knn_baseline import floor_scores, nearest_neighbor
 
     train = _samples(_dataset(trial.recipe, zoo), "train", trial.recipe, trial.metadata, zoo)
-    known = few_labels(train, trial.recipe.label_fraction, trial.recipe.seed)
-    return floor_scores(nearest_neighbour(known, trial.samples), trial.samples, trial.classes)
+    known = subsample_labels(train, trial.recipe.label_fraction, trial.recipe.seed)
+    return floor_scores(nearest_neighbor(known, trial.samples), trial.samples, trial.classes)
 
 
 def open_trial(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any], upsample: str | None = None) -> Trial:
@@ -215,12 +215,12 @@ def open_trial(path: Path, zoo: Zoo, split: str, changes: Mapping[str, Any], ups
     dataset = _dataset(recipe, zoo)
     _tell_unseen(dataset, metadata.classes)
     samples = _samples(dataset, split, recipe, metadata, zoo)
-    normaliser = Normaliser(dataset.bands, metadata.bands, dataset.scale, metadata.mean, metadata.std)
+    normalizer = Normalizer(dataset.bands, metadata.bands, dataset.scale, metadata.mean, metadata.std)
     model = match_labels(load_model(path, zoo=zoo), metadata.upsample, samples[0].label_scale, upsample)
     check_image_size(metadata.backbone.name, model.backbone.size_multiple, recipe.image_size)
     collate = Collate(metadata.dates, metadata.length)
     names = tuple(label.name for label in metadata.classes)
-    return Trial(model, normaliser, split, samples, names, collate, recipe, metadata)
+    return Trial(model, normalizer, split, samples, names, collate, recipe, metadata)
 
 
 def _dataset(recipe: Recipe, zoo: Zoo) -> Dataset:
@@ -228,9 +228,9 @@ def _dataset(recipe: Recipe, zoo: Zoo) -> Dataset:
 
 
 def _samples(dataset: Dataset, split: str, recipe: Recipe, metadata: Metadata, zoo: Zoo) -> Sequence[Sample]:
-    """The samples of a split that the recipe chooses, labelled by the classes of the checkpoint."""
+    """The samples of a split that the recipe chooses, labeled by the classes of the checkpoint."""
     samples = choose_for(recipe, open_split(dataset, split, zoo.datasets[recipe.dataset.name].spec.splits), split)
-    return Relabelled(samples, label_table(dataset.classes, metadata.classes), len(dataset.classes))
+    return Relabeled(samples, label_table(dataset.classes, metadata.classes), len(dataset.classes))
 
 
 def _tell_unseen(dataset: Dataset, wanted: Sequence[LabelClass]) -> None:

@@ -1,4 +1,4 @@
-"""The nearest-neighbour floor: what a classifier that learns nothing about space reaches on the same split."""
+"""The nearest-neighbor floor: what a classifier that learns nothing about space reaches on the same split."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from cropzoo.errors import CropzooError
 from cropzoo.evaluation.metrics import region_metrics, region_scores
 
 
-def nearest_neighbour(
+def nearest_neighbor(
     train: Sequence[Sample],
     test: Sequence[Sample],
     *,
-    neighbours: int = 5,
+    neighbors: int = 5,
     pixels: int = 20_000,
     seed: int = 0,
 ) -> list[NDArray[np.int64]]:
@@ -28,12 +28,12 @@ def nearest_neighbour(
 
     A pixel is described by the median of its clear values in each month, for each band. A month is counted from the
     year in which the sample's series ends, so that seasons of different years lie over each other; one without a clear
-    value is interpolated between its neighbours. Values are compared as stored, by Euclidean distance.
+    value is interpolated between its neighbors. Values are compared as stored, by Euclidean distance.
 
     Args:
-        train: labelled samples.
+        train: labeled samples.
         test: samples with the same bands in the same unit.
-        neighbours: that vote.
+        neighbors: that vote.
         pixels: training pixels at most, drawn at random.
         seed: of that draw.
 
@@ -41,16 +41,16 @@ def nearest_neighbour(
         For each test sample (sH, sW), int64: as fine as its labels; a class never in `train` is never predicted.
 
     Raises:
-        CropzooError: there is no labelled pixel to learn from.
+        CropzooError: there is no labeled pixel to learn from.
     """
     chosen = list(_draw(train, pixels, seed))
     if not chosen:
         raise CropzooError(
-            "nearest-neighbour floor; the training split has no labelled pixel; use a dataset with labels, or widen it"
+            "nearest-neighbor floor; the training split has no labeled pixel; use a dataset with labels, or widen it"
         )
     months = np.unique(np.concatenate([_months(sample.dates) for sample, _, _ in chosen]))
     features = [_describe(sample, flat, months) for sample, flat, _ in chosen]
-    model = KNeighborsClassifier(n_neighbors=min(neighbours, sum(map(len, features))), algorithm="brute")
+    model = KNeighborsClassifier(n_neighbors=min(neighbors, sum(map(len, features))), algorithm="brute")
     model.fit(np.concatenate(features), np.concatenate([labels for _, _, labels in chosen]))
     predictions = []
     for sample in test:
@@ -67,7 +67,7 @@ def floor_scores(
 
     Args:
         predictions: one map for each sample, as large as its labels.
-        test: labelled samples.
+        test: labeled samples.
         classes: names, by label index.
 
     Returns:
@@ -75,7 +75,7 @@ def floor_scores(
         "boundary", away from them under "interior", None where there is no such pixel.
 
     Raises:
-        CropzooError: no test pixel is labelled.
+        CropzooError: no test pixel is labeled.
     """
     metrics = {region: region_metrics(len(classes)) for region in ("all", "boundary", "interior")}
     for sample, prediction in zip(test, predictions, strict=True):
@@ -88,7 +88,7 @@ def floor_scores(
     scores = {region: region_scores(metric.compute(), classes) for region, metric in metrics.items()}
     overall = scores.pop("all")
     if overall is None:
-        raise CropzooError("nearest-neighbour floor; no test pixel is labelled; choose a split with labels")
+        raise CropzooError("nearest-neighbor floor; no test pixel is labeled; choose a split with labels")
     return {**overall, **scores}
 
 

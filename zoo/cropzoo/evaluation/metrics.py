@@ -254,7 +254,7 @@ class Scorer(nn.Module):
                 labels, or with all of them ignored, changes nothing.
 
         Raises:
-            CropzooError: when labels lie outside the classes, or logits at labelled pixels are not finite.
+            CropzooError: when labels lie outside the classes, or logits at labeled pixels are not finite.
             ValueError: when shapes do not fit, or parcels come without `sample`.
         """
         if batch.labels is None:

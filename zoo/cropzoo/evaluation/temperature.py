@@ -19,7 +19,7 @@ from cropzoo.errors import CropzooError, UsageError
 from cropzoo.evaluation.evaluate import Trial, open_trial, tell_trial
 from cropzoo.evaluation.metrics import CalibrationError
 from cropzoo.models.checkpoint import Metadata, read_state, save_checkpoint
-from cropzoo.parallel import world
+from cropzoo.parallel import get_world_size
 from cropzoo.plugins.registry import Zoo
 from cropzoo.runtime import Runtime, interruptible, make_trainer
 
@@ -27,7 +27,7 @@ LEAST, MOST = 0.05, 20.0
 """Temperatures that are looked at. One at an end has no minimum between: the model is right, or wrong, everywhere."""
 
 _PIXELS = 1 << 20
-"""Labelled pixels that are kept; of 20 classes they take 84 MB, and the temperature is known to three digits."""
+"""Labeled pixels that are kept; of 20 classes they take 84 MB, and the temperature is known to three digits."""
 
 _PART = 1 << 17
 _STEPS = 60
@@ -40,8 +40,8 @@ class Calibration:
 
     Args:
         temperature: that the logits are divided by.
-        pixels: labelled ones that it was found on.
-        drawn: labelled ones that were there.
+        pixels: labeled ones that it was found on.
+        drawn: labeled ones that were there.
         loss, loss_before: mean negative log-likelihood of the true class with and without it, nats.
         ece, ece_before: expected calibration error over 15 bins with and without it, 0..1.
     """
@@ -84,12 +84,12 @@ def calibrate(
 
     Raises:
         UsageError: as `open_trial`, or in one of several processes.
-        CropzooError: the split has no labelled pixel, or the logits are not finite; the file stays as it was.
+        CropzooError: the split has no labeled pixel, or the logits are not finite; the file stays as it was.
 
     Source: Guo et al. 2017, arXiv:1706.04599, section 4.2; the minimum is found by halving, since the loss is convex in
         the inverse of the temperature.
     """
-    if world()[1] > 1:
+    if get_world_size() > 1:
         raise UsageError("calibrating in several processes; one is enough for a split; start it without torchrun")
     trial = open_trial(path, zoo, split, changes or {})
     tell_trial(trial)
@@ -112,7 +112,7 @@ def fit_temperature(logits: Tensor, labels: Tensor, drawn: int | None = None) ->
         CropzooError: there is no pixel, or a logit is not finite.
     """
     if not len(labels):
-        raise CropzooError("calibrating on a split; it has no labelled pixel; choose another --split")
+        raise CropzooError("calibrating on a split; it has no labeled pixel; choose another --split")
     if not bool(logits.isfinite().all()):
         raise CropzooError("calibrating; the model's logits hold NaN or infinity; check the series and the weights")
     low, high = 1 / MOST, 1 / LEAST
@@ -168,13 +168,13 @@ def _gather(trial: Trial, runtime: Runtime) -> tuple[Tensor, Tensor, int]:
 class _Gathering(pl.LightningModule):
     def __init__(self, trial: Trial) -> None:
         super().__init__()
-        self.model, self.normaliser = trial.model, trial.normaliser
+        self.model, self.normalizer = trial.model, trial.normalizer
         self.drawn = Draw(_PIXELS)
 
     def test_step(self, batch: Batch, index: int) -> None:
         if batch.labels is None:
             return
-        batch = self.normaliser(batch)
+        batch = self.normalizer(batch)
         assert batch.labels is not None
         logits = self.model(batch.series, batch.dates, batch.valid).float()
         scale = batch.labels.shape[-1] // logits.shape[-1]

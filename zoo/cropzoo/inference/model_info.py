@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.config.recipe import Choice, DateSampling, Recipe, normalise
+from cropzoo.config.recipe import Choice, DateSampling, Recipe, normalize
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import UsageError
 from cropzoo.io import sha256_of
@@ -19,7 +19,7 @@ from cropzoo.plugins.specs import DateEncoding
 
 def recipe_of(metadata: Metadata, path: Path) -> Recipe:
     """What of the training decides how a map is made; plugins that only training needs are not looked for."""
-    trained = normalise(metadata.recipe, "the checkpoint's recipe")
+    trained = normalize(metadata.recipe, "the checkpoint's recipe")
     read = "max_dates", "date_sampling", "batch_size", "precision"
     kept: dict[str, Any] = {str(key): trained[key] for key in read if key in trained}
     dataset = trained.get("dataset", {})

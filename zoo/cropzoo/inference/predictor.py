@@ -47,7 +47,7 @@ class TorchPredictor:
     """A checkpoint's network on a device; arguments as of `open_predictor`."""
 
     def __init__(self, path: Path, zoo: Zoo, device: str = "auto", precision: str | None = None) -> None:
-        from cropzoo.data.normalize import Normaliser
+        from cropzoo.data.normalize import Normalizer
         from cropzoo.models.checkpoint import read_metadata
         from cropzoo.models.factory import load_model
 
@@ -59,7 +59,7 @@ class TorchPredictor:
         self.facts = facts_of(metadata, recipe, path, model.backbone.size_multiple)
         self._model = model.to(self.device)
         given = self.facts.bands
-        self._normaliser = Normaliser(given, given, self.facts.scale, self.facts.mean, self.facts.std).to(self.device)
+        self._normalizer = Normalizer(given, given, self.facts.scale, self.facts.mean, self.facts.std).to(self.device)
         self._temperature = metadata.temperature
 
     def probabilities(
@@ -77,11 +77,11 @@ class TorchPredictor:
         half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(self.precision)
         try:
             with torch.inference_mode():
-                batch = self._normaliser(batch)
+                batch = self._normalizer(batch)
                 with torch.autocast(self.device.type, half, enabled=half is not None):
                     logits = self._model(batch.series, batch.dates, batch.valid)
-                chances = (logits.float() / self._temperature).softmax(dim=1)
-                return cast(NDArray[np.float32], chances.cpu().numpy())
+                probabilities = (logits.float() / self._temperature).softmax(dim=1)
+                return cast(NDArray[np.float32], probabilities.cpu().numpy())
         except torch.OutOfMemoryError as error:
             raise CropzooError(
                 f"predicting {len(series)} windows of {series.shape[-1]} pixels and {series.shape[1]} dates at a time; "

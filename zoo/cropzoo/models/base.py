@@ -17,7 +17,7 @@ class Losses:
     """What an objective returns.
 
     Args:
-        total: scalar; minimised.
+        total: scalar; minimized.
         parts: scalars by name; logged.
         logits: (B, K, H, W) or finer, of an objective with a head, so that validation need not compute them again.
     """
@@ -46,7 +46,7 @@ class Backbone(nn.Module, ABC):
         """Dense features.
 
         Args:
-            series: (B, T, C, H, W), float32, normalised.
+            series: (B, T, C, H, W), float32, normalized.
             dates: (B, T), int64, as the spec declares.
             valid: (B, T), bool; what stands at invalid dates never changes the features. Every sample has a valid date.
 
@@ -85,7 +85,7 @@ class Objective(nn.Module, ABC):
         self.backbone = backbone
         self.head = None  # not in the class: torch looks submodules up only where the class has no such attribute
 
-    def see_class_counts(self, counts: Tensor) -> None:
+    def set_class_counts(self, counts: Tensor) -> None:
         """Told once, before training: pixels of each class in the training split, (classes,), int64."""
 
     @abstractmethod

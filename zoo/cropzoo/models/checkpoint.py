@@ -6,19 +6,19 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from cropzoo.config.merge import merge
-from cropzoo.config.recipe import Choice, Recipe, normalise
-from cropzoo.config.schema import Flag, Real, Schema, Whole
+from cropzoo.config.recipe import Choice, Recipe, normalize
+from cropzoo.config.schema import Flag, Real, Schema, Whole, rename_keys
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError, UnknownName, UsageError
-from cropzoo.io import replacing
+from cropzoo.io import atomic_write
 from cropzoo.plugins.registry import Zoo
 
 _CHOICES = ("train_years", "train_sites", "test_years", "test_sites")
@@ -34,7 +34,7 @@ def scoring_recipe(metadata: Metadata, zoo: Zoo, changes: Mapping[str, Any]) -> 
     Raises:
         UsageError: when no data are named, or a change is not for scoring to make.
     """
-    changes = normalise(changes, "the command line")
+    changes = normalize(changes, "the command line")
     for key in changes:
         if key not in _CHANGEABLE:
             raise UnknownName("setting of a scoring:", key, _CHANGEABLE, "all else is as the checkpoint was trained")
@@ -44,7 +44,7 @@ def scoring_recipe(metadata: Metadata, zoo: Zoo, changes: Mapping[str, Any]) -> 
         "length": metadata.length,
     }
     trained.setdefault("image_size", metadata.image_size)
-    trained = normalise(trained, "the checkpoint's recipe")
+    trained = normalize(trained, "the checkpoint's recipe")
     if "name" in changes.get("dataset", {}):  # other data have seasons, sites and parcels of their own
         trained = {key: value for key, value in trained.items() if key not in (*_CHOICES, "label_fraction")}
     merged = merge(trained, changes)
@@ -90,6 +90,7 @@ class Metadata(Schema):
     """
 
     model_config = ConfigDict(extra="ignore")
+    renamed: ClassVar = {"licence": "license"}
 
     format: Whole = FORMAT
     backbone: Choice
@@ -110,8 +111,15 @@ class Metadata(Schema):
     recipe: dict[str, Any] = Field(default_factory=dict)
     seed: Whole | None = None
     versions: dict[str, str] = Field(default_factory=dict)
-    licence: str = ""
+    license: str = ""
     citation: str = ""
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _rename_old_class_keys(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        return [rename_keys(each, {"colour": "color"}) if isinstance(each, dict) else each for each in value]
 
     @model_validator(mode="after")
     def _fits_together(self) -> Metadata:
@@ -127,12 +135,12 @@ class Metadata(Schema):
             if len(set(names)) < len(names):
                 raise ValueError(f"{field} holds a name twice")
         for each in self.classes:
-            if not _COLOUR.fullmatch(each.colour):
-                raise ValueError(f"class {each.name!r} has colour {each.colour!r}; it must be '#rrggbb'")
+            if not _COLOR.fullmatch(each.color):
+                raise ValueError(f"class {each.name!r} has color {each.color!r}; it must be '#rrggbb'")
         return self
 
 
-_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Tensor], metadata: Metadata) -> None:
@@ -163,7 +171,7 @@ def save_tensors(path: Path, state: Mapping[str, Tensor], notes: Mapping[str, st
         storage = own.untyped_storage().data_ptr()
         tensors[name] = own.clone() if storage in seen else own
         seen.add(storage)
-    with replacing(path) as scratch:
+    with atomic_write(path) as scratch:
         try:
             save_file(tensors, scratch, dict(notes or {}))
         except SafetensorError as error:  # how the library tells a full disk
@@ -205,7 +213,7 @@ def check_head(metadata: Metadata) -> None:
         raise UsageError(
             f"predicting with a checkpoint of {metadata.backbone.name!r} that was pre-trained alone, by "
             f"{metadata.recipe.get('objective', 'an objective without a head')!r}; it has no head, so it tells no "
-            "classes apart; train one on labelled data: cropzoo train --weights CHECKPOINT"
+            "classes apart; train one on labeled data: cropzoo train --weights CHECKPOINT"
         )
 
 
@@ -217,7 +225,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 def _open(path: Path) -> Any:
     if not path.is_file():
-        raise CropzooError(f"checkpoint {str(path)!r} does not exist; give a .safetensors file or a catalogue entry")
+        raise CropzooError(f"checkpoint {str(path)!r} does not exist; give a .safetensors file or a catalog entry")
     if path.suffix in (".pth", ".pt", ".ckpt"):
         raise CropzooError(
             f"{str(path)!r} is no safetensors file; turn published weights into one by `cropzoo import-weights`"

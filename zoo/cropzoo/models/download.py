@@ -1,4 +1,4 @@
-"""Finding a checkpoint: a file, a run folder, or a catalogue entry that is downloaded once and checked."""
+"""Finding a checkpoint: a file, a run folder, or a catalog entry that is downloaded once and checked."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import urlopen
 
-from cropzoo.config.catalog import Catalogue, Weights
+from cropzoo.config.catalog import Catalog, Weights
 from cropzoo.errors import CropzooError, UnknownName, UsageError
-from cropzoo.io import cache_folder, replacing, sha256_of
+from cropzoo.io import atomic_write, cache_folder, sha256_of
 
 TIMEOUT = 30.0
 """Seconds without an answer after which a download is given up."""
 
 
-def find_checkpoint(source: str | Path, catalogue: Catalogue, offline: bool = False) -> Path:
+def find_checkpoint(source: str | Path, catalog: Catalog, offline: bool = False) -> Path:
     """The checkpoint file that `source` means.
 
     Args:
-        source: a file, a run folder (its model.safetensors) or a catalogue entry with weights.
-        catalogue: where entries are looked up.
+        source: a file, a run folder (its model.safetensors) or a catalog entry with weights.
+        catalog: where entries are looked up.
         offline: never touch the network; file:// urls are read all the same.
 
     Raises:
@@ -41,12 +41,12 @@ def find_checkpoint(source: str | Path, catalogue: Catalogue, offline: bool = Fa
         return path
     name = str(source)
     if os.sep in name or name.endswith((".safetensors", ".pth", ".pt")):
-        raise CropzooError(f"checkpoint {name!r} does not exist; give a file, a run folder or a catalogue entry")
-    if name not in catalogue.entries:
-        raise UnknownName("checkpoint", name, catalogue.entries, "it is no file, run folder or catalogue entry")
-    weights = catalogue[name].weights
+        raise CropzooError(f"checkpoint {name!r} does not exist; give a file, a run folder or a catalog entry")
+    if name not in catalog.entries:
+        raise UnknownName("checkpoint", name, catalog.entries, "it is no file, run folder or catalog entry")
+    weights = catalog[name].weights
     if weights is None:
-        raise UsageError(f"catalogue entry {name!r} has no weights, only a recipe; train it, or give a checkpoint file")
+        raise UsageError(f"catalog entry {name!r} has no weights, only a recipe; train it, or give a checkpoint file")
     return download(weights, name, offline)
 
 
@@ -68,7 +68,7 @@ def download(weights: Weights, name: str, offline: bool = False) -> Path:
     offline = offline or os.environ.get("CROPZOO_OFFLINE", "") not in ("", "0", "false")
     if offline and urlparse(weights.url).scheme != "file":
         raise CropzooError(f"weights of {name!r} are not in the cache and --offline is set; drop it, {by_hand}")
-    with replacing(target) as scratch:
+    with atomic_write(target) as scratch:
         with scratch.open("wb") as file:
             for chunk in _fetch(weights.url, weights.size, f"weights of {name!r}", by_hand):
                 file.write(chunk)
@@ -77,9 +77,9 @@ def download(weights: Weights, name: str, offline: bool = False) -> Path:
             size = scratch.stat().st_size
             told = "more than" if size > weights.size else f"{size} of"
             raise CropzooError(
-                f"weights of {name!r} from {weights.url} are not what the catalogue says: {told} {weights.size} bytes, "
+                f"weights of {name!r} from {weights.url} are not what the catalog says: {told} {weights.size} bytes, "
                 f"SHA-256 {found} and not {weights.sha256}; the file was thrown away; "
-                f"ask who gives the catalogue, {by_hand}"
+                f"ask who gives the catalog, {by_hand}"
             )
     return target
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from cropzoo.config.catalog import Catalogue, load_catalogue
+from cropzoo.config.catalog import Catalog, load_catalog
 from cropzoo.config.recipe import SCALES
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.models.base import Backbone, Model
@@ -136,22 +136,22 @@ def load_model(
     source: str | Path,
     *,
     zoo: Zoo | None = None,
-    catalogue: Catalogue | None = None,
+    catalog: Catalog | None = None,
     offline: bool = False,
 ) -> Model:
     """The model of a checkpoint, in evaluation mode; `metadata` tells bands, statistics and classes.
 
     Args:
-        source: a .safetensors file, a run folder, or a catalogue entry.
+        source: a .safetensors file, a run folder, or a catalog entry.
         zoo: where the backbone is looked up; the installed plugins if None.
-        catalogue: where an entry is looked up.
+        catalog: where an entry is looked up.
         offline: never touch the network.
 
     Raises:
         CropzooError: for a file that cannot be had or is not what it should be.
     """
     zoo = zoo or load_zoo()
-    path = find_checkpoint(source, catalogue or load_catalogue(zoo), offline)
+    path = find_checkpoint(source, catalog or load_catalog(zoo), offline)
     metadata = read_metadata(path)
     model = model_from(metadata, zoo)
     load_exactly(model, read_state(path), str(path))

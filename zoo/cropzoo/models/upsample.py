@@ -86,7 +86,7 @@ def match_labels(model: Model, logits: int, labels: int, way: str | None) -> Mod
         logits: how many times finer than the images its logits are.
         labels: how many times finer than the images the labels are.
         way: one of `WAYS`: each tile's logits are interpolated by themselves; both grids cover the same ground, and
-            beyond the centres of the outermost pixels their values stay. None leaves logits as they are, which scores
+            beyond the centers of the outermost pixels their values stay. None leaves logits as they are, which scores
             as "nearest" does.
 
     Raises:

@@ -32,5 +32,5 @@ def cropzoo_objectives() -> Sequence[ObjectiveSpec]:  # type: ignore[empty-body]
 
 
 @hookspec
-def cropzoo_catalogues() -> Sequence[Traversable]:  # type: ignore[empty-body]
-    """Files in registry.yaml's schema whose entries are added to the catalogue."""
+def cropzoo_catalogs() -> Sequence[Traversable]:  # type: ignore[empty-body]
+    """Files in registry.yaml's schema whose entries are added to the catalog."""

@@ -60,7 +60,7 @@ HOOKS: dict[str, type[Any]] = {
     "cropzoo_backbones": BackboneSpec,
     "cropzoo_datasets": DatasetSpec,
     "cropzoo_objectives": ObjectiveSpec,
-    "cropzoo_catalogues": Traversable,
+    "cropzoo_catalogs": Traversable,
 }
 """What each hook's sequence holds."""
 
@@ -93,7 +93,7 @@ class Offer:
 
     plugin: Plugin
     specs: tuple[Spec, ...] = ()
-    catalogues: tuple[Traversable, ...] = field(default=())
+    catalogs: tuple[Traversable, ...] = field(default=())
 
 
 def collect(points: Iterable[EntryPoint] | None, modules: Iterable[str]) -> list[Offer]:
@@ -133,10 +133,10 @@ def _take(plugin: Plugin, source: EntryPoint | str) -> Offer:
     if not manager.get_hookcallers(target):
         raise PluginError(f"no hook in {plugin.origin!r}; a plugin has a function decorated with @cropzoo.hookimpl")
     results = {hook: _call(manager, hook, kind) for hook, kind in HOOKS.items()}
-    catalogues = tuple(results.pop("cropzoo_catalogues"))
+    catalogs = tuple(results.pop("cropzoo_catalogs"))
     specs = tuple(spec for result in results.values() for spec in result)
-    offers = [f"{spec.kind} {spec.name}" for spec in specs] + [f"catalogue {file.name}" for file in catalogues]
-    return Offer(replace(plugin, offers=tuple(offers)), specs, catalogues)
+    offers = [f"{spec.kind} {spec.name}" for spec in specs] + [f"catalog {file.name}" for file in catalogs]
+    return Offer(replace(plugin, offers=tuple(offers)), specs, catalogs)
 
 
 def _check_names(target: object) -> None:

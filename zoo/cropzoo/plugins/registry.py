@@ -94,7 +94,7 @@ class Entry(Generic[S]):
         return build(self.spec, self.owner.name, args, options)
 
 
-class Shelf(Mapping[str, Entry[S]], Generic[S]):
+class Registry(Mapping[str, Entry[S]], Generic[S]):
     """The entries of one kind by name; an unknown name raises `UnknownName` with the close ones."""
 
     def __init__(self, kind: str, entries: Mapping[str, Entry[S]]) -> None:
@@ -121,10 +121,10 @@ class Zoo:
     """Everything that was found; `plugins` holds the broken ones too, with their errors."""
 
     plugins: tuple[Plugin, ...]
-    backbones: Shelf[BackboneSpec]
-    datasets: Shelf[DatasetSpec]
-    objectives: Shelf[ObjectiveSpec]
-    catalogues: tuple[tuple[Plugin, Traversable], ...]
+    backbones: Registry[BackboneSpec]
+    datasets: Registry[DatasetSpec]
+    objectives: Registry[ObjectiveSpec]
+    catalogs: tuple[tuple[Plugin, Traversable], ...]
 
     def backbone_choice(self, name: str) -> tuple[str, dict[str, Any]]:
         """A backbone's own name, and the options that a member of a family stands for.
@@ -157,7 +157,7 @@ class Zoo:
         return tuple(plugin for plugin in self.plugins if plugin.error)
 
     @property
-    def shelves(self) -> tuple[Shelf[BackboneSpec], Shelf[DatasetSpec], Shelf[ObjectiveSpec]]:
+    def shelves(self) -> tuple[Registry[BackboneSpec], Registry[DatasetSpec], Registry[ObjectiveSpec]]:
         """The three kinds, in the order that lists show them."""
         return self.backbones, self.datasets, self.objectives
 
@@ -174,19 +174,19 @@ def load_zoo(entry_points: Iterable[EntryPoint] | None = None, modules: Iterable
     """
     collected = collect(entry_points, modules)
 
-    def shelf(kind: type[S]) -> Shelf[S]:
+    def shelf(kind: type[S]) -> Registry[S]:
         found = {
             spec.name: Entry(spec, offer.plugin)
             for offer in collected
             for spec in offer.specs
             if isinstance(spec, kind)
         }
-        return Shelf(kind.kind, found)
+        return Registry(kind.kind, found)
 
     return Zoo(
         plugins=tuple(offer.plugin for offer in collected),
         backbones=shelf(BackboneSpec),
         datasets=shelf(DatasetSpec),
         objectives=shelf(ObjectiveSpec),
-        catalogues=tuple((offer.plugin, file) for offer in collected for file in offer.catalogues),
+        catalogs=tuple((offer.plugin, file) for offer in collected for file in offer.catalogs),
     )

@@ -41,7 +41,7 @@ class Spec:
         build: `"package.module:factory"`, imported only when the thing is built.
         summary: one line.
         source: the paper or the code that it follows.
-        licence: SPDX identifier.
+        license: SPDX identifier.
 
     Raises:
         InvalidSpec: naming the field and what it must hold.
@@ -53,10 +53,10 @@ class Spec:
     build: str
     summary: str
     source: str
-    licence: str
+    license: str
 
     def __post_init__(self) -> None:
-        for text in ("name", "build", "summary", "source", "licence"):
+        for text in ("name", "build", "summary", "source", "license"):
             value = getattr(self, text)
             self.check(isinstance(value, str) and bool(value.strip()), text, "a text that is not empty")
             self.check("\n" not in value, text, "a single line")
@@ -136,7 +136,7 @@ class BackboneSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Spec):
-    """A source of labelled or unlabelled series.
+    """A source of labeled or unlabeled series.
 
     Args:
         bands: names of its bands in order; empty where the files tell.

@@ -15,7 +15,7 @@ import shapely
 
 from cropzoo.data.pastis.schema import Patch, clear_file, series_file
 from cropzoo.data.pastis.writer import SeriesWriter, finish, write_labels
-from cropzoo.data.running_stats import Moments
+from cropzoo.data.running_stats import RunningStats
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Window, name_crs
 from cropzoo.geo.raster.reader import TileReader, reading_environment
@@ -28,7 +28,7 @@ Facts = dict[str, Any]
 """What is kept of a sample once it is written; JSON has it."""
 
 CACHE_MB = 64
-"""GDAL keeps this much of what it decoded: neighbours are read at once, so that only the rim of their region is ever
+"""GDAL keeps this much of what it decoded: neighbors are read at once, so that only the rim of their region is ever
 asked for again."""
 
 
@@ -36,11 +36,11 @@ def make_samples(shared: tuple[Plan, Journal], numbers: Sequence[int]) -> list[F
     """Write the samples of these places, each with its line in the journal once it is whole.
 
     The images are read once for all of them, a date at a time, so that no block of a compressed file is decoded for one
-    window and again for its neighbour, and memory holds one date.
+    window and again for its neighbor, and memory holds one date.
 
     Args:
         shared: the plan, and the journal beside what is written.
-        numbers: positions of neighbouring places of one tile and year.
+        numbers: positions of neighboring places of one tile and year.
 
     Returns:
         What the journal holds of each.
@@ -59,13 +59,13 @@ def make_samples(shared: tuple[Plan, Journal], numbers: Sequence[int]) -> list[F
     return made
 
 
-def _write_series(ground: Ground, places: Sequence[Place], folder: Path) -> list[Moments]:
+def _write_series(ground: Ground, places: Sequence[Place], folder: Path) -> list[RunningStats]:
     """Write series and cloud mask of each place; returns the moments of their clear pixels, in stored units."""
     reader = _reader(ground, places[0].tile)
     dates = ground.dates(places[0])
     region = around([place.window for place in places])
     bands = len(reader.bands)
-    moments = [Moments(bands) for _ in places]
+    moments = [RunningStats(bands) for _ in places]
     with ExitStack() as stack, reading_environment(CACHE_MB):
         writers = [
             stack.enter_context(
@@ -85,7 +85,7 @@ def _write_series(ground: Ground, places: Sequence[Place], folder: Path) -> list
     return moments
 
 
-def _finish_samples(plan: Plan, number: int, moments: Moments, folder: Path) -> Facts:
+def _finish_samples(plan: Plan, number: int, moments: RunningStats, folder: Path) -> Facts:
     """Write the labels of a place whose series is there; one that is nowhere clear is taken back."""
     place, ground = plan.places[number], plan.ground
     dates = ground.tiles[place.tile].dates[ground.dates(place)]
@@ -176,14 +176,14 @@ def _check_room(plan: Plan, folder: Path, share: float) -> None:
 def _finish(plan: Plan, journal: Journal, done: dict[str, Facts]) -> list[str]:
     ground, options = plan.ground, plan.ground.options
     patches: list[Patch] = []
-    moments: dict[int, Moments] = {}
+    moments: dict[int, RunningStats] = {}
     folds_of_parcels: dict[str, set[int]] = {}
     for place, fold in zip(plan.places, plan.folds.of, strict=True):
         facts = done[place.id]
         if facts["empty"]:
             continue
-        moments.setdefault(fold, Moments(len(ground.tiles[place.tile].bands))).merge(
-            Moments.from_dict(facts["moments"])
+        moments.setdefault(fold, RunningStats(len(ground.tiles[place.tile].bands))).merge(
+            RunningStats.from_dict(facts["moments"])
         )
         for parcel in facts["parcels"]:
             folds_of_parcels.setdefault(parcel, set()).add(fold)
@@ -216,7 +216,7 @@ def _finish(plan: Plan, journal: Journal, done: dict[str, Facts]) -> list[str]:
         scale=_scale(plan),
         label_scale=options.label_scale,
         citation=options.citation,
-        licence=options.licence,
+        license=options.license,
         made_from={"options": options.as_dict(), "split": plan.folds.how, "notes": [*plan.notes, *notes]},
         rotations=plan.folds.rotations,
         moments=moments,
@@ -277,7 +277,7 @@ def order_of(plan: Plan) -> dict[str, Any]:
     options = ground.options.as_dict()
     for key in ("images", "parcels", "classes"):  # what they mean is below, whatever the words for it
         del options[key]
-    classes = [[entry.name, entry.code, entry.colour] for entry in legend.classes]
+    classes = [[entry.name, entry.code, entry.color] for entry in legend.classes]
     table = ground.parcels
     fields = [table.ids.tolist(), table.crops, table.years, table.splits, str(table.crs)]
     return {

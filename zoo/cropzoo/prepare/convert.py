@@ -11,7 +11,7 @@ import numpy as np
 
 from cropzoo.data.pastis.schema import Patch
 from cropzoo.data.pastis.writer import finish, write_patch
-from cropzoo.data.running_stats import Moments
+from cropzoo.data.running_stats import RunningStats
 from cropzoo.data.sample import Dataset, Sample
 from cropzoo.data.statistics import add_sample
 from cropzoo.errors import CropzooError
@@ -43,12 +43,12 @@ def convert(
     asked for. A call that was interrupted goes on with the samples that are not whole yet when it is made again.
 
     Args:
-        dataset: labelled; all its samples have the same parts (parcels, cloud mask) and the same label scale.
+        dataset: labeled; all its samples have the same parts (parcels, cloud mask) and the same label scale.
         splits: that it has; those besides train, val and test are left out.
         out: a new folder, or one that this began.
         tell: takes a line for the user.
         progress: called after every sample.
-        made_from: what the dataset is, for the files' own account: its name, licence and options.
+        made_from: what the dataset is, for the files' own account: its name, license and options.
         overwrite: replace another dataset that cropzoo wrote there.
         workers: processes; up to 1 works in this one.
 
@@ -111,7 +111,7 @@ def _finish(
         scale=dataset.scale,
         label_scale=int(made.parts["label_scale"]),
         citation=dataset.citation,
-        licence=str(source.get("licence", "")),
+        license=str(source.get("license", "")),
         made_from={"converted": source, "samples": {split: len(samples) for split, samples in parts.items()}},
         rotations=[{split: [fold] for split, fold in FOLDS.items()}],
         moments=made.moments,
@@ -141,7 +141,7 @@ def _places(parts: Mapping[str, Sequence[Sample]]) -> list[_Place]:
 
 def _order(dataset: Dataset, parts: Mapping[str, Sequence[Sample]], source: Mapping[str, Any]) -> dict[str, Any]:
     """All that decides what is made, as far as it can be told without reading the samples."""
-    classes = [[each.name, each.code, each.colour] for each in dataset.classes]
+    classes = [[each.name, each.code, each.color] for each in dataset.classes]
     return {
         "source": {key: str(value) for key, value in source.items()},
         "kind": type(dataset).__qualname__,
@@ -160,7 +160,7 @@ def _write(work: _Work, place: _Place) -> dict[str, Any]:
             f"conversion of sample {sample.name!r} of {place.split}; it has no labels; the layout has labels in every "
             "patch; use the dataset as it is"
         )
-    moments = Moments(sample.series.shape[1])
+    moments = RunningStats(sample.series.shape[1])
     add_sample(moments, sample)
     write_patch(work.journal.folder, place.id, sample, void=len(work.dataset.classes))
     parcels = np.zeros(1) if sample.parcels is None else np.asarray(sample.parcels)
@@ -190,7 +190,7 @@ class _Made:
     def __init__(self, bands: int) -> None:
         self.bands = bands
         self.patches: dict[str, Patch] = {}
-        self.moments: dict[int, Moments] = {}
+        self.moments: dict[int, RunningStats] = {}
         self.parts: dict[str, Any] = {}
         self._first = ""
 
@@ -207,7 +207,7 @@ class _Made:
                 f"{_told(self.parts)}; the layout needs the same of all; use the dataset as it is"
             )
         fold = int(facts["fold"])
-        self.moments.setdefault(fold, Moments(self.bands)).merge(Moments.from_dict(facts["moments"]))
+        self.moments.setdefault(fold, RunningStats(self.bands)).merge(RunningStats.from_dict(facts["moments"]))
         self.patches[facts["id"]] = Patch(
             id=facts["id"],
             fold=fold,

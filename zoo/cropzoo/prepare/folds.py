@@ -84,7 +84,7 @@ LEAST = 3
 
 
 ANY_FOLD = -1
-"""The fold of a parcel that counts wherever it is: too thin for the centre of a pixel."""
+"""The fold of a parcel that counts wherever it is: too thin for the center of a pixel."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Options:
         seed: deals the blocks.
         whole_parcels: a parcel counts only in the fold that has most of it.
         keep_empty: keep windows without any parcel.
-        citation, licence: of the sources, for card and checkpoints.
+        citation, license: of the sources, for card and checkpoints.
 
     Raises:
         UsageError: a value that is not allowed.
@@ -78,7 +78,7 @@ class Options:
     whole_parcels: bool = False
     keep_empty: bool = False
     citation: str = ""
-    licence: str = ""
+    license: str = ""
 
     def __post_init__(self) -> None:
         _need(bool(self.parcels), "--parcels", "nothing", "a parcel file")

@@ -35,7 +35,7 @@ class Plan:
         legend: classes.
         places: one for each sample, in the order in which they are read.
         folds: the fold of each place, and of parcels where the file says it.
-        counts: (places, classes), pixels of each class by the centres of pixels, without ignored parcels.
+        counts: (places, classes), pixels of each class by the centers of pixels, without ignored parcels.
         notes: what was left out, in sentences.
     """
 
@@ -68,7 +68,7 @@ def make_plan(options: Options, workers: int, tell: Tell) -> Plan:
 
     Args:
         options: what was asked for.
-        workers: processes that rasterise parcels to count them.
+        workers: processes that rasterize parcels to count them.
         tell: takes a line of progress.
 
     Raises:
@@ -170,13 +170,13 @@ def _bare(ground: Ground, places: Sequence[Place], full: Sequence[bool]) -> list
 
 def _count(ground: Ground, places: Sequence[Place], workers: int) -> list[Counted]:
     """What the pixels of each place hold."""
-    found = dict(each(_centres, (ground, places), range(len(places)), workers))
+    found = dict(each(_centers, (ground, places), range(len(places)), workers))
     return [found[number] for number in range(len(places))]
 
 
-def _centres(shared: tuple[Ground, Sequence[Place]], number: int) -> tuple[int, Counted]:
+def _centers(shared: tuple[Ground, Sequence[Place]], number: int) -> tuple[int, Counted]:
     ground, places = shared
-    return number, ground.centres(places[number])
+    return number, ground.centers(places[number])
 
 
 def _legend(ground: Ground, counted: Sequence[Counted], table: CropTable | None) -> tuple[Legend, list[str]]:

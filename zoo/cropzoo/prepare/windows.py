@@ -14,13 +14,13 @@ from rasterio.warp import transform
 from shapely import STRtree
 from shapely.geometry import Polygon
 
-from cropzoo.data.labels import Labels, rasterise
+from cropzoo.data.labels import Labels, rasterize_labels
 from cropzoo.data.legend import Legend
 from cropzoo.data.sample import IGNORE
 from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.geo.raster.scene import Tile
 from cropzoo.geo.vector.parcel_table import ParcelTable
-from cropzoo.geo.vector.rasterize import centres
+from cropzoo.geo.vector.rasterize import centers
 from cropzoo.prepare.options import Options
 
 NEAR = 4
@@ -178,10 +178,10 @@ class Ground:
         first, last = self.options.span(place.year)
         return np.flatnonzero((days >= (first - EPOCH).days) & (days <= (last - EPOCH).days))
 
-    def centres(self, place: Place) -> Counted:
-        """Whose the centres of a place's pixels are: quick, and near enough to deal folds and to know rare classes."""
+    def centers(self, place: Place) -> Counted:
+        """Whose the centers of a place's pixels are: quick, and near enough to deal folds and to know rare classes."""
         table, grid, scale = self._of_year[place.year], self.tiles[place.tile].grid, self.options.label_scale
-        found, pixels = np.unique(centres(table, grid, place.window, label_scale=scale), return_counts=True)
+        found, pixels = np.unique(centers(table, grid, place.window, label_scale=scale), return_counts=True)
         inside = found > 0
         positions = np.flatnonzero(self.years[place.year])[found[inside] - 1]
         return Counted(positions, pixels[inside].astype(np.int64), int(pixels[~inside].sum()))
@@ -192,7 +192,7 @@ class Ground:
         indices = legend.indices(table.crops)
         if hidden is not None:
             indices[hidden[self.years[place.year]]] = IGNORE
-        return rasterise(
+        return rasterize_labels(
             table.to_crs(grid.crs),
             indices,
             grid,

@@ -1,4 +1,4 @@
-"""Line charts as geometry that the page's template draws: they follow the reader's colours and need no script."""
+"""Line charts as geometry that the page's template draws: they follow the reader's colors and need no script."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def _classes(found: DatasetDescription, split: SplitDescription, low: int, high:
     return [label.name for label, count in zip(found.classes, split.classes, strict=True) if low <= count <= high]
 
 
-_OWN_PLACE = ("title", "summary", "command", "split", "rotations", "void", "licence", "citation", "notes")
+_OWN_PLACE = ("title", "summary", "command", "split", "rotations", "void", "license", "citation", "notes")
 """Facts that have a place of their own on the card; all others are listed."""
 
 _NOTHING: tuple[Any, ...] = ("", None, (), [], {})
@@ -62,7 +62,7 @@ def write_dataset_card(path: Path, description: DatasetDescription, facts: Mappi
         description: of the dataset, with the splits of its first rotation.
         facts: what is known beyond it; each may be missing. `title` and `summary` (a sentence); `command` that made it;
             `split`, how samples came to folds; `rotations`, folds of "train", "val" and "test" for each choice of fold;
-            `void`, which pixels are ignored, a sentence; `licence` and `citation` of the sources; `notes`, sentences
+            `void`, which pixels are ignored, a sentence; `license` and `citation` of the sources; `notes`, sentences
             that a user must know. All else is listed by name under how it was made.
 
     Raises:

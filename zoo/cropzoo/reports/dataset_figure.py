@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from cropzoo.data.boundary import CLASS_BOUNDARY, PARCEL_BOUNDARY, boundary_bits
 from cropzoo.data.sample import IGNORE, Dataset, LabelClass, Sample
 from cropzoo.errors import CropzooError
-from cropzoo.io import replacing
-from cropzoo.reports.patches import AT_CLASS, AT_PARCEL, IGNORED, Patch, Picture, panels, safe_colour
+from cropzoo.io import atomic_write
+from cropzoo.reports.patches import AT_CLASS, AT_PARCEL, IGNORED, Patch, Picture, panels, safe_color
 from cropzoo.reports.thumbnails import middle, rgb_image, spread
 
 STEP = 10
@@ -51,7 +51,7 @@ def class_curves(samples: Iterable[Sample], bands: Sequence[str], scale: float, 
     middle of a pixel. Without a cloud mask all pixels count.
 
     Args:
-        samples: labelled; those without labels are passed over.
+        samples: labeled; those without labels are passed over.
         bands: of their series.
         scale: reflectance of one stored unit.
         classes: how many there are.
@@ -159,10 +159,10 @@ def save_dataset_figure(path: Path, dataset: Dataset, splits: Sequence[str]) -> 
     if curves:
         inside = (0.6 / width, (legend + 0.35) / height, 1 - 0.8 / width, (_CURVES_HEIGHT - 0.75) / height)
         _draw(figure.add_axes(inside), curves, dataset.classes)
-    handles = [Box(facecolor=colour, edgecolor="#999999", linewidth=0.5, label=text) for text, colour in boxes]
+    handles = [Box(facecolor=color, edgecolor="#999999", linewidth=0.5, label=text) for text, color in boxes]
     if handles:
         figure.legend(handles=handles, loc="lower center", ncols=beside, frameon=False, fontsize=9, handlelength=1.2)
-    with replacing(path) as scratch:
+    with atomic_write(path) as scratch:
         figure.savefig(scratch, format="png")
 
 
@@ -197,11 +197,11 @@ def _sampled(dataset: Dataset, splits: Sequence[str]) -> Iterator[Sample]:
 def _legend(
     patches: Sequence[Patch], classes: Sequence[LabelClass], curves: ClassCurves | None
 ) -> list[tuple[str, str]]:
-    """Name and colour of each class that is seen, then of the marks."""
+    """Name and color of each class that is seen, then of the marks."""
     seen = {int(value) for patch in patches for value in np.unique(patch.labels)}
     if curves:
         seen |= set(np.flatnonzero(np.isfinite(curves.values).any(axis=1)).tolist())
-    boxes = [(item.name, safe_colour(item.colour)) for index, item in enumerate(classes) if index in seen]
+    boxes = [(item.name, safe_color(item.color)) for index, item in enumerate(classes) if index in seen]
     if any((patch.boundary & CLASS_BOUNDARY).any() for patch in patches):
         boxes.append(("class boundary", AT_CLASS))
     both = CLASS_BOUNDARY | PARCEL_BOUNDARY
@@ -218,7 +218,7 @@ def _draw(axes: Any, curves: ClassCurves, classes: Sequence[LabelClass]) -> None
         parts = np.split(known, np.flatnonzero(np.diff(known) > _SMOOTH) + 1)
         for part in parts:
             mark = "." if len(part) == 1 else ""
-            axes.plot(curves.days[part], values[part], color=safe_colour(item.colour), linewidth=1.6, marker=mark)
+            axes.plot(curves.days[part], values[part], color=safe_color(item.color), linewidth=1.6, marker=mark)
     axes.set_title(
         f"{curves.title}: mean of the clear pixels of each class, in {curves.samples} samples",
         fontsize=9,

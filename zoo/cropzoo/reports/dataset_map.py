@@ -22,14 +22,14 @@ _APART = 20
 """Sites with more empty land between them than so many of their windows are wide have maps of their own."""
 
 _EARTH = 111_320.0
-"""Metres of a degree of latitude."""
+"""Meters of a degree of latitude."""
 
 Ring = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
 class Window:
-    """Where a sample lies: its four corners in units of its CRS, the group that colours it, what a mark leads to."""
+    """Where a sample lies: its four corners in units of its CRS, the group that colors it, what a mark leads to."""
 
     tile: str
     crs: str
@@ -114,7 +114,7 @@ def _parted(windows: Sequence[Window], axis: int) -> list[list[Window]]:
 def _map(tile: str, windows: Sequence[Window]) -> Map:
     xs = [x for window in windows for x, _ in window.ring]
     ys = [y for window in windows for _, y in window.ring]
-    unit = _metres(windows[0].crs)
+    unit = _meters(windows[0].crs)
     # Degrees of longitude are shorter than those of latitude, except at the equator.
     squeeze = math.cos(math.radians((min(ys) + max(ys)) / 2)) if unit == _EARTH else 1.0
     wide, high = (max(xs) - min(xs)) * squeeze, max(ys) - min(ys)
@@ -137,8 +137,8 @@ def _map(tile: str, windows: Sequence[Window]) -> Map:
     )
 
 
-def _metres(crs: str) -> float | None:
-    """Metres of a unit of the CRS; None where that is not known."""
+def _meters(crs: str) -> float | None:
+    """Meters of a unit of the CRS; None where that is not known."""
     from rasterio.crs import CRS
     from rasterio.errors import CRSError
 
@@ -149,9 +149,9 @@ def _metres(crs: str) -> float | None:
         return None
 
 
-def _bar(metres: float, scale: float) -> tuple[float, str]:
-    """A round length, about a third of so many metres at most, as drawn and in words."""
-    power = 10 ** math.floor(math.log10(max(metres / 3, 1e-9)))
-    length = next(power * step for step in (5, 2, 1) if power * step <= metres / 3 or step == 1)
+def _bar(meters: float, scale: float) -> tuple[float, str]:
+    """A round length, about a third of so many meters at most, as drawn and in words."""
+    power = 10 ** math.floor(math.log10(max(meters / 3, 1e-9)))
+    length = next(power * step for step in (5, 2, 1) if power * step <= meters / 3 or step == 1)
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     return round(length * scale, 1), text

@@ -19,7 +19,7 @@ from cropzoo.io import write_text
 from cropzoo.plugins.registry import Zoo
 from cropzoo.reports.dataset_card import caveats, write_dataset_card
 from cropzoo.reports.dataset_map import Overview
-from cropzoo.reports.patches import safe_colour
+from cropzoo.reports.patches import safe_color
 from cropzoo.reports.render import environment
 from cropzoo.reports.thumbnails import Thumbnail, shares, spread, thumbnail
 
@@ -112,7 +112,7 @@ def _ticks(first: date, last: date, span: int) -> list[tuple[date, str]]:
 MOST_THUMBNAILS = 48
 
 _GROUPS = ("#2f8f62", "#d08a1d", "#4a78c2", "#b8456f", "#7f8f2a", "#2f98a6", "#8a63b8", "#a5653a")
-"""Colours of splits or folds; a ninth takes the first again."""
+"""Colors of splits or folds; a ninth takes the first again."""
 
 _APART = ("title", "notes", "rotations", "citation")
 """Facts that are not listed: they stand elsewhere on the page, or in the card alone."""
@@ -136,7 +136,7 @@ def write_quicklook(
         splits: names of its splits.
         title: of the page.
         facts: how it was made. `notes` are sentences that the reader must know; all else is listed by name.
-        patches: by a sample's name, the group that colours its window, such as "fold 1"; its split where it has none.
+        patches: by a sample's name, the group that colors its window, such as "fold 1"; its split where it has none.
         advance: called after every sample.
 
     Returns:
@@ -167,7 +167,7 @@ def write_quicklook(
         found=found,
         span=_span(found),
         groups=[(name, groups[name], _GROUPS[number % len(_GROUPS)]) for number, name in enumerate(order)],
-        colours={name: _GROUPS[number % len(_GROUPS)] for number, name in enumerate(order)},
+        colors={name: _GROUPS[number % len(_GROUPS)] for number, name in enumerate(order)},
         maps=maps,
         left_out=left_out,
         placed=len(overview.windows),
@@ -199,7 +199,7 @@ def _classes(found: DatasetDescription) -> list[dict[str, Any]]:
     return [
         {
             "label": label,
-            "colour": safe_colour(label.colour),
+            "color": safe_color(label.color),
             "cells": [
                 {
                     "count": split.classes[index],
@@ -231,7 +231,7 @@ def write_pages(zoo: Zoo, folder: Path, advance: Callable[[int, int], None] | No
     facts = {
         **(layout.made_from or {}),
         "rotations": layout.rotations,
-        "licence": layout.licence,
+        "license": layout.license,
         "citation": layout.citation,
     }
     groups = {patch.id: f"fold {patch.fold}" for patch in layout.patches}

@@ -12,7 +12,7 @@ _KEYS = (
 )
 
 _TILES = (
-    ("oa", "Overall accuracy", "Share of the labelled pixels whose class is right. Large classes weigh most."),
+    ("oa", "Overall accuracy", "Share of the labeled pixels whose class is right. Large classes weigh most."),
     (
         "miou",
         "Mean IoU",
@@ -22,7 +22,7 @@ _TILES = (
     (
         "boundary.miou",
         "Boundary IoU",
-        "Mean IoU where a neighbouring pixel has another class: mixed pixels, the hard part.",
+        "Mean IoU where a neighboring pixel has another class: mixed pixels, the hard part.",
     ),
     ("interior.miou", "Interior IoU", "Mean IoU over all other pixels, inside fields."),
     ("parcels.accuracy", "Parcel accuracy", "Share of parcels whose most predicted class is right. Each counts once."),

@@ -22,7 +22,7 @@ def model_card(metadata: dict[str, Any]) -> str:
 
     Args:
         metadata: of a checkpoint; what is missing is left out of the card. Needed are `backbone` (name, options),
-            `classes` (name, code, colour) and `bands`.
+            `classes` (name, code, color) and `bands`.
 
     Returns:
         The text, which states nothing that the metadata do not.
@@ -46,7 +46,7 @@ def model_card(metadata: dict[str, Any]) -> str:
 
 
 def _with_defaults(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    keys = ("format", "in_channels", "image_size", "length", "scale", "seed", "licence", "citation")
+    keys = ("format", "in_channels", "image_size", "length", "scale", "seed", "license", "citation")
     absent: dict[str, Any] = dict.fromkeys(keys)
     return absent | {"mean": (), "std": (), "versions": {}, "upsample": 1, "temperature": 1} | dict(metadata)
 
@@ -59,7 +59,7 @@ def _limits(metadata: Mapping[str, Any], scores: Mapping[str, Any], dataset: Map
     """Sentences that follow from the metadata alone."""
     found = []
     if metadata["bands"]:
-        found.append("It reads exactly the bands above, in that order and scaled and normalised as stated.")
+        found.append("It reads exactly the bands above, in that order and scaled and normalized as stated.")
     if metadata.get("length"):
         found.append(f"It was built for series of {metadata['length']} dates.")
     if not scores:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cropzoo.data.boundary import CLASS_BOUNDARY, PARCEL_BOUNDARY
 from cropzoo.data.sample import IGNORE, LabelClass
-from cropzoo.io import replacing
+from cropzoo.io import atomic_write
 
 Picture = NDArray[np.uint8]
 """(H, W, 3), uint8."""
@@ -56,27 +56,27 @@ class Patch:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of labelled pixels whose class is right; None where nothing is labelled."""
+        """Share of labeled pixels whose class is right; None where nothing is labeled."""
         known = self.labels != IGNORE
         return float((self.prediction == self.labels)[known].mean()) if known.any() else None
 
 
-def safe_colour(colour: str) -> str:
-    """The colour if it is "#rrggbb", else grey: nothing else from a file may reach a style attribute."""
-    return colour if _HEX.fullmatch(colour) else _SPARE
+def safe_color(color: str) -> str:
+    """The color if it is "#rrggbb", else gray: nothing else from a file may reach a style attribute."""
+    return color if _HEX.fullmatch(color) else _SPARE
 
 
 def panels(patch: Patch, classes: Sequence[LabelClass]) -> list[tuple[str, Picture]]:
     """Title and picture of each panel, from the image to the confidence."""
-    colours = class_colours(classes)
+    colors = class_colors(classes)
     height, width = patch.labels.shape
     scale = max(height // patch.image.shape[0], 1)
     image = np.repeat(np.repeat(patch.image, scale, axis=0), scale, axis=1)[:height, :width]
     pale = _pale(image)
     shown = [
         ("Image", _bytes(image)),
-        ("Labels", colours[patch.labels]),
-        ("Prediction", colours[patch.prediction]),
+        ("Labels", colors[patch.labels]),
+        ("Prediction", colors[patch.prediction]),
         ("Errors", _errors(patch, pale)),
         ("Boundary", _band(patch, pale)),
     ]
@@ -85,11 +85,11 @@ def panels(patch: Patch, classes: Sequence[LabelClass]) -> list[tuple[str, Pictu
     return shown
 
 
-def class_colours(classes: Sequence[LabelClass]) -> Picture:
-    """Colour by label, (256, 3), uint8; ignored and unknown ones included."""
+def class_colors(classes: Sequence[LabelClass]) -> Picture:
+    """Color by label, (256, 3), uint8; ignored and unknown ones included."""
     table = np.tile(_rgb(_SPARE), (256, 1))
     for index, item in enumerate(classes):
-        table[index] = _rgb(safe_colour(item.colour))
+        table[index] = _rgb(safe_color(item.color))
     table[IGNORE] = _rgb(IGNORED)
     return table
 
@@ -101,7 +101,7 @@ def classes_in(patches: Sequence[Patch], classes: Sequence[LabelClass]) -> list[
 
 
 def marks(patches: Sequence[Patch]) -> list[tuple[str, str]]:
-    """Name and colour of every mark in the panels that is no class."""
+    """Name and color of every mark in the panels that is no class."""
     found = [("wrong", WRONG), ("class boundary", AT_CLASS)]
     if any((patch.boundary & PARCEL_BOUNDARY).any() for patch in patches):
         found.append(("parcel boundary alone", AT_PARCEL))
@@ -126,9 +126,9 @@ def _band(patch: Patch, pale: Picture) -> Picture:
 
 
 def _pale(image: NDArray[Any]) -> Picture:
-    """A light grey version, on which marks stand out."""
-    grey = 0.45 + 0.5 * image.mean(axis=-1, keepdims=True)
-    return _bytes(np.repeat(grey, 3, axis=-1))
+    """A light gray version, on which marks stand out."""
+    gray = 0.45 + 0.5 * image.mean(axis=-1, keepdims=True)
+    return _bytes(np.repeat(gray, 3, axis=-1))
 
 
 def _bytes(values: NDArray[Any]) -> Picture:
@@ -136,8 +136,8 @@ def _bytes(values: NDArray[Any]) -> Picture:
     return scaled
 
 
-def _rgb(colour: str) -> Picture:
-    return np.frombuffer(bytes.fromhex(colour[1:]), np.uint8)
+def _rgb(color: str) -> Picture:
+    return np.frombuffer(bytes.fromhex(color[1:]), np.uint8)
 
 
 _SIDE = 2.3
@@ -163,7 +163,7 @@ def save_patches(path: Path, patches: Sequence[Patch], classes: Sequence[LabelCl
         raise ValueError("a picture needs at least one patch")
     rows = [panels(patch, classes) for patch in patches]
     columns = max(len(row) for row in rows)
-    boxes = [(item.name, safe_colour(item.colour)) for item in classes_in(patches, classes)] + marks(patches)
+    boxes = [(item.name, safe_color(item.color)) for item in classes_in(patches, classes)] + marks(patches)
     side = _SIDE * min(max(patch.labels.shape[1] / patch.labels.shape[0] for patch in patches), 2.0)
     width = max((side + 0.1) * columns, _LEAST_WIDTH)
     beside = max(1, int(width / (0.5 + 0.085 * max(len(name) for name, _ in boxes))))
@@ -180,10 +180,10 @@ def save_patches(path: Path, patches: Sequence[Patch], classes: Sequence[LabelCl
             axes[number][column].imshow(picture, interpolation="nearest")
             if number == 0:
                 axes[number][column].set_title(title, fontsize=11, color="#333333")
-    handles = [Box(facecolor=colour, edgecolor="#999999", linewidth=0.5, label=name) for name, colour in boxes]
+    handles = [Box(facecolor=color, edgecolor="#999999", linewidth=0.5, label=name) for name, color in boxes]
     figure.legend(handles=handles, loc="lower center", ncols=beside, frameon=False, fontsize=9, handlelength=1.2)
     figure.subplots_adjust(0.01, legend / height, 0.99, 1 - 0.3 / height, wspace=0.04, hspace=0.04)
-    with replacing(path) as scratch:
+    with atomic_write(path) as scratch:
         figure.savefig(scratch, format="png")
 
 

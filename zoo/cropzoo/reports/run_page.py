@@ -17,7 +17,7 @@ from cropzoo.errors import CropzooError
 from cropzoo.io import read_json, write_text
 from cropzoo.reports.charts import Chart, line_chart
 from cropzoo.reports.metrics_table import by_distance, confusion_rows, regions, tiles, with_all_keys
-from cropzoo.reports.patches import Patch, classes_in, marks, panels, png, safe_colour, save_patches
+from cropzoo.reports.patches import Patch, classes_in, marks, panels, png, safe_color, save_patches
 from cropzoo.reports.render import environment
 
 
@@ -105,7 +105,7 @@ def write_report(run_folder: Path, patches: Sequence[Patch] = (), classes: Seque
     Args:
         run_folder: with recipe.yaml, and what there is of metrics.jsonl, metrics.json, environment.json, split.json.
         patches: places to show.
-        classes: by label index, for colours and codes.
+        classes: by label index, for colors and codes.
 
     Returns:
         The path of report.html.
@@ -139,10 +139,10 @@ def _context(run: RunFiles, patches: Sequence[Patch], classes: Sequence[LabelCla
         "distance": by_distance(scores),
         "confusion": confusion_rows(scores) if scores else [],
         "codes": {item.name: item.code for item in classes},
-        "colours": {item.name: safe_colour(item.colour) for item in classes},
+        "colors": {item.name: safe_color(item.color) for item in classes},
         "stages": [_stage(name, records) for name, records in run.stages.items()],
         "patches": [_patch(patch, classes) for patch in patches],
-        "legend": [(item.name, safe_colour(item.colour)) for item in classes_in(patches, classes)],
+        "legend": [(item.name, safe_color(item.color)) for item in classes_in(patches, classes)],
         "marks": marks(patches) if patches else [],
         "version": __version__,
     }

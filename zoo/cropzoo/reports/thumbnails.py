@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from cropzoo.data.sample import IGNORE, Dataset, LabelClass, Sample
 from cropzoo.data.summary import iso_day
-from cropzoo.reports.patches import class_colours, png
+from cropzoo.reports.patches import class_colors, png
 
-_COLOURS = (("b04", "b4", "red"), ("b03", "b3", "green"), ("b02", "b2", "blue"))
+_COLORS = (("b04", "b4", "red"), ("b03", "b3", "green"), ("b02", "b2", "blue"))
 _SUMMER = (6, 7, 8)
 _DATES = 3
 """So many of the clearest dates make the picture: a median of three drops the cloud that one of them has."""
@@ -61,7 +61,7 @@ def rgb_image(sample: Sample, bands: Sequence[str], scale: float) -> NDArray[np.
 
 def _channels(bands: Sequence[str], count: int) -> list[int]:
     names = [band.lower() for band in bands]
-    found = [next((names.index(name) for name in choices if name in names), None) for choices in _COLOURS]
+    found = [next((names.index(name) for name in choices if name in names), None) for choices in _COLORS]
     known = [index for index in found if index is not None]
     return known if len(known) == 3 else [min(index, count - 1) for index in range(3)]
 
@@ -170,7 +170,7 @@ def thumbnail(sample: Sample, dataset: Dataset, group: str) -> Thumbnail:
 def label_picture(
     labels: NDArray[Any], parcels: NDArray[Any] | None, classes: Sequence[LabelClass]
 ) -> NDArray[np.uint8]:
-    """Labels in the colours of their classes, ignored pixels hatched, a dark line between parcels.
+    """Labels in the colors of their classes, ignored pixels hatched, a dark line between parcels.
 
     Returns:
         (k * H, k * W, 4), uint8, red green blue and opacity, k whole and 2 or more.
@@ -178,7 +178,7 @@ def label_picture(
     factor = max(2, -(-_FINE // max(labels.shape)))
     fine = labels.repeat(factor, axis=0).repeat(factor, axis=1)
     out = np.full((*fine.shape, 4), 255, np.uint8)
-    out[..., :3] = class_colours(classes)[fine]
+    out[..., :3] = class_colors(classes)[fine]
     rows, columns = np.indices(fine.shape)
     ignored = fine == IGNORE
     out[ignored] = _HATCH_BACK

@@ -106,8 +106,8 @@ def _check_description(check: Checker, spec: DatasetSpec, dataset: Dataset) -> N
     check.expect(len(classes) < IGNORE, f"there are {len(classes)} classes; {IGNORE} is the ignored label")
     names = [c.name for c in classes]
     check.expect(len(set(names)) == len(names), f"class names repeat: {names}")
-    colours = [c.colour for c in classes if not re.fullmatch("#[0-9a-fA-F]{6}", c.colour)]
-    check.expect(not colours, f"colours must be '#rrggbb'; not {colours}")
+    colors = [c.color for c in classes if not re.fullmatch("#[0-9a-fA-F]{6}", c.color)]
+    check.expect(not colors, f"colors must be '#rrggbb'; not {colors}")
 
 
 def _check_sequence(check: Checker, split: Sequence[Sample], name: str) -> None:

@@ -68,7 +68,7 @@ class Case:
         is_one = isinstance(objective, Objective)
         self.check.expect(is_one, f"its factory returned {type(objective)}, not a cropzoo.Objective")
         self.check.expect(objective.backbone is backbone, "its `backbone` is not the one that it was given")
-        objective.see_class_counts(torch.tensor([90, 10, 0, 30]))
+        objective.set_class_counts(torch.tensor([90, 10, 0, 30]))
         built: Objective = objective.train()
         return built
 
@@ -84,7 +84,7 @@ class Case:
 
 def _trains(case: Case) -> None:
     objective = case.build()
-    when = "on a labelled batch"
+    when = "on a labeled batch"
     losses = case.losses(objective, random_batch(CLASSES, channels=CHANNELS), when)
     check_gradients(case.check, objective, losses.total, when)
     moved = any(bool(p.grad.any()) for p in objective.backbone.parameters() if p.grad is not None)

@@ -13,11 +13,11 @@ from cropzoo.data.batch import Batch
 from cropzoo.data.sample import IGNORE
 from cropzoo.errors import UnknownName
 from cropzoo.plugins.manager import Plugin
-from cropzoo.plugins.registry import Entry, S, Shelf, load_target
+from cropzoo.plugins.registry import Entry, Registry, S, load_target
 from cropzoo.plugins.specs import DateEncoding, Spec
 
 
-def subject(name_or_spec: str | S, shelf: Shelf[S]) -> Entry[S]:
+def subject(name_or_spec: str | S, shelf: Registry[S]) -> Entry[S]:
     """The entry of that name, or an entry made of a spec that no plugin offers yet."""
     if isinstance(name_or_spec, str):
         return shelf[name_or_spec]
@@ -86,7 +86,7 @@ def random_series(shape: tuple[int, int, int, int, int], encoding: DateEncoding)
 
 
 def random_batch(classes: int, size: int = 8, channels: int = 3, length: int = 4, batch: int = 2) -> Batch:
-    """A labelled batch with parcels and clouds; a few pixels are ignored, the last date of one sample is padding."""
+    """A labeled batch with parcels and clouds; a few pixels are ignored, the last date of one sample is padding."""
     series, dates, valid = random_series((batch, length, channels, size, size), "doy")
     valid[0, -1] = False
     series[0, -1], dates[0, -1] = 0, 0

@@ -29,11 +29,11 @@ class Joint(Objective):
         self.others = nn.ModuleDict({name: other for name, (other, _) in others.items()})
         self.weights = {name: weight for name, (_, weight) in others.items()}
 
-    def see_class_counts(self, counts: Tensor) -> None:
+    def set_class_counts(self, counts: Tensor) -> None:
         """Tell all of them."""
         for objective in (self.main, *self.others.values()):
             assert isinstance(objective, Objective)
-            objective.see_class_counts(counts)
+            objective.set_class_counts(counts)
 
     def forward(self, batch: Batch) -> Losses:
         """The sum of a batch; `parts` are main's own, and each other's loss and parts after its name."""

@@ -13,7 +13,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, Checkpoint
 
 from cropzoo.errors import CropzooError
-from cropzoo.io import replacing, write_text
+from cropzoo.io import atomic_write, write_text
 from cropzoo.models.checkpoint import read_state, save_tensors
 from cropzoo.training.module import StageModule
 
@@ -138,5 +138,5 @@ class LastState(Checkpoint):
         if not trainer.is_global_zero:
             trainer.save_checkpoint(self.path)
             return
-        with replacing(self.path) as scratch:
+        with atomic_write(self.path) as scratch:
             trainer.save_checkpoint(scratch)

@@ -13,30 +13,30 @@ import numpy as np
 import torch
 from torch import nn
 
-from cropzoo.config.catalog import Catalogue
+from cropzoo.config.catalog import Catalog
 from cropzoo.config.recipe import Recipe
 from cropzoo.config.run_dir import RunFolder, versions
 from cropzoo.data.boundary import boundary_bits
 from cropzoo.data.datamodule import Data, Materials, open_data
-from cropzoo.data.dates import tell_dates
+from cropzoo.data.dates import date_warnings
 from cropzoo.data.loader import Collate
-from cropzoo.data.normalize import Normaliser
+from cropzoo.data.normalize import Normalizer
 from cropzoo.data.sample import Dataset, Sample
 from cropzoo.evaluation.evaluate import evaluate, predict_sample
 from cropzoo.io import read_json, write_json
 from cropzoo.models.base import Model, Objective
 from cropzoo.models.checkpoint import DataNote, Metadata, save_checkpoint
-from cropzoo.parallel import first_goes_first, is_first, wait_for_all
+from cropzoo.parallel import barrier, is_rank_zero, rank_zero_first
 from cropzoo.plugins.registry import Zoo
 from cropzoo.reports import Patch, rgb_image, write_report
-from cropzoo.runtime import Runtime, meet
+from cropzoo.runtime import Runtime, init_distributed
 from cropzoo.training.callbacks import Tell
 from cropzoo.training.setup import describe, load_weights, new_backbone, packages
 from cropzoo.training.stages import check_stages, train_stages
 
 
 def effort(folder: RunFolder) -> dict[str, Any]:
-    """Seconds and optimiser steps of all epochs of a run, and the peak memory of this process in bytes.
+    """Seconds and optimizer steps of all epochs of a run, and the peak memory of this process in bytes.
 
     A run that was resumed has the time of every epoch once, and the memory of its last process.
     """
@@ -74,7 +74,7 @@ def _chosen(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _patch(model: Model, materials: Materials, dataset: Dataset, sample: Sample) -> Patch:
-    prediction, confidence = predict_sample(model, materials.normaliser, sample, materials.collate, materials.recipe)
+    prediction, confidence = predict_sample(model, materials.normalizer, sample, materials.collate, materials.recipe)
     assert sample.labels is not None
     labels = np.asarray(sample.labels)
     scale = labels.shape[0] // prediction.shape[0]
@@ -94,7 +94,7 @@ Start = Literal["new", "overwrite", "resume"]
 def fit(
     recipe: Recipe,
     zoo: Zoo,
-    catalogue: Catalogue,
+    catalog: Catalog,
     folder: RunFolder,
     runtime: Runtime,
     tell: Tell,
@@ -108,7 +108,7 @@ def fit(
     Args:
         recipe: what to do.
         zoo: where names are looked up.
-        catalogue: where an entry named by `recipe.weights` is.
+        catalog: where an entry named by `recipe.weights` is.
         folder: gets everything that the run writes.
         runtime: device and workers.
         tell: takes lines of progress, in the first process alone.
@@ -122,26 +122,26 @@ def fit(
         CropzooError: for anything in recipe or data that cannot be trained with.
     """
     torch.set_float32_matmul_precision("high")
-    tell = tell if is_first() else _nothing
-    meet(runtime, recipe.precision)
-    with first_goes_first():  # one process fills the caches of data and weights
+    tell = tell if is_rank_zero() else _nothing
+    init_distributed(runtime, recipe.precision)
+    with rank_zero_first():  # one process fills the caches of data and weights
         data = open_data(zoo, recipe)
         under_way = start == "resume" and folder.last.is_file()  # then it has weights of its own by now
         bands, classes = data.dataset.bands, len(data.dataset.classes)
         initial = None if under_way or recipe.weights else bands
         backbone = new_backbone(recipe, zoo, len(bands), classes, initial)
         if not under_way:
-            load_weights(backbone, recipe, zoo, catalogue, data.dataset, tell, offline)
+            load_weights(backbone, recipe, zoo, catalog, data.dataset, tell, offline)
     materials = _materials(recipe, zoo, data)
     check_stages(materials, backbone)
-    for line in tell_dates(data.splits, recipe):
+    for line in date_warnings(data.splits, recipe):
         tell(line)
-    if is_first():
+    if is_rank_zero():
         if start != "resume":
             folder.prepare(recipe, start == "overwrite")
         describe(folder, recipe, zoo, data, runtime)
-    wait_for_all()  # what the folder holds is what this run goes on from
-    objective = train_stages(materials, backbone, folder, runtime, tell if is_first() else None)
+    barrier()  # what the folder holds is what this run goes on from
+    objective = train_stages(materials, backbone, folder, runtime, tell if is_rank_zero() else None)
     return _finish(objective, materials, data.dataset, folder, runtime)
 
 
@@ -157,7 +157,7 @@ def _materials(recipe: Recipe, zoo: Zoo, data: Data) -> Materials:
         splits=data.splits,
         counts=torch.tensor(data.counts["train"], dtype=torch.int64),
         classes=tuple(label.name for label in dataset.classes),
-        normaliser=Normaliser(dataset.bands, dataset.bands, dataset.scale, dataset.mean, dataset.std),
+        normalizer=Normalizer(dataset.bands, dataset.bands, dataset.scale, dataset.mean, dataset.std),
         collate=Collate(zoo.backbones[recipe.backbone.name].spec.dates, recipe.length),
     )
 
@@ -171,10 +171,10 @@ def _finish(
     scores: dict[str, dict[str, Any]] = {
         split: {}
         if head is None or split not in materials.splits
-        else evaluate(model, materials.normaliser, materials.splits[split], names, materials.collate, recipe, runtime)
+        else evaluate(model, materials.normalizer, materials.splits[split], names, materials.collate, recipe, runtime)
         for split in ("val", "test")
     }
-    if is_first():
+    if is_rank_zero():
         metadata = _metadata(recipe, materials.zoo, dataset, head is not None, scores["test"])
         save_checkpoint(folder.model, model.state_dict(), metadata)
         write_json(folder.metrics, scores)
@@ -207,6 +207,6 @@ def _metadata(recipe: Recipe, zoo: Zoo, dataset: Dataset, head: bool, scores: di
         recipe=recipe.to_mapping(),
         seed=recipe.seed,
         versions=versions(packages(recipe, zoo)),
-        licence=backbone.licence,
+        license=backbone.license,
         citation=backbone.source,
     )

@@ -1,4 +1,4 @@
-"""One stage as Lightning sees it: an objective, its optimiser, its validation score."""
+"""One stage as Lightning sees it: an objective, its optimizer, its validation score."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cropzoo.config.recipe import Recipe
 from cropzoo.data.batch import Batch
-from cropzoo.data.normalize import Normaliser
+from cropzoo.data.normalize import Normalizer
 from cropzoo.errors import CropzooError
 from cropzoo.evaluation.metrics import Scorer
 from cropzoo.models.base import Losses, Objective
@@ -37,8 +37,8 @@ class StageModule(pl.LightningModule):
     """Trains `objective` by one stage of a recipe.
 
     Args:
-        objective: what is minimised; holds the backbone.
-        normaliser: from stored numbers to the network's.
+        objective: what is minimized; holds the backbone.
+        normalizer: from stored numbers to the network's.
         recipe: all settings.
         number: which of the recipe's stages; the last one follows the recipe's `freeze` and `lr_scale`.
         classes: names, for the validation scores of an objective with a head.
@@ -48,10 +48,10 @@ class StageModule(pl.LightningModule):
     """
 
     def __init__(
-        self, objective: Objective, normaliser: Normaliser, recipe: Recipe, number: int, classes: tuple[str, ...]
+        self, objective: Objective, normalizer: Normalizer, recipe: Recipe, number: int, classes: tuple[str, ...]
     ) -> None:
         super().__init__()
-        self.objective, self.normaliser = objective, normaliser
+        self.objective, self.normalizer = objective, normalizer
         self.recipe, self.number, self.stage = recipe, number, recipe.stages[number]
         self.scorer = Scorer(classes, detail=False) if objective.head is not None else None
         self._finite = torch.ones((), dtype=torch.bool)
@@ -86,7 +86,7 @@ class StageModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The total loss of a batch."""
-        batch = self.normaliser(batch)
+        batch = self.normalizer(batch)
         losses = self._losses(batch)
         self._finite &= losses.total.detach().isfinite()  # read once an epoch: a GPU would wait at every step
         self.log_dict(
@@ -126,7 +126,7 @@ class StageModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Loss and, with a head, scores of a batch."""
-        batch = self.normaliser(batch)
+        batch = self.normalizer(batch)
         losses = self.objective(batch)
         self.log("val_loss", losses.total, batch_size=len(batch.series), sync_dist=True)
         if self.scorer is not None:
@@ -149,12 +149,12 @@ class StageModule(pl.LightningModule):
         """AdamW, weight decay on matrices alone, with the stage's schedule by step."""
         stage = self.stage
         groups = parameter_groups(self.objective, stage.lr, stage.weight_decay, self.scales)
-        optimiser = torch.optim.AdamW(groups, lr=stage.lr)
+        optimizer = torch.optim.AdamW(groups, lr=stage.lr)
         steps = int(self.trainer.estimated_stepping_batches)
         warmup = min(round(stage.warmup_epochs * steps / stage.epochs), steps)
         floor = min(stage.lr_min / stage.lr, 1.0)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_factor(step, warmup, steps, floor))
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, warmup, steps, floor))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Beside Lightning's own state: which stage this is and whether it was stopped early."""

@@ -13,7 +13,7 @@ from cropzoo.models.base import Objective
 
 
 def parameter_groups(objective: Objective, lr: float, weight_decay: float, scales: Mapping[str, float]) -> list[Any]:
-    """Groups for an optimiser: weight decay on matrices alone, the rate scaled by part.
+    """Groups for an optimizer: weight decay on matrices alone, the rate scaled by part.
 
     Args:
         objective: its parameters that need a gradient are taken.

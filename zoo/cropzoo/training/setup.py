@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from cropzoo.config.catalog import Catalogue
+from cropzoo.config.catalog import Catalog
 from cropzoo.config.recipe import Recipe, objectives_of
 from cropzoo.config.run_dir import RunFolder
 from cropzoo.data.datamodule import Data
@@ -16,7 +16,7 @@ from cropzoo.models.base import Backbone
 from cropzoo.models.download import find_checkpoint
 from cropzoo.models.factory import Shape, create_backbone
 from cropzoo.models.transfer import start_from
-from cropzoo.parallel import world
+from cropzoo.parallel import get_world_size
 from cropzoo.plugins.registry import Zoo
 from cropzoo.runtime import Runtime
 from cropzoo.training.callbacks import Tell
@@ -38,7 +38,7 @@ def describe(folder: RunFolder, recipe: Recipe, zoo: Zoo, data: Data, runtime: R
         for name, samples in data.splits.items()
     }
     write_json(folder.path / "split.json", split)
-    folder.write_environment(runtime.device, world()[1], packages(recipe, zoo))
+    folder.write_environment(runtime.device, get_world_size(), packages(recipe, zoo))
 
 
 def packages(recipe: Recipe, zoo: Zoo) -> list[str]:
@@ -70,12 +70,12 @@ def new_backbone(
 
 
 def load_weights(
-    backbone: Backbone, recipe: Recipe, zoo: Zoo, catalogue: Catalogue, dataset: Dataset, tell: Tell, offline: bool
+    backbone: Backbone, recipe: Recipe, zoo: Zoo, catalog: Catalog, dataset: Dataset, tell: Tell, offline: bool
 ) -> None:
     """Start the backbone from `recipe.weights`, and tell what fits."""
     if recipe.weights is None:
         return
-    path = find_checkpoint(recipe.weights, catalogue, offline)
+    path = find_checkpoint(recipe.weights, catalog, offline)
     transfer = start_from(
         backbone,
         recipe.backbone.name,

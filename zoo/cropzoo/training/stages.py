@@ -14,7 +14,7 @@ from cropzoo.data.loader import make_loader
 from cropzoo.data.patches import Crops, Tiles
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.models.base import Backbone, Objective
-from cropzoo.parallel import world
+from cropzoo.parallel import get_rank, get_world_size
 from cropzoo.runtime import Runtime, interruptible, make_trainer
 from cropzoo.training.auxiliary import Joint, SharedFeatures
 from cropzoo.training.callbacks import BestWeights, EpochLog, LastState, Tell
@@ -64,7 +64,7 @@ def train_stages(
             continue
         torch.manual_seed(seed_from(materials.recipe.seed, "objective", number))
         objective = _objective(materials, backbone, number)
-        module = StageModule(objective, materials.normaliser, materials.recipe, number, materials.classes)
+        module = StageModule(objective, materials.normalizer, materials.recipe, number, materials.classes)
         best = BestWeights(folder.best(number))
         resumed = state is not None and number == reached
         if tell is not None:
@@ -87,7 +87,7 @@ def _objective(materials: Materials, backbone: Backbone, number: int) -> Objecti
             for each in stage.auxiliary
         }
         objective = Joint(objective, others, shared)
-    objective.see_class_counts(materials.counts)
+    objective.set_class_counts(materials.counts)
     return objective
 
 
@@ -125,7 +125,7 @@ def _train(
     resumed: bool,
 ) -> None:
     recipe, stage = materials.recipe, module.stage
-    rank, processes = world()
+    rank, processes = get_rank(), get_world_size()
     shared: dict[str, Any] = {
         "batch_size": recipe.batch_size,
         "workers": runtime.workers,

@@ -27,7 +27,7 @@ _LONGEST = timedelta(days=366)
 def query(dataset: Any, index: Any, bounds: Bounds, frame: Frame) -> dict[str, Any]:
     """What torchgeo's dataset returns for a window, from these rows of an index and nothing else.
 
-    A query by time alone would also meet images whose time spans overlap, and a query by place the neighbours that
+    A query by time alone would also meet images whose time spans overlap, and a query by place the neighbors that
     only touch the window.
     """
     part = copy.copy(dataset)
@@ -192,5 +192,5 @@ class Imagery:
         scene = copy.copy(self.images)
         scene.index = self.images.index.assign(filepath=list(map(str, files)))
         scene.separate_files, scene.band_indexes = False, None
-        scene.is_image = False  # then it is read by nearest neighbour, for these are class numbers
+        scene.is_image = False  # then it is read by nearest neighbor, for these are class numbers
         return scene

@@ -103,7 +103,7 @@ def spans(index: Any) -> list[Span]:
 
 
 def outside(shapes: Any, bounds: Bounds, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Where a window's pixels have their centre in none of these shapes, (H, W)."""
+    """Where a window's pixels have their center in none of these shapes, (H, W)."""
     if shapely.union_all(shapes).buffer(1e-6).covers(shapely.box(*bounds)):
         return np.zeros(size, np.bool_)
     missing: NDArray[np.bool_] = geometry_mask(list(shapes), size, transform_of(bounds, size))

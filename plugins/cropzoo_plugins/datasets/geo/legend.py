@@ -18,7 +18,7 @@ class Legend:
     """The classes that have a training pixel, in order of their values, and the way from values to their indices.
 
     Args:
-        root: of the labels; a table classes.csv (code, name, colour) there names classes and gives their order.
+        root: of the labels; a table classes.csv (code, name, color) there names classes and gives their order.
         codes: the crop code of a value; the value itself where it says nothing.
         names: of codes.
         train: values in the training windows.

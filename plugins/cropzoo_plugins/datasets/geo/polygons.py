@@ -24,7 +24,7 @@ _NAME_COLUMNS = {"EC_hcat_c": "EC_hcat_n"}
 class PolygonLabels:
     """A vector dataset of torchgeo; obeys `labels.Labels`.
 
-    The values are those that torchgeo would rasterise: its `get_label` for every polygon, pixels by their centre, the
+    The values are those that torchgeo would rasterize: its `get_label` for every polygon, pixels by their center, the
     later polygon where two overlap. torchgeo reads the whole file for every window, minutes each for a country; here
     the polygons of the region are read once and kept. Their numbers, from 1, are the parcel ids.
 

@@ -19,7 +19,7 @@ from cropzoo_plugins.datasets.geo.windows import Bounds, Frame
 class RasterLabels:
     """A raster dataset of torchgeo that is no image; obeys `labels.Labels`.
 
-    torchgeo warps it to the images' CRS and pixels by nearest neighbour. The files' nodata is `NOWHERE`, unless it is
+    torchgeo warps it to the images' CRS and pixels by nearest neighbor. The files' nodata is `NOWHERE`, unless it is
     0, which is a code like any other.
 
     Args:

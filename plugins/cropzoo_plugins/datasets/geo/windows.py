@@ -85,7 +85,7 @@ def _pieces(length: int, size: int) -> list[tuple[int, int]]:
 def deal_windows(
     windows: Sequence[Window], size: int, block: int, gap: int, shares: Sequence[float], seed: int
 ) -> dict[str, list[int]]:
-    """Positions of the windows of each split: blocks of neighbours go to one split together, at random.
+    """Positions of the windows of each split: blocks of neighbors go to one split together, at random.
 
     Args:
         windows: as `cut_windows` gives them; some may be missing.

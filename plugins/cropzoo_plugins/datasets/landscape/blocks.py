@@ -22,7 +22,7 @@ SCALE = 1e-4
 """Reflectance of one stored unit."""
 
 PIXEL = {band: 10 if band in ("B02", "B03", "B04", "B08") else 20 for band in BANDS}
-"""Metres on a side of a pixel as the sensor takes it; 20 m pixels are repeated 2 x 2 in the series."""
+"""Meters on a side of a pixel as the sensor takes it; 20 m pixels are repeated 2 x 2 in the series."""
 
 _NOISE = (0.0015, 0.012)
 """Standard deviation of the sensor's noise: reflectance, and share of the reflectance."""
@@ -90,8 +90,8 @@ def _render(scene: Scene) -> Arrays:
     block = key(scene.seed, "block", scene.year, scene.row, scene.column)
     own = weather.acquisitions(season, scene.year, block, scene.dates)
     dates = np.array(scene.days, np.int32) if scene.days else own
-    centres = (np.arange(scene.size, dtype=np.float64) + 0.5) * 10.0
-    y, x = top + centres, left + centres
+    centers = (np.arange(scene.size, dtype=np.float64) + 0.5) * 10.0
+    y, x = top + centers, left + centers
     days = (dates - (date(scene.year, 1, 1) - date(1970, 1, 1)).days + 1).astype(np.float64)
     ground = _ground(units, cells, days, y, x, scene.climate, scene.seed)
     seen, mask = weather.observe(ground, dates, y, x, season, scene.cloudiness)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo import CropzooError
-from cropzoo.io import replacing
+from cropzoo.io import atomic_write
 
 Arrays = dict[str, NDArray[np.generic]]
 Layout = Mapping[str, tuple[tuple[int, ...], str]]
@@ -48,7 +48,7 @@ def write(path: Path, save: Callable[[IO[bytes]], None]) -> None:
         CropzooError: the folder can't be written.
     """
     try:
-        with replacing(path) as scratch, scratch.open("wb") as file:
+        with atomic_write(path) as scratch, scratch.open("wb") as file:
             save(file)
     except CropzooError as error:
         raise CropzooError(

@@ -14,7 +14,7 @@ from cropzoo_plugins.datasets.landscape.noise import Floats
 
 BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
 
-COLOURS = (
+COLORS = (
     "#b3b3b3",
     "#e6c229",
     "#f17105",
@@ -51,7 +51,7 @@ class CurveTable:
 def curve_table() -> CurveTable:
     """The table with its gaps filled.
 
-    A month without a measurement is the mean of its neighbours. Where one or two parcels stand for a class, the spread
+    A month without a measurement is the mean of its neighbors. Where one or two parcels stand for a class, the spread
     between them says little, so it is kept within .6 and 1.6 times the median over the classes.
     """
     text = (files("cropzoo_plugins.datasets.landscape") / "curves.csv").read_text(encoding="utf-8")
@@ -67,7 +67,7 @@ def curve_table() -> CurveTable:
     mean, between, within = np.where(np.isnan(figures), around, figures)
     typical = np.median(between, axis=0)
     between = np.clip(between, 0.6 * typical, 1.6 * typical)
-    classes = tuple(LabelClass(names[code], code, colour) for code, colour in zip(codes, COLOURS, strict=True))
+    classes = tuple(LabelClass(names[code], code, color) for code, color in zip(codes, COLORS, strict=True))
     return CurveTable(classes, mean, between, within)
 
 

@@ -17,7 +17,7 @@ FINE = 4
 """Cells of the map of covers along a pixel of 10 m."""
 
 STEP = 10.0 / FINE
-"""Side of such a cell, metres."""
+"""Side of such a cell, meters."""
 
 GRASS = 9
 """The class of permanent grass, which stays where it is from year to year."""
@@ -29,7 +29,7 @@ PIECES = 1024
 """More than a cell of the mesh ever holds, so that parcel ids of different cells differ."""
 
 _BEND = 8.0
-"""Standard deviation of the shift that bends straight edges, metres; it reaches three times as far."""
+"""Standard deviation of the shift that bends straight edges, meters; it reaches three times as far."""
 
 _SITES = {"village": 0.2, "wood": 0.22}
 """Shares of the cells of the mesh that have one."""
@@ -74,8 +74,8 @@ class Land:
         """The units around here and the map of their positions in that list.
 
         Args:
-            y: metres, equally spaced by `STEP`, (R,).
-            x: metres, equally spaced by `STEP`, (C,).
+            y: meters, equally spaced by `STEP`, (R,).
+            x: meters, equally spaced by `STEP`, (C,).
 
         Returns:
             The units, and (R, C) positions among them.
@@ -166,14 +166,14 @@ def _lasting_pieces(seed: int, row: int, column: int) -> tuple[tuple[Piece, str]
 def _near(seed: int, name: str, share: float, row: int, column: int, middles: Floats) -> NDArray[np.bool_]:
     """Which places (N, 2) lie around the middle of the village, or the wood, that this `share` of cells has."""
     rng = generator(seed, name, row, column)
-    centre = CELL * (np.array([column, row]) + rng.uniform(0.2, 0.8, size=2))
+    center = CELL * (np.array([column, row]) + rng.uniform(0.2, 0.8, size=2))
     radius = rng.uniform(90, 240) * rng.uniform(0.8, 1.2, size=len(middles))
     there = level(seed, name, row, column) < share
-    return np.asarray(there & (np.hypot(*(middles - centre).T) < radius))
+    return np.asarray(there & (np.hypot(*(middles - center).T) < radius))
 
 
 def _field_use(size: float, draw: float, valley: float) -> str:
-    """The lasting use of a field of `size` square metres; grass is commoner in valleys."""
+    """The lasting use of a field of `size` square meters; grass is commoner in valleys."""
     for use, share in (("meadow", 0.07 if size > 5000 else 0.35), ("bare", 0.02), ("water", 0.012), ("trees", 0.03)):
         if draw < share:
             return use

@@ -43,7 +43,7 @@ def uniform(seeds: Sequence[int], rows: NDArray[np.int64], columns: NDArray[np.i
     Returns:
         (S, R, C), float64.
 
-    Source: the splitmix64 finaliser, Steele et al. 2014, doi:10.1145/2660193.2660195.
+    Source: the splitmix64 finalizer, Steele et al. 2014, doi:10.1145/2660193.2660195.
     """
     start = _mix(np.array(seeds, dtype=np.uint64))
     by_row = _mix(rows.astype(np.uint64) + start[:, None])
@@ -62,9 +62,9 @@ def smooth_fields(seeds: Sequence[int], y: Floats, x: Floats, spacing: float) ->
 
     Args:
         seeds: of each surface, (S,).
-        y: (R,), metres.
-        x: (C,), metres.
-        spacing: distance between independent values, metres.
+        y: (R,), meters.
+        x: (C,), meters.
+        spacing: distance between independent values, meters.
 
     Returns:
         (S, R, C), float64.

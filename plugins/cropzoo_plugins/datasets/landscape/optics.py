@@ -14,7 +14,7 @@ MARGIN = 16
 """Cells of the fine map around a block that its pixels still see: 40 m, beyond which the widest blur is under 1e-5."""
 
 BLUR = {10: 11.0, 20: 20.0}
-"""Full width at half maximum of the blur in metres, by pixel size.
+"""Full width at half maximum of the blur in meters, by pixel size.
 
 Optics and the resampling to the product's grid together. With the mean over the pixel, the contrast left at the Nyquist
 frequency is .64 * exp(-(pi / 2 * blur / pixel)^2 / (4 ln 2)): .22 at 10 m and .26 at 20 m, within the .15 to .30 that
@@ -28,7 +28,7 @@ def shares(units: NDArray[np.int64], count: int, pixel: int) -> Floats:
     Args:
         units: positions of units on the fine map of a block with `MARGIN` cells on each side, (F, F).
         count: number of units.
-        pixel: 10 or 20, metres.
+        pixel: 10 or 20, meters.
 
     Returns:
         (count, H, W), float64; they add up to 1 at every pixel.

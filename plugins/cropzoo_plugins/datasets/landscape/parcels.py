@@ -16,7 +16,7 @@ Polygon = NDArray[np.float64]
 Role = Literal["field", "road", "hedge", "verge"]
 
 CELL = 560.0
-"""Mean distance between lanes of the mesh, metres."""
+"""Mean distance between lanes of the mesh, meters."""
 
 _JITTER = 0.24
 _GOAL = (4.6, 0.75)
@@ -25,7 +25,7 @@ _GOAL = (4.6, 0.75)
 
 @dataclass(frozen=True)
 class Piece:
-    """A convex polygon, (N, 2), x and y in metres, and what it is."""
+    """A convex polygon, (N, 2), x and y in meters, and what it is."""
 
     polygon: Polygon
     role: Role
@@ -43,7 +43,7 @@ def cell_pieces(seed: int, row: int, column: int) -> list[Piece]:
 
 
 def area(polygon: Polygon) -> float:
-    """Square metres."""
+    """Square meters."""
     points = polygon.tolist()
     turns = (x * below - y * right for (x, y), (right, below) in zip(points, points[1:] + points[:1], strict=True))
     return float(abs(sum(turns))) / 2
@@ -82,7 +82,7 @@ def _cut_direction(polygon: Polygon, rng: np.random.Generator, angle: float) -> 
 
 
 def _divider(rng: np.random.Generator, size: float) -> tuple[Role, float]:
-    """What lies along a cut through land of `size` square metres, and how wide it is in metres."""
+    """What lies along a cut through land of `size` square meters, and how wide it is in meters."""
     draw = rng.random()
     if size > 1.2e5 and draw < 0.5:
         return "road", float(rng.choice([4.0, 6.0, 8.0]))

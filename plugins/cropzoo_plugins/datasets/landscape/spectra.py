@@ -13,7 +13,7 @@ from cropzoo_plugins.datasets.landscape.land import GRASS, Unit
 from cropzoo_plugins.datasets.landscape.noise import Floats, generator
 
 TEXTURES = (25.0, 45.0, 110.0)
-"""Distances in metres over which the patterns inside a parcel change."""
+"""Distances in meters over which the patterns inside a parcel change."""
 
 VARIATION = 1.1
 """Spread between parcels relative to the measured one."""
@@ -58,7 +58,7 @@ _SHARE = np.array([share for share, _ in _SURFACES.values()])
 @cache
 def _surface_curves() -> dict[str, Floats]:
     """Monthly reflectance (12, C) by surface, so that their mixture is the measured curve of undeclared land."""
-    summer = np.stack([colour for _, colour in _SURFACES.values()])
+    summer = np.stack([color for _, color in _SURFACES.values()])
     green = (summer[:, 6] - summer[:, 2]) / (summer[:, 6] + summer[:, 2])
     grass = curve_table().mean[GRASS] / curve_table().mean[GRASS, 4:9].mean(axis=0)
     growing = 1 + np.clip(green, 0, 1)[:, None, None] * (grass[None] - 1)

@@ -45,7 +45,7 @@ class Area:
         scene: of any of its blocks; where that lies, its size and its dates are set for each block.
         size: pixels of 10 m on a side.
         label_scale: how many times finer the labels are: 1, 2 or 4.
-        origin: x and y of the north-western corner, metres.
+        origin: x and y of the north-western corner, meters.
         crs: that these are in.
     """
 

@@ -32,7 +32,7 @@ _SPREAD = 2.3
 def acquisitions(season: int, year: int, block: int, count: int) -> NDArray[np.int32]:
     """Days since 1970-01-01 of the passes that were kept, (count,), increasing.
 
-    Blocks of one season share most of their dates, as scenes of neighbouring orbits do.
+    Blocks of one season share most of their dates, as scenes of neighboring orbits do.
     """
     rng = generator(season, "passes")
     first = (date(year, 1, 1) - date(1970, 1, 1)).days + int(rng.integers(REVISIT))
@@ -45,10 +45,10 @@ def cover(season: int, day: int, cloudiness: float) -> float:
     """The share of the region under cloud on one date; winters have more than summers."""
     if cloudiness == 0:
         return 0.0
-    centre = np.log(cloudiness / (1 - cloudiness)) * np.sqrt(1 + np.pi / 8 * _SPREAD**2)
+    center = np.log(cloudiness / (1 - cloudiness)) * np.sqrt(1 + np.pi / 8 * _SPREAD**2)
     winter = 0.9 * np.cos(2 * np.pi * day / 365.25)
     draw = generator(season, "cover", day).standard_normal()
-    return float(1 / (1 + np.exp(-(centre + winter + _SPREAD * draw))))
+    return float(1 / (1 + np.exp(-(center + winter + _SPREAD * draw))))
 
 
 def observe(
@@ -59,8 +59,8 @@ def observe(
     Args:
         ground: reflectance at the surface, (T, C, H, W).
         days: days since 1970-01-01, (T,).
-        y: metres, 10 apart, (H,).
-        x: metres, 10 apart, (W,).
+        y: meters, 10 apart, (H,).
+        x: meters, 10 apart, (W,).
         season: seed of the year and region, so that blocks of one date lie under the same clouds.
         cloudiness: mean share of the sky under cloud, 0 for none.
 

@@ -9,14 +9,14 @@ from itertools import combinations
 _BLOCK = re.compile(r"W(-?[0-9]+)_N(-?[0-9]+)_E(-?[0-9]+)_S(-?[0-9]+)")
 
 Box = tuple[int, int, int, int]
-"""West, north, east and south, in metres."""
+"""West, north, east and south, in meters."""
 
 
 def grounds(blocks: Sequence[str]) -> list[str]:
     """For each block's name the name of its ground: one name for all blocks that share over half of their area.
 
-    A block of one year lies a few hundred metres beside that of another, so it shares most of its area with one block
-    of that year, and a strip with its neighbours. Names without the four sides are grounds by themselves.
+    A block of one year lies a few hundred meters beside that of another, so it shares most of its area with one block
+    of that year, and a strip with its neighbors. Names without the four sides are grounds by themselves.
 
     Args:
         blocks: such as "W799943_N6568107_E827372_S6540681".

@@ -12,7 +12,7 @@ def hold_out(entries: Sequence[str], groups: Sequence[str], share: float, datase
     """Train and val of the samples: whole groups go to val, in the order of their hashes, until it has its share.
 
     The same lists give the same division everywhere and always; a group is a place whose samples look alike, so that
-    none has neighbours on both sides. Where all samples are of one group, each is a group of its own.
+    none has neighbors on both sides. Where all samples are of one group, each is a group of its own.
 
     Args:
         entries: paths of samples.

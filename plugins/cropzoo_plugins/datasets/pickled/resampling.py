@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def enlarge(images: NDArray[Any], times: int) -> NDArray[Any]:
-    """Images on a grid `times` finer, bilinear between the centres of pixels, the outermost repeated beyond them.
+    """Images on a grid `times` finer, bilinear between the centers of pixels, the outermost repeated beyond them.
 
     Integers are rounded back to their type: at most half a digital number, 5e-5 of reflectance, is lost, and a series
     stays as small as it is stored. This is the rule of `align_corners=False`, and that of published readers.
@@ -35,10 +35,10 @@ def enlarge(images: NDArray[Any], times: int) -> NDArray[Any]:
 @lru_cache(maxsize=16)
 def weights(count: int, times: int) -> NDArray[np.float32]:
     """What each of `count` pixels in a row gives to each of times * count finer ones, (times * count, count)."""
-    centres = np.clip((np.arange(count * times) + 0.5) / times - 0.5, 0, count - 1)
-    before = np.floor(centres).astype(np.intp)
+    centers = np.clip((np.arange(count * times) + 0.5) / times - 0.5, 0, count - 1)
+    before = np.floor(centers).astype(np.intp)
     after = np.minimum(before + 1, count - 1)
-    share = (centres - before).astype(np.float32)
+    share = (centers - before).astype(np.float32)
     found = np.zeros((count * times, count), np.float32)
     rows = np.arange(count * times)
     found[rows, before] = 1 - share

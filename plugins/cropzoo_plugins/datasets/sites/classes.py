@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cropzoo import CropzooError, LabelClass
-from cropzoo.data.legend import GROUND, palette, read_colour, read_lines
+from cropzoo.data.legend import GROUND, palette, read_color, read_lines
 
 TABLE = "classes.csv"
-"""The class table's file at the root: a header with code, name and, if you like, colour."""
+"""The class table's file at the root: a header with code, name and, if you like, color."""
 
 
 def read_table(path: Path) -> list[LabelClass]:
@@ -18,12 +18,12 @@ def read_table(path: Path) -> list[LabelClass]:
 
     Raises:
         CropzooError: naming file and line: a column is missing, a code is no whole number or occurs twice, a name is
-            empty or occurs twice, a colour is not "#rrggbb".
+            empty or occurs twice, a color is not "#rrggbb".
     """
     lines = list(read_lines(path))
     classes: list[LabelClass] = []
-    for (where, row), colour in zip(lines, palette(len(lines)), strict=True):
-        found = _read_row(row, colour, where)
+    for (where, row), color in zip(lines, palette(len(lines)), strict=True):
+        found = _read_row(row, color, where)
         if any(found.code == other.code or found.name == other.name for other in classes):
             raise CropzooError(
                 f"{where}; code {found.code} or name {found.name!r} stands there twice; give every class its own"
@@ -32,20 +32,20 @@ def read_table(path: Path) -> list[LabelClass]:
     return classes
 
 
-def _read_row(row: Mapping[str, str], colour: str, where: str) -> LabelClass:
+def _read_row(row: Mapping[str, str], color: str, where: str) -> LabelClass:
     if "code" not in row or "name" not in row:
-        raise CropzooError(f"{where}; 'code' or 'name' is missing; the header is: code,name,colour")
+        raise CropzooError(f"{where}; 'code' or 'name' is missing; the header is: code,name,color")
     if not re.fullmatch(r"-?\d+", row["code"]):
         raise CropzooError(f"{where}; the code is {row['code']!r}; it must be a whole number, as in the label raster")
     if not row["name"]:
         raise CropzooError(f"{where}; the name is empty; name the class")
-    return LabelClass(name=row["name"], code=int(row["code"]), colour=read_colour(row, where) or colour)
+    return LabelClass(name=row["name"], code=int(row["code"]), color=read_color(row, where) or color)
 
 
 def make_table(codes: Iterable[int], names: Mapping[int, str]) -> list[LabelClass]:
     """Classes for the codes in order: named by `names` where it has one, else by the code; 0 is "none declared"."""
     ordered = sorted(set(codes))
-    colours = iter(palette(len(ordered)))
+    colors = iter(palette(len(ordered)))
     classes: list[LabelClass] = []
     for code in ordered:
         if code == 0 and 0 not in names:
@@ -54,7 +54,7 @@ def make_table(codes: Iterable[int], names: Mapping[int, str]) -> list[LabelClas
         name = names.get(code, "") or str(code)
         if any(name == other.name for other in classes):
             name = f"{name} ({code})"
-        classes.append(LabelClass(name=name, code=code, colour=next(colours)))
+        classes.append(LabelClass(name=name, code=code, color=next(colors)))
     return classes
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cropzoo import CropzooError
 from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.geo.vector.parcel_table import Crop, ParcelTable, crop_of, text_of
-from cropzoo.geo.vector.rasterize import centres
+from cropzoo.geo.vector.rasterize import centers
 from cropzoo.geo.vector.reader import read_layer, require_column
 
 STEM = "parcels"
@@ -64,7 +64,7 @@ def find_parcels(folder: Path) -> Path | None:
 
 
 def read_parcels(path: Path, grid: Grid, crop_column: str, name_column: str, needs_crops: bool) -> Parcels:
-    """The parcels of a file that touch a grid; a pixel belongs to the parcel that holds its centre.
+    """The parcels of a file that touch a grid; a pixel belongs to the parcel that holds its center.
 
     Where parcels overlap, the one that comes later in the file wins.
 
@@ -89,4 +89,4 @@ def read_parcels(path: Path, grid: Grid, crop_column: str, name_column: str, nee
     crops = tuple(map(crop_of, layer.columns[crop_column])) if crop_column in layer.columns else None
     names = tuple(map(text_of, layer.columns.get(name_column, [None] * count)))
     table = ParcelTable(layer.geometry, layer.crs, np.arange(1, count + 1, dtype=np.int32), crops or (), names)
-    return Parcels(path, centres(table, grid, Window(0, 0, grid.height, grid.width)), crops, names)
+    return Parcels(path, centers(table, grid, Window(0, 0, grid.height, grid.width)), crops, names)

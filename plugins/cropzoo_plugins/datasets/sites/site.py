@@ -51,7 +51,7 @@ class Site:
         images: headers, in order of their dates.
         grid: the grid of all its rasters.
         parcels: None without a parcel file.
-        labelled: whether it has a label raster or a parcel file.
+        labeled: whether it has a label raster or a parcel file.
 
     Raises:
         CropzooError: naming the file and what to do.
@@ -62,7 +62,7 @@ class Site:
         self.images = scan_images(folder)
         self.grid: Grid = self.images[0].grid
         labels, parcels = label_path(folder), find_parcels(folder) or find_parcels(root)
-        self.labelled = labels is not None or parcels is not None
+        self.labeled = labels is not None or parcels is not None
         self._raster = None if labels is None else _read_labels(labels, self.grid)
         self.parcels: Parcels | None = None
         if parcels is not None:
@@ -121,7 +121,7 @@ def have_labels(sites: Sequence[Site]) -> bool:
     Raises:
         CropzooError: some of them have, which looks like a file that was forgotten.
     """
-    without = [site.name for site in sites if not site.labelled]
+    without = [site.name for site in sites if not site.labeled]
     if without and len(without) < len(sites):
         raise CropzooError(
             f"site {without[0]!r}; it has no labels and other sites have; put a raster of crop codes 'labels.tif' or a "
@@ -138,7 +138,7 @@ def _read_labels(path: Path, grid: Grid) -> NDArray[np.int64]:
         if different:
             raise CropzooError(
                 f"labels {str(path)!r}; their grid is not that of the images beside them ({different}); "
-                "warp the labels to the images' grid by nearest neighbour"
+                "warp the labels to the images' grid by nearest neighbor"
             )
         if source.count != 1 or np.dtype(source.dtypes[0]).kind not in "iu":
             raise CropzooError(

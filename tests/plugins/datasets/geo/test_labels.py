@@ -151,7 +151,7 @@ def test_a_class_without_training_pixel_is_ignored_and_named(
 
 def test_a_class_table_names_and_orders(files: ModuleType, made: Any, tmp_path: Path) -> None:
     files.make_cdl(tmp_path)
-    (tmp_path / "classes.csv").write_text("code,name,colour\n24,wheat,#112233\n5,soy,\n1,corn,\n0,rest,\n")
+    (tmp_path / "classes.csv").write_text("code,name,color\n24,wheat,#112233\n5,soy,\n1,corn,\n0,rest,\n")
     dataset = files.build(made[0], "CDL", label_root=tmp_path)
     assert [entry.name for entry in dataset.classes] == ["wheat", "soy", "corn", "rest"]
-    assert dataset.classes[0].colour == "#112233"
+    assert dataset.classes[0].color == "#112233"

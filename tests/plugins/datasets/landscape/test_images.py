@@ -13,7 +13,7 @@ from rasterio import Affine
 from rasterio.features import rasterize
 
 from cropzoo import CropzooError, UsageError
-from cropzoo.data.labels import rasterise
+from cropzoo.data.labels import rasterize_labels
 from cropzoo.geo.raster.grid import Window, grid_of
 from cropzoo.geo.vector.reader import read_parcels
 from cropzoo.prepare.options import ImageSource
@@ -133,7 +133,7 @@ def test_the_mask_names_clear_land_clouds_and_shadows(dataset, folder, series):
     assert np.median(near_infrared[mask == 3]) < 0.8 * np.median(near_infrared[mask == 4])
 
 
-def test_parcels_rasterised_by_area_are_the_truth(dataset, labels, parcels):
+def test_parcels_rasterized_by_area_are_the_truth(dataset, labels, parcels):
     codes = [entry.code for entry in dataset.classes]
     shapes = zip(parcels.geometry, parcels.crop_code.map(codes.index), strict=True)
     fine = rasterize(shapes, (4 * SIZE, 4 * SIZE), transform=Affine(2.5, 0, 500_000, 0, -2.5, 5_650_000), dtype="uint8")
@@ -158,7 +158,7 @@ def test_the_library_makes_the_truth_of_the_parcels(scale, cells, dataset, folde
     table = read_parcels([folder / "parcels.gpkg"], crop_column="crop_code", around=[grid])
     indices = [codes.index(crop) for crop in table.crops]
     window = Window(0, 0, SIZE, SIZE)
-    made = rasterise(table, indices, grid, window, label_scale=scale, oversample=cells, conflict=0.5)
+    made = rasterize_labels(table, indices, grid, window, label_scale=scale, oversample=cells, conflict=0.5)
     assert np.array_equal(np.array(codes)[made.labels], labels)
 
 

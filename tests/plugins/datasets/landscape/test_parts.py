@@ -85,4 +85,4 @@ def test_the_table_has_every_month_of_every_class():
     assert np.isfinite(table.mean).all()
     assert table.mean.min() > 0
     assert table.between.min() > 0
-    assert len({c.colour for c in table.classes}) == 10
+    assert len({c.color for c in table.classes}) == 10

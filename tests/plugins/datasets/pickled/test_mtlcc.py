@@ -112,7 +112,7 @@ def test_a_tile_validates_in_both_years_or_in_none(made: Any) -> None:
     assert len(names(dataset, "val")) == 2 * len(tiles["val"]) == 6
 
 
-def test_neighbouring_numbers_validate_together(make: ModuleType, tmp_path: Path) -> None:
+def test_neighboring_numbers_validate_together(make: ModuleType, tmp_path: Path) -> None:
     dataset = MTLCC(make.make_mtlcc(tmp_path, tiles=40, apart=4).folder)
     val, train = ({int(name.split("/")[1]) // 64 for name in names(dataset, split)} for split in ("val", "train"))
     assert len(val) == 1

@@ -123,7 +123,7 @@ def test_enlarged_integers_are_rounded_and_stay_in_range(dtype: str) -> None:
     assert (enlarge(np.full((3, 3), 7, dtype), 6) == 7).all()
 
 
-def test_a_ramp_stays_a_ramp_about_the_same_centres() -> None:
+def test_a_ramp_stays_a_ramp_about_the_same_centers() -> None:
     ramp = enlarge(np.tile(np.arange(4, dtype=np.float32) * 60, (4, 1)), 6)
     np.testing.assert_allclose(np.diff(ramp[0])[3:-3], 10, rtol=1e-5)
     np.testing.assert_allclose(ramp.reshape(4, 6, 4, 6).mean(axis=(1, 3))[:, 1:3], [[60, 120]] * 4, rtol=1e-5)

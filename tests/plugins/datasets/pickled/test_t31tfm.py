@@ -93,9 +93,9 @@ def test_label_sets(made: Any) -> None:
 
 def test_a_table_names_the_classes(made: Any) -> None:
     assert [each.name for each in T31TFM(made.folder).classes[:4]] == ["code 1", "code 2", "code 3", "code 6"]
-    (made.folder / "classes.csv").write_text("code,name,colour\n6,maize,#f08a24\n99,never met,\n")
+    (made.folder / "classes.csv").write_text("code,name,color\n6,maize,#f08a24\n99,never met,\n")
     classes = T31TFM(made.folder).classes
-    assert (classes[3].name, classes[3].code, classes[3].colour) == ("maize", 6, "#f08a24")
+    assert (classes[3].name, classes[3].code, classes[3].color) == ("maize", 6, "#f08a24")
     assert classes[2].name == "code 3"
     assert len(classes) == 20
 

@@ -1,4 +1,4 @@
-"""The class table: from a file or made, and its colours."""
+"""The class table: from a file or made, and its colors."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from cropzoo import CropzooError
 from cropzoo_plugins.datasets.geotiff import GeoTIFF
 from cropzoo_plugins.datasets.sites.classes import make_table, palette, read_table
 
-TABLE = "code,name,colour\n30,Meadow,#00FF00\n10,Wheat,\n20,Maize,#ffff00\n40,Hop,#123456\n0,Other,#000000\n77,Rice,\n"
+TABLE = "code,name,color\n30,Meadow,#00FF00\n10,Wheat,\n20,Maize,#ffff00\n40,Hop,#123456\n0,Other,#000000\n77,Rice,\n"
 
 
-def test_a_table_gives_names_colours_and_order(geotiff: ModuleType, tmp_path: Path) -> None:
+def test_a_table_gives_names_colors_and_order(geotiff: ModuleType, tmp_path: Path) -> None:
     made = geotiff.make_site(tmp_path / "a")
     (tmp_path / "classes.csv").write_text(TABLE)
     dataset = GeoTIFF(tmp_path)
     assert [(c.name, c.code) for c in dataset.classes] == [("Meadow", 30), ("Wheat", 10), ("Maize", 20), ("Other", 0)]
-    assert [c.colour for c in dataset.classes if c.code != 10] == ["#00ff00", "#ffff00", "#000000"]
+    assert [c.color for c in dataset.classes if c.code != 10] == ["#00ff00", "#ffff00", "#000000"]
     assert dataset.ignored == ("Hop",)
     labels = dataset.split("train")[0].labels
     np.testing.assert_array_equal(np.array([30, 10, 20, 0])[labels], made.labels[:16, :15])
@@ -48,11 +48,11 @@ def test_crops_as_texts_are_found_by_the_table_s_names(geotiff: ModuleType, tmp_
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("id,name\n1,a\n", "line 2; 'code' or 'name' is missing; the header is: code,name,colour"),
+        ("id,name\n1,a\n", "line 2; 'code' or 'name' is missing; the header is: code,name,color"),
         ("code,name\n1\n", "line 2; 'code' or 'name' is missing"),
         ("code,name\n1,a\nx,b\n", "line 3; the code is 'x'; it must be a whole number"),
         ("code,name\n1,\n", "line 2; the name is empty"),
-        ("code,name,colour\n1,a,red\n", "line 2; the colour is 'red'; write it like"),
+        ("code,name,color\n1,a,red\n", "line 2; the color is 'red'; write it like"),
         ("code,name\n1,a\n1,b\n", "line 3; code 1 or name 'b' stands there twice"),
         ("code,name\n1,a\n2,a\n", "line 3; code 2 or name 'a' stands there twice"),
         ("code,name\n1,\xff\n", "no CSV in UTF-8"),
@@ -75,7 +75,7 @@ def test_made_tables_name_each_class_once() -> None:
     ]
 
 
-def test_colours_differ_and_stay_when_classes_are_added() -> None:
-    colours = palette(60)
-    assert len(set(colours)) == 60
-    assert palette(10) == colours[:10]
+def test_colors_differ_and_stay_when_classes_are_added() -> None:
+    colors = palette(60)
+    assert len(set(colors)) == 60
+    assert palette(10) == colors[:10]

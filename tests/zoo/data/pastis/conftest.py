@@ -7,7 +7,7 @@ import pytest
 
 from cropzoo.data.pastis.schema import Patch, rotations
 from cropzoo.data.pastis.writer import finish, write_patch
-from cropzoo.data.running_stats import Moments
+from cropzoo.data.running_stats import RunningStats
 from cropzoo.data.sample import LabelClass, Sample
 from cropzoo.data.statistics import add_sample
 
@@ -45,7 +45,7 @@ def write(tmp_path):
             write_patch(tmp_path, sample.name, sample, len(CLASSES))
             days = tuple(sample.dates.tolist())
             patches.append(Patch(sample.name, fold, days, (8, 8), sample.place, "31UFS", 2018, 4, 0.5))
-            add_sample(moments.setdefault(fold, Moments(3)), sample)
+            add_sample(moments.setdefault(fold, RunningStats(3)), sample)
             samples[sample.name] = sample
         given = {
             "patches": patches,
@@ -55,7 +55,7 @@ def write(tmp_path):
             "scale": 1e-4,
             "label_scale": label_scale,
             "citation": "Who made it",
-            "licence": "CC-BY-4.0",
+            "license": "CC-BY-4.0",
             "made_from": {"images": "S2_*.tif"},
             "rotations": rotations(folds),
             "moments": moments,

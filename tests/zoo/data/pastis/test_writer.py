@@ -36,12 +36,12 @@ def test_tables_come_back(write):
     folder, _ = write()
     layout = Layout(folder)
     assert layout.bands == ("B03", "B04", "B08")
-    assert [(each.name, each.code, each.colour) for each in layout.classes] == [
+    assert [(each.name, each.code, each.color) for each in layout.classes] == [
         ("maize", 1200, "#ffcc00"),
         ("beans, dry", 20, "#00aa00"),
     ]
     assert (layout.scale, layout.label_scale, layout.void) == (1e-4, 2, 2)
-    assert (layout.citation, layout.licence, layout.made_from) == ("Who made it", "CC-BY-4.0", {"images": "S2_*.tif"})
+    assert (layout.citation, layout.license, layout.made_from) == ("Who made it", "CC-BY-4.0", {"images": "S2_*.tif"})
     assert list(layout.rotations) == rotations(3)
     first = layout.patches[0]
     assert (first.fold, first.tile, first.year, first.parcels, first.cover) == (1, "31UFS", 2018, 4, 0.5)

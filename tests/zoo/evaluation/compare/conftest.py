@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import yaml
 
-from cropzoo.config.catalog import Catalogue
+from cropzoo.config.catalog import Catalog
 from cropzoo.evaluation.compare.config import read_study
 from cropzoo.evaluation.compare.folder import StudyFolder
 from cropzoo.evaluation.compare.grid import Plan, PlannedRun, make_plan
 from cropzoo.evaluation.compare.results import collect, collect_scorings
-from cropzoo.evaluation.compare.summary import summarise
+from cropzoo.evaluation.compare.summary import summarize
 from cropzoo.plugins.registry import load_zoo
 
 BODY = """
@@ -45,7 +45,7 @@ def cropzoo_datasets():
 
 @hookimpl
 def cropzoo_objectives():
-    common = dict(build="nowhere:nothing", summary="a test", source="a test", licence="MIT", needs_labels=True)
+    common = dict(build="nowhere:nothing", summary="a test", source="a test", license="MIT", needs_labels=True)
     return [ObjectiveSpec(name=name, **common) for name in ("cscl", "mtm", "segmentation")]
 """
 
@@ -61,7 +61,7 @@ def zoo(make_plugin):
 @pytest.fixture
 def plan(zoo) -> Callable[..., Plan]:
     """`plan(**study)`: net, none and cscl, 3 of 10 epochs, unless the study says otherwise."""
-    return lambda **study: make_plan(read_study({**GRID, **study}, {}, [], "the test"), zoo, Catalogue({}, {}))
+    return lambda **study: make_plan(read_study({**GRID, **study}, {}, [], "the test"), zoo, Catalog({}, {}))
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def study(plan, folder, finish):
         for run in found.runs[:-1]:
             hits = 80 + 2 * run.seed + 5 * (run.cell.pretrain == "cscl")
             finish(folder, run, [[hits, 100 - hits], [0, 100]])
-        return found, summarise(found, collect(found, folder))
+        return found, summarize(found, collect(found, folder))
 
     return make
 
@@ -135,7 +135,7 @@ def other_scores(folder):
             if run.cell.pretrain == "none":
                 write_scoring(folder, plan, run, [[100, 0], [0, 100]])
         write_scoring(folder, plan, plan.runs[1], [[50, 50], [50, 50]])
-        return {name: summarise(plan, found) for name, found in collect_scorings(plan, folder).items()}
+        return {name: summarize(plan, found) for name, found in collect_scorings(plan, folder).items()}
 
     return make
 

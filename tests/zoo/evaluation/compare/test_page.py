@@ -8,7 +8,7 @@ import pytest
 
 from cropzoo.evaluation.compare.page import write_page
 from cropzoo.evaluation.compare.results import collect, collect_scorings
-from cropzoo.evaluation.compare.summary import summarise
+from cropzoo.evaluation.compare.summary import summarize
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def page(plan, folder, finish):
         found = plan(**settings)
         for run in found.runs[: len(found.runs) - unfinished]:
             finish(folder, run, [[80 + run.seed, 20 - run.seed], [0, 100]])
-        others = {name: summarise(found, scores) for name, scores in collect_scorings(found, folder).items()}
-        write_page(folder, found, summarise(found, collect(found, folder)), others, failed or {})
+        others = {name: summarize(found, scores) for name, scores in collect_scorings(found, folder).items()}
+        write_page(folder, found, summarize(found, collect(found, folder)), others, failed or {})
         return folder.page.read_text()
 
     return make
@@ -91,10 +91,10 @@ def looks(html, setting):
 
 
 def test_every_line_of_a_chart_has_a_look_of_its_own(page):
-    """Colour and dashes, for more cells than the widest study of ours has by backbone."""
+    """Color and dashes, for more cells than the widest study of ours has by backbone."""
     html = page()
-    colours, dashes = looks(html, "own"), looks(html, "style")
-    assert len({(colours[number], dashes.get(number, "solid")) for number in range(18)}) == 18
+    colors, dashes = looks(html, "own"), looks(html, "style")
+    assert len({(colors[number], dashes.get(number, "solid")) for number in range(18)}) == 18
 
 
 def test_other_scorings_have_a_table_and_days_a_chart(folder, page, study, other_scores):

@@ -10,7 +10,7 @@ import pytest
 
 from cropzoo.evaluation.compare.page import difference_charts, distance_charts, label_charts, season_charts
 from cropzoo.evaluation.compare.results import collect
-from cropzoo.evaluation.compare.summary import summarise
+from cropzoo.evaluation.compare.summary import summarize
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def study(plan, folder, finish):
             if right is not None:
                 right += run.seed
                 finish(folder, run, [[right, 100 - right], [0, 100]], distance=([100, 50, 0], [right, 50, 0]))
-        return summarise(found, collect(found, folder))
+        return summarize(found, collect(found, folder))
 
     return make
 

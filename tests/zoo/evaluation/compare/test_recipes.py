@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cropzoo.config.catalog import Catalogue, CatalogueEntry
+from cropzoo.config.catalog import Catalog, CatalogEntry
 from cropzoo.config.merge import resolve
 from cropzoo.config.recipe import Recipe
 from cropzoo.errors import UsageError
@@ -91,20 +91,20 @@ def test_an_objective_that_joins_a_stage_gets_its_settings(plan):
 
 
 def test_training_by_the_written_recipe_gives_that_recipe(zoo):
-    """`cropzoo train -c` puts a recipe over the entry of the catalogue that the plan has used already."""
-    entry = CatalogueEntry(
+    """`cropzoo train -c` puts a recipe over the entry of the catalog that the plan has used already."""
+    entry = CatalogEntry(
         summary="a",
         source="b",
         recipe={"max_dates": 9, "lr": 0.1, "cscl": {"window": 7}, "segmentation": {"epochs": 5}},
     )
-    catalogue = Catalogue({"net.synthetic": entry}, {})
+    catalog = Catalog({"net.synthetic": entry}, {})
     settings = {"backbones": ["net"], "pretrain": ["none", "cscl"], "pretrain_epochs": 2}
     variants = {"plain": {}, "joint": {"segmentation": {"auxiliary": "cscl:0.1"}}}
-    found = make_plan(read_study({**settings, "variants": variants}, {}, [], "x"), zoo, catalogue)
+    found = make_plan(read_study({**settings, "variants": variants}, {}, [], "x"), zoo, catalog)
     assert len(found.cells) == 4
     for run in found.runs:
         written = run.recipe.to_mapping()
-        assert resolve(zoo, catalogue, ("file", written))[0] == run.recipe
+        assert resolve(zoo, catalog, ("file", written))[0] == run.recipe
         assert Recipe.from_mapping(written, "file", zoo.objectives) == run.recipe
     assert epochs(recipes(found)["net-cscl"]) == {"cscl": 2, "segmentation": 3}
     assert recipes(found)["net-cscl"].stages[0].options == {"window": 7}

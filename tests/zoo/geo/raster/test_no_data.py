@@ -29,7 +29,7 @@ def product(make: ModuleType, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_no_data_is_zero_and_not_clear_and_stays_out_of_its_neighbours(make: ModuleType, product: Path) -> None:
+def test_no_data_is_zero_and_not_clear_and_stays_out_of_its_neighbors(make: ModuleType, product: Path) -> None:
     [tile] = find_images(product)
     series, clear = TileReader(tile, clear_scl=tuple(range(1, 12))).read(ALL)
     for band, pixel in (("B04", 10), ("B05", 20), ("B01", 60)):

@@ -38,7 +38,7 @@ def test_as_gdal_does_it(factor: int) -> None:
 
 
 @pytest.mark.parametrize("factor", [2, 6])
-def test_lost_pixels_stay_out_of_the_mean_of_their_neighbours(factor: int) -> None:
+def test_lost_pixels_stay_out_of_the_mean_of_their_neighbors(factor: int) -> None:
     values = np.random.default_rng(0).uniform(100, 9000, (7, 9)).astype(np.float32)
     lost = np.zeros(values.shape, np.bool_)
     lost[2, 3] = lost[5, 5:] = lost[0, 0] = True
@@ -73,7 +73,7 @@ def test_axes_do_not_depend_on_where_they_start(fine: int, coarse: int) -> None:
                 np.testing.assert_array_equal(axis.weight, every.weight[part])
 
 
-def test_the_nearest_pixel_holds_the_centre() -> None:
+def test_the_nearest_pixel_holds_the_center() -> None:
     values = np.arange(12).reshape(3, 4)
     rows, columns = make_axis(1, 4, 6, 3), make_axis(3, 4, 8, 4)
     expected = values.repeat(2, 0).repeat(2, 1)[1:5, 3:7]

@@ -36,7 +36,7 @@ def write(path: Path, *shapes, crs: str | None = CRS, to: str | None = None) -> 
     return path
 
 
-def holds_centres(shape, grid):
+def holds_centers(shape, grid):
     """By shapely, pixel by pixel."""
     rows, columns = np.mgrid[: grid.height, : grid.width] + 0.5
     a, b, c, d, e, f = tuple(grid.transform)[:6]
@@ -53,9 +53,9 @@ def star(seed: int) -> Polygon:
 
 
 @pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.shp", "a.fgb"])
-def test_pixels_whose_centre_it_holds(tmp_path, grid, name):
+def test_pixels_whose_center_it_holds(tmp_path, grid, name):
     area = read_area(write(tmp_path / name, star(0)))
-    assert (area.mask(grid, whole(grid)) == holds_centres(star(0), grid)).all()
+    assert (area.mask(grid, whole(grid)) == holds_centers(star(0), grid)).all()
 
 
 def test_the_mask_of_a_window_is_that_of_the_whole(tmp_path, grid, made_parts):
@@ -69,8 +69,8 @@ def test_the_mask_of_a_window_is_that_of_the_whole(tmp_path, grid, made_parts):
 
 def test_another_crs(tmp_path, grid):
     area = read_area(write(tmp_path / "a.geojson", star(3), to="EPSG:4326"))
-    differ = area.mask(grid, whole(grid)) != holds_centres(star(3), grid)
-    assert differ.sum() <= 3  # GeoJSON rounds to 7 decimals, a centimetre
+    differ = area.mask(grid, whole(grid)) != holds_centers(star(3), grid)
+    assert differ.sum() <= 3  # GeoJSON rounds to 7 decimals, a centimeter
 
 
 def test_long_edges_bend_as_they_do_on_the_ground(tmp_path, grid):
@@ -95,13 +95,13 @@ def test_the_window_around_it(tmp_path, grid):
 def test_a_finer_grid(tmp_path, made_parts):
     fine = Grid(140, 180, Affine(5, 0, X, 0, -5, Y), made_parts.make_grid(1, 1).crs)
     area = read_area(write(tmp_path / "a.gpkg", star(4)))
-    assert (area.mask(fine, whole(fine)) == holds_centres(star(4), fine)).all()
+    assert (area.mask(fine, whole(fine)) == holds_centers(star(4), fine)).all()
 
 
 def test_overlapping_and_invalid_polygons(tmp_path, grid):
     bow = Polygon([(X + 100, Y - 100), (X + 300, Y - 300), (X + 300, Y - 100), (X + 100, Y - 300)])
     area = read_area(write(tmp_path / "a.gpkg", box(X, Y - 150, X + 90, Y - 2), box(X, Y - 250, X + 90, Y - 100), bow))
-    expected = holds_centres(shapely.union_all([box(X, Y - 250, X + 90, Y - 2), shapely.make_valid(bow)]), grid)
+    expected = holds_centers(shapely.union_all([box(X, Y - 250, X + 90, Y - 2), shapely.make_valid(bow)]), grid)
     mask = area.mask(grid, whole(grid))
     inside = shapely.buffer(bow.boundary, 8)
     rows, columns = np.mgrid[:70, :90] + 0.5

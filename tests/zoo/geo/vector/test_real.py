@@ -12,7 +12,7 @@ import shapely
 from affine import Affine
 from rasterio.crs import CRS
 
-from cropzoo.data.labels import rasterise
+from cropzoo.data.labels import rasterize_labels
 from cropzoo.data.legend import make_legend
 from cropzoo.geo.raster.grid import Grid, Window, grid_of
 from cropzoo.geo.vector.reader import read_parcels
@@ -29,12 +29,12 @@ def test_labels_of_flanders_pixel_by_pixel(site: str) -> None:
     table = read_parcels([folder / "parcels.gpkg"], crop_column="crop_code", around=[grid])
     whole = Window(0, 0, grid.height, grid.width)
     legend = make_legend(table.crops, table.names)
-    found = rasterise(table, legend.indices(table.crops), grid, whole)
+    found = rasterize_labels(table, legend.indices(table.crops), grid, whole)
     np.testing.assert_array_equal(np.array([entry.code for entry in legend.classes])[found.labels], codes)
     assert found.conflicts == 0
     # The same parcels from the European grid.
     far = table.to_crs("EPSG:3035").subset(np.arange(len(table)))
-    again = rasterise(far, legend.indices(table.crops), grid, whole)
+    again = rasterize_labels(far, legend.indices(table.crops), grid, whole)
     np.testing.assert_array_equal(again.labels, found.labels)
 
 
@@ -45,7 +45,7 @@ def test_areas_of_french_parcels() -> None:
     assert len(table) == 193
     assert {"MIS", "BOR"} <= set(table.crops)
     legend = make_legend(table.crops)
-    found = rasterise(table, legend.indices(table.crops), grid, Window(0, 0, 410, 410))
+    found = rasterize_labels(table, legend.indices(table.crops), grid, Window(0, 0, 410, 410))
     area = shapely.area(table.to_crs(grid.crs).geometry)
     assert (found.parcels > 0).sum() * 100 == pytest.approx(area.sum(), rel=0.01)
     assert set(np.unique(found.parcels)) - {0} <= set(table.ids.tolist())

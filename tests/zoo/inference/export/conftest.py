@@ -77,7 +77,7 @@ def made() -> Callable[..., tuple[Model, Metadata]]:
             "dates": "doy",
             "temperature": 1.7,
             "classes": [
-                {"name": name, "code": code, "colour": "#0a0b0c"} for code, name in enumerate(("rye", "oat (winter)"))
+                {"name": name, "code": code, "color": "#0a0b0c"} for code, name in enumerate(("rye", "oat (winter)"))
             ],
         }
         return Model(backbone, backbone.make_head(2)).eval(), Metadata.parse({**common, **changes}, "test")

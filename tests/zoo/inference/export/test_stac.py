@@ -43,7 +43,7 @@ def test_a_graph_takes_numbers_as_stored(made: Callable[..., Any]) -> None:
     assert about["assets"]["model"]["file:checksum"] == "1220" + "ab" * 32
 
 
-def test_weights_say_how_to_normalise(made: Callable[..., Any]) -> None:
+def test_weights_say_how_to_normalize(made: Callable[..., Any]) -> None:
     series = item(made, "safetensors", graph=False)["properties"]["mlm:input"][0]
     assert series["value_scaling"][1] == {"type": "z-score", "mean": pytest.approx(3000), "stddev": pytest.approx(2000)}
 

@@ -1,4 +1,4 @@
-"""Maps of their parts: every pixel, what the file says of itself, that it is cloud-optimised, and failures to write."""
+"""Maps of their parts: every pixel, what the file says of itself, that it is cloud-optimized, and failures to write."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def test_the_file_says_what_it_shows(made):
         assert tags["FIRST_DATE"] == "2019-03-01"
         assert tags["CROPZOO_PLAN"] == order.digest
         assert tags["CROPZOO_OUTPUT"] == "class"
-        assert (tags["CLASS_1"], tags["CODE_1"], tags["COLOUR_1"]) == ("<maize> & é", "-3", "#f17105")
+        assert (tags["CLASS_1"], tags["CODE_1"], tags["COLOR_1"]) == ("<maize> & é", "-3", "#f17105")
         assert read_classes(source) == order.classes
-        colours = source.colormap(1)
-        assert colours[0] == (0xE6, 0xC2, 0x29, 255)
-        assert colours[2] == (0x00, 0xAA, 0x55, 255)
-        assert colours[255][3] == 0
+        colors = source.colormap(1)
+        assert colors[0] == (0xE6, 0xC2, 0x29, 255)
+        assert colors[2] == (0x00, 0xAA, 0x55, 255)
+        assert colors[255][3] == 0
         assert source.colorinterp == (ColorInterp.palette,)
         assert source.descriptions == ("class",)
     for name in OUTPUTS[1:]:
@@ -88,13 +88,13 @@ def test_gdal_and_qgis_find_the_names_beside_the_map(made):
     ]
 
 
-def test_cloud_optimised_by_the_validator(made):
+def test_cloud_optimized_by_the_validator(made):
     rio_cogeo = pytest.importorskip("rio_cogeo")
     for path in made[0].values():
         assert rio_cogeo.cog_validate(path, strict=True) == (True, [], []), path
 
 
-def test_cloud_optimised_by_its_bytes(made):
+def test_cloud_optimized_by_its_bytes(made):
     """Tiles of 512; overviews down to one tile; in the file the small ones come first, then the whole image."""
     for path in made[0].values():
         head = path.read_bytes()[:300]

@@ -19,7 +19,7 @@ from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.discover import find_images
 from cropzoo.inference.mapping import dask
 from cropzoo.inference.mapping.cog import assemble
-from cropzoo.inference.mapping.dask import Basket, Cluster, Worker, run_on_cluster
+from cropzoo.inference.mapping.dask import Cluster, MemorySink, Worker, run_on_cluster
 from cropzoo.inference.mapping.options import MapOptions
 from cropzoo.inference.mapping.partials import Parts
 from cropzoo.inference.mapping.pipeline import run_chunks
@@ -213,4 +213,4 @@ def test_a_worker_survives_pickling(ground: Any) -> None:
     assert again.plan.digest == plan.digest
     basket = again.make([0, 1])
     assert set(basket.outputs) == {0, 1}
-    assert replace(basket, outputs={}) == Basket()
+    assert replace(basket, outputs={}) == MemorySink()

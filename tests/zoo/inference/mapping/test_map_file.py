@@ -12,7 +12,7 @@ from affine import Affine
 
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
-from cropzoo.inference.mapping.map_file import category_names, class_tags, colour_table, open_map
+from cropzoo.inference.mapping.map_file import category_names, class_tags, color_table, open_map
 
 CLASSES = (LabelClass("grass & herbs", 60, "#33aa33"), LabelClass("maize", 201, "#ddbb22"))
 
@@ -25,7 +25,7 @@ def _write(path: Path, bands: int = 1, tags: bool = True, width: int = 5, **prof
         if tags:
             file.update_tags(**class_tags(CLASSES), CHECKPOINT="mine")
         elif bands == 1:
-            file.write_colormap(1, colour_table(CLASSES))
+            file.write_colormap(1, color_table(CLASSES))
     return path
 
 
@@ -40,7 +40,7 @@ def test_tags_tell_classes_and_files_beside_are_found(tmp_path: Path) -> None:
     assert found.tags["CHECKPOINT"] == "mine"
 
 
-def test_names_and_colours_of_gdal_stand_in_for_lost_tags(tmp_path: Path) -> None:
+def test_names_and_colors_of_gdal_stand_in_for_lost_tags(tmp_path: Path) -> None:
     path = _write(tmp_path / "map.tif", tags=False)
     with pytest.raises(CropzooError, match="tags do not tell its classes"):
         open_map(path)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cropzoo.errors import CropzooError, UnknownName, UsageError
-from cropzoo.inference.mapping.outputs import OUTPUTS, bands_of, check_outputs, quantise
+from cropzoo.inference.mapping.outputs import OUTPUTS, bands_of, check_outputs, quantize
 
 ALL_SEEN = np.ones((1, 4), bool)
 
@@ -21,7 +21,7 @@ def probabilities():
 
 
 def test_every_output_by_hand(probabilities):
-    made = quantise(probabilities, ALL_SEEN, OUTPUTS)
+    made = quantize(probabilities, ALL_SEEN, OUTPUTS)
     assert list(made) == list(OUTPUTS)
     assert made["class"].tolist() == [[[1, 0, 0, 1]]]
     assert made["confidence"].tolist() == [[[250, 125, 83, 175]]]
@@ -36,7 +36,7 @@ def test_every_output_by_hand(probabilities):
 def test_unseen_pixels_are_nodata_whatever_stands_there(probabilities):
     seen = np.array([[True, False, True, True]])
     probabilities[:, 0, 1] = np.nan
-    for name, values in quantise(probabilities, seen, OUTPUTS).items():
+    for name, values in quantize(probabilities, seen, OUTPUTS).items():
         assert (values[:, 0, 1] == 255).all(), name
         assert (values[:, 0, [0, 2, 3]] <= 250).all(), name
 
@@ -44,11 +44,11 @@ def test_unseen_pixels_are_nodata_whatever_stands_there(probabilities):
 def test_nan_that_is_seen_is_an_error(probabilities):
     probabilities[1, 0, 2] = np.nan
     with pytest.raises(CropzooError, match="NaN"):
-        quantise(probabilities, ALL_SEEN, ("class",))
+        quantize(probabilities, ALL_SEEN, ("class",))
 
 
 def test_rounding_errors_beyond_one_stay_inside():
-    made = quantise(np.full((1, 1, 4), 1.0041, np.float32), ALL_SEEN, OUTPUTS)
+    made = quantize(np.full((1, 1, 4), 1.0041, np.float32), ALL_SEEN, OUTPUTS)
     assert made["confidence"].max() == made["margin"].max() == 250
     assert made["entropy"].max() == 0
 

@@ -145,7 +145,7 @@ def test_an_image_that_cannot_be_read_is_not_clear(series: str, tmp_path: Path) 
     assert (curves.values[0] != 255).all()
 
 
-def test_the_picture_is_as_large_as_the_map_and_grey_where_nothing_is_seen(series: str) -> None:
+def test_the_picture_is_as_large_as_the_map_and_gray_where_nothing_is_seen(series: str) -> None:
     shown = _shown(series, row=12)
     grid = Grid(2 * HEIGHT, 2 * WIDTH, PLACE, rasterio.CRS.from_epsg(32631))
     picture = read_picture(shown, read_curves(shown, HEIGHT, WIDTH), grid, finer=2)
@@ -156,7 +156,7 @@ def test_the_picture_is_as_large_as_the_map_and_grey_where_nothing_is_seen(serie
     assert read_picture([], [], grid, 1) is None
 
 
-def test_names_and_colours_from_the_file_are_only_text(map_path: Path, tmp_path: Path) -> None:
+def test_names_and_colors_from_the_file_are_only_text(map_path: Path, tmp_path: Path) -> None:
     write_map_page(tmp_path / "map.html", map_path)
     text = (tmp_path / "map.html").read_text()
     assert "<b>x" not in text
@@ -198,7 +198,7 @@ def opened(browser: Browser, map_path: Path, series: str, tmp_path: Path) -> Cal
     return show
 
 
-def _centre(browser: Browser, row: float, column: float) -> tuple[float, float]:
+def _center(browser: Browser, row: float, column: float) -> tuple[float, float]:
     """Where a pixel of the map is in the view."""
     box = "document.getElementById('stage').getBoundingClientRect()"
     left, top, width, height = browser.value(f"(b => [b.left, b.top, b.width, b.height])({box})")
@@ -209,7 +209,7 @@ def test_a_click_shows_crop_confidence_place_and_curve(opened: Callable[..., Bro
     browser = opened()
     assert browser.text("h1") == "My <map>"
     assert browser.value("document.getElementById('chart').hidden")
-    browser.click(*_centre(browser, 20.5, 70.5))
+    browser.click(*_center(browser, 20.5, 70.5))
     place = browser.text("#place")
     assert "maize </script><b>x" in place
     assert "confidence 80 %" in place
@@ -218,9 +218,9 @@ def test_a_click_shows_crop_confidence_place_and_curve(opened: Callable[..., Bro
     assert browser.text("#chart-where").startswith("pixel here, 3 clear of 3 dates, 2019-04-03 to 2019-08-21")
     titles = browser.value("[...document.querySelectorAll('#chart circle title')].map(t => t.textContent)")
     assert titles == [f"{day}: {_ndvi(number, 70):.2f}" for number, day in enumerate(DAYS)]
-    browser.click(*_centre(browser, 20.5, 10.5))  # cloudy there on the second date
+    browser.click(*_center(browser, 20.5, 10.5))  # cloudy there on the second date
     assert browser.text("#chart-where").startswith("pixel here, 2 clear of 3 dates")
-    browser.click(*_centre(browser, 55.5, 10.5))
+    browser.click(*_center(browser, 55.5, 10.5))
     assert "no data" in browser.text("#place")
     assert "confidence" not in browser.text("#place")
     assert browser.value("location.hash") == "#at=55,10"
@@ -247,9 +247,9 @@ def test_keys_move_the_mark_and_zoom(opened: Callable[..., Browser]) -> None:
 
 def test_dragging_moves_the_map_and_selects_nothing(opened: Callable[..., Browser]) -> None:
     browser = opened()
-    before = _centre(browser, 20, 20)
+    before = _center(browser, 20, 20)
     browser.click(*before, to=(before[0] + 60, before[1] + 25))
-    after = _centre(browser, 20, 20)
+    after = _center(browser, 20, 20)
     assert (after[0] - before[0], after[1] - before[1]) == pytest.approx((60, 25), abs=0.1)
     assert browser.value("location.hash") == ""
 
@@ -257,19 +257,19 @@ def test_dragging_moves_the_map_and_selects_nothing(opened: Callable[..., Browse
 def test_layers_and_classes_can_be_taken_off(opened: Callable[..., Browser]) -> None:
     browser = opened()
 
-    def colours(name: str) -> list[list[int]]:
+    def colors(name: str) -> list[list[int]]:
         read = "c.getContext('2d').getImageData({}, 20, 1, 1).data"
         both = ", ".join(f"[...{read.format(column)}]" for column in (20, 70))
         found: list[list[int]] = browser.value(f"(c => [{both}])(document.getElementById('{name}'))")
         return found
 
-    assert colours("classes") == [[0x33, 0xAA, 0x33, 255], [0xDD, 0xBB, 0x22, 255]]
+    assert colors("classes") == [[0x33, 0xAA, 0x33, 255], [0xDD, 0xBB, 0x22, 255]]
     browser.value("document.querySelector('[data-class=\"1\"]').click()")
-    assert colours("classes") == [[0x33, 0xAA, 0x33, 255], [0, 0, 0, 0]]
+    assert colors("classes") == [[0x33, 0xAA, 0x33, 255], [0, 0, 0, 0]]
     browser.value("document.querySelector('[value=confidence]').click()")
     assert browser.value("document.getElementById('classes').hidden")
     assert not browser.value("document.getElementById('confidence').hidden")
-    assert len({tuple(colour) for colour in colours("confidence")}) == 2
+    assert len({tuple(color) for color in colors("confidence")}) == 2
     browser.value("document.querySelector('[value=none]').click()")
     assert browser.value("[...document.querySelectorAll('canvas.layer')].every(c => c.hidden)")
 

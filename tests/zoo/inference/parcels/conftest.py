@@ -27,14 +27,18 @@ PLACE = Affine(10, 0, WEST, 0, -10, NORTH)
 
 @pytest.fixture
 def make_map(tmp_path: Path) -> Callable[..., Path]:
-    """`make_map(labels, chances=None, confidence=None, transform=PLACE)`: a class map and what lies beside it."""
+    """`make_map(labels, probabilities=None, confidence=None, transform=PLACE)`: a class map and what lies beside it."""
 
     def make(
-        labels: Any, chances: Any = None, confidence: Any = None, transform: Affine = PLACE, crs: str = "EPSG:32631"
+        labels: Any,
+        probabilities: Any = None,
+        confidence: Any = None,
+        transform: Affine = PLACE,
+        crs: str = "EPSG:32631",
     ) -> Path:
         path = tmp_path / "map.tif"
         layers = {"map": np.asarray(labels, np.uint8)[None]}
-        for name, values in (("map_probabilities", chances), ("map_confidence", confidence)):
+        for name, values in (("map_probabilities", probabilities), ("map_confidence", confidence)):
             if values is not None:
                 bands = np.asarray(values, float).reshape(-1, *np.shape(labels))
                 layers[name] = np.where(layers["map"] == 255, 255, np.rint(250 * bands)).astype(np.uint8)

@@ -29,7 +29,7 @@ def test_a_table_merges_crops_into_the_classes_of_the_map(tmp_path: Path) -> Non
 
 def test_the_classes_of_a_prepared_dataset_are_a_table(tmp_path: Path) -> None:
     path = tmp_path / "classes.csv"
-    path.write_text("index,code,name,colour,sources\n0,60,grass,#33aa33,60;61;62\n1,201,maize,#ddbb22,201\n2,,void,,\n")
+    path.write_text("index,code,name,color,sources\n0,60,grass,#33aa33,60;61;62\n1,201,maize,#ddbb22,201\n2,,void,,\n")
     assert Matching(CLASSES, read_crop_table(path)).indices([61, 201, 5], [""] * 3).tolist() == [0, 1, UNKNOWN]
 
 

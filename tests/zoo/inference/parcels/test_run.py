@@ -70,9 +70,9 @@ def test_every_format_says_the_same(
         [both, *BOXES[1:], AWAY], crs="EPSG:3035", crop=["grass", "grass", "grass", "maize", "maize"]
     )
     out = tmp_path / "made" / f"out{suffix}"
-    chances = np.stack([k == LABELS for k in range(3)]) * 0.8 + 0.05
+    probabilities = np.stack([k == LABELS for k in range(3)]) * 0.8 + 0.05
     options = ZonalOptions(crop_column="crop", least_pixels=2)
-    map_parcels(make_map(LABELS, chances), parcels, out, options, piece=piece)
+    map_parcels(make_map(LABELS, probabilities), parcels, out, options, piece=piece)
     table = _read(out)
     if suffix == ".fgb":  # whose index orders the parcels anew
         table = table.set_index(table.geometry.to_crs("EPSG:3035").map(_key)).loc[_read(parcels).geometry.map(_key)]
@@ -95,13 +95,13 @@ def _key(shape: Any) -> tuple[int, int]:
 def test_suspects_are_ranked_by_how_unlikely_their_crop_is(
     make_map: Callable[..., Path], make_parcels: Callable[..., Path], tmp_path: Path
 ) -> None:
-    chances = np.full((3, 12, 12), 0.1)
-    chances[0, :6, :6], chances[1, :6, 6:], chances[2, 6:, :6] = 0.8, 0.6, 0.8
-    chances[2, :6, 6:] = 0.3
+    probabilities = np.full((3, 12, 12), 0.1)
+    probabilities[0, :6, :6], probabilities[1, :6, 6:], probabilities[2, 6:, :6] = 0.8, 0.6, 0.8
+    probabilities[2, :6, 6:] = 0.3
     sliver = shapely.box(1, 1, 1.5, 2)
     parcels = make_parcels([*BOXES, sliver], crop_code=[60, 311, 60, 60, 201], name=["w", "x", "y", "z", "s"])
     options = ZonalOptions(crop_column="crop_code", id_column="name")
-    summary = map_parcels(make_map(LABELS, chances), parcels, tmp_path / "out.gpkg", options)
+    summary = map_parcels(make_map(LABELS, probabilities), parcels, tmp_path / "out.gpkg", options)
     assert [each.name for each in summary.suspects] == ["y", "x"]  # .1 for grass on wheat, .3 for wheat on maize
     assert [each.chance for each in summary.suspects] == pytest.approx([0.1, 0.3])
     assert (summary.compared, summary.agreeing) == (4, 1)

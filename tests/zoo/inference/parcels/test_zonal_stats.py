@@ -53,8 +53,8 @@ def test_ground_outside_the_map_is_nodata_and_a_parcel_there_has_none(make_map: 
 
 def test_mean_probability_may_tell_another_crop_than_the_majority(make_map: Callable[..., Path]) -> None:
     labels = [[1, 1, 2]]
-    chances = [[[0.0, 0.0, 0.0]], [[0.52, 0.52, 0.0]], [[0.48, 0.48, 1.0]]]
-    found = decide(measure(open_map(make_map(labels, chances)), _polygons(shapely.box(0, 0, 3, 1))))
+    probabilities = [[[0.0, 0.0, 0.0]], [[0.52, 0.52, 0.0]], [[0.48, 0.48, 1.0]]]
+    found = decide(measure(open_map(make_map(labels, probabilities)), _polygons(shapely.box(0, 0, 3, 1))))
     assert found.crop[0] == 1
     assert found.likely is not None
     assert found.likely_chance is not None
@@ -85,10 +85,10 @@ def test_interior_leaves_the_edge_out_but_decides_a_narrow_parcel_by_it(make_map
 @pytest.mark.parametrize("labels", [[[1, 1, 0]], [[0, 0, 1]]])
 def test_of_equal_shares_the_lower_class_counts(make_map: Callable[..., Path], labels: Any) -> None:
     """In single precision, as pixels are known, .1 and .2 are less than .3."""
-    chances = [np.equal(labels, number) * 0.8 for number in range(3)]
+    probabilities = [np.equal(labels, number) * 0.8 for number in range(3)]
     parts = shapely.multipolygons([shapely.box(0, 0, 0.1, 1), shapely.box(1, 0, 1.2, 1), shapely.box(2, 0, 2.3, 1)])
     more = shapely.multipolygons([shapely.box(0, 0, 0.5, 1), shapely.box(2, 0, 2.498, 1)])
-    found = decide(measure(open_map(make_map(labels, chances)), _polygons(parts, more)))
+    found = decide(measure(open_map(make_map(labels, probabilities)), _polygons(parts, more)))
     most = labels[0][0]  # of the second parcel, by a thousandth
     assert found.crop.tolist() == [0, most]
     assert found.second.tolist() == [1, 1 - most]
@@ -115,23 +115,23 @@ def test_sums_agree_with_rasterio_on_a_grid_twenty_times_finer(make_map: Callabl
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 3, (30, 30))
     labels[12:15, 10:20] = 255
-    chances = np.rint(250 * rng.dirichlet([1, 1, 1], (30, 30)).transpose(2, 0, 1)) / 250
+    probabilities = np.rint(250 * rng.dirichlet([1, 1, 1], (30, 30)).transpose(2, 0, 1)) / 250
     shapes = [shapely.Point(*rng.uniform(-2, 32, 2)).buffer(rng.uniform(2, 6)) for _ in range(12)]
-    measured = measure(open_map(make_map(labels, chances)), _polygons(*shapes))
+    measured = measure(open_map(make_map(labels, probabilities)), _polygons(*shapes))
     for row, shape in enumerate(shapes):
         finer = shapely.transform(shape, lambda points: points * 20)
         share = rasterize([finer], (600, 600)).reshape(30, 20, 30, 20).mean(axis=(1, 3)) * (labels < 255)
         for number in range(3):
             assert measured.all.by_class[row, number] == pytest.approx(share[labels == number].sum(), abs=0.05)
             assert measured.all.chance is not None
-            assert measured.all.chance[row, number] == pytest.approx((share * chances[number]).sum(), abs=0.05)
+            assert measured.all.chance[row, number] == pytest.approx((share * probabilities[number]).sum(), abs=0.05)
 
 
 def test_blocks_change_nothing(make_map: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, (40, 50))
-    chances = rng.dirichlet([1, 1, 1], (40, 50)).transpose(2, 0, 1)
-    source = open_map(make_map(labels, chances))
+    probabilities = rng.dirichlet([1, 1, 1], (40, 50)).transpose(2, 0, 1)
+    source = open_map(make_map(labels, probabilities))
     polygons = _polygons(*(shapely.Point(x, y).buffer(6) for x, y in rng.uniform(0, 40, (20, 2))))
     whole = measure(source, polygons)
     monkeypatch.setattr(measuring, "_SIDE", 16)

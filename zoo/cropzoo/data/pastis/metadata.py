@@ -17,12 +17,12 @@ from typing import Any
 from cropzoo.data.pastis import schema as pastis
 from cropzoo.data.pastis.schema import CLASSES_FILE as CLASSES
 from cropzoo.data.pastis.schema import DESCRIPTION, METADATA, Patch, Rotation, is_id, rotations, statistics_file
-from cropzoo.data.running_stats import Moments
+from cropzoo.data.running_stats import RunningStats
 from cropzoo.data.sample import IGNORE, LabelClass
 from cropzoo.errors import CropzooError
 from cropzoo.io import read_json, write_text
 
-_COLOUR = re.compile("#[0-9a-fA-F]{6}")
+_COLOR = re.compile("#[0-9a-fA-F]{6}")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Description:
     scale: float
     label_scale: int
     citation: str
-    licence: str
+    license: str
     made_from: Mapping[str, Any] | None
     rotations: tuple[Rotation, ...]
 
@@ -53,7 +53,7 @@ def read_description(folder: Path, sensor: str, folds: Sequence[int]) -> Descrip
     if not path.is_file():
         citation = pastis.CITATION if sensor == "S2" else pastis.S1_CITATION
         dealt = tuple(rotations(max(folds))) if max(folds) >= 3 else ()
-        return Description(pastis.BANDS[sensor], pastis.SCALES[sensor], 1, citation, pastis.LICENCE, None, dealt)
+        return Description(pastis.BANDS[sensor], pastis.SCALES[sensor], 1, citation, pastis.LICENSE, None, dealt)
     content = read_json(path)
     if not isinstance(content, dict) or content.get("format") != 1:
         version = content.get("format") if isinstance(content, dict) else None
@@ -71,13 +71,13 @@ def read_description(folder: Path, sensor: str, folds: Sequence[int]) -> Descrip
     need(type(scale) in (int, float) and 0 < scale <= sys.float_info.max, "scale", "a number above 0")
     need(type(finer) is int and finer >= 1, "label_scale", "a whole number from 1")
     need(_are_rotations(content.get("rotations")), "rotations", "a list of folds for train, val and test, none in two")
-    texts = {key: content.get(key, "") for key in ("citation", "licence")}
+    texts = {"citation": content.get("citation", ""), "license": content.get("license", content.get("licence", ""))}
     for key, text in texts.items():
         need(isinstance(text, str), key, "a text")
     made_from = content.get("made_from", {})
     need(isinstance(made_from, dict), "made_from", "a table")
     dealt = tuple({name: list(each[name]) for name in ("train", "val", "test")} for each in content["rotations"])
-    return Description(tuple(bands), float(scale), finer, texts["citation"], texts["licence"], made_from, dealt)
+    return Description(tuple(bands), float(scale), finer, texts["citation"], texts["license"], made_from, dealt)
 
 
 def _are_rotations(value: Any) -> bool:
@@ -113,17 +113,17 @@ def read_classes(folder: Path) -> tuple[LabelClass, ...]:
         raise CropzooError(f"{str(path)!r} cannot be read; {error}; copy or prepare the dataset again") from error
     classes = []
     for index, row in enumerate(rows):
-        code, name, colour = (row.get(key) or "" for key in ("code", "name", "colour"))
+        code, name, color = (row.get(key) or "" for key in ("code", "name", "color" if "color" in row else "colour"))
         void = index == len(rows) - 1
-        right = row.get("index") == str(index) and bool(name) and bool(_COLOUR.fullmatch(colour))
+        right = row.get("index") == str(index) and bool(name) and bool(_COLOR.fullmatch(color))
         if not right or not (code == "" if void else re.fullmatch(r"-?[0-9]{1,18}", code)):
             raise CropzooError(
-                f"{str(path)!r}, line {index + 2}; columns index, code, name and colour must hold {index}, a whole "
-                f"number (nothing in the last line, void), a name and a colour like '#7fb069'; they hold "
-                f"{row.get('index')!r}, {code!r}, {name!r}, {colour!r}; mend the table"
+                f"{str(path)!r}, line {index + 2}; columns index, code, name and color must hold {index}, a whole "
+                f"number (nothing in the last line, void), a name and a color like '#7fb069'; they hold "
+                f"{row.get('index')!r}, {code!r}, {name!r}, {color!r}; mend the table"
             )
         if not void:
-            classes.append(LabelClass(name, int(code), colour))
+            classes.append(LabelClass(name, int(code), color))
     if not rows or len(classes) >= IGNORE or len({each.name for each in classes}) != len(classes):
         raise CropzooError(
             f"{str(path)!r}; it must have a line for each class, up to {IGNORE - 1}, all names different, and one for "
@@ -132,7 +132,9 @@ def read_classes(folder: Path) -> tuple[LabelClass, ...]:
     return tuple(classes)
 
 
-def read_statistics(folder: Path, sensor: str, folds: Sequence[int], counts: Mapping[int, int], bands: int) -> Moments:
+def read_statistics(
+    folder: Path, sensor: str, folds: Sequence[int], counts: Mapping[int, int], bands: int
+) -> RunningStats:
     """Those of several folds together, of stored units.
 
     Each fold counts by its number of values, so that the result is that of all its patches at once; the spread between
@@ -152,7 +154,7 @@ def read_statistics(folder: Path, sensor: str, folds: Sequence[int], counts: Map
     if not path.is_file():
         raise CropzooError(f"{str(path)!r} is missing; it should hold the statistics of each fold; copy it again")
     content = read_json(path)
-    pooled = Moments(bands)
+    pooled = RunningStats(bands)
     for fold in folds:
         entry = content.get(f"Fold_{fold}") if isinstance(content, dict) else None
         try:
@@ -168,7 +170,7 @@ def read_statistics(folder: Path, sensor: str, folds: Sequence[int], counts: Map
             raise CropzooError(
                 f"{str(path)!r}, 'Fold_{fold}' cannot be used; {error}; copy or prepare the dataset again"
             ) from error
-        pooled.merge(Moments.described(count, mean, std))
+        pooled.merge(RunningStats.described(count, mean, std))
     if pooled.count == 0 or not (pooled.std > 0).all():
         raise CropzooError(
             f"{str(path)!r}; folds {', '.join(map(str, folds))} have a band without spread, or no clear pixel; "

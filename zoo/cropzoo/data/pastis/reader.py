@@ -121,10 +121,10 @@ class Layout:
     Attributes:
         folder: that holds metadata.geojson.
         bands: names of the bands of the series, in order.
-        classes: by label index, without void; none for unlabelled series.
+        classes: by label index, without void; none for unlabeled series.
         scale: reflectance of one stored unit.
         label_scale: how many times finer the labels are than the series.
-        citation, licence: of the data.
+        citation, license: of the data.
         made_from: what it was prepared from; None for PASTIS itself.
         patches: all of them, in the order of metadata.geojson.
         rotations: which folds are train, val and test, a table for each way.
@@ -144,7 +144,7 @@ class Layout:
         self.bands: tuple[str, ...] = described.bands
         self.classes: tuple[LabelClass, ...] = read_classes(self.folder)
         self.scale, self.label_scale = described.scale, described.label_scale
-        self.citation, self.licence, self.made_from = described.citation, described.licence, described.made_from
+        self.citation, self.license, self.made_from = described.citation, described.license, described.made_from
         self.rotations: tuple[Rotation, ...] = described.rotations
         first = listed[0][0]
         if not all(all(patch.size) for patch, _ in listed):

@@ -109,8 +109,8 @@ SCALES = {"S2": 1e-4, "S1A": 1.0, "S1D": 1.0}
 """Reflectance of a stored unit of Sentinel-2; backscatter stands in the files as it is."""
 
 CLASSES = tuple(
-    LabelClass(name, code, colour)
-    for code, (name, colour) in enumerate(
+    LabelClass(name, code, color)
+    for code, (name, color) in enumerate(
         (
             ("background", "#4d4a44"),
             ("meadow", "#7fb069"),
@@ -144,4 +144,4 @@ S1_CITATION = (
     f"{CITATION}; PASTIS-R: Garnot, Landrieu and Chehata, Multi-modal temporal attention models for crop mapping from "
     "satellite time series, ISPRS Journal 2022, doi:10.1016/j.isprsjprs.2022.03.012"
 )
-LICENCE = "etalab-2.0"
+LICENSE = "etalab-2.0"

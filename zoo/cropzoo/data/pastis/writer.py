@@ -28,10 +28,10 @@ from cropzoo.data.pastis.schema import (
     series_file,
     statistics_file,
 )
-from cropzoo.data.running_stats import Moments
+from cropzoo.data.running_stats import RunningStats
 from cropzoo.data.sample import IGNORE, LabelClass, Sample
 from cropzoo.errors import CropzooError
-from cropzoo.io import replacing, write_json, write_text
+from cropzoo.io import atomic_write, write_json, write_text
 
 FORMAT = 1
 """Of dataset.json; raised when an older reader would go wrong."""
@@ -75,10 +75,10 @@ def finish(
     scale: float,
     label_scale: int = 1,
     citation: str = "",
-    licence: str = "",
+    license: str = "",
     made_from: Mapping[str, Any],
     rotations: Sequence[Rotation],
-    moments: Mapping[int, Moments],
+    moments: Mapping[int, RunningStats],
 ) -> None:
     """Write the tables that make the patches a dataset; after this it can be read.
 
@@ -90,7 +90,7 @@ def finish(
         bands: of the series, in order.
         scale: reflectance of one stored unit.
         label_scale: how many times finer the labels are than the series.
-        citation, licence: of the data, for the model card.
+        citation, license: of the data, for the model card.
         made_from: what the dataset was made of, for whoever wants to make it again.
         rotations: which folds are train, val and test, as `cropzoo.data.pastis.schema.rotations` gives.
         moments: of every fold, of stored units at clear pixels.
@@ -118,7 +118,7 @@ def finish(
         "scale": scale,
         "label_scale": label_scale,
         "citation": citation,
-        "licence": licence,
+        "license": license,
         "made_from": dict(made_from),
         "rotations": list(rotations),
     }
@@ -136,16 +136,16 @@ def _with_void(labels: NDArray[Any], void: int, patch: str) -> NDArray[np.uint8]
 
 def _save(path: Path, array: NDArray[Any]) -> None:
     native = array.astype(array.dtype.newbyteorder("="), copy=False)  # readers hand arrays to torch, which wants it so
-    with replacing(path) as scratch, scratch.open("wb") as file:
+    with atomic_write(path) as scratch, scratch.open("wb") as file:
         np.save(file, native, allow_pickle=False)
 
 
 def _class_table(classes: Sequence[LabelClass], sources: Sequence[str]) -> str:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("index", "code", "name", "colour", "sources"))
+    rows.writerow(("index", "code", "name", "color", "sources"))
     for index, (each, source) in enumerate(zip(classes, sources, strict=True)):
-        rows.writerow((index, each.code, each.name, each.colour, source))
+        rows.writerow((index, each.code, each.name, each.color, source))
     rows.writerow((len(classes), "", "void", "#ffffff", ""))
     return text.getvalue()
 
@@ -176,7 +176,7 @@ class SeriesWriter:
     def __enter__(self) -> SeriesWriter:
         with ExitStack() as stack:
             for name, (path, shape, dtype) in self._targets.items():
-                scratch = stack.enter_context(replacing(path))
+                scratch = stack.enter_context(atomic_write(path))
                 self._files[name] = stack.enter_context(scratch.open("wb"))
                 header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
                 npy.write_array_header_1_0(self._files[name], header)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from cropzoo.config.merge import merge
-from cropzoo.config.recipe import as_list, normalise
+from cropzoo.config.recipe import as_list, normalize
 from cropzoo.config.schema import Real, Schema, Whole
 from cropzoo.data.dates import parse_day, parse_days
 from cropzoo.errors import UsageError
@@ -263,7 +263,7 @@ def read_study(
 
 def _shared(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Settings that say nothing of the axes."""
-    found = normalise(settings, where)
+    found = normalize(settings, where)
     for key in _OWNED.keys() & found.keys():
         raise UsageError(f"{where}: {key} is given, but it differs between the runs; give {_OWNED[key]} of the study")
     if "name" in found.get("backbone", {}):

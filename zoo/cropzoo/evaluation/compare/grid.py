@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from cropzoo.config.catalog import Catalogue
+from cropzoo.config.catalog import Catalog
 from cropzoo.config.merge import resolve
-from cropzoo.config.recipe import Recipe, auxiliary_names, normalise
+from cropzoo.config.recipe import Recipe, auxiliary_names, normalize
 from cropzoo.errors import UnknownName, UsageError
 from cropzoo.evaluation.compare.config import Budget, Study, objectives_of
 from cropzoo.plugins.registry import Zoo, known_options, load_target
@@ -54,14 +54,14 @@ class PlannedRun:
 
 
 SHARE = 0.25
-"""Of the budget that a stage of pre-training has where neither the study nor the catalogue says so."""
+"""Of the budget that a stage of pre-training has where neither the study nor the catalog says so."""
 
 LAST = "segmentation"
 """The objective of a last stage that is not given."""
 
 
-def make_recipe(cell: Cell, study: Study, zoo: Zoo, catalogue: Catalogue, seed: int, fold: int | None) -> Recipe:
-    """The recipe of a run: the axes over the variant over what the study says over the catalogue.
+def make_recipe(cell: Cell, study: Study, zoo: Zoo, catalog: Catalog, seed: int, fold: int | None) -> Recipe:
+    """The recipe of a run: the axes over the variant over what the study says over the catalog.
 
     What recipe and variant say of objectives that this run does not have is left out.
 
@@ -77,7 +77,7 @@ def make_recipe(cell: Cell, study: Study, zoo: Zoo, catalogue: Catalogue, seed: 
             return {key: value for key, value in settings.items() if key in used or key not in zoo.objectives}
 
         layers = [("recipe", kept(shared)), ("the study", common), (f"variant {cell.variant!r}", kept(variant))]
-        return resolve(zoo, catalogue, *layers, ("the axes of the study", axes))[0]
+        return resolve(zoo, catalog, *layers, ("the axes of the study", axes))[0]
 
     try:
         recipe = resolved()
@@ -149,7 +149,7 @@ def check_scorings(study: Study, trained: Iterable[str], zoo: Zoo) -> None:
         UsageError: for an unknown dataset, an option that it does not take, or another fold than that of the training.
     """
     for (name, scoring), own in product(study.all_scorings.items(), dict.fromkeys(trained)):
-        options = dict(normalise(scoring.changes(study.split), f"scoring {name!r}").get("dataset", {}))
+        options = dict(normalize(scoring.changes(study.split), f"scoring {name!r}").get("dataset", {}))
         chosen = options.pop("name", own)
         known = known_options(load_target(zoo.datasets[chosen].spec.build, f"dataset {chosen!r}"))
         for option in options.keys() - known.keys() - {"min_clear"}:
@@ -207,7 +207,7 @@ class Plan:
         return [run for run in self.runs if run.cell == cell]
 
 
-def make_plan(study: Study, zoo: Zoo, catalogue: Catalogue) -> Plan:
+def make_plan(study: Study, zoo: Zoo, catalog: Catalog) -> Plan:
     """The plan of a study.
 
     A variant that changes nothing for some runs, such as settings of cscl for those without it, is no cell of its own
@@ -225,12 +225,12 @@ def make_plan(study: Study, zoo: Zoo, catalogue: Catalogue) -> Plan:
         study.backbones, study.label_fractions, study.pretrain, study.variants or ("",)
     ):
         plain, cell = (Cell(backbone, pretrain, fraction, name) for name in ("", variant))
-        both = (make_recipe(each, study, zoo, catalogue, study.seeds[0], folds[0]) for each in (plain, cell))
+        both = (make_recipe(each, study, zoo, catalog, study.seeds[0], folds[0]) for each in (plain, cell))
         kept = cell if len({repr(recipe) for recipe in both}) > 1 else plain
         found.setdefault((backbone, fraction), []).append((variant, kept))
     cells = tuple(dict.fromkeys(cell for several in found.values() for _, cell in several))
     runs = tuple(
-        PlannedRun(cell, seed, fold, make_recipe(cell, study, zoo, catalogue, seed, fold))
+        PlannedRun(cell, seed, fold, make_recipe(cell, study, zoo, catalog, seed, fold))
         for seed, fold, cell in product(study.seeds, folds, cells)
     )
     _check_names(runs)

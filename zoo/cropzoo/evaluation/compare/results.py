@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.data.dates import parse_day, tell_dates
+from cropzoo.data.dates import date_warnings, parse_day
 from cropzoo.errors import CropzooError
 from cropzoo.evaluation.compare.config import Scoring, Split, Study
 from cropzoo.evaluation.compare.folder import StudyFolder
@@ -38,7 +38,7 @@ class RunScores:
         distance_of: boundaries of "parcels" or of "classes".
         seconds: of training.
         peak_memory: bytes.
-        steps: of the optimiser.
+        steps: of the optimizer.
     """
 
     run: PlannedRun
@@ -184,7 +184,7 @@ def score_again(
             tell(f"{run.name}: scoring {name}")
             try:
                 trial = _open(run, folder, scoring, study.split, zoo)
-                for line in tell_dates({study.split: trial.samples}, trial.recipe):
+                for line in date_warnings({study.split: trial.samples}, trial.recipe):
                     if line not in told:
                         tell(f"{name}: {line}")
                         told.add(line)

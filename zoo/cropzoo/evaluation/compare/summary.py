@@ -125,7 +125,7 @@ def grouped(summaries: Sequence[Summary]) -> dict[str, list[Summary]]:
     return groups
 
 
-def summarise(plan: Plan, found: Mapping[Cell, Sequence[RunScores]]) -> list[Summary]:
+def summarize(plan: Plan, found: Mapping[Cell, Sequence[RunScores]]) -> list[Summary]:
     """A summary of each cell, in the order of the plan."""
     folds = len(plan.study.folds) or 1
     whole = {cell: _by_seed(runs, folds) for cell, runs in found.items()}

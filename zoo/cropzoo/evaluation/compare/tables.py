@@ -11,7 +11,7 @@ from cropzoo.evaluation.compare.config import AS_TRAINED
 from cropzoo.evaluation.compare.grid import Cell, Plan
 from cropzoo.evaluation.compare.results import RunScores
 from cropzoo.evaluation.compare.summary import MEASURES, Difference, Estimate, Summary, score, stack
-from cropzoo.io import replacing
+from cropzoo.io import atomic_write
 
 NONE = "-"
 COMPARED = ("oa", "miou", "boundary_oa", "boundary_miou", "interior_oa", "interior_miou", "parcel_accuracy")
@@ -248,7 +248,7 @@ def _cell_columns(cell: Cell) -> dict[str, Any]:
 
 def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     """Replace the file by these rows, numbers with six digits; without a row the file is empty."""
-    with replacing(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerows([list(records[0])] if records else [])
         writer.writerows([_plain(value) for value in record.values()] for record in records)

@@ -233,7 +233,7 @@ class TileReader:
 
     Bands on the tile's grid are read as they are. Coarser ones are brought to it bilinearly, SCL by the nearest pixel;
     a pixel's value does not depend on the window. Pixels without data are 0 in the band that lacks them and not clear;
-    they don't enter the means of their neighbours. Unsigned integers that are 0 in all bands are no data, declared or
+    they don't enter the means of their neighbors. Unsigned integers that are 0 in all bands are no data, declared or
     not. Where a day has several products, a pixel that the first lacks in any band, or that its SCL calls no data, is
     taken from the next, in all bands.
 

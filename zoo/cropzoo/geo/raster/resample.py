@@ -16,9 +16,9 @@ class Axis:
 
     Args:
         start, stop: the coarse rows to read.
-        lower, upper: per fine row, the coarse rows above and below its centre, counted from `start`.
+        lower, upper: per fine row, the coarse rows above and below its center, counted from `start`.
         weight: per fine row, the share of `upper`, in [0, 1).
-        nearest: per fine row, the coarse row that holds its centre, counted from `start`.
+        nearest: per fine row, the coarse row that holds its center, counted from `start`.
     """
 
     start: int
@@ -38,7 +38,7 @@ def make_axis(first: int, count: int, fine: int, coarse: int) -> Axis:
     Kept, as every band and date of a window asks for the same one: not to be changed.
     """
     rows = np.arange(first, first + count, dtype=np.int64)
-    # The centre of a fine row lies at (2 * row + 1) * coarse / (2 * fine), that of a coarse one at its number + 1/2.
+    # The center of a fine row lies at (2 * row + 1) * coarse / (2 * fine), that of a coarse one at its number + 1/2.
     position = (2 * rows + 1) * coarse
     lower, rest = np.divmod(position - fine, 2 * fine)
     nearest = position // (2 * fine)
@@ -49,7 +49,7 @@ def make_axis(first: int, count: int, fine: int, coarse: int) -> Axis:
 
 
 def pick_nearest(values: NDArray[Any], rows: Axis, columns: Axis) -> NDArray[Any]:
-    """The coarse values (..., h, w) at the centre of each fine pixel, (..., H, W)."""
+    """The coarse values (..., h, w) at the center of each fine pixel, (..., H, W)."""
     return values.take(columns.nearest, axis=-1).take(rows.nearest, axis=-2)
 
 
@@ -58,7 +58,7 @@ def interpolate(
 ) -> NDArray[np.floating[Any]]:
     """Coarse values brought to the fine grid bilinearly; lost ones are left out of the mean.
 
-    Where the pixel at the centre is lost itself, the result means nothing.
+    Where the pixel at the center is lost itself, the result means nothing.
 
     Args:
         values: (N, h, w), the coarse rows and columns that the axes name.

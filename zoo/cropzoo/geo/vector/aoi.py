@@ -20,7 +20,7 @@ from pyproj.exceptions import CRSError, ProjError
 
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Grid, Window, name_crs
-from cropzoo.geo.vector.rasterize import burn, lay_on, strips
+from cropzoo.geo.vector.rasterize import lay_on, rasterize_shapes, strips
 from cropzoo.geo.vector.reader import extent_of_grids, take_polygons
 
 _PIECES = 400
@@ -29,7 +29,7 @@ _PIECES = 400
 
 @dataclass(frozen=True, eq=False)
 class Area:
-    """Polygons; a pixel belongs to them if its centre does.
+    """Polygons; a pixel belongs to them if its center does.
 
     Args:
         path: of the file.
@@ -83,7 +83,7 @@ class Area:
                 # Whole pieces: cut at the window they would have corners that depend on it.
                 near = pieces[shapely.intersects(pieces, outline)]
                 shapes = lay_on(near, [1] * len(near), grid, strip, 1)
-                rows.append(burn(shapes, strip.height, strip.width) > 0)
+                rows.append(rasterize_shapes(shapes, strip.height, strip.width) > 0)
         return np.concatenate(rows)
 
     def _on(self, grid: Grid) -> Any:
@@ -111,7 +111,7 @@ class Area:
                 "the right CRS into the file"
             ) from error
         frame = _outline(grid, Window(0, 0, grid.height, grid.width))
-        # One pixel more than the grid: an edge of what is cut off must not lie on the centre of a pixel.
+        # One pixel more than the grid: an edge of what is cut off must not lie on the center of a pixel.
         margin = math.sqrt(frame.area / (grid.height * grid.width))
         found = take_polygons(np.array([shapely.union_all(shapes).intersection(frame.buffer(margin))], object)).geometry
         if not len(found) or not found[0].intersects(frame.buffer(-margin * 1e-6)):

@@ -1,4 +1,4 @@
-"""Parcels on a grid of cells: which parcel holds the centre of a cell."""
+"""Parcels on a grid of cells: which parcel holds the center of a cell."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def strips(window: Window, finer: int) -> Iterator[Window]:
 
 
 def lay_on(polygons: NDArray[Any], numbers: Iterable[int], grid: Grid, window: Window, finer: int) -> list[Shape]:
-    """Polygons in cells from the upper left corner of a window, each with a number, for `burn`.
+    """Polygons in cells from the upper left corner of a window, each with a number, for `rasterize_shapes`.
 
     Args:
         polygons: (n,) objects of shapely in the grid's CRS.
@@ -52,16 +52,16 @@ def lay_on(polygons: NDArray[Any], numbers: Iterable[int], grid: Grid, window: W
     return [(shapely.geometry.mapping(polygon), number) for polygon, number in zip(moved, numbers, strict=True)]
 
 
-def burn(shapes: Sequence[Shape], height: int, width: int) -> NDArray[np.int32]:
-    """The number of the shape that holds the centre of each cell, (height, width), 0 for none; the last one wins."""
+def rasterize_shapes(shapes: Sequence[Shape], height: int, width: int) -> NDArray[np.int32]:
+    """The number of the shape that holds the center of each cell, (height, width), 0 for none; the last one wins."""
     cells = np.zeros((height, width), np.int32)
     if shapes:
         rasterize(shapes, out=cells)
     return cells
 
 
-def centres(table: ParcelTable, grid: Grid, window: Window, *, label_scale: int = 1) -> NDArray[np.int32]:
-    """The parcel that holds the centre of each label pixel, the later one where parcels overlap.
+def centers(table: ParcelTable, grid: Grid, window: Window, *, label_scale: int = 1) -> NDArray[np.int32]:
+    """The parcel that holds the center of each label pixel, the later one where parcels overlap.
 
     Args:
         table: in any CRS that the grid's can be made of.
@@ -77,7 +77,7 @@ def centres(table: ParcelTable, grid: Grid, window: Window, *, label_scale: int 
     for strip in strips(window, label_scale):
         near = near_window(table, grid, strip)
         shapes = lay_on(table.geometry[near], (near + 1).tolist(), grid, strip, label_scale)
-        parts.append(burn(shapes, strip.height * label_scale, strip.width * label_scale))
+        parts.append(rasterize_shapes(shapes, strip.height * label_scale, strip.width * label_scale))
     return np.concatenate(parts)
 
 

@@ -76,7 +76,7 @@ def _polygons_in(shape: Any) -> Any:
 
 
 _PIECES = 400
-"""Points along a grid's outline: 100 km in pieces of 1 km bend by centimetres when they are projected."""
+"""Points along a grid's outline: 100 km in pieces of 1 km bend by centimeters when they are projected."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.io import replacing
+from cropzoo.io import atomic_write
 
 
 def write_geojson(path: Path, pieces: Iterable[geopandas.GeoDataFrame]) -> int:
@@ -186,7 +186,7 @@ def write_vectors(out: Path, source: VectorFile, pieces: Iterable[geopandas.GeoD
             if written != source.count:
                 raise DataSourceError(f"{written} of {source.count} parcels arrived")
         for file in sorted(folder.iterdir(), key=lambda file: file.suffix.lower() in _LAST):
-            with replacing(out if file == scratch else out.with_name(file.name)) as target:
+            with atomic_write(out if file == scratch else out.with_name(file.name)) as target:
                 file.replace(target)
         for suffix in _INDICES if driver == "ESRI Shapefile" else ():
             out.with_suffix(suffix).unlink(missing_ok=True)

@@ -25,7 +25,7 @@ from cropzoo.inference.export.verify import (
     random_trials,
     real_series,
 )
-from cropzoo.io import replacing, sha256_of, write_json, write_text
+from cropzoo.io import atomic_write, sha256_of, write_json, write_text
 from cropzoo.models.base import Model
 from cropzoo.models.checkpoint import Metadata, check_head, read_metadata, read_state, save_checkpoint
 from cropzoo.models.factory import load_model, model_from
@@ -107,7 +107,7 @@ def export(checkpoint: Path, out: Path, form: Form, metadata: Metadata, zoo: Zoo
     )
     real, unread = _real(read_metadata(checkpoint), zoo)
     trials = random_trials(metadata, traced.dynamic, multiple)
-    with replacing(out) as scratch:
+    with atomic_write(out) as scratch:
         say(f"writing and checking {out.name}")
         _write(scratch, traced, notes, form)
         run, runtime = _opened(scratch, form)
@@ -207,7 +207,7 @@ def _use(written: Exported, form: Form) -> str:
         "",
         f"## {written.path.name}",
         "",
-        "The same model as one graph, with normalisation, encoding of dates, temperature and softmax inside. "
+        "The same model as one graph, with normalization, encoding of dates, temperature and softmax inside. "
         + _RUN_BY[form].format(file=written.path.name),
         "",
         *(f"- input `{name}`: {told}." for name, told in INPUTS.items()),

@@ -65,7 +65,7 @@ class GraphNotes(Schema):
     """How to feed a graph and read its answer. Keys that a later cropzoo adds within the same format are passed over.
 
     Args:
-        metadata: of the checkpoint: bands, scale, classes and all else; normalisation and temperature are part of the
+        metadata: of the checkpoint: bands, scale, classes and all else; normalization and temperature are part of the
             graph, so nothing is left to do with them.
         checkpoint_sha256: of the file with the weights.
         dynamic: axes that may have any length; others have the length that the metadata say.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cropzoo.data.batch import Batch
-from cropzoo.data.normalize import Normaliser
+from cropzoo.data.normalize import Normalizer
 from cropzoo.errors import UsageError
 from cropzoo.models.base import Model
 from cropzoo.models.checkpoint import Metadata
@@ -112,10 +112,10 @@ class Graph(nn.Module):
                 "import it again with --statistics-of DATASET, or export it as safetensors"
             )
         self.model = model
-        self.normaliser = Normaliser(metadata.bands, metadata.bands, metadata.scale, metadata.mean, metadata.std)
+        self.normalizer = Normalizer(metadata.bands, metadata.bands, metadata.scale, metadata.mean, metadata.std)
         self.encoding, self.temperature = metadata.dates, metadata.temperature
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        batch = self.normaliser(Batch(series, encode_days(dates, valid, self.encoding), valid))
+        batch = self.normalizer(Batch(series, encode_days(dates, valid, self.encoding), valid))
         logits = self.model(batch.series, batch.dates, batch.valid) / self.temperature
         return logits, logits.softmax(1)

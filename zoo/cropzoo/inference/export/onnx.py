@@ -115,8 +115,8 @@ class OnnxSession:
 
     def run(self, given: Given) -> Run:
         """Logits and probabilities."""
-        logits, chances = self.answer(given.by_name())
-        return logits, chances
+        logits, probabilities = self.answer(given.by_name())
+        return logits, probabilities
 
 
 def _short(error: Exception) -> str:

@@ -102,8 +102,8 @@ def _properties(metadata: Metadata, notes: GraphNotes | None) -> dict[str, Any]:
             "scale": metadata.scale,
         },
     }
-    if metadata.licence:
-        properties["license"] = metadata.licence
+    if metadata.license:
+        properties["license"] = metadata.license
     return properties
 
 
@@ -131,7 +131,7 @@ def model_name(metadata: Metadata) -> str:
 
 
 def _inputs(metadata: Metadata, notes: GraphNotes | None) -> list[dict[str, Any]]:
-    """Three arrays of a graph: numbers as stored, days since 1970. Weights alone say how their series is normalised."""
+    """Three arrays of a graph: numbers as stored, days since 1970. Weights alone say how their series is normalized."""
     length, side = _sides(metadata, notes)
     # the extension takes an axis `bands` for one whose bands are listed
     axis = "bands" if metadata.bands else "channel"
@@ -154,7 +154,7 @@ def _inputs(metadata: Metadata, notes: GraphNotes | None) -> list[dict[str, Any]
         "description": INPUTS["valid"],
     }
     if notes is None:
-        series["description"] = "(batch, dates, bands, height, width), float32: normalised, see value_scaling"
+        series["description"] = "(batch, dates, bands, height, width), float32: normalized, see value_scaling"
         dates["description"] = f"(batch, dates), int64: encoded as {metadata.dates!r}"
         if metadata.scale and metadata.mean and metadata.std:
             pairs = zip(metadata.mean, metadata.std, strict=True)
@@ -195,4 +195,4 @@ def _array(axes: tuple[str, ...], shape: list[int], kind: str = "float32") -> di
 
 def _class(index: int, label: LabelClass) -> dict[str, Any]:
     name = re.sub(r"[^0-9A-Za-z_-]+", "-", label.name).strip("-") or f"class-{index}"
-    return {"value": index, "name": name, "description": label.name, "color_hint": label.colour[1:].upper()}
+    return {"value": index, "name": name, "description": label.name, "color_hint": label.color[1:].upper()}

@@ -81,8 +81,8 @@ def runner(program: ExportedProgram) -> Callable[[Given], Run]:
 
     def run(given: Given) -> Run:
         with torch.no_grad():
-            logits, chances = module(*(torch.from_numpy(value) for value in given.by_name().values()))
-        return logits.numpy(), chances.numpy()
+            logits, probabilities = module(*(torch.from_numpy(value) for value in given.by_name().values()))
+        return logits.numpy(), probabilities.numpy()
 
     return run
 
@@ -161,7 +161,7 @@ def write_pt2(path: Path, traced: Traced, notes: GraphNotes) -> None:
     try:
         with silence():
             torch.export.save(traced.program, buffer, extra_files={NOTES: notes.as_json()})
-    except Exception as error:  # of the serialiser, for operations that it does not know
+    except Exception as error:  # of the serializer, for operations that it does not know
         told = str(error).strip().splitlines() or [type(error).__name__]
         raise CropzooError(
             f"backbone {notes.metadata.backbone.name!r} as pt2; {told[0]}; export it as safetensors"

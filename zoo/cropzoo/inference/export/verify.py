@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cropzoo.data.batch import Batch
 from cropzoo.data.dates import encode_dates
-from cropzoo.data.normalize import Normaliser
+from cropzoo.data.normalize import Normalizer
 from cropzoo.data.open import open_dataset, open_split
 from cropzoo.data.patches import Item, Key, Tiles
 from cropzoo.errors import CropzooError
@@ -175,11 +175,11 @@ def answered(model: Model, metadata: Metadata, trials: Sequence[Given]) -> tuple
 
 @torch.no_grad()
 def reference(model: Model, metadata: Metadata, given: Given) -> Run:
-    """The model's own answer, asked as `cropzoo evaluate` does: dates encoded and numbers normalised outside of it."""
+    """The model's own answer, asked as `cropzoo evaluate` does: dates encoded and numbers normalized outside of it."""
     encoded = np.zeros_like(given.dates)
     for row, days, real in zip(encoded, given.dates, given.valid, strict=True):
         row[real] = encode_dates(days[real].astype(np.int32), metadata.dates)
-    normaliser = Normaliser(metadata.bands, metadata.bands, metadata.scale or 1.0, metadata.mean, metadata.std)
-    batch = normaliser(Batch(*(torch.from_numpy(value) for value in (given.series, encoded, given.valid))))
+    normalizer = Normalizer(metadata.bands, metadata.bands, metadata.scale or 1.0, metadata.mean, metadata.std)
+    batch = normalizer(Batch(*(torch.from_numpy(value) for value in (given.series, encoded, given.valid))))
     logits = model(batch.series, batch.dates, batch.valid) / metadata.temperature
     return logits.numpy(), logits.softmax(1).numpy()

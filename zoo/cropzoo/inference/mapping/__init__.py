@@ -1,1 +1,1 @@
-"""Maps of large areas: a plan of chunks, a predictor, parts on disk, and a Cloud-Optimised GeoTIFF of them."""
+"""Maps of large areas: a plan of chunks, a predictor, parts on disk, and a Cloud-Optimized GeoTIFF of them."""

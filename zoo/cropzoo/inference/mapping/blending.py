@@ -26,7 +26,7 @@ class Lattice:
     Args:
         height, width: of the image, px.
         size: side of a window, px.
-        overlap: of neighbouring windows, px, less than `size`.
+        overlap: of neighboring windows, px, less than `size`.
         upsample: how many times finer than the image the network's answer is.
     """
 
@@ -125,7 +125,7 @@ def starts(length: int, size: int, stride: int) -> Sequence[int]:
 
 @lru_cache(maxsize=64)
 def _ramps(size: int, overlap: int, before: bool, after: bool) -> NDArray[np.float32]:
-    """Weights of a window's pixels along one axis: a raised cosine in the overlap on the sides that have neighbours."""
+    """Weights of a window's pixels along one axis: a raised cosine in the overlap on the sides that have neighbors."""
     rim = overlap // _RIM
     steps = (np.arange(size) - rim + 0.5) / max(overlap - 2 * rim, 1)
     ramp = np.sin(np.pi / 2 * steps.clip(0, 1)) ** 2

@@ -16,7 +16,7 @@ from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Window
 from cropzoo.geo.raster.reader import TileReader
 from cropzoo.inference.mapping.blending import Blend
-from cropzoo.inference.mapping.outputs import quantise
+from cropzoo.inference.mapping.outputs import quantize
 from cropzoo.inference.mapping.plan import Chunk, MapPlan
 from cropzoo.inference.model_info import Predictor
 
@@ -179,7 +179,7 @@ def add(blend: Blend, work: Work, probabilities: NDArray[np.float32]) -> None:
 
 def finish(plan: MapPlan, seen: NDArray[np.bool_], blend: Blend) -> Outputs:
     """The outputs of a chunk all of whose batches were added."""
-    return quantise(blend.mean(), seen, plan.options.outputs)
+    return quantize(blend.mean(), seen, plan.options.outputs)
 
 
 def _wanted(pixels: Pixels, place: tuple[int, int], plan: MapPlan) -> bool:

@@ -1,4 +1,4 @@
-"""The parts of a map as Cloud-Optimised GeoTIFFs, written window by window and renamed when they are whole."""
+"""The parts of a map as Cloud-Optimized GeoTIFFs, written window by window and renamed when they are whole."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Window
 from cropzoo.inference.mapping.manifest import Placed, Planned
-from cropzoo.inference.mapping.map_file import category_names, class_tags, colour_table
+from cropzoo.inference.mapping.map_file import category_names, class_tags, color_table
 from cropzoo.inference.mapping.outputs import CLASS, NODATA, PLAN_TAG, PROBABILITIES, SCALE, bands_of, target_paths
 from cropzoo.inference.mapping.partials import Parts
-from cropzoo.io import replacing, write_text
+from cropzoo.io import atomic_write, write_text
 
 
 @contextmanager
@@ -215,7 +215,7 @@ def _profile(plan: Planned, bands: int) -> dict[str, Any]:
 def _describe(target: Any, name: str, classes: Sequence[LabelClass], tags: Mapping[str, str]) -> None:
     target.update_tags(**class_tags(classes), **tags, CROPZOO_OUTPUT=name)
     if name == CLASS:
-        target.write_colormap(1, colour_table(classes))
+        target.write_colormap(1, color_table(classes))
         target.set_band_description(1, name)
         return
     target.scales = [SCALE] * target.count
@@ -290,7 +290,7 @@ def _verify(path: Path, cells: Sequence[Window], sums: Sequence[int], step: Call
 def _move(scratch: Path, path: Path, names: str) -> None:
     """Gives a whole file its name; a file of names that lies beside an older one goes before, the new one follows."""
     beside = path.with_name(path.name + ".aux.xml")
-    with replacing(path) as target:
+    with atomic_write(path) as target:
         os.replace(scratch, target)
         beside.unlink(missing_ok=True)
     if names:

@@ -43,7 +43,7 @@ class Cluster:
 
 
 @dataclass
-class Basket:
+class MemorySink:
     """Keeps what a job made in memory, as `Parts` does on disk: the disk is that of the process that asked."""
 
     outputs: dict[int, Outputs] = field(default_factory=dict)
@@ -75,9 +75,9 @@ class Worker:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
-    def make(self, numbers: Sequence[int]) -> Basket:
+    def make(self, numbers: Sequence[int]) -> MemorySink:
         """The chunks of a job. Errors are text: their classes need not survive the way back."""
-        basket = Basket()
+        basket = MemorySink()
         try:
             with self._lock:
                 predictor = self._predictor
@@ -215,13 +215,13 @@ def _await_workers(client: Any, address: str) -> None:
         ) from error
 
 
-def _make(name: str, numbers: Sequence[int]) -> Basket:
+def _make(name: str, numbers: Sequence[int]) -> MemorySink:
     """A job, on a worker."""
     worker: Worker = _distributed().get_worker().plugins[name].worker
     return worker.make(numbers)
 
 
-def _results(client: Any, name: str, numbers: Sequence[int]) -> Iterator[Basket]:
+def _results(client: Any, name: str, numbers: Sequence[int]) -> Iterator[MemorySink]:
     """What jobs made, in the order in which they end; as many are under way as keep all workers busy."""
     threads = sum(client.nthreads().values())
     size = max(1, min(_LARGEST_JOB, len(numbers) // (_JOBS_EACH * max(1, threads))))
@@ -258,16 +258,16 @@ def _ended(client: Any, futures: Sequence[Any]) -> list[Any]:
                 ) from None
 
 
-def _result(future: Any, numbers: Sequence[int]) -> Basket:
+def _result(future: Any, numbers: Sequence[int]) -> MemorySink:
     distributed = _distributed()
     try:
-        basket: Basket = future.result()
+        basket: MemorySink = future.result()
     except distributed.KilledWorker as error:
         raise CropzooError(
             f"chunks {', '.join(map(str, numbers))} ended several workers one after the other, perhaps for lack of "
             "memory; give workers more, or take a smaller --batch-size; --resume keeps what is done"
         ) from error
-    except (distributed.CancelledError, OSError) as error:
+    except (distributed.CanceledError, OSError) as error:
         raise CropzooError(
             f"the connection to the cluster was lost ({error}); --resume goes on with what is done"
         ) from error

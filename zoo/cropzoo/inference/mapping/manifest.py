@@ -20,7 +20,7 @@ from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.inference.mapping.outputs import check_outputs
 
 _VERSION = 1
-_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 class Placed(Protocol):
@@ -108,7 +108,7 @@ class Order:
             "digest": self.digest,
             "decides": self.decides,
             "outputs": list(self.outputs),
-            "classes": [[each.name, each.code, each.colour] for each in self.classes],
+            "classes": [[each.name, each.code, each.color] for each in self.classes],
             "tags": self.tags,
             "grid": {
                 "size": [self.grid.height, self.grid.width],
@@ -146,9 +146,9 @@ class Order:
                 raise ValueError(f"chunk {cell.number} is {tuple(cell.place)}")
             if row + rows > height or column + columns > width:
                 raise ValueError(f"chunk {cell.number} reaches beyond the map")
-        classes = tuple(LabelClass(str(name), _whole(code), str(colour)) for name, code, colour in value["classes"])
-        if not classes or not all(_COLOUR.fullmatch(each.colour) for each in classes):
-            raise ValueError("its classes need colours like '#aa33ff'")
+        classes = tuple(LabelClass(str(name), _whole(code), str(color)) for name, code, color in value["classes"])
+        if not classes or not all(_COLOR.fullmatch(each.color) for each in classes):
+            raise ValueError("its classes need colors like '#aa33ff'")
         return cls(
             grid=grid,
             chunks=cells,

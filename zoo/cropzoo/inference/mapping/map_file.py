@@ -16,10 +16,10 @@ from cropzoo.inference.mapping.outputs import CLASS, CONFIDENCE, NODATA, PROBABI
 
 
 def class_tags(classes: Sequence[LabelClass]) -> dict[str, str]:
-    """CLASS_0, CODE_0 and COLOUR_0 with name, code and colour of class 0, and so on for every class."""
+    """CLASS_0, CODE_0 and COLOR_0 with name, code and color of class 0, and so on for every class."""
     tags: dict[str, str] = {}
     for index, each in enumerate(classes):
-        tags |= {f"CLASS_{index}": each.name, f"CODE_{index}": str(each.code), f"COLOUR_{index}": each.colour}
+        tags |= {f"CLASS_{index}": each.name, f"CODE_{index}": str(each.code), f"COLOR_{index}": each.color}
     return tags
 
 
@@ -37,7 +37,8 @@ def read_classes(source: Any) -> tuple[LabelClass, ...]:
     try:
         while f"CLASS_{len(classes)}" in tags:
             index = len(classes)
-            classes.append(LabelClass(tags[f"CLASS_{index}"], int(tags[f"CODE_{index}"]), tags[f"COLOUR_{index}"]))
+            color = tags.get(f"COLOR_{index}") or tags[f"COLOUR_{index}"]  # COLOUR_0 in maps of versions before 0.2
+            classes.append(LabelClass(tags[f"CLASS_{index}"], int(tags[f"CODE_{index}"]), color))
     except (KeyError, ValueError):
         classes = []
     if not classes:
@@ -47,11 +48,11 @@ def read_classes(source: Any) -> tuple[LabelClass, ...]:
     return tuple(classes)
 
 
-def colour_table(classes: Sequence[LabelClass]) -> dict[int, tuple[int, int, int, int]]:
+def color_table(classes: Sequence[LabelClass]) -> dict[int, tuple[int, int, int, int]]:
     """Red, green, blue and opacity by label index; what is no class is transparent."""
     table = dict.fromkeys(range(256), (0, 0, 0, 0))
     for index, each in enumerate(classes):
-        red, green, blue = bytes.fromhex(each.colour.removeprefix("#"))
+        red, green, blue = bytes.fromhex(each.color.removeprefix("#"))
         table[index] = (red, green, blue, 255)
     return table
 
@@ -68,7 +69,7 @@ def category_names(classes: Sequence[LabelClass]) -> str:
     )
 
 
-_GREY = "#808080"
+_GRAY = "#808080"
 _LARGEST_NAMES = 1 << 20
 """Bytes of a file of class names; 255 names are a few thousand."""
 
@@ -101,7 +102,7 @@ class MapFile:
 def open_map(path: Path) -> MapFile:
     """A map that `cropzoo predict` made, and its confidence and probabilities if they lie beside it.
 
-    The classes are told by the map's tags; where another program has dropped these, by the names and colours that GDAL
+    The classes are told by the map's tags; where another program has dropped these, by the names and colors that GDAL
     keeps.
 
     Raises:
@@ -146,11 +147,11 @@ def _named(source: Any, path: Path) -> tuple[LabelClass, ...]:
     if not names:
         read_classes(source)  # raises the error that says so
     try:
-        colours = source.colormap(1)
+        colors = source.colormap(1)
     except ValueError:
-        colours = {}
+        colors = {}
     return tuple(
-        LabelClass(name, index, "#{:02x}{:02x}{:02x}".format(*colours[index][:3]) if index in colours else _GREY)
+        LabelClass(name, index, "#{:02x}{:02x}{:02x}".format(*colors[index][:3]) if index in colors else _GRAY)
         for index, name in enumerate(names)
     )
 

@@ -31,7 +31,7 @@ class MapOptions:
         max_dates: at most so many dates of a window are used; None for as many as in training.
         min_clear: share of clear pixels that a date of a window needs; None for what training asked for.
         tile_size: side of the windows that the network sees, px; None for that of the training.
-        overlap: of neighbouring windows, px; None for a quarter of a side.
+        overlap: of neighboring windows, px; None for a quarter of a side.
         bands: names of the images' bands, in order, where the files don't tell; else which of them to look at.
         clear_scl: classes of an SCL band that are clear.
         offset: what the digital numbers carry too much; None for what the metadata say.

@@ -46,7 +46,7 @@ def bands_of(output: str, classes: int) -> int:
     return classes if output == PROBABILITIES else 1
 
 
-def quantise(
+def quantize(
     probabilities: NDArray[np.float32], seen: NDArray[np.bool_], outputs: Sequence[str]
 ) -> dict[str, NDArray[np.uint8]]:
     """The outputs of a window as bytes.

@@ -31,13 +31,13 @@ from cropzoo.inference.mapping.page_images import (
 )
 from cropzoo.inference.mapping.plan import MapPlan
 from cropzoo.io import write_text
-from cropzoo.reports.patches import safe_colour
+from cropzoo.reports.patches import safe_color
 from cropzoo.reports.render import environment
 
 Advance = Callable[[int, int], None]
 
 _NODES = 17
-"""Of a lattice of longitudes and latitudes along each axis; between them straight lines err by a metre in 100 km."""
+"""Of a lattice of longitudes and latitudes along each axis; between them straight lines err by a meter in 100 km."""
 
 _TAGS = {
     "FIRST_DATE": "First date",
@@ -47,7 +47,7 @@ _TAGS = {
     "CHECKPOINT": "Network",
     "CHECKPOINT_SHA256": "SHA-256 of its file",
     "TILE_SIZE": "Pixels on a side of what it sees",
-    "OVERLAP": "Pixels that neighbours share",
+    "OVERLAP": "Pixels that neighbors share",
     "CROPZOO_VERSION": "Made by cropzoo",
 }
 """Tags of a map that its reader may want to know, and how they are called."""
@@ -59,7 +59,7 @@ class _Row:
 
     index: int
     name: str
-    colour: str
+    color: str
     hectares: float
     share: float
 
@@ -109,7 +109,7 @@ def write_map_page(
         pixel=pixel,
         curve_name=curves[0].name if curves else "",
         curve_step=curves[0].step if curves else 0,
-        curve_metres=curves[0].step * finer * pixel if curves else 0,
+        curve_meters=curves[0].step * finer * pixel if curves else 0,
         dates=len({day for each in curves for day in each.days}),
         imagery=None if picture is None else as_jpeg(picture),
         classes=as_png(class_picture(source)),
@@ -117,8 +117,8 @@ def write_map_page(
         data={
             "rows": grid.height,
             "columns": grid.width,
-            "metres": pixel,
-            "classes": [{"name": each.name, "colour": safe_colour(each.colour)} for each in source.classes],
+            "meters": pixel,
+            "classes": [{"name": each.name, "color": safe_color(each.color)} for each in source.classes],
             "lattice": _degrees(grid),
             "curves": [_plain(each, finer) for each in curves],
         },
@@ -148,7 +148,7 @@ def _rows(source: MapFile) -> list[_Row]:
     areas = hectares(source).tolist()
     total = sum(areas)
     rows = [
-        _Row(index, each.name, safe_colour(each.colour), area, area / total)
+        _Row(index, each.name, safe_color(each.color), area, area / total)
         for index, (each, area) in enumerate(zip(source.classes, areas, strict=True))
         if area
     ]

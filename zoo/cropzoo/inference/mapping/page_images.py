@@ -78,13 +78,13 @@ def pixel_hectares(grid: Grid, row: float, column: float) -> float:
 
 
 def as_png(values: NDArray[np.uint8]) -> str:
-    """A picture in grey, number by number, as a data URI; without loss."""
+    """A picture in gray, number by number, as a data URI; without loss."""
     return _uri(values[None], "PNG")
 
 
-def as_jpeg(colours: NDArray[np.uint8]) -> str:
-    """A picture (h, w, 3) in colours as a data URI; imagery takes a fifth of what it would as PNG."""
-    return _uri(np.moveaxis(colours, -1, 0), "JPEG", quality=85)
+def as_jpeg(colors: NDArray[np.uint8]) -> str:
+    """A picture (h, w, 3) in colors as a data URI; imagery takes a fifth of what it would as PNG."""
+    return _uri(np.moveaxis(colors, -1, 0), "JPEG", quality=85)
 
 
 def _shrunk(path: Path, grid: Grid, how: Resampling) -> NDArray[np.uint8]:
@@ -241,7 +241,7 @@ def read_picture(shown: Sequence[Shown], curves: Sequence[Curves], grid: Grid, f
         columns = np.flatnonzero((at_column >= each.column) & (at_column < each.column + each.tile.grid.width))
         if own is None or not (len(rows) and len(columns)):
             continue
-        bands = _colour_bands(each.tile.bands)
+        bands = _color_bands(each.tile.bands)
         place = np.s_[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         with each.reader(tuple(dict.fromkeys(bands))) as reader, reading_environment(_CACHE_MB):
             pick = [reader.bands.index(band) for band in bands]
@@ -317,7 +317,7 @@ def _index(reflectance: NDArray[np.float32]) -> NDArray[np.float32]:
     return ndvi
 
 
-def _colour_bands(bands: Sequence[str]) -> tuple[str, str, str]:
+def _color_bands(bands: Sequence[str]) -> tuple[str, str, str]:
     red, green, blue = _find(bands, "B04", "RED"), _find(bands, "B03", "GREEN"), _find(bands, "B02", "BLUE")
     if red and green and blue:
         return red, green, blue
@@ -334,7 +334,7 @@ def _best(curves: Curves) -> list[int]:
 
 
 def _stretched(channel: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """0..255 from the 2nd to the 98th percentile of what is seen; a middle grey elsewhere."""
+    """0..255 from the 2nd to the 98th percentile of what is seen; a middle gray elsewhere."""
     seen = np.isfinite(channel)
     if not seen.any():
         return np.full(channel.shape, 128, np.uint8)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cropzoo.errors import CropzooError
 from cropzoo.inference.mapping.manifest import Order, differing
-from cropzoo.io import read_json, replacing, write_json
+from cropzoo.io import atomic_write, read_json, write_json
 
 SUFFIX = ".parts"
 _ORDER = "order.json"
@@ -25,7 +25,7 @@ _FAILURE = re.compile(r"chunk-(\d{6,})\.failed\.json")
 _SHARD = re.compile(r"shard-(\d+)-of-(\d+)\.json")
 
 
-class Keeper(Protocol):
+class ChunkSink(Protocol):
     """Takes chunks that are made, and why others cannot be."""
 
     def save(self, number: int, outputs: dict[str, NDArray[np.uint8]]) -> None: ...
@@ -131,7 +131,7 @@ class Parts:
             CropzooError: it cannot be written, such as on a full disk.
         """
         arrays: dict[str, Any] = dict(outputs)
-        with replacing(self._part(number)) as scratch, scratch.open("wb") as file:
+        with atomic_write(self._part(number)) as scratch, scratch.open("wb") as file:
             np.savez_compressed(file, **arrays)
         (self.folder / f"chunk-{number:06}.failed.json").unlink(missing_ok=True)
 

@@ -19,7 +19,7 @@ from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.reader import reading_environment
 from cropzoo.inference.mapping.blending import Blend
 from cropzoo.inference.mapping.chunks import ChunkReader, Pixels, Work, add, batches, finish
-from cropzoo.inference.mapping.partials import Keeper
+from cropzoo.inference.mapping.partials import ChunkSink
 from cropzoo.inference.mapping.plan import Chunk, MapPlan
 from cropzoo.inference.model_info import Predictor
 
@@ -151,7 +151,7 @@ _Step = _Begun | Work | _Failed | _Ended
 def run_chunks(
     plan: MapPlan,
     predictor: Predictor,
-    parts: Keeper,
+    parts: ChunkSink,
     chunks: Sequence[Chunk],
     *,
     readers: int = 1,
@@ -185,8 +185,8 @@ def run_chunks(
                 seen = step.seen
             elif isinstance(step, Work):
                 assert blend is not None
-                chances = predictor.probabilities(step.series, step.dates, step.valid, step.first)
-                later(add, blend, step, chances)
+                probabilities = predictor.probabilities(step.series, step.dates, step.valid, step.first)
+                later(add, blend, step, probabilities)
             else:
                 if isinstance(step, _Failed):
                     parts.fail(step.chunk.number, step.why)
@@ -200,7 +200,7 @@ def run_chunks(
                     later(advance, done, total)
 
 
-def _keep(plan: MapPlan, parts: Keeper, chunk: Chunk, seen: NDArray[np.bool_], blend: Blend) -> None:
+def _keep(plan: MapPlan, parts: ChunkSink, chunk: Chunk, seen: NDArray[np.bool_], blend: Blend) -> None:
     parts.save(chunk.number, finish(plan, seen, blend))
 
 

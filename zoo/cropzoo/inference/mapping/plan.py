@@ -117,7 +117,7 @@ class MapPlan:
         return _place(self.corners[tile], window, self.facts.upsample)
 
     def shard(self, index: int, count: int) -> tuple[Chunk, ...]:
-        """The chunks of a shard, `index` from 0 of `count`: neighbours go to different shards, so all end alike."""
+        """The chunks of a shard, `index` from 0 of `count`: neighbors go to different shards, so all end alike."""
         return self.chunks[index::count]
 
     @cached_property
@@ -200,7 +200,7 @@ def _chunks(plan: MapPlan, height: int, width: int) -> tuple[Chunk, ...]:
             if plan.area is None or plan.area.mask(plan.grid, place).any():
                 chunks.append(Chunk(len(chunks), number, window, place))
     if not chunks:
-        raise CropzooError("the area holds the centre of no pixel of the images; give a larger one")
+        raise CropzooError("the area holds the center of no pixel of the images; give a larger one")
     return tuple(chunks)
 
 

@@ -26,7 +26,7 @@ class Crops:
         second, second_share: the class with most pixels after it, -1 if there is none.
         likely, likely_chance: (n,), class with the highest mean probability, and that; None without probabilities.
         shares: (n, K), share of each class.
-        chances: (n, K), mean probability of each class; None without probabilities.
+        probabilities: (n, K), mean probability of each class; None without probabilities.
         confidence: (n,), mean of the pixels'; None if the map has neither confidence nor probabilities.
         pixels: (n,), seen pixels that were used, those at the edge by their share.
         inside: (n,), seen pixels that lie wholly in the parcel.
@@ -41,7 +41,7 @@ class Crops:
     likely: NDArray[np.intp] | None
     likely_chance: NDArray[np.float64] | None
     shares: NDArray[np.float64]
-    chances: NDArray[np.float64] | None
+    probabilities: NDArray[np.float64] | None
     confidence: NDArray[np.float64] | None
     pixels: NDArray[np.float64]
     inside: NDArray[np.float64]
@@ -55,7 +55,7 @@ def decide(measured: Measured, interior: bool = False) -> Crops:
     Args:
         measured: their sums.
         interior: use the pixels that lie wholly in a parcel alone, where it has any: those at the edge show its
-            neighbours too. A parcel without one is decided by all that it touches.
+            neighbors too. A parcel without one is decided by all that it touches.
     """
     inside = measured.inside.pixels
     use = np.full(len(inside), interior) & (inside > 0)
@@ -70,11 +70,11 @@ def decide(measured: Measured, interior: bool = False) -> Crops:
     rest[rows, first] = -1
     other = _largest(rest)
     has_second = some & (rest[rows, other] > 0)
-    chances = None if sums.chance is None else sums.chance / scale[:, None]
+    probabilities = None if sums.chance is None else sums.chance / scale[:, None]
     likely = likely_chance = None
-    if sums.chance is not None and chances is not None:
-        best = _largest(chances)
-        likely, likely_chance = np.where(some, best, NONE), chances[rows, best]
+    if sums.chance is not None and probabilities is not None:
+        best = _largest(probabilities)
+        likely, likely_chance = np.where(some, best, NONE), probabilities[rows, best]
     with np.errstate(divide="ignore", invalid="ignore"):
         covered = np.where(measured.area > 0, measured.all.pixels / measured.area, 0)
     return Crops(
@@ -85,7 +85,7 @@ def decide(measured: Measured, interior: bool = False) -> Crops:
         likely=likely,
         likely_chance=likely_chance,
         shares=shares,
-        chances=chances,
+        probabilities=probabilities,
         confidence=None if sums.sure is None else sums.sure / scale,
         pixels=pixels,
         inside=inside,
@@ -126,7 +126,7 @@ def chance_of(declared: NDArray[np.intp], crops: Crops) -> NDArray[np.float64]:
         (n,), NaN where no declared crop that the map tells meets pixels that it shows.
     """
     compared = (declared >= 0) & (crops.crop >= 0)
-    values = crops.shares if crops.chances is None else crops.chances
+    values = crops.shares if crops.probabilities is None else crops.probabilities
     chance = np.full(len(declared), np.nan)
     chance[compared] = values[compared, declared[compared]]
     return chance
@@ -141,7 +141,7 @@ def rank_suspects(
         chance: (n,), of the declared crop; NaN where nothing is compared.
         agrees: (n,), parcels that are above suspicion.
         pixels: (n,), of each parcel; of two that are alike the larger comes first, since more speaks against it.
-        least_pixels: a parcel with fewer is not ranked: a pixel or two, shared with neighbours, prove nothing.
+        least_pixels: a parcel with fewer is not ranked: a pixel or two, shared with neighbors, prove nothing.
 
     Returns:
         (n,), 0 for a parcel that is not ranked.

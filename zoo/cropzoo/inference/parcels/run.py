@@ -22,7 +22,7 @@ from cropzoo.inference.mapping.map_file import MapFile, open_map
 from cropzoo.inference.parcels.columns import KINDS, Found, columns_of, is_ours, join, take
 from cropzoo.inference.parcels.declared import Matching
 from cropzoo.inference.parcels.majority import chance_of, decide, rank_suspects
-from cropzoo.inference.parcels.summary import Summary, summarise
+from cropzoo.inference.parcels.summary import Summary, summarize
 from cropzoo.inference.parcels.zonal_stats import measure
 
 _PIECE = 100_000
@@ -107,7 +107,7 @@ def map_parcels(
     names = _names(vectors, options.id_column, rank)
     changed = write_vectors(out, vectors, _written(vectors, found, rank, source, piece))
     no_polygons = sum(none for _, none in measured)
-    summary = summarise(source, vectors, found, rank, names, matching.unknown, no_polygons)
+    summary = summarize(source, vectors, found, rank, names, matching.unknown, no_polygons)
     edge_only = int(((found.crop >= 0) & ~found.interior).sum()) if options.interior else 0
     return replace(summary, edge_only=edge_only, changed=changed)
 

@@ -76,7 +76,7 @@ class Summary:
         return asdict(self)
 
 
-def summarise(
+def summarize(
     source: MapFile,
     vectors: VectorFile,
     found: Found,

@@ -40,7 +40,7 @@ class Covered(NamedTuple):
 def cover(polygons: NDArray[Any], window: Window) -> Covered:
     """The pixels of a window that polygons touch; each polygon for itself, so that they may overlap.
 
-    Source: exactextract, Baston 2017-; exact areas where rasterio burns centres. 11,000 parcels of 100 pixels a second
+    Source: exactextract, Baston 2017-; exact areas where rasterio burns centers. 11,000 parcels of 100 pixels a second
     on one core, shapely's intersections make 450.
 
     Args:

@@ -9,7 +9,7 @@
   const shown = new Set(data.classes.map((_, index) => index));
   let zoom = 1, left = 0, top = 0, fit = 1, at = null;
 
-  // Pictures: the grey of a pixel is its number, so it is read back from a canvas and coloured there.
+  // Pictures: the gray of a pixel is its number, so it is read back from a canvas and colored there.
   const pictures = {};
   const load = (name) => new Promise((done) => {
     const source = $(name + "-png");
@@ -20,9 +20,9 @@
       canvas.width = image.width; canvas.height = image.height;
       const context = canvas.getContext("2d", { willReadFrequently: true });
       context.drawImage(image, 0, 0);
-      const colours = context.getImageData(0, 0, image.width, image.height).data;
+      const colors = context.getImageData(0, 0, image.width, image.height).data;
       const values = new Uint8Array(image.width * image.height);
-      for (let i = 0; i < values.length; i++) values[i] = colours[4 * i];
+      for (let i = 0; i < values.length; i++) values[i] = colors[4 * i];
       pictures[name] = { width: image.width, height: image.height, values };
       done();
     };
@@ -39,8 +39,8 @@
   const packed = (red, green, blue) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
   const paintClasses = () => {
     const table = new Uint32Array(256);
-    data.classes.forEach(({ colour }, index) => {
-      const value = parseInt(colour.slice(1), 16);
+    data.classes.forEach(({ color }, index) => {
+      const value = parseInt(color.slice(1), 16);
       if (shown.has(index)) table[index] = packed(value >> 16, (value >> 8) & 255, value & 255);
     });
     paint("classes", table);
@@ -63,16 +63,16 @@
     stage.classList.toggle("near", zoom * (data.columns / pictures.classes.width) >= 2);
     mark.hidden = !at;
     if (at) { mark.style.left = left + zoom * at.column + "px"; mark.style.top = top + zoom * at.row + "px"; }
-    const metres = niceLength(90 * data.metres / zoom);
+    const meters = niceLength(90 * data.meters / zoom);
     const ruler = $("ruler");
-    ruler.firstElementChild.style.width = (metres * zoom) / data.metres + "px";
-    ruler.lastChild.nodeType === 3 ? (ruler.lastChild.data = lengthText(metres)) : ruler.append(lengthText(metres));
+    ruler.firstElementChild.style.width = (meters * zoom) / data.meters + "px";
+    ruler.lastChild.nodeType === 3 ? (ruler.lastChild.data = lengthText(meters)) : ruler.append(lengthText(meters));
   };
   const niceLength = (most) => {
     const ten = 10 ** Math.floor(Math.log10(most));
     return (most >= 5 * ten ? 5 : most >= 2 * ten ? 2 : 1) * ten;
   };
-  const lengthText = (metres) => (metres >= 1000 ? `${metres / 1000} km` : `${+metres.toPrecision(3)} m`);
+  const lengthText = (meters) => (meters >= 1000 ? `${meters / 1000} km` : `${+meters.toPrecision(3)} m`);
   const showAll = () => {
     fit = Math.min(view.clientWidth / data.columns, view.clientHeight / data.rows);
     zoom = fit;
@@ -181,7 +181,7 @@
     }
     chart.replaceChildren(...nodes);
     $("chart-name").textContent = tile.name;
-    $("chart-where").textContent = `pixel ${away < 1 ? "here" : lengthText(Math.round(away * data.metres)) + " away"}, ${values.length} clear of ${tile.days.length} dates, ${tile.days[0]} to ${tile.days[tile.days.length - 1]}`;
+    $("chart-where").textContent = `pixel ${away < 1 ? "here" : lengthText(Math.round(away * data.meters)) + " away"}, ${values.length} clear of ${tile.days.length} dates, ${tile.days[0]} to ${tile.days[tile.days.length - 1]}`;
   };
 
   // Pointers: one drags or clicks, two pinch.
