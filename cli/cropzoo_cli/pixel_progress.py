@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 
+from cropzoo.io import ProgressCallback
 from cropzoo_cli.output import note
 
 _EVERY = 10.0
@@ -14,7 +15,7 @@ _EVERY = 10.0
 
 
 @contextmanager
-def pixel_progress() -> Iterator[Callable[[int, int], None]]:
+def pixel_progress() -> Iterator[ProgressCallback]:
     """A function that takes (pixels done, pixels in all) and shows both on stderr, with the speed and the time left."""
     if not sys.stderr.isatty():
         yield _lines()
@@ -52,7 +53,7 @@ def _duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _lines() -> Callable[[int, int], None]:
+def _lines() -> ProgressCallback:
     begun = told = monotonic()
 
     def advance(done: int, total: int) -> None:

@@ -6,12 +6,18 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cropzoo.errors import CropzooError
+
+Log = Callable[[str], None]
+"""Takes one line for the user."""
+
+ProgressCallback = Callable[[int, int], None]
+"""Takes (items done, items in all): samples, pixels or parcels."""
 
 
 def cache_folder() -> Path:

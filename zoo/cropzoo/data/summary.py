@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cropzoo.data.sample import Dataset, LabelClass, Sample
 from cropzoo.data.statistics import class_counts
+from cropzoo.io import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,6 @@ class DatasetDescription:
 
 __all__ = ["DatasetDescription", "describe", "folder_size", "iso_day", "tile_of"]
 
-Advance = Callable[[int, int], None]
-"""Takes (samples done, samples in all)."""
 
 Visit = Callable[[str, int, Sample], None]
 """Takes the split, the position in it and the sample."""
@@ -108,7 +107,7 @@ def describe(
     splits: Sequence[str],
     *,
     read: bool = True,
-    advance: Advance | None = None,
+    advance: ProgressCallback | None = None,
     visit: Visit | None = None,
 ) -> DatasetDescription:
     """What a dataset holds, each sample read once and forgotten: its labels, dates and cloud mask, not its images.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from cropzoo.data.dates import EPOCH, Day, parse_day
 from cropzoo.data.sample import Sample
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.evaluation.evaluate import Trial, score_trial
-from cropzoo.io import atomic_write, write_text
+from cropzoo.io import Log, atomic_write, write_text
 from cropzoo.runtime import Runtime
 
 _log = logging.getLogger("cropzoo")
@@ -81,9 +81,7 @@ def trial_until(trial: Trial, text: str, day: Day) -> Trial:
     return replace(trial, samples=Until(trial.samples, day))
 
 
-def score_season(
-    trial: Trial, days: Mapping[str, Day], runtime: Runtime, tell: Callable[[str], None]
-) -> list[SeasonPoint]:
+def score_season(trial: Trial, days: Mapping[str, Day], runtime: Runtime, tell: Log) -> list[SeasonPoint]:
     """The scores of one model on series that end on each of these days, and on the whole series, which comes last.
 
     The model is not trained again. Dates after the day are left out and all else stays: what "days" count from is the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from cropzoo.data.running_stats import RunningStats
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Window, name_crs
 from cropzoo.geo.raster.reader import TileReader, reading_environment
+from cropzoo.io import ProgressCallback
 from cropzoo.parallel import each
 from cropzoo.prepare.journal import Journal
 from cropzoo.prepare.plan import Plan
@@ -121,14 +122,11 @@ def place_of(ground: Ground, number: int, window: Window) -> dict[str, Any]:
     return {"crs": name_crs(grid.crs), "transform": [float(value) for value in (a, b, x, d, e, y)]}
 
 
-Advance = Callable[[int, int], None]
-"""Takes (samples done, samples in all)."""
-
 _DIGITAL = 1e-4
 """Reflectance of one digital number of Sentinel-2, its offset subtracted."""
 
 
-def carry_out(plan: Plan, journal: Journal, workers: int, advance: Advance) -> list[str]:
+def carry_out(plan: Plan, journal: Journal, workers: int, advance: ProgressCallback) -> list[str]:
     """Write what is missing of a plan, then its index.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,22 +15,20 @@ from cropzoo.data.running_stats import RunningStats
 from cropzoo.data.sample import Dataset, Sample
 from cropzoo.data.statistics import add_sample
 from cropzoo.errors import CropzooError
+from cropzoo.io import Log, ProgressCallback
 from cropzoo.parallel import each
 from cropzoo.prepare.journal import Journal
 
 FOLDS = {"train": 1, "val": 2, "test": 3}
 """The fold of each split: the division of the dataset is kept, and there is one way to use it."""
 
-Advance = Callable[[int, int], None]
-"""Takes (samples done, samples in all)."""
-
 
 def convert(
     dataset: Dataset,
     splits: Sequence[str],
     out: Path,
-    tell: Callable[[str], None],
-    progress: Advance,
+    tell: Log,
+    progress: ProgressCallback,
     *,
     made_from: Mapping[str, Any] | None = None,
     overwrite: bool = False,
@@ -80,7 +78,7 @@ def convert(
     tell(f"{len(places)} samples ({counts}) in the one rotation that the dataset was asked for")
 
 
-def _splits(dataset: Dataset, splits: Sequence[str], tell: Callable[[str], None]) -> dict[str, Sequence[Sample]]:
+def _splits(dataset: Dataset, splits: Sequence[str], tell: Log) -> dict[str, Sequence[Sample]]:
     """The samples of train, val and test."""
     if not dataset.classes:
         raise CropzooError(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from cropzoo.errors import UsageError
+from cropzoo.io import Log
 
 BLOCKS, YEAR = "blocks", "year"
 """Ways to split that are no column of the parcel file."""
@@ -125,7 +125,7 @@ def _need(holds: bool, option: str, value: object, must: str) -> None:
 class ImageSource(Protocol):
     """What a dataset offers for `cropzoo prepare --from NAME`, where it has images and parcels to give."""
 
-    def write_images(self, folder: Path, tell: Callable[[str], None], workers: int) -> None:
+    def write_images(self, folder: Path, tell: Log, workers: int) -> None:
         """Fill an empty folder with an image a date, `S2_2018-05-16.tif`, and the parcels, `parcels.gpkg`.
 
         Args:

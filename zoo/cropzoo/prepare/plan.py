@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
@@ -18,12 +18,11 @@ from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.discover import find_images
 from cropzoo.geo.vector.parcel_table import Crop
 from cropzoo.geo.vector.reader import read_parcels
+from cropzoo.io import Log
 from cropzoo.parallel import each
 from cropzoo.prepare.folds import ANY_FOLD, Folds, fold_places
 from cropzoo.prepare.options import BLOCKS, YEAR, Options
 from cropzoo.prepare.windows import EPOCH, Counted, Ground, Place, cut, seen_once
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +62,7 @@ class Plan:
         return total
 
 
-def make_plan(options: Options, workers: int, tell: Tell) -> Plan:
+def make_plan(options: Options, workers: int, tell: Log) -> Plan:
     """Find images and parcels, lay windows, count classes, deal folds.
 
     Args:
@@ -106,7 +105,7 @@ def make_plan(options: Options, workers: int, tell: Tell) -> Plan:
     return Plan(ground, legend, tuple(named), folds, counts, tuple(notes))
 
 
-def _survey(options: Options, tell: Tell) -> Ground:
+def _survey(options: Options, tell: Log) -> Ground:
     """The images, and the parcels that touch them."""
     tiles = tuple(find_images(options.images, options.bands))
     for tile in tiles:

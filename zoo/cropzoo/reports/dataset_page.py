@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,8 +14,8 @@ from cropzoo.config.recipe import dataset_at
 from cropzoo.data.open import open_dataset
 from cropzoo.data.pastis.reader import Layout
 from cropzoo.data.sample import Dataset, Sample
-from cropzoo.data.summary import Acquisition, Advance, DatasetDescription, describe
-from cropzoo.io import write_text
+from cropzoo.data.summary import Acquisition, DatasetDescription, describe
+from cropzoo.io import ProgressCallback, write_text
 from cropzoo.plugins.registry import Zoo
 from cropzoo.reports.dataset_card import caveats, write_dataset_card
 from cropzoo.reports.dataset_map import Overview
@@ -126,7 +126,7 @@ def write_quicklook(
     facts: Mapping[str, Any],
     patches: Mapping[str, str] = MappingProxyType({}),
     *,
-    advance: Advance | None = None,
+    advance: ProgressCallback | None = None,
 ) -> DatasetDescription:
     """Write the page; every sample is read once, one at a time.
 
@@ -213,7 +213,7 @@ def _classes(found: DatasetDescription) -> list[dict[str, Any]]:
     ]
 
 
-def write_pages(zoo: Zoo, folder: Path, advance: Callable[[int, int], None] | None = None) -> DatasetDescription:
+def write_pages(zoo: Zoo, folder: Path, advance: ProgressCallback | None = None) -> DatasetDescription:
     """Write quicklook.html and README.md of a prepared dataset; returns what they tell.
 
     Args:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,9 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, Checkpoint
 
 from cropzoo.errors import CropzooError
-from cropzoo.io import atomic_write, write_text
+from cropzoo.io import Log, atomic_write, write_text
 from cropzoo.models.checkpoint import read_state, save_tensors
 from cropzoo.training.module import StageModule
-
-Tell = Callable[[str], None]
-"""Takes one line of progress for the user."""
 
 
 class EpochLog(Callback):
@@ -29,7 +25,7 @@ class EpochLog(Callback):
         tell: takes the line for the user; None in a process that is not the first.
     """
 
-    def __init__(self, path: Path, tell: Tell | None) -> None:
+    def __init__(self, path: Path, tell: Log | None) -> None:
         self.path, self.tell = path, tell
         self._start = 0.0
 

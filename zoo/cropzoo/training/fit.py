@@ -23,14 +23,13 @@ from cropzoo.data.loader import Collate
 from cropzoo.data.normalize import Normalizer
 from cropzoo.data.sample import Dataset, Sample
 from cropzoo.evaluation.evaluate import evaluate, predict_sample
-from cropzoo.io import read_json, write_json
+from cropzoo.io import Log, read_json, write_json
 from cropzoo.models.base import Model, Objective
 from cropzoo.models.checkpoint import DataNote, Metadata, save_checkpoint
 from cropzoo.parallel import barrier, is_rank_zero, rank_zero_first
 from cropzoo.plugins.registry import Zoo
 from cropzoo.reports import Patch, rgb_image, write_report
 from cropzoo.runtime import Runtime, init_distributed
-from cropzoo.training.callbacks import Tell
 from cropzoo.training.setup import describe, load_weights, new_backbone, packages
 from cropzoo.training.stages import check_stages, train_stages
 
@@ -97,7 +96,7 @@ def fit(
     catalog: Catalog,
     folder: RunFolder,
     runtime: Runtime,
-    tell: Tell,
+    tell: Log,
     offline: bool = False,
     start: Start = "new",
 ) -> dict[str, Any]:

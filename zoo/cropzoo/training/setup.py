@@ -11,7 +11,7 @@ from cropzoo.config.recipe import Recipe, objectives_of
 from cropzoo.config.run_dir import RunFolder
 from cropzoo.data.datamodule import Data
 from cropzoo.data.sample import Dataset
-from cropzoo.io import write_json
+from cropzoo.io import Log, write_json
 from cropzoo.models.base import Backbone
 from cropzoo.models.download import find_checkpoint
 from cropzoo.models.factory import Shape, create_backbone
@@ -19,7 +19,6 @@ from cropzoo.models.transfer import start_from
 from cropzoo.parallel import get_world_size
 from cropzoo.plugins.registry import Zoo
 from cropzoo.runtime import Runtime
-from cropzoo.training.callbacks import Tell
 from cropzoo.training.module import seed_from
 
 SHOWN = 6
@@ -70,7 +69,7 @@ def new_backbone(
 
 
 def load_weights(
-    backbone: Backbone, recipe: Recipe, zoo: Zoo, catalog: Catalog, dataset: Dataset, tell: Tell, offline: bool
+    backbone: Backbone, recipe: Recipe, zoo: Zoo, catalog: Catalog, dataset: Dataset, tell: Log, offline: bool
 ) -> None:
     """Start the backbone from `recipe.weights`, and tell what fits."""
     if recipe.weights is None:

@@ -13,11 +13,12 @@ from cropzoo.data.datamodule import Materials
 from cropzoo.data.loader import make_loader
 from cropzoo.data.patches import Crops, Tiles
 from cropzoo.errors import CropzooError, UsageError
+from cropzoo.io import Log
 from cropzoo.models.base import Backbone, Objective
 from cropzoo.parallel import get_rank, get_world_size
 from cropzoo.runtime import Runtime, interruptible, make_trainer
 from cropzoo.training.auxiliary import Joint, SharedFeatures
-from cropzoo.training.callbacks import BestWeights, EpochLog, LastState, Tell
+from cropzoo.training.callbacks import BestWeights, EpochLog, LastState
 from cropzoo.training.module import StageModule, seed_from
 from cropzoo.training.optim import check_frozen, check_scales, trained
 
@@ -42,7 +43,7 @@ def check_stages(materials: Materials, backbone: Backbone) -> None:
 
 
 def train_stages(
-    materials: Materials, backbone: Backbone, folder: RunFolder, runtime: Runtime, tell: Tell | None
+    materials: Materials, backbone: Backbone, folder: RunFolder, runtime: Runtime, tell: Log | None
 ) -> Objective:
     """Run every stage that has not ended yet.
 
@@ -121,7 +122,7 @@ def _train(
     best: BestWeights,
     folder: RunFolder,
     runtime: Runtime,
-    tell: Tell | None,
+    tell: Log | None,
     resumed: bool,
 ) -> None:
     recipe, stage = materials.recipe, module.stage

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from cropzoo.evaluation.compare.folder import StudyFolder
 from cropzoo.evaluation.compare.grid import Cell, Plan, PlannedRun
 from cropzoo.evaluation.early_season import trial_until
 from cropzoo.evaluation.evaluate import Trial, open_trial, score_trial
-from cropzoo.io import read_json
+from cropzoo.io import Log, read_json
 from cropzoo.plugins.registry import Zoo
 from cropzoo.runtime import Runtime
 
@@ -155,7 +155,7 @@ def score_again(
     study: Study,
     zoo: Zoo,
     runtime: Runtime,
-    tell: Callable[[str], None],
+    tell: Log,
 ) -> dict[str, str]:
     """Score every finished run in every way of the study that is not there yet.
 

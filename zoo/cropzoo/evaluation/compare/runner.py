@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,7 @@ from cropzoo.errors import CropzooError
 from cropzoo.evaluation.compare.config import Split
 from cropzoo.evaluation.compare.folder import StudyFolder
 from cropzoo.evaluation.compare.grid import PlannedRun
-from cropzoo.io import write_text
-
-Tell = Callable[[str], None]
+from cropzoo.io import Log, write_text
 
 _TAIL = 40
 """Lines of a log that are kept of a failed run."""
@@ -43,7 +41,7 @@ class Trainings:
 
     command: Sequence[str]
     jobs: int
-    tell: Tell
+    tell: Log
     split: Split = "test"
 
 

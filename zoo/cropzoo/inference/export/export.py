@@ -25,14 +25,12 @@ from cropzoo.inference.export.verify import (
     random_trials,
     real_series,
 )
-from cropzoo.io import atomic_write, sha256_of, write_json, write_text
+from cropzoo.io import Log, atomic_write, sha256_of, write_json, write_text
 from cropzoo.models.base import Model
 from cropzoo.models.checkpoint import Metadata, check_head, read_metadata, read_state, save_checkpoint
 from cropzoo.models.factory import load_model, model_from
 from cropzoo.plugins.registry import Zoo
 from cropzoo.reports import model_card
-
-Say = Callable[[str], None]
 
 _RUN_BY = {
     Form.ONNX: "`cropzoo predict {file}` maps with it, and onnxruntime runs it without torch or cropzoo.",
@@ -69,7 +67,7 @@ class Exported:
     unread: str = ""
 
 
-def export(checkpoint: Path, out: Path, form: Form, metadata: Metadata, zoo: Zoo, say: Say) -> Exported:
+def export(checkpoint: Path, out: Path, form: Form, metadata: Metadata, zoo: Zoo, say: Log) -> Exported:
     """Write a checkpoint as `out`; nothing stays under that name unless it was checked.
 
     Args:

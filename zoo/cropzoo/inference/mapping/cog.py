@@ -30,7 +30,7 @@ from cropzoo.inference.mapping.manifest import Placed, Planned
 from cropzoo.inference.mapping.map_file import category_names, class_tags, color_table
 from cropzoo.inference.mapping.outputs import CLASS, NODATA, PLAN_TAG, PROBABILITIES, SCALE, bands_of, target_paths
 from cropzoo.inference.mapping.partials import Parts
-from cropzoo.io import atomic_write, write_text
+from cropzoo.io import ProgressCallback, atomic_write, write_text
 
 
 @contextmanager
@@ -96,8 +96,6 @@ class _Logged(logging.Filter):
         logging.getLogger(self._LOGGER).removeFilter(self)
 
 
-Advance = Callable[[int, int], None]
-
 BLOCK = 512
 """Pixels on a side of a file's tiles."""
 
@@ -117,7 +115,7 @@ def assemble(
     outputs: Sequence[str],
     classes: Sequence[LabelClass],
     tags: Mapping[str, str],
-    advance: Advance | None = None,
+    advance: ProgressCallback | None = None,
 ) -> dict[str, Path]:
     """The files of a map, made of the parts that are there; nodata where there are none.
 

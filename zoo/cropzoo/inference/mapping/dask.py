@@ -17,10 +17,11 @@ from cropzoo import __version__
 from cropzoo.errors import CropzooError
 from cropzoo.inference.mapping.chunks import Outputs
 from cropzoo.inference.mapping.partials import Parts
-from cropzoo.inference.mapping.pipeline import Advance, run_chunks
+from cropzoo.inference.mapping.pipeline import run_chunks
 from cropzoo.inference.mapping.plan import Chunk, MapPlan
 from cropzoo.inference.model_info import Predictor
 from cropzoo.inference.predictor import open_predictor
+from cropzoo.io import ProgressCallback
 from cropzoo.plugins.registry import load_zoo
 
 
@@ -114,7 +115,7 @@ def run_on_cluster(
     parts: Parts,
     chunks: Sequence[Chunk],
     *,
-    advance: Advance | None = None,
+    advance: ProgressCallback | None = None,
     fail: Callable[[Chunk, str], None] | None = None,
 ) -> None:
     """As `run_chunks`, by the workers of a Dask cluster: the same chunks, and on machines alike the same bytes.

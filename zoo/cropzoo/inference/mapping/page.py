@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -30,11 +30,9 @@ from cropzoo.inference.mapping.page_images import (
     read_picture,
 )
 from cropzoo.inference.mapping.plan import MapPlan
-from cropzoo.io import write_text
+from cropzoo.io import ProgressCallback, write_text
 from cropzoo.reports.patches import safe_color
 from cropzoo.reports.render import environment
-
-Advance = Callable[[int, int], None]
 
 _NODES = 17
 """Of a lattice of longitudes and latitudes along each axis; between them straight lines err by a meter in 100 km."""
@@ -72,7 +70,7 @@ def write_map_page(
     finer: int = 1,
     title: str = "",
     facts: Mapping[str, str] | None = None,
-    advance: Advance = lambda done, total: None,
+    advance: ProgressCallback = lambda done, total: None,
 ) -> None:
     """Write the page of a map.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from cropzoo.geo.raster.naming import spectral
 from cropzoo.geo.raster.reader import CLEAR_SCL, TileReader, reading_environment
 from cropzoo.geo.raster.scene import Tile
 from cropzoo.inference.mapping.map_file import MapFile
+from cropzoo.io import ProgressCallback
 
 LARGEST = 2000
 """Pixels of a picture's side; browsers of phones refuse much larger ones."""
@@ -109,8 +110,6 @@ def _uri(bands: NDArray[np.uint8], driver: str, **options: Any) -> str:
     return f"data:image/{driver.lower()};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-Advance = Callable[[int, int], None]
-
 MOST_POINTS = 200
 """Points of the lattice along the longer side."""
 
@@ -182,7 +181,7 @@ class Curves:
 
 
 def read_curves(
-    shown: Sequence[Shown], height: int, width: int, advance: Advance = lambda done, total: None
+    shown: Sequence[Shown], height: int, width: int, advance: ProgressCallback = lambda done, total: None
 ) -> list[Curves]:
     """The curves of each tile: NDVI where there are red and near infrared, else the reflectance of a band.
 

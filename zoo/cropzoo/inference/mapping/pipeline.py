@@ -22,6 +22,7 @@ from cropzoo.inference.mapping.chunks import ChunkReader, Pixels, Work, add, bat
 from cropzoo.inference.mapping.partials import ChunkSink
 from cropzoo.inference.mapping.plan import Chunk, MapPlan
 from cropzoo.inference.model_info import Predictor
+from cropzoo.io import ProgressCallback
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -112,9 +113,6 @@ def one_behind(most: int) -> Iterator[Callable[..., None]]:
                 call.cancel()
 
 
-Advance = Callable[[int, int], None]
-"""Takes (pixels done, pixels in all)."""
-
 CACHE_MB = 64
 """GDAL keeps this much of what it decoded, so that memory does not grow with the images."""
 
@@ -155,7 +153,7 @@ def run_chunks(
     chunks: Sequence[Chunk],
     *,
     readers: int = 1,
-    advance: Advance | None = None,
+    advance: ProgressCallback | None = None,
     fail: Callable[[Chunk, str], None] | None = None,
 ) -> None:
     """Make chunks of a plan and keep them in `parts`; one that cannot be read is noted there, and the rest goes on.

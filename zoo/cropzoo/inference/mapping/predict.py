@@ -18,16 +18,14 @@ from cropzoo.inference.mapping.cog import assemble
 from cropzoo.inference.mapping.manifest import Order
 from cropzoo.inference.mapping.outputs import check_targets, finished, plan_of, target_paths
 from cropzoo.inference.mapping.partials import SUFFIX, Parts
-from cropzoo.inference.mapping.pipeline import CACHE_MB, Advance, run_chunks
+from cropzoo.inference.mapping.pipeline import CACHE_MB, run_chunks
 from cropzoo.inference.mapping.plan import Chunk, MapPlan
 from cropzoo.inference.mapping.radiometry import check_radiometry
 from cropzoo.inference.model_info import Predictor
+from cropzoo.io import Log, ProgressCallback
 
 if TYPE_CHECKING:
     from cropzoo.inference.mapping.dask import Cluster
-
-Tell = Callable[[str], None]
-"""Takes a line for the user."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +68,9 @@ def run_map(
     out: Path,
     run: Run,
     *,
-    warn: Tell,
-    advance: Advance | None = None,
-    assembling: Advance | None = None,
+    warn: Log,
+    advance: ProgressCallback | None = None,
+    assembling: ProgressCallback | None = None,
 ) -> Made:
     """Make a map, or a shard of it.
 
@@ -149,7 +147,7 @@ def map_tags(plan: MapPlan) -> dict[str, str]:
     }
 
 
-def _told_once(warn: Tell) -> Callable[[Chunk, str], None]:
+def _told_once(warn: Log) -> Callable[[Chunk, str], None]:
     """Tells why a chunk has no data; of a file that spoils many, once."""
     told: set[str] = set()
 
@@ -183,7 +181,7 @@ class Mosaic:
     new: bool = True
 
 
-def mosaic(path: Path, *, overwrite: bool = False, advance: Advance | None = None) -> Mosaic:
+def mosaic(path: Path, *, overwrite: bool = False, advance: ProgressCallback | None = None) -> Mosaic:
     """The map of parts that one run or several shards have made; the parts are removed once it is whole.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,10 @@ from cropzoo.inference.parcels.declared import Matching
 from cropzoo.inference.parcels.majority import chance_of, decide, rank_suspects
 from cropzoo.inference.parcels.summary import Summary, summarize
 from cropzoo.inference.parcels.zonal_stats import measure
+from cropzoo.io import ProgressCallback
 
 _PIECE = 100_000
 """Parcels in memory at a time; the sums over 20 classes of so many are 70 MB."""
-
-Advance = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def map_parcels(
     options: ZonalOptions | None = None,
     *,
     overwrite: bool = False,
-    advance: Advance = lambda done, total: None,
+    advance: ProgressCallback = lambda done, total: None,
     piece: int = _PIECE,
 ) -> Summary:
     """Write parcels with all their columns and those of `COLUMNS`; every one is kept, also outside the map.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from cropzoo.geo.raster.grid import Grid, Window, open_raster, unreadable
 from cropzoo.geo.raster.reader import reading_environment
 from cropzoo.inference.mapping.map_file import MapFile
 from cropzoo.inference.mapping.outputs import STEPS
+from cropzoo.io import ProgressCallback
 
 
 class Covered(NamedTuple):
@@ -168,9 +169,7 @@ class Measured:
     inside: Sums
 
 
-def measure(
-    source: MapFile, polygons: NDArray[Any], advance: Callable[[int, int], None] = lambda done, total: None
-) -> Measured:
+def measure(source: MapFile, polygons: NDArray[Any], advance: ProgressCallback = lambda done, total: None) -> Measured:
     """The sums of a map over parcels.
 
     Args:
