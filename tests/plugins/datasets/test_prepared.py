@@ -139,7 +139,7 @@ def test_a_citation_can_be_given(made):
 
 def test_crops_read_their_own_window(made):
     dataset = Prepared(made.folder)
-    recipe = Recipe.from_mapping({"backbone": "a", "dataset": "b", "image_size": 8, "turns": False}, "a test", ())
+    recipe = Recipe.from_mapping({"backbone": "a", "dataset": "b", "image_size": 8, "flip_rotate": False}, "a test", ())
     crops = Crops(dataset.split("train"), recipe, (1,))
     item = crops[Key(0, 5)].sample
     series = made.series["S2"][item.name]

@@ -21,7 +21,7 @@ def test_what_is_not_given_has_its_default():
     plain = recipe()
     assert plain.backbone.name == "tsvit"
     assert [stage.objective for stage in plain.stages] == ["segmentation"]
-    assert (plain.min_clear, plain.max_dates, plain.turns) == (0.0, None, True)
+    assert (plain.min_clear, plain.max_dates, plain.flip_rotate) == (0.0, None, True)
 
 
 def test_whole_run_values_reach_every_stage_and_a_section_its_own():

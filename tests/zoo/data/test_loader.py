@@ -89,7 +89,7 @@ def test_dates_count_from_the_whole_series(traced):
 
 
 def test_a_loader_repeats_exactly_and_its_workers_see_the_same(traced, recipe):
-    crops = Crops([traced(20, 20), traced(9, 8)], recipe(date_drop=0.3), (7, 0))
+    crops = Crops([traced(20, 20), traced(9, 8)], recipe(temporal_dropout=0.3), (7, 0))
 
     def read(workers, epoch):
         loader = make_loader(crops, Collate("doy"), batch_size=4, workers=workers, stream=(7, 0))

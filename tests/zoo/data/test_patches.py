@@ -25,13 +25,13 @@ def test_crops_come_in_all_eight_turns_unless_told_not_to(traced, recipe):
     square = [traced(8, 8)]
     turned = Crops(square, recipe(), (0,))
     assert len({turned[Key(epoch, 0)].sample.series.tobytes() for epoch in range(150)}) == 8
-    straight = Crops(square, recipe(turns=False), (0,))
+    straight = Crops(square, recipe(flip_rotate=False), (0,))
     assert len({straight[Key(epoch, 0)].sample.series.tobytes() for epoch in range(20)}) == 1
 
 
 def test_a_crop_depends_on_stream_epoch_and_position_alone(traced, recipe):
     samples = [traced(20, 20)]
-    settings = recipe(date_drop=0.3)
+    settings = recipe(temporal_dropout=0.3)
 
     def look(stream, epoch, position):
         sample = Crops(samples, settings, stream)[Key(epoch, position)].sample
@@ -65,7 +65,7 @@ def test_an_epoch_has_as_many_crops_as_there_are_tiles(traced, recipe):
 
 @pytest.mark.parametrize("scale", [1, 2])
 def test_crops_stay_aligned_through_everything(traced, recipe, scale):
-    crops = Crops([traced(12, 11, scale)], recipe(date_drop=0.4, max_dates=2), (0,))
+    crops = Crops([traced(12, 11, scale)], recipe(temporal_dropout=0.4, max_dates=2), (0,))
     for epoch in range(30):
         crop = crops[Key(epoch, 0)].sample
         rows, columns = (crop.parcels - 1) // 1000, (crop.parcels - 1) % 1000
@@ -137,7 +137,7 @@ def test_padding_does_not_make_a_small_clear_sample_cloudy(traced, recipe):
 
 def test_a_series_of_one_date_passes(traced, recipe):
     one = [traced(8, 8, dates=1)]
-    assert len(Crops(one, recipe(date_drop=0.9, max_dates=3), (0,))[Key(0, 0)].sample.dates) == 1
+    assert len(Crops(one, recipe(temporal_dropout=0.9, max_dates=3), (0,))[Key(0, 0)].sample.dates) == 1
     assert len(Tiles(one, recipe())[Key(0, 0)].sample.dates) == 1
 
 

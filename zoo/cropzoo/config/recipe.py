@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from cropzoo.config.schema import Flag, Real, Schema, Whole
+from cropzoo.config.schema import Flag, Real, Schema, Whole, rename_keys
 from cropzoo.errors import UnknownName, UsageError
 
 SCALES = (1, 2, 4)
@@ -151,6 +151,10 @@ LISTS = {"train_years": int, "test_years": int, "train_sites": str, "test_sites"
 """Settings that a text with commas, or one value, may give, with the type of their items."""
 
 
+RENAMED = {"turns": "flip_rotate", "date_drop": "temporal_dropout", "clip_norm": "gradient_clip_norm"}
+"""Settings of earlier versions, and what they are called today."""
+
+
 class Recipe(Schema):
     """What a run is made of.
 
@@ -170,10 +174,10 @@ class Recipe(Schema):
         date_sampling: which ones, in training; evaluation replaces "random" by "uniform".
         min_clear: share of clear pixels that a date of a crop needs to be used; 0 keeps all.
         batch_size: crops a step, over all processes together.
-        turns: flips and quarter turns in training.
-        date_drop: share of dates that training leaves out at random.
+        flip_rotate: flips and quarter turns in training.
+        temporal_dropout: share of dates that training leaves out at random.
         end_early: share of crops whose series training ends at a random date, for maps early in a season.
-        clip_norm: gradients are scaled down to this norm; 0 for never.
+        gradient_clip_norm: gradients are scaled down to this norm; 0 for never.
         patience: stop a stage after so many epochs without a better validation score; 0 for never.
         seed: of initial weights, order, crops and dropping.
         precision: of Lightning's Trainer.
@@ -198,10 +202,10 @@ class Recipe(Schema):
     date_sampling: DateSampling = "uniform"
     min_clear: Real = Field(0.0, ge=0, le=1)
     batch_size: Whole = Field(16, ge=1)
-    turns: Flag = True
-    date_drop: Real = Field(0.0, ge=0, lt=1)
+    flip_rotate: Flag = True
+    temporal_dropout: Real = Field(0.0, ge=0, lt=1)
     end_early: Real = Field(0.0, ge=0, le=1)
-    clip_norm: Real = Field(1.0, ge=0)
+    gradient_clip_norm: Real = Field(1.0, ge=0)
     patience: Whole = Field(0, ge=0)
     seed: Whole = Field(0, ge=0)
     precision: Precision = "32-true"
@@ -279,7 +283,7 @@ def normalize(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
     Raises:
         UsageError: for one of these that is neither form.
     """
-    settings = dict(layer)
+    settings = rename_keys(layer, RENAMED)
     for key in ("backbone", "dataset"):
         if key in settings:
             settings[key] = _named(settings[key], f"{where}: {key}")

@@ -129,7 +129,7 @@ class Crops(TorchDataset[Item]):
 
     Args:
         samples: the training split.
-        recipe: sizes, dates and turns.
+        recipe: sizes, dates and augmentation.
         stream: numbers that set this stage's random choices apart from another's.
     """
 
@@ -149,10 +149,10 @@ class Crops(TorchDataset[Item]):
         column = rng.integers(max(width - recipe.image_size, 0) + 1)
         crop = sample.crop(int(row), int(column), recipe.image_size, recipe.image_size)
         crop = end_early(crop, recipe.end_early, rng)
-        crop = drop_dates(keep_clear(crop, recipe.min_clear), recipe.date_drop, rng)
+        crop = drop_dates(keep_clear(crop, recipe.min_clear), recipe.temporal_dropout, rng)
         crop = at_most(crop, most_dates(recipe), recipe.date_sampling, rng)
         crop = pad(_finite(crop), recipe.image_size)  # last: padding is not clear, and would outweigh a small sample
-        if recipe.turns:
+        if recipe.flip_rotate:
             crop = turn(crop, int(rng.integers(8)))
         return Item(crop, first=int(sample.dates[0]))
 

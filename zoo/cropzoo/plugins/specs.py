@@ -19,10 +19,10 @@ _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 RECIPE_KEYS = frozenset((
-    "adapt_bands", "backbone", "batch_size", "clip_norm", "dataset", "date_drop", "date_sampling",
+    "adapt_bands", "backbone", "batch_size", "gradient_clip_norm", "dataset", "temporal_dropout", "date_sampling",
     "end_early", "epochs", "freeze", "head", "image_size", "label_fraction", "length", "lr", "lr_min",
     "lr_scale", "max_dates", "min_clear", "objective", "patience", "precision", "pretrain", "pretrain_epochs",
-    "seed", "stages", "test_sites", "test_years", "train_sites", "train_years", "turns", "warmup_epochs",
+    "seed", "stages", "test_sites", "test_years", "train_sites", "train_years", "flip_rotate", "warmup_epochs",
     "weight_decay", "weights",
 ))  # fmt: skip
 """Keys of a recipe: an objective of such a name could not have a section there."""

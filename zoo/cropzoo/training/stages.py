@@ -147,7 +147,7 @@ def _train(
         callbacks,
         max_epochs=stage.epochs,
         precision=recipe.precision,
-        gradient_clip_val=recipe.clip_norm or None,
+        gradient_clip_val=recipe.gradient_clip_norm or None,
         default_root_dir=folder.path,
     )
     with interruptible():
