@@ -19,7 +19,7 @@ from cropzoo.config.recipe import Choice
 from cropzoo.models.factory import TOLD
 from cropzoo.plugins.registry import Zoo, known_options, load_target
 from cropzoo.plugins.specs import BackboneSpec
-from cropzoo_cli.costs import DEFAULT_SIZE, costs_of, tell_parameters, tell_size
+from cropzoo_cli.costs import DEFAULT_SIZE, costs_of, format_parameters, format_size
 
 HERE = Path(__file__).parent
 PAGE = HERE / "backbones.md"
@@ -32,7 +32,7 @@ def page() -> str:
     with (HERE / "backbones.csv").open(encoding="utf-8", newline="") as file:
         scores = [dict(row) for row in csv.DictReader(file)]
     backbones = [_described(zoo, catalog, entry.spec) for entry in zoo.backbones.values()]
-    return fill("backbones.md.j2", backbones=backbones, scores=scores, size=tell_size(DEFAULT_SIZE))
+    return fill("backbones.md.j2", backbones=backbones, scores=scores, size=format_size(DEFAULT_SIZE))
 
 
 def _described(zoo: Zoo, catalog: Catalog, spec: BackboneSpec) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def _described(zoo: Zoo, catalog: Catalog, spec: BackboneSpec) -> dict[str, Any]
     return {
         "spec": spec,
         "parameters": f"{costs.parameters / 1e6:.2f} M",
-        "counted": tell_parameters(costs.parameters, spec.parameters),
+        "counted": format_parameters(costs.parameters, spec.parameters),
         "gflops": f"{costs.gflops:.1f}",
         "options": options,
         "scores": list(_published(spec, catalog)),

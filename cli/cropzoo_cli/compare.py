@@ -21,8 +21,8 @@ from cropzoo_cli.settings import Settings
 if TYPE_CHECKING:
     from cropzoo.evaluation.compare.config import Study
     from cropzoo.evaluation.compare.folder import StudyFolder
-    from cropzoo.evaluation.compare.grid import Plan
-    from cropzoo.evaluation.compare.summary import Summary
+    from cropzoo.evaluation.compare.grid import StudyPlan
+    from cropzoo.evaluation.compare.summary import StudySummary
     from cropzoo.evaluation.compare.tables import Table
 
 FAILED, INTERRUPTED = 1, 130
@@ -104,7 +104,9 @@ def compare(
         raise click.exceptions.Exit(FAILED)
 
 
-def _errors(plan: Plan, folder: StudyFolder, failed: Mapping[str, str], not_scored: Mapping[str, str]) -> Iterator[str]:
+def _errors(
+    plan: StudyPlan, folder: StudyFolder, failed: Mapping[str, str], not_scored: Mapping[str, str]
+) -> Iterator[str]:
     """What went wrong, and what to do, in a line each."""
     again = "mend what is wrong and run the same command again"
     if failed:
@@ -149,7 +151,7 @@ def _fractions(text: str) -> list[float]:
         ) from None
 
 
-def _list(plan: Plan, folder: StudyFolder, part: tuple[int, int], as_json: bool) -> None:
+def _list(plan: StudyPlan, folder: StudyFolder, part: tuple[int, int], as_json: bool) -> None:
     """The runs of a part and how far each is."""
     index, count = part
     runs, ways = plan.runs[index::count], len(plan.study.all_scorings)
@@ -165,7 +167,7 @@ def _list(plan: Plan, folder: StudyFolder, part: tuple[int, int], as_json: bool)
 
 
 def _train(
-    settings: Settings, plan: Plan, folder: StudyFolder, part: tuple[int, int], jobs: int, compute: Sequence[str]
+    settings: Settings, plan: StudyPlan, folder: StudyFolder, part: tuple[int, int], jobs: int, compute: Sequence[str]
 ) -> dict[str, str]:
     """Train what is missing of a part; the errors of the runs that failed, by name."""
     from cropzoo.evaluation.compare.runner import Trainings, train_runs
@@ -181,7 +183,7 @@ def _train(
 
 
 def _score_again(
-    settings: Settings, plan: Plan, folder: StudyFolder, part: tuple[int, int], device: str, workers: int
+    settings: Settings, plan: StudyPlan, folder: StudyFolder, part: tuple[int, int], device: str, workers: int
 ) -> dict[str, str]:
     """Score the runs of a part in the study's other ways; the errors of the scorings that failed."""
     if not plan.study.all_scorings:
@@ -195,7 +197,7 @@ def _score_again(
 
 
 @contextmanager
-def _telling(plan: Plan, folder: StudyFolder) -> Iterator[None]:
+def _telling(plan: StudyPlan, folder: StudyFolder) -> Iterator[None]:
     """Tell how far the study is when it is interrupted."""
     try:
         yield
@@ -205,7 +207,7 @@ def _telling(plan: Plan, folder: StudyFolder) -> Iterator[None]:
         raise click.exceptions.Exit(INTERRUPTED) from None
 
 
-def _present(plan: Plan, folder: StudyFolder, not_scored: Mapping[str, str], as_json: bool) -> None:
+def _present(plan: StudyPlan, folder: StudyFolder, not_scored: Mapping[str, str], as_json: bool) -> None:
     """Write and print the tables of whatever is there, and what was not scored, with the reason."""
     from cropzoo.evaluation.compare.page import write_page
     from cropzoo.evaluation.compare.results import collect, collect_scorings
@@ -239,7 +241,9 @@ def _present(plan: Plan, folder: StudyFolder, not_scored: Mapping[str, str], as_
     click.echo(f"\ntables      {', '.join(map(str, tables))}\npage        {folder.page}")
 
 
-def _print_tables(plan: Plan, summaries: Sequence[Summary], others: Mapping[str, Sequence[Summary]]) -> None:
+def _print_tables(
+    plan: StudyPlan, summaries: Sequence[StudySummary], others: Mapping[str, Sequence[StudySummary]]
+) -> None:
     """The tables in parts that fit a terminal."""
     from cropzoo.evaluation.compare.summary import LEVEL
     from cropzoo.evaluation.compare.tables import (

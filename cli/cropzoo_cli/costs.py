@@ -34,7 +34,7 @@ def costs_of(zoo: Zoo, backbone: Choice, size: Size, upsample: int = 1) -> Costs
     return count_costs(model, size)
 
 
-def tell_parameters(count: int, published: float | None) -> str:
+def format_parameters(count: int, published: float | None) -> str:
     """The count, and the published figure, in millions, beside it where that says something else."""
     if published is None:
         return f"{count:,}"
@@ -43,6 +43,6 @@ def tell_parameters(count: int, published: float | None) -> str:
     return f"{count:,}" + (f" (published as {published:g} M)" if differs else "")
 
 
-def tell_size(size: Size) -> str:
+def format_size(size: Size) -> str:
     """The size in words."""
     return f"{size.bands} bands, {size.classes} classes, {size.dates} dates, {size.pixels} x {size.pixels} px"

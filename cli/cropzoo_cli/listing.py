@@ -10,7 +10,7 @@ import click
 from cropzoo.config.catalog import Catalog
 from cropzoo.errors import CropzooError, UsageError, suggest
 from cropzoo.plugins.registry import Zoo
-from cropzoo_cli.costs import DEFAULT_SIZE, tell_size
+from cropzoo_cli.costs import DEFAULT_SIZE, format_size
 from cropzoo_cli.options import pass_catalog
 from cropzoo_cli.output import note, print_json, print_table
 from cropzoo_cli.settings import Settings
@@ -60,7 +60,7 @@ def _print_networks(zoo: Zoo, catalog: Catalog, pattern: str, as_json: bool) -> 
     if not records:
         hint = "; members of a family are counted by `cropzoo show`" if "/" in pattern else ""
         raise CropzooError(f"no network matches {pattern!r}; {suggest(pattern.strip('*'), zoo.backbones)}{hint}")
-    note(f"parameters and GFLOPs at {tell_size(DEFAULT_SIZE)}; scores as published, OA / mIoU in per cent")
+    note(f"parameters and GFLOPs at {format_size(DEFAULT_SIZE)}; scores as published, OA / mIoU in per cent")
     if as_json:
         print_json(records)
     else:

@@ -67,7 +67,7 @@ def cli(ctx: click.Context, plugins: tuple[str, ...], catalogs: tuple[Path, ...]
     One command composes a backbone, a dataset and an objective; each may come from a plugin.
     """
     if offline:
-        ctx.with_resource(_told_offline())
+        ctx.with_resource(_offline_environment())
     ctx.obj = Settings(tuple(dict.fromkeys((*_from_environment(), *plugins))), catalogs, offline)
 
 
@@ -92,7 +92,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 @contextmanager
-def _told_offline() -> Iterator[None]:
+def _offline_environment() -> Iterator[None]:
     """The environment as it is with CROPZOO_OFFLINE, which plugins and worker processes read."""
     before = os.environ.get("CROPZOO_OFFLINE")
     os.environ["CROPZOO_OFFLINE"] = "1"

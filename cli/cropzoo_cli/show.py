@@ -14,7 +14,7 @@ from cropzoo.config.merge import normalize
 from cropzoo.config.recipe import Choice
 from cropzoo.errors import UnknownName, UsageError
 from cropzoo.plugins.registry import Entry, Zoo
-from cropzoo_cli.costs import DEFAULT_SIZE, costs_of, tell_parameters, tell_size
+from cropzoo_cli.costs import DEFAULT_SIZE, costs_of, format_parameters, format_size
 from cropzoo_cli.options import pass_catalog
 from cropzoo_cli.output import print_json
 from cropzoo_cli.scores import score_lines
@@ -185,8 +185,8 @@ def _content(metadata: Metadata) -> dict[str, Any]:
 def _costs(zoo: Zoo, backbone: Choice, size: Size, published: float | None = None, upsample: int = 1) -> dict[str, Any]:
     costs = costs_of(zoo, backbone, size, upsample)
     return {
-        "parameters": tell_parameters(costs.parameters, published),
-        "GFLOPs": f"{costs.gflops:.2f} (one series: {tell_size(size)})",
+        "parameters": format_parameters(costs.parameters, published),
+        "GFLOPs": f"{costs.gflops:.2f} (one series: {format_size(size)})",
     }
 
 

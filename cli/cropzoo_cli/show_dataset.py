@@ -27,7 +27,7 @@ _SIZES = 4
 
 
 @dataclass(frozen=True)
-class Choice:
+class DatasetChoice:
     """A dataset to show: its name, its options, and whether the user gave any."""
 
     name: str
@@ -35,7 +35,7 @@ class Choice:
     given: bool
 
 
-def dataset_choice(zoo: Zoo, name: str, assignments: Sequence[str]) -> Choice | None:
+def dataset_choice(zoo: Zoo, name: str, assignments: Sequence[str]) -> DatasetChoice | None:
     """The dataset that a name or a prepared folder stands for; None for anything else.
 
     Raises:
@@ -53,11 +53,11 @@ def dataset_choice(zoo: Zoo, name: str, assignments: Sequence[str]) -> Choice | 
             f"--set {' '.join(assignments)!r}; show takes options of {name!r} alone; give dataset.KEY=VALUE"
         )
     options = section | options
-    return Choice(options.pop("name"), options, bool(options))
+    return DatasetChoice(options.pop("name"), options, bool(options))
 
 
 def dataset_facts(
-    zoo: Zoo, choice: Choice, facts: dict[str, Any], quick: bool, check: bool, plot: Path | None
+    zoo: Zoo, choice: DatasetChoice, facts: dict[str, Any], quick: bool, check: bool, plot: Path | None
 ) -> tuple[dict[str, Any], DatasetDescription | None]:
     """The facts of a dataset's spec with those of its files, and what it holds; None where it needs options first.
 

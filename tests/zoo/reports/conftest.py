@@ -14,7 +14,7 @@ import torch
 from cropzoo import Batch, LabelClass
 from cropzoo.data.boundary import boundary_bits
 from cropzoo.evaluation.metrics import Scorer
-from cropzoo.reports import Patch
+from cropzoo.reports import ReportPatch
 
 CLASSES = (
     LabelClass("meadow", 3, "#44aa55"),
@@ -46,13 +46,15 @@ def a_map(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
-def patches() -> list[Patch]:
+def patches() -> list[ReportPatch]:
     found = []
     for seed in range(2):
         labels, prediction = a_map(seed)
         image = np.random.default_rng(seed).random((12, 16, 3))
         confidence = None if seed else np.full(labels.shape, 0.7)
-        found.append(Patch(f"place <{seed}>", image, labels, prediction, boundary_bits(labels, labels * 2), confidence))
+        found.append(
+            ReportPatch(f"place <{seed}>", image, labels, prediction, boundary_bits(labels, labels * 2), confidence)
+        )
     return found
 
 

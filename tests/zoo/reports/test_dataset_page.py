@@ -17,7 +17,7 @@ from cropzoo.data.sample import LabelClass
 from cropzoo.data.summary import SplitDescription, describe
 from cropzoo.reports import write_dataset_card, write_quicklook
 from cropzoo.reports.dataset_card import caveats
-from cropzoo.reports.dataset_map import Overview
+from cropzoo.reports.dataset_map import MapBuilder
 from cropzoo.reports.dataset_page import timelines
 from cropzoo.reports.thumbnails import label_picture, middle, shares, spread
 
@@ -190,7 +190,7 @@ def test_the_middle_of_a_large_sample(make_fields):
 
 
 def test_far_sites_have_maps_of_their_own_with_a_scale(make_fields):
-    overview, fields = Overview(), make_fields()
+    overview, fields = MapBuilder(), make_fields()
     for index in range(2):
         overview.add(fields.split("train")[index], "train", f"s{index}")
     [one], left = overview.maps()
@@ -207,7 +207,7 @@ def test_far_sites_have_maps_of_their_own_with_a_scale(make_fields):
 
 
 def test_degrees_are_drawn_as_long_as_they_are(make_fields):
-    overview, sample = Overview(), make_fields().split("train")[0]
+    overview, sample = MapBuilder(), make_fields().split("train")[0]
     sample.place.update(crs="EPSG:4326", transform=[0.1, 0, 5.0, 0, -0.1, 60.0 + 0.4])
     overview.add(sample, "train")
     [drawn], _ = overview.maps()
@@ -216,7 +216,7 @@ def test_degrees_are_drawn_as_long_as_they_are(make_fields):
 
 
 def test_windows_in_a_crs_without_a_name_have_no_scale(make_fields):
-    overview, sample = Overview(), make_fields().split("train")[0]
+    overview, sample = MapBuilder(), make_fields().split("train")[0]
     sample.place.update(crs="somewhere")
     overview.add(sample, "train")
     assert overview.maps()[0][0].bar is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cropzoo import CropzooError, LabelClass, Sample
-from cropzoo.reports import Patch, rgb_image, save_patches
+from cropzoo.reports import ReportPatch, rgb_image, save_patches
 from cropzoo.reports.charts import line_chart
 from cropzoo.reports.patches import AT_CLASS, AT_PARCEL, IGNORED, WRONG, panels
 
@@ -80,7 +80,7 @@ def test_panels_mark_what_they_say(classes: tuple[LabelClass, ...]) -> None:
     labels = np.array([[0, 0, 1, 255]], np.uint8)
     prediction = np.array([[0, 2, 1, 1]], np.uint8)
     boundary = np.array([[0, 2, 3, 1]], np.uint8)
-    patch = Patch("p", np.full((1, 4, 3), 0.5), labels, prediction, boundary, np.linspace(0, 1, 4)[None])
+    patch = ReportPatch("p", np.full((1, 4, 3), 0.5), labels, prediction, boundary, np.linspace(0, 1, 4)[None])
     shown = {title: [hexed(pixel) for pixel in picture[0]] for title, picture in panels(patch, classes)}
     pale = shown["Errors"][0]
     assert list(shown) == ["Image", "Labels", "Prediction", "Errors", "Boundary", "Confidence"]
@@ -92,12 +92,12 @@ def test_panels_mark_what_they_say(classes: tuple[LabelClass, ...]) -> None:
     assert patch.accuracy == pytest.approx(2 / 3)
 
 
-def test_an_image_coarser_than_its_labels(patches: list[Patch], classes: tuple[LabelClass, ...]) -> None:
+def test_an_image_coarser_than_its_labels(patches: list[ReportPatch], classes: tuple[LabelClass, ...]) -> None:
     coarse = replace(patches[0], image=patches[0].image[::2, ::2])
     assert {picture.shape for _, picture in panels(coarse, classes)} == {(12, 16, 3)}
 
 
-def test_save_patches(tmp_path: Path, patches: list[Patch], classes: tuple[LabelClass, ...]) -> None:
+def test_save_patches(tmp_path: Path, patches: list[ReportPatch], classes: tuple[LabelClass, ...]) -> None:
     path = tmp_path / "deep" / "map.png"
     save_patches(path, patches, classes)
     picture = matplotlib.image.imread(path)

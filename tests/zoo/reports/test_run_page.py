@@ -12,7 +12,7 @@ import matplotlib.image
 import pytest
 
 from cropzoo import CropzooError, LabelClass
-from cropzoo.reports import Patch, write_report
+from cropzoo.reports import ReportPatch, write_report
 
 VOID = {"meta", "img", "line", "path", "circle", "br", "hr", "link", "input"}
 
@@ -52,14 +52,14 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
-def report(run: Path, patches: Sequence[Patch] = (), classes: Sequence[LabelClass] = ()) -> Page:
+def report(run: Path, patches: Sequence[ReportPatch] = (), classes: Sequence[LabelClass] = ()) -> Page:
     path = write_report(run, patches, classes)
     assert path == run / "report.html"
     return Page(path.read_text(encoding="utf-8"))
 
 
 def test_the_whole_page(
-    make_run: Callable[..., Path], patches: list[Patch], classes: tuple[LabelClass, ...], scores: dict[str, Any]
+    make_run: Callable[..., Path], patches: list[ReportPatch], classes: tuple[LabelClass, ...], scores: dict[str, Any]
 ) -> None:
     run = make_run()
     page = report(run, patches, classes)
@@ -76,7 +76,7 @@ def test_the_whole_page(
 
 
 def test_nothing_comes_from_elsewhere(
-    make_run: Callable[..., Path], patches: list[Patch], classes: tuple[LabelClass, ...]
+    make_run: Callable[..., Path], patches: list[ReportPatch], classes: tuple[LabelClass, ...]
 ) -> None:
     run = make_run()
     page = report(run, patches, classes)
@@ -91,7 +91,7 @@ def test_nothing_comes_from_elsewhere(
 
 
 def test_names_from_files_are_escaped(
-    make_run: Callable[..., Path], patches: list[Patch], classes: tuple[LabelClass, ...]
+    make_run: Callable[..., Path], patches: list[ReportPatch], classes: tuple[LabelClass, ...]
 ) -> None:
     run = make_run()
     page = report(run, patches, classes)
@@ -110,7 +110,7 @@ def test_a_color_cannot_carry_style(make_run: Callable[..., Path], scores: dict[
 
 
 def test_pictures_have_texts_and_tables_have_headers(
-    make_run: Callable[..., Path], patches: list[Patch], classes: tuple[LabelClass, ...]
+    make_run: Callable[..., Path], patches: list[ReportPatch], classes: tuple[LabelClass, ...]
 ) -> None:
     page = report(make_run(), patches, classes)
     pictures = page.all("img")
@@ -125,7 +125,7 @@ def test_pictures_have_texts_and_tables_have_headers(
 
 
 def test_panels_are_pixel_for_pixel(
-    make_run: Callable[..., Path], patches: list[Patch], classes: tuple[LabelClass, ...]
+    make_run: Callable[..., Path], patches: list[ReportPatch], classes: tuple[LabelClass, ...]
 ) -> None:
     page = report(make_run(), patches, classes)
     labels = next(p for p in page.all("img") if p["alt"] == "Labels of place <0>")

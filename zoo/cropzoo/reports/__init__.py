@@ -4,12 +4,12 @@ from cropzoo.reports.dataset_card import write_dataset_card
 from cropzoo.reports.dataset_figure import save_dataset_figure
 from cropzoo.reports.dataset_page import write_quicklook
 from cropzoo.reports.model_card import model_card
-from cropzoo.reports.patches import Patch, save_patches
+from cropzoo.reports.patches import ReportPatch, save_patches
 from cropzoo.reports.run_page import write_report
 from cropzoo.reports.thumbnails import rgb_image
 
 __all__ = [
-    "Patch",
+    "ReportPatch",
     "model_card",
     "rgb_image",
     "save_dataset_figure",

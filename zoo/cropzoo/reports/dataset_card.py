@@ -10,7 +10,7 @@ from typing import Any
 from cropzoo import __version__
 from cropzoo.data.summary import DatasetDescription, SplitDescription
 from cropzoo.io import write_text
-from cropzoo.reports.render import environment, markdown_text
+from cropzoo.reports.render import make_environment, markdown_text
 
 _FEW = 100
 """Training pixels, about one hectare of 10 m: too few to learn a crop from, and one field at most."""
@@ -68,7 +68,7 @@ def write_dataset_card(path: Path, description: DatasetDescription, facts: Mappi
     Raises:
         CropzooError: when the file cannot be written.
     """
-    templates = environment()
+    templates = make_environment()
     templates.filters |= {"text": markdown_text, "code": _code, "sentence": _sentence}
     listed = {key: value for key, value in facts.items() if key not in _OWN_PLACE and value not in _NOTHING}
     known = {key: facts.get(key) or "" for key in _OWN_PLACE}

@@ -18,7 +18,7 @@ from cropzoo.data.boundary import CLASS_BOUNDARY, PARCEL_BOUNDARY, boundary_bits
 from cropzoo.data.sample import IGNORE, Dataset, LabelClass, Sample
 from cropzoo.errors import CropzooError
 from cropzoo.io import atomic_write
-from cropzoo.reports.patches import AT_CLASS, AT_PARCEL, IGNORED, Patch, Picture, panels, safe_color
+from cropzoo.reports.patches import AT_CLASS, AT_PARCEL, IGNORED, Picture, ReportPatch, panels, safe_color
 from cropzoo.reports.thumbnails import middle, rgb_image, spread
 
 STEP = 10
@@ -119,7 +119,7 @@ class _Shown:
     """One sample: its panels with their titles, and what the legend must name of it if it has labels."""
 
     panels: list[tuple[str, Picture]]
-    patch: Patch | None
+    patch: ReportPatch | None
 
 
 def save_dataset_figure(path: Path, dataset: Dataset, splits: Sequence[str]) -> None:
@@ -179,7 +179,7 @@ def _shown(sample: Sample, dataset: Dataset, split: str) -> _Shown:
     if sample.labels is not None:
         labels = np.asarray(sample.labels).astype(np.uint8)
     parcels = None if sample.parcels is None or sample.labels is None else np.asarray(sample.parcels)
-    patch = Patch(name, image, labels, labels, boundary_bits(labels, parcels))
+    patch = ReportPatch(name, image, labels, labels, boundary_bits(labels, parcels))
     pictures = dict(panels(patch, dataset.classes))
     shown = [(name, pictures["Image"])]
     if sample.labels is None:
@@ -195,7 +195,7 @@ def _sampled(dataset: Dataset, splits: Sequence[str]) -> Iterator[Sample]:
 
 
 def _legend(
-    patches: Sequence[Patch], classes: Sequence[LabelClass], curves: ClassCurves | None
+    patches: Sequence[ReportPatch], classes: Sequence[LabelClass], curves: ClassCurves | None
 ) -> list[tuple[str, str]]:
     """Name and color of each class that is seen, then of the marks."""
     seen = {int(value) for patch in patches for value in np.unique(patch.labels)}

@@ -28,7 +28,7 @@ Ring = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
-class Window:
+class MapWindow:
     """Where a sample lies: its four corners in units of its CRS, the group that colors it, what a mark leads to."""
 
     tile: str
@@ -40,7 +40,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Map:
+class SiteMap:
     """A map of `width` x `height`.
 
     Args:
@@ -59,10 +59,10 @@ class Map:
 
 
 @dataclass
-class Overview:
+class MapBuilder:
     """Gathers windows, then makes the maps."""
 
-    windows: list[Window] = field(default_factory=list)
+    windows: list[MapWindow] = field(default_factory=list)
 
     def add(self, sample: Sample, group: str, anchor: str = "") -> None:
         """Take in a sample, with its anchor on the page if it is shown there; one without a place is passed over."""
@@ -72,13 +72,13 @@ class Overview:
         height, width = sample.series.shape[2:]
         corners = ((0, 0), (0, width), (height, width), (height, 0))
         ring = tuple((a * column + b * row + c, d * column + e * row + f) for row, column in corners)
-        self.windows.append(Window(tile_of(sample), str(sample.place["crs"]), ring, group, sample.name, anchor))
+        self.windows.append(MapWindow(tile_of(sample), str(sample.place["crs"]), ring, group, sample.name, anchor))
 
-    def maps(self) -> tuple[list[Map], str]:
+    def maps(self) -> tuple[list[SiteMap], str]:
         """A map for each tile, and each site that lies far from others; and what is left out, in words."""
         step = max(1, math.ceil(len(self.windows) / _MOST_WINDOWS))
         kept = [w for number, w in enumerate(self.windows) if number % step == 0 or w.anchor]
-        by_tile: dict[tuple[str, str], list[Window]] = defaultdict(list)
+        by_tile: dict[tuple[str, str], list[MapWindow]] = defaultdict(list)
         for window in kept:
             by_tile[window.tile, window.crs].append(window)
         sites = [titled for (tile, _), windows in sorted(by_tile.items()) for titled in _sites(tile, windows)]
@@ -88,7 +88,7 @@ class Overview:
         return [_map(tile, windows) for tile, windows in sites[:_MOST_MAPS]], "; ".join(left)
 
 
-def _sites(tile: str, windows: Sequence[Window]) -> list[tuple[str, list[Window]]]:
+def _sites(tile: str, windows: Sequence[MapWindow]) -> list[tuple[str, list[MapWindow]]]:
     """The windows parted where a strip of land without any is wide, along x, then along y; each with a title."""
     parts = [part for strip in _parted(windows, 0) for part in _parted(strip, 1)]
     if len(parts) == 1:
@@ -96,12 +96,12 @@ def _sites(tile: str, windows: Sequence[Window]) -> list[tuple[str, list[Window]
     return [(f"{tile}, site {number} of {len(parts)}", part) for number, part in enumerate(parts, start=1)]
 
 
-def _parted(windows: Sequence[Window], axis: int) -> list[list[Window]]:
+def _parted(windows: Sequence[MapWindow], axis: int) -> list[list[MapWindow]]:
     spans = sorted(
         (min(p[axis] for p in w.ring), max(p[axis] for p in w.ring), number) for number, w in enumerate(windows)
     )
     apart = _APART * sum(high - low for low, high, _ in spans) / len(spans)
-    parts: list[list[Window]] = [[]]
+    parts: list[list[MapWindow]] = [[]]
     reached = spans[0][1]
     for low, high, number in spans:
         if low - reached > apart:
@@ -111,7 +111,7 @@ def _parted(windows: Sequence[Window], axis: int) -> list[list[Window]]:
     return parts
 
 
-def _map(tile: str, windows: Sequence[Window]) -> Map:
+def _map(tile: str, windows: Sequence[MapWindow]) -> SiteMap:
     xs = [x for window in windows for x, _ in window.ring]
     ys = [y for window in windows for _, y in window.ring]
     unit = _meters(windows[0].crs)
@@ -120,14 +120,14 @@ def _map(tile: str, windows: Sequence[Window]) -> Map:
     wide, high = (max(xs) - min(xs)) * squeeze, max(ys) - min(ys)
     scale = (_SIDE - 4) / max(wide, high, 1e-9)
 
-    def path(window: Window) -> str:
+    def path(window: MapWindow) -> str:
         places = [(2 + (x - min(xs)) * squeeze * scale, 2 + (max(ys) - y) * scale) for x, y in window.ring]
         return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places) + "Z"
 
     groups: dict[str, list[str]] = defaultdict(list)
     for window in windows:
         groups[window.group].append(path(window))
-    return Map(
+    return SiteMap(
         title=tile,
         width=round(wide * scale + 4, 1),
         height=round(high * scale + 4, 1),

@@ -18,9 +18,9 @@ from cropzoo.data.summary import Acquisition, DatasetDescription, describe
 from cropzoo.io import ProgressCallback, write_text
 from cropzoo.plugins.registry import Zoo
 from cropzoo.reports.dataset_card import caveats, write_dataset_card
-from cropzoo.reports.dataset_map import Overview
+from cropzoo.reports.dataset_map import MapBuilder
 from cropzoo.reports.patches import safe_color
-from cropzoo.reports.render import environment
+from cropzoo.reports.render import make_environment
 from cropzoo.reports.thumbnails import Thumbnail, shares, spread, thumbnail
 
 WIDTH, HEIGHT = 1000, 120
@@ -148,7 +148,7 @@ def write_quicklook(
     counts = {name: len(dataset.split(name)) for name in splits}
     taken = shares(counts, MOST_THUMBNAILS)
     chosen = {name: frozenset(spread(counts[name], taken[name])) for name in splits}
-    overview, thumbnails, groups = Overview(), dict[str, Thumbnail](), dict[str, int]()
+    overview, thumbnails, groups = MapBuilder(), dict[str, Thumbnail](), dict[str, int]()
 
     def look(split: str, index: int, sample: Sample) -> None:
         group = patches.get(sample.name, split)
@@ -162,7 +162,7 @@ def write_quicklook(
     order = sorted(groups, key=lambda name: (len(name), name)) if patches else list(groups)
     maps, left_out = overview.maps()
     charts, fewer = timelines(found.acquisitions)
-    html = environment().get_template("quicklook.html.j2").render(
+    html = make_environment().get_template("quicklook.html.j2").render(
         title=title,
         found=found,
         span=_span(found),

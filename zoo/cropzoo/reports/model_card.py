@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from cropzoo.reports.metrics_table import regions, with_all_keys
-from cropzoo.reports.render import environment, markdown_text
+from cropzoo.reports.render import make_environment, markdown_text
 
 _DATES = {
     "doy": "day of the year, 1 to 366",
@@ -29,7 +29,7 @@ def model_card(metadata: dict[str, Any]) -> str:
     """
     scores = with_all_keys(metadata.get("scores"))
     dataset = metadata.get("dataset") or {}
-    templates = environment()
+    templates = make_environment()
     templates.filters["text"] = markdown_text
     return templates.get_template("card.md.j2").render(
         meta=_with_defaults(metadata),

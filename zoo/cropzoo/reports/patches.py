@@ -35,7 +35,7 @@ _SPARE = "#8a8a8a"
 
 
 @dataclass(frozen=True)
-class Patch:
+class ReportPatch:
     """One place and what a model made of it.
 
     Args:
@@ -66,7 +66,7 @@ def safe_color(color: str) -> str:
     return color if _HEX.fullmatch(color) else _SPARE
 
 
-def panels(patch: Patch, classes: Sequence[LabelClass]) -> list[tuple[str, Picture]]:
+def panels(patch: ReportPatch, classes: Sequence[LabelClass]) -> list[tuple[str, Picture]]:
     """Title and picture of each panel, from the image to the confidence."""
     colors = class_colors(classes)
     height, width = patch.labels.shape
@@ -94,13 +94,13 @@ def class_colors(classes: Sequence[LabelClass]) -> Picture:
     return table
 
 
-def classes_in(patches: Sequence[Patch], classes: Sequence[LabelClass]) -> list[LabelClass]:
+def classes_in(patches: Sequence[ReportPatch], classes: Sequence[LabelClass]) -> list[LabelClass]:
     """The classes that occur in the labels or predictions."""
     values = {int(v) for patch in patches for field in (patch.labels, patch.prediction) for v in np.unique(field)}
     return [item for index, item in enumerate(classes) if index in values]
 
 
-def marks(patches: Sequence[Patch]) -> list[tuple[str, str]]:
+def marks(patches: Sequence[ReportPatch]) -> list[tuple[str, str]]:
     """Name and color of every mark in the panels that is no class."""
     found = [("wrong", WRONG), ("class boundary", AT_CLASS)]
     if any((patch.boundary & PARCEL_BOUNDARY).any() for patch in patches):
@@ -110,14 +110,14 @@ def marks(patches: Sequence[Patch]) -> list[tuple[str, str]]:
     return found
 
 
-def _errors(patch: Patch, pale: Picture) -> Picture:
+def _errors(patch: ReportPatch, pale: Picture) -> Picture:
     out = pale.copy()
     out[patch.prediction != patch.labels] = _rgb(WRONG)
     out[patch.labels == IGNORE] = _rgb(IGNORED)
     return out
 
 
-def _band(patch: Patch, pale: Picture) -> Picture:
+def _band(patch: ReportPatch, pale: Picture) -> Picture:
     out = pale.copy()
     out[(patch.boundary & PARCEL_BOUNDARY) != 0] = _rgb(AT_PARCEL)
     out[(patch.boundary & CLASS_BOUNDARY) != 0] = _rgb(AT_CLASS)
@@ -147,7 +147,7 @@ _LEAST_WIDTH = 9.0
 """Inches, for the legend."""
 
 
-def save_patches(path: Path, patches: Sequence[Patch], classes: Sequence[LabelClass]) -> None:
+def save_patches(path: Path, patches: Sequence[ReportPatch], classes: Sequence[LabelClass]) -> None:
     """Write a PNG: a row for each patch, its panels side by side, one legend below.
 
     Args:

@@ -1,4 +1,4 @@
-"""The templates of this package and the filters that they use."""
+"""Template environment of pages and cards, with the filters that they share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
 
 NONE = "–"
 _THIN = "\u202f"
@@ -14,17 +14,25 @@ _LONG = 160
 _MANY = 12
 
 
-def environment() -> Environment:
-    """Jinja2 with autoescaping for HTML; an undefined name in a template is an error."""
-    found = Environment(
-        loader=PackageLoader("cropzoo.reports", "templates"),
+def make_environment(package: str = "cropzoo.reports") -> Environment:
+    """Jinja2 environment of a package's `templates` folder and of this package's, with autoescaping for HTML.
+
+    Args:
+        package: Import name of the package whose templates are found first.
+
+    Returns:
+        The environment. An undefined name in a template is an error.
+    """
+    packages = dict.fromkeys((package, "cropzoo.reports"))
+    made = Environment(
+        loader=ChoiceLoader([PackageLoader(name, "templates") for name in packages]),
         autoescape=select_autoescape(("html", "html.j2")),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"percent": percent, "count": count, "flat": flat, "cell": cell}
-    return found
+    made.filters |= {"percent": percent, "count": count, "flat": flat, "cell": cell}
+    return made
 
 
 def percent(value: Any, digits: int = 1) -> str:

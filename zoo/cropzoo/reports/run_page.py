@@ -17,8 +17,8 @@ from cropzoo.errors import CropzooError
 from cropzoo.io import read_json, write_text
 from cropzoo.reports.charts import Chart, line_chart
 from cropzoo.reports.metrics_table import by_distance, confusion_rows, regions, tiles, with_all_keys
-from cropzoo.reports.patches import Patch, classes_in, marks, panels, png, safe_color, save_patches
-from cropzoo.reports.render import environment
+from cropzoo.reports.patches import ReportPatch, classes_in, marks, panels, png, safe_color, save_patches
+from cropzoo.reports.render import make_environment
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ _CURVES = (
 )
 
 
-def write_report(run_folder: Path, patches: Sequence[Patch] = (), classes: Sequence[LabelClass] = ()) -> Path:
+def write_report(run_folder: Path, patches: Sequence[ReportPatch] = (), classes: Sequence[LabelClass] = ()) -> Path:
     """Write the report of a run, and its patches as figures/patches.png.
 
     Args:
@@ -117,12 +117,12 @@ def write_report(run_folder: Path, patches: Sequence[Patch] = (), classes: Seque
     run = read_run(run_folder)
     if patches:
         save_patches(run_folder / "figures" / "patches.png", patches, classes)
-    html = environment().get_template("report.html.j2").render(**_context(run, patches, classes))
+    html = make_environment().get_template("report.html.j2").render(**_context(run, patches, classes))
     write_text(run_folder / FILE, html)
     return run_folder / FILE
 
 
-def _context(run: RunFiles, patches: Sequence[Patch], classes: Sequence[LabelClass]) -> dict[str, Any]:
+def _context(run: RunFiles, patches: Sequence[ReportPatch], classes: Sequence[LabelClass]) -> dict[str, Any]:
     split = next((name for name in ("test", "val") if run.metrics.get(name)), "")
     scores = with_all_keys(run.metrics.get(split))
     return {
@@ -190,7 +190,7 @@ def _best(records: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {"epoch": int(best["epoch"]) + 1, "miou": best["val_miou"]}
 
 
-def _patch(patch: Patch, classes: Sequence[LabelClass]) -> dict[str, Any]:
+def _patch(patch: ReportPatch, classes: Sequence[LabelClass]) -> dict[str, Any]:
     pictures = [
         {"title": title, "data": base64.b64encode(png(picture)).decode("ascii")}
         for title, picture in panels(patch, classes)

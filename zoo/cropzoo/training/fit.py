@@ -28,7 +28,7 @@ from cropzoo.models.base import Model, Objective
 from cropzoo.models.checkpoint import DataNote, Metadata, save_checkpoint
 from cropzoo.parallel import barrier, is_rank_zero, rank_zero_first
 from cropzoo.plugins.registry import Zoo
-from cropzoo.reports import Patch, rgb_image, write_report
+from cropzoo.reports import ReportPatch, rgb_image, write_report
 from cropzoo.runtime import Runtime, init_distributed
 from cropzoo.training.setup import describe, load_weights, new_backbone, packages
 from cropzoo.training.stages import check_stages, train_stages
@@ -72,12 +72,12 @@ def _chosen(samples: Sequence[Sample]) -> list[Sample]:
     return [samples[int(number)] for number in numbers]
 
 
-def _patch(model: Model, materials: Materials, dataset: Dataset, sample: Sample) -> Patch:
+def _patch(model: Model, materials: Materials, dataset: Dataset, sample: Sample) -> ReportPatch:
     prediction, confidence = predict_sample(model, materials.normalizer, sample, materials.collate, materials.recipe)
     assert sample.labels is not None
     labels = np.asarray(sample.labels)
     scale = labels.shape[0] // prediction.shape[0]
-    return Patch(
+    return ReportPatch(
         name=sample.name,
         image=rgb_image(sample, dataset.bands, dataset.scale),
         labels=labels.astype(np.uint8),

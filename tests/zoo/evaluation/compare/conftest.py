@@ -14,7 +14,7 @@ import yaml
 from cropzoo.config.catalog import Catalog
 from cropzoo.evaluation.compare.config import read_study
 from cropzoo.evaluation.compare.folder import StudyFolder
-from cropzoo.evaluation.compare.grid import Plan, PlannedRun, make_plan
+from cropzoo.evaluation.compare.grid import PlannedRun, StudyPlan, make_plan
 from cropzoo.evaluation.compare.results import collect, collect_scorings
 from cropzoo.evaluation.compare.summary import summarize
 from cropzoo.plugins.registry import load_zoo
@@ -59,7 +59,7 @@ def zoo(make_plugin):
 
 
 @pytest.fixture
-def plan(zoo) -> Callable[..., Plan]:
+def plan(zoo) -> Callable[..., StudyPlan]:
     """`plan(**study)`: net, none and cscl, 3 of 10 epochs, unless the study says otherwise."""
     return lambda **study: make_plan(read_study({**GRID, **study}, {}, [], "the test"), zoo, Catalog({}, {}))
 

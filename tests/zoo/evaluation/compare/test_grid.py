@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cropzoo.errors import UsageError
-from cropzoo.evaluation.compare.grid import Cell
+from cropzoo.evaluation.compare.grid import GridCell
 
 WINDOW = {"cscl": {"window": 5}}
 JOINT = {"segmentation": {"auxiliary": "cscl:0.1"}}
@@ -100,6 +100,6 @@ def test_what_is_wrong_is_named(plan, study, told):
 
 
 def test_a_family_member_is_part_of_a_file_name():
-    assert Cell("timm/resnet18", "cscl+mtm", 0.05, "w5").name == "timm-resnet18-cscl+mtm-labels0.05-w5"
-    assert Cell("net", "none", 1.0, "").words == "none"
-    assert Cell("net", "cscl", 1.0, "w5").words == "cscl, w5"
+    assert GridCell("timm/resnet18", "cscl+mtm", 0.05, "w5").name == "timm-resnet18-cscl+mtm-labels0.05-w5"
+    assert GridCell("net", "none", 1.0, "").words == "none"
+    assert GridCell("net", "cscl", 1.0, "w5").words == "cscl, w5"

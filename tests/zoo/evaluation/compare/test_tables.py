@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cropzoo.evaluation.compare.summary import Difference, Estimate
+from cropzoo.evaluation.compare.summary import Estimate, PairedDifference
 from cropzoo.evaluation.compare.tables import (
     baseline_words,
     budget_text,
@@ -102,8 +102,8 @@ def test_estimates(estimate, told):
     ("difference", "told"),
     [
         (None, "-"),
-        (Difference(-0.004, 1, None, None), "-0.4"),
-        (Difference(0.012, 5, -0.003, 0.02), "+1.2 [-0.3,+2.0]"),
+        (PairedDifference(-0.004, 1, None, None), "-0.4"),
+        (PairedDifference(0.012, 5, -0.003, 0.02), "+1.2 [-0.3,+2.0]"),
     ],
 )
 def test_differences(difference, told):

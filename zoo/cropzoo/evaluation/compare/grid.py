@@ -16,7 +16,7 @@ from cropzoo.plugins.registry import Zoo, known_options, load_target
 
 
 @dataclass(frozen=True)
-class Cell:
+class GridCell:
     """What differs between runs beside seed and fold; `variant` is empty for the recipe as it is."""
 
     backbone: str
@@ -41,7 +41,7 @@ class Cell:
 class PlannedRun:
     """One training: a cell with a seed, and a fold if there are folds."""
 
-    cell: Cell
+    cell: GridCell
     seed: int
     fold: int | None
     recipe: Recipe
@@ -60,7 +60,7 @@ LAST = "segmentation"
 """The objective of a last stage that is not given."""
 
 
-def make_recipe(cell: Cell, study: Study, zoo: Zoo, catalog: Catalog, seed: int, fold: int | None) -> Recipe:
+def make_recipe(cell: GridCell, study: Study, zoo: Zoo, catalog: Catalog, seed: int, fold: int | None) -> Recipe:
     """The recipe of a run: the axes over the variant over what the study says over the catalog.
 
     What recipe and variant say of objectives that this run does not have is left out.
@@ -96,7 +96,7 @@ def _common(study: Study) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _axes(cell: Cell, seed: int, fold: int | None) -> dict[str, Any]:
+def _axes(cell: GridCell, seed: int, fold: int | None) -> dict[str, Any]:
     return {
         **({} if fold is None else {"dataset": {"fold": fold}}),
         "backbone": {"name": cell.backbone},
@@ -184,7 +184,7 @@ def check_folds(study: Study, zoo: Zoo) -> None:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """All runs of a study.
 
     Args:
@@ -193,21 +193,21 @@ class Plan:
     """
 
     study: Study
-    cells: tuple[Cell, ...]
+    cells: tuple[GridCell, ...]
     runs: tuple[PlannedRun, ...]
-    baselines: Mapping[Cell, Cell]
+    baselines: Mapping[GridCell, GridCell]
 
     @property
     def dataset(self) -> str:
         """The name of the data of all runs."""
         return self.runs[0].recipe.dataset.name
 
-    def of(self, cell: Cell) -> list[PlannedRun]:
+    def of(self, cell: GridCell) -> list[PlannedRun]:
         """The runs of a cell."""
         return [run for run in self.runs if run.cell == cell]
 
 
-def make_plan(study: Study, zoo: Zoo, catalog: Catalog) -> Plan:
+def make_plan(study: Study, zoo: Zoo, catalog: Catalog) -> StudyPlan:
     """The plan of a study.
 
     A variant that changes nothing for some runs, such as settings of cscl for those without it, is no cell of its own
@@ -220,11 +220,11 @@ def make_plan(study: Study, zoo: Zoo, catalog: Catalog) -> Plan:
     check_objectives(study, zoo)
     check_folds(study, zoo)
     folds: tuple[int | None, ...] = study.folds or (None,)
-    found: dict[tuple[str, float], list[tuple[str, Cell]]] = {}
+    found: dict[tuple[str, float], list[tuple[str, GridCell]]] = {}
     for backbone, fraction, pretrain, variant in product(
         study.backbones, study.label_fractions, study.pretrain, study.variants or ("",)
     ):
-        plain, cell = (Cell(backbone, pretrain, fraction, name) for name in ("", variant))
+        plain, cell = (GridCell(backbone, pretrain, fraction, name) for name in ("", variant))
         both = (make_recipe(each, study, zoo, catalog, study.seeds[0], folds[0]) for each in (plain, cell))
         kept = cell if len({repr(recipe) for recipe in both}) > 1 else plain
         found.setdefault((backbone, fraction), []).append((variant, kept))
@@ -236,10 +236,10 @@ def make_plan(study: Study, zoo: Zoo, catalog: Catalog) -> Plan:
     _check_names(runs)
     check_scorings(study, (run.recipe.dataset.name for run in runs), zoo)
     baselines = {cell: _baseline(study, cell, found[cell.backbone, cell.label_fraction]) for cell in cells}
-    return Plan(study, cells, runs, baselines)
+    return StudyPlan(study, cells, runs, baselines)
 
 
-def _baseline(study: Study, cell: Cell, found: Sequence[tuple[str, Cell]]) -> Cell:
+def _baseline(study: Study, cell: GridCell, found: Sequence[tuple[str, GridCell]]) -> GridCell:
     """What a cell is compared with, among the (variant, cell) of its backbone and label fraction.
 
     As `Baseline` says; so a difference has one cause, be it the pre-training or the variant.
@@ -257,7 +257,7 @@ def _baseline(study: Study, cell: Cell, found: Sequence[tuple[str, Cell]]) -> Ce
 
 
 def _check_names(runs: Sequence[PlannedRun]) -> None:
-    seen: dict[str, Cell] = {}
+    seen: dict[str, GridCell] = {}
     for run in runs:
         if seen.setdefault(run.name, run.cell) != run.cell:
             raise UsageError(f"two runs of the study have the name {run.name!r}; rename a variant")

@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from cropzoo import __version__
 from cropzoo.evaluation.compare.folder import StudyFolder
-from cropzoo.evaluation.compare.grid import Plan
-from cropzoo.evaluation.compare.summary import LEVEL, MEASURES, Difference, Measure, Summary, grouped
+from cropzoo.evaluation.compare.grid import StudyPlan
+from cropzoo.evaluation.compare.summary import LEVEL, MEASURES, Measure, PairedDifference, StudySummary, grouped
 from cropzoo.evaluation.compare.tables import (
     Table,
     baseline_words,
@@ -25,7 +25,7 @@ from cropzoo.evaluation.compare.tables import (
 )
 from cropzoo.io import write_text
 from cropzoo.reports.charts import Chart, line_chart
-from cropzoo.reports.render import environment
+from cropzoo.reports.render import make_environment
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _STEP = 440, 160, 426, 6, 26
 _LETTERS = 21
@@ -73,7 +73,7 @@ class Dots:
     top: int = _TOP
 
 
-def distance_charts(summaries: Sequence[Summary]) -> list[Chart]:
+def distance_charts(summaries: Sequence[StudySummary]) -> list[Chart]:
     """For each backbone and label fraction the accuracy by distance to a boundary, per cent, a line a cell."""
     charts = []
     for title, several in grouped(summaries).items():
@@ -84,12 +84,12 @@ def distance_charts(summaries: Sequence[Summary]) -> list[Chart]:
     return charts
 
 
-def _shares(summary: Summary) -> list[float | None]:
+def _shares(summary: StudySummary) -> list[float | None]:
     assert summary.distance is not None  # the caller has looked
     return [100 * right / pixels if pixels else None for right, pixels in summary.distance.T.tolist()]
 
 
-def label_charts(summaries: Sequence[Summary]) -> list[Chart]:
+def label_charts(summaries: Sequence[StudySummary]) -> list[Chart]:
     """For each backbone the mean IoU by the share of labels, a line a cell, per cent; none where all have one share."""
     fractions = sorted({summary.cell.label_fraction for summary in summaries})
     charts = []
@@ -104,7 +104,7 @@ def label_charts(summaries: Sequence[Summary]) -> list[Chart]:
     return charts
 
 
-def season_charts(summaries: Sequence[Summary], days: Mapping[str, Sequence[Summary]]) -> list[Chart]:
+def season_charts(summaries: Sequence[StudySummary], days: Mapping[str, Sequence[StudySummary]]) -> list[Chart]:
     """For each backbone and label fraction the mean IoU by the day that series end on, a line a cell, per cent.
 
     Args:
@@ -127,7 +127,7 @@ def season_charts(summaries: Sequence[Summary], days: Mapping[str, Sequence[Summ
     return [chart for chart in charts if chart is not None]
 
 
-def _miou(summary: Summary) -> float | None:
+def _miou(summary: StudySummary) -> float | None:
     """Per cent."""
     return 100 * summary.scores["miou"].mean if "miou" in summary.scores else None
 
@@ -150,14 +150,14 @@ def _by_place(
     return replace(chart, x_ticks=ticks, alt=f"{title}: mean IoU by {axis}. {told}.")
 
 
-def difference_charts(summaries: Sequence[Summary]) -> list[Dots]:
+def difference_charts(summaries: Sequence[StudySummary]) -> list[Dots]:
     """The differences to the baseline in the measures that the paper's claim is about, points of per cent."""
     groups = grouped(summaries)
     return [chart for measure in MEASURES if measure.key in DRAWN and (chart := _dots(measure, groups))]
 
 
-def _dots(measure: Measure, groups: Mapping[str, Sequence[Summary]]) -> Dots | None:
-    rows: list[tuple[str, Summary | None]] = []
+def _dots(measure: Measure, groups: Mapping[str, Sequence[StudySummary]]) -> Dots | None:
+    rows: list[tuple[str, StudySummary | None]] = []
     for title, summaries in groups.items():
         some = [summary for summary in summaries if measure.key in summary.differences]
         rows += [(title, None), *((title, summary) for summary in some)] if some else []
@@ -186,7 +186,7 @@ def _dots(measure: Measure, groups: Mapping[str, Sequence[Summary]]) -> Dots | N
     )
 
 
-def _span(found: Difference) -> tuple[float, float, float]:
+def _span(found: PairedDifference) -> tuple[float, float, float]:
     """Mean and the ends of the interval, points of per cent."""
     ends = (found.mean if end is None else end for end in (found.low, found.high))
     low, high = (100 * end for end in ends)
@@ -200,7 +200,7 @@ def _ticks(values: Sequence[float]) -> list[float]:
 
 
 def _dot(
-    title: str, summary: Summary, span: tuple[float, float, float], place: Callable[[float], float], y: float
+    title: str, summary: StudySummary, span: tuple[float, float, float], place: Callable[[float], float], y: float
 ) -> Dot:
     mean, low, high = span
     name = summary.cell.words
@@ -221,9 +221,9 @@ _ALSO = 3
 
 def write_page(
     folder: StudyFolder,
-    plan: Plan,
-    summaries: Sequence[Summary],
-    others: Mapping[str, Sequence[Summary]],
+    plan: StudyPlan,
+    summaries: Sequence[StudySummary],
+    others: Mapping[str, Sequence[StudySummary]],
     failed: Mapping[str, str],
 ) -> None:
     """Write study.html.
@@ -241,7 +241,7 @@ def write_page(
     compared = [summary for summary in summaries if summary.differences]
     kinds = {summary.distance_of for summary in summaries} - {None}
     html = (
-        environment()
+        make_environment("cropzoo.evaluation.compare")
         .get_template("study.html.j2")
         .render(
             title=_title(plan),
@@ -267,13 +267,13 @@ def write_page(
     write_text(folder.page, html)
 
 
-def _title(plan: Plan) -> str:
+def _title(plan: StudyPlan) -> str:
     backbones = plan.study.backbones
     names = ", ".join(backbones) if len(backbones) <= _ALSO else f"{len(backbones)} backbones"
     return f"{names} on {plan.dataset}"
 
 
-def _view(plan: Plan, summaries: Sequence[Summary], table: Table) -> dict[str, Any]:
+def _view(plan: StudyPlan, summaries: Sequence[StudySummary], table: Table) -> dict[str, Any]:
     """A table for the template: columns, and for each group its title and its (name, is it a baseline, cells)."""
     columns, rows = table
     named = len(heads(plan))

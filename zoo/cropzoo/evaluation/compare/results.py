@@ -14,7 +14,7 @@ from cropzoo.data.dates import date_warnings, parse_day
 from cropzoo.errors import CropzooError
 from cropzoo.evaluation.compare.config import Scoring, Split, Study
 from cropzoo.evaluation.compare.folder import StudyFolder
-from cropzoo.evaluation.compare.grid import Cell, Plan, PlannedRun
+from cropzoo.evaluation.compare.grid import GridCell, PlannedRun, StudyPlan
 from cropzoo.evaluation.early_season import trial_until
 from cropzoo.evaluation.evaluate import Trial, open_trial, score_trial
 from cropzoo.io import Log, read_json
@@ -65,7 +65,7 @@ class RunScores:
         return replace(self, classes=classes, confusion=confusion)
 
 
-def collect(plan: Plan, folder: StudyFolder) -> dict[Cell, list[RunScores]]:
+def collect(plan: StudyPlan, folder: StudyFolder) -> dict[GridCell, list[RunScores]]:
     """The scores of every finished run that has some, by cell and in the order of the plan.
 
     Warns where runs know different classes, as those that are trained on different sites do.
@@ -73,7 +73,7 @@ def collect(plan: Plan, folder: StudyFolder) -> dict[Cell, list[RunScores]]:
     Raises:
         CropzooError: for a file that cannot be read.
     """
-    found: dict[Cell, list[RunScores]] = {cell: [] for cell in plan.cells}
+    found: dict[GridCell, list[RunScores]] = {cell: [] for cell in plan.cells}
     for run in plan.runs:
         scores = _read(run, folder, plan.study.split) if folder.state(run) == "finished" else None
         if scores is not None:
@@ -89,19 +89,19 @@ def collect(plan: Plan, folder: StudyFolder) -> dict[Cell, list[RunScores]]:
     return _aligned(found)
 
 
-def _aligned(found: Mapping[Cell, Sequence[RunScores]]) -> dict[Cell, list[RunScores]]:
+def _aligned(found: Mapping[GridCell, Sequence[RunScores]]) -> dict[GridCell, list[RunScores]]:
     """The scores over all classes that any run knows, so that matrices add up."""
     classes = tuple(dict.fromkeys(name for runs in found.values() for run in runs for name in run.classes))
     return {cell: [run.over(classes) for run in runs] for cell, runs in found.items()}
 
 
-def collect_scorings(plan: Plan, folder: StudyFolder) -> dict[str, dict[Cell, list[RunScores]]]:
+def collect_scorings(plan: StudyPlan, folder: StudyFolder) -> dict[str, dict[GridCell, list[RunScores]]]:
     """The same by other scorings, by their names; a run that was not scored so yet is left out there.
 
     Raises:
         CropzooError: for a file that cannot be read.
     """
-    found: dict[str, dict[Cell, list[RunScores]]] = {
+    found: dict[str, dict[GridCell, list[RunScores]]] = {
         name: {cell: [] for cell in plan.cells} for name in plan.study.all_scorings
     }
     for run in plan.runs:

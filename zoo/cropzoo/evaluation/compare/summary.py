@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.evaluation.compare.grid import Cell, Plan
+from cropzoo.evaluation.compare.grid import GridCell, StudyPlan
 from cropzoo.evaluation.compare.results import REGIONS, RunScores
 
 Score = Literal["oa", "miou", "macro_f1"]
@@ -77,7 +77,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """Mean difference to the baseline over `pairs` of runs with the same seed and fold; the interval needs two."""
 
     mean: float
@@ -87,7 +87,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Summary:
+class StudySummary:
     """A row of the tables.
 
     Args:
@@ -100,13 +100,13 @@ class Summary:
         seconds, peak_memory, steps: of a run: means, but the largest memory.
     """
 
-    cell: Cell
-    baseline: Cell
+    cell: GridCell
+    baseline: GridCell
     finished: int
     planned: int
     seeds: tuple[int, ...]
     scores: Mapping[str, Estimate]
-    differences: Mapping[str, Difference]
+    differences: Mapping[str, PairedDifference]
     distance: NDArray[np.int64] | None
     distance_of: str | None
     epochs: tuple[int, ...]
@@ -115,17 +115,17 @@ class Summary:
     steps: float | None
 
 
-def grouped(summaries: Sequence[Summary]) -> dict[str, list[Summary]]:
+def grouped(summaries: Sequence[StudySummary]) -> dict[str, list[StudySummary]]:
     """Those of one backbone and label fraction together, under the words for both."""
     several = len({summary.cell.label_fraction for summary in summaries}) > 1
-    groups: dict[str, list[Summary]] = {}
+    groups: dict[str, list[StudySummary]] = {}
     for summary in summaries:
         labels = f", {100 * summary.cell.label_fraction:g} % of the labels" if several else ""
         groups.setdefault(f"{summary.cell.backbone}{labels}", []).append(summary)
     return groups
 
 
-def summarize(plan: Plan, found: Mapping[Cell, Sequence[RunScores]]) -> list[Summary]:
+def summarize(plan: StudyPlan, found: Mapping[GridCell, Sequence[RunScores]]) -> list[StudySummary]:
     """A summary of each cell, in the order of the plan."""
     folds = len(plan.study.folds) or 1
     whole = {cell: _by_seed(runs, folds) for cell, runs in found.items()}
@@ -141,12 +141,12 @@ def _by_seed(runs: Sequence[RunScores], folds: int) -> dict[int, list[RunScores]
 
 
 def _summary(
-    plan: Plan,
-    cell: Cell,
+    plan: StudyPlan,
+    cell: GridCell,
     runs: Sequence[RunScores],
     own: Mapping[int, Sequence[RunScores]],
     others: Mapping[int, Sequence[RunScores]],
-) -> Summary:
+) -> StudySummary:
     scores, differences = {}, {}
     for measure in MEASURES:
         matrices = stack(list(own.values()), measure.region)
@@ -164,7 +164,7 @@ def _summary(
         for key in ("seconds", "peak_memory", "steps")
     )
     planned = plan.of(cell)
-    return Summary(
+    return StudySummary(
         cell=cell,
         baseline=plan.baselines[cell],
         finished=len(runs),
@@ -207,7 +207,7 @@ def _estimate(values: NDArray[np.float64]) -> Estimate:
     return Estimate(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None)
 
 
-def difference(ours: NDArray[np.int64], theirs: NDArray[np.int64], name: Score) -> Difference:
+def difference(ours: NDArray[np.int64], theirs: NDArray[np.int64], name: Score) -> PairedDifference:
     """The mean over seeds of a score of the summed folds, less the same of the baseline, and its bootstrap interval.
 
     Seeds are drawn with replacement, and folds where there are several; both sides keep their pairs. The draws are
@@ -221,7 +221,7 @@ def difference(ours: NDArray[np.int64], theirs: NDArray[np.int64], name: Score) 
     seeds, folds = ours.shape[:2]
     mean = float(np.mean(score(ours.sum(1), name) - score(theirs.sum(1), name)))
     if seeds * folds < 2:
-        return Difference(mean, seeds * folds, None, None)
+        return PairedDifference(mean, seeds * folds, None, None)
     draws = np.random.default_rng(0)
     drawn = draws.multinomial(folds, [1 / folds] * folds, REPLICATES)
     weights, place = np.unique(drawn, axis=0, return_inverse=True)  # five folds make 126 sums
@@ -230,7 +230,7 @@ def difference(ours: NDArray[np.int64], theirs: NDArray[np.int64], name: Score) 
     means = (shares * np.stack(gaps, axis=1)[place.reshape(-1)]).sum(1)
     tail = (1 - LEVEL) / 2
     low, high = (float(value) for value in np.nanquantile(means, (tail, 1 - tail)))
-    return Difference(mean, seeds * folds, low, high)
+    return PairedDifference(mean, seeds * folds, low, high)
 
 
 def _drawn(matrices: NDArray[np.int64], weights: NDArray[Any], name: Score) -> NDArray[np.float64]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cropzoo.evaluation.compare.config import AS_TRAINED
-from cropzoo.evaluation.compare.grid import Cell, Plan
+from cropzoo.evaluation.compare.grid import GridCell, StudyPlan
 from cropzoo.evaluation.compare.results import RunScores
-from cropzoo.evaluation.compare.summary import MEASURES, Difference, Estimate, Summary, score, stack
+from cropzoo.evaluation.compare.summary import MEASURES, Estimate, PairedDifference, StudySummary, score, stack
 from cropzoo.io import atomic_write
 
 NONE = "-"
@@ -30,7 +30,7 @@ _PARTS = (
 """Columns that stand side by side in the 80 letters of a terminal."""
 
 
-def score_table(plan: Plan, summaries: Sequence[Summary]) -> Table:
+def score_table(plan: StudyPlan, summaries: Sequence[StudySummary]) -> Table:
     """Columns, and a row a cell: scores in per cent as mean ± standard deviation over seeds, and what it cost."""
     columns = [*heads(plan), "runs", *(measure.name for measure in MEASURES), *COSTS]
     rows = [
@@ -47,7 +47,7 @@ def score_table(plan: Plan, summaries: Sequence[Summary]) -> Table:
     return columns, rows
 
 
-def difference_table(plan: Plan, summaries: Sequence[Summary]) -> Table:
+def difference_table(plan: StudyPlan, summaries: Sequence[StudySummary]) -> Table:
     """Columns, and a row for each cell that is compared: points of per cent with the interval."""
     measures = [measure for measure in MEASURES if measure.key in COMPARED]
     several = len(baseline_words(summaries)) > 1
@@ -66,7 +66,10 @@ def difference_table(plan: Plan, summaries: Sequence[Summary]) -> Table:
 
 
 def scoring_table(
-    plan: Plan, summaries: Sequence[Summary], others: Mapping[str, Sequence[Summary]], kind: Kind = "scores"
+    plan: StudyPlan,
+    summaries: Sequence[StudySummary],
+    others: Mapping[str, Sequence[StudySummary]],
+    kind: Kind = "scores",
 ) -> Table:
     """Columns, and a row a cell: mean IoU by other scorings and as trained, in per cent.
 
@@ -80,7 +83,7 @@ def scoring_table(
     """
     ways = {**others, AS_TRAINED: summaries}
 
-    def text(cell: Summary, whole: Summary) -> str:
+    def text(cell: StudySummary, whole: StudySummary) -> str:
         scores, differences = cell.scores.get("miou"), cell.differences.get("miou")
         told = estimate_text(scores) if kind == "scores" else difference_text(differences)
         some = f" ({len(cell.seeds)} of {len(whole.seeds)} seeds)" if len(cell.seeds) < len(whole.seeds) else ""
@@ -94,12 +97,12 @@ def scoring_table(
     return [*heads(plan), *ways], rows
 
 
-def baseline_words(summaries: Sequence[Summary]) -> list[str]:
+def baseline_words(summaries: Sequence[StudySummary]) -> list[str]:
     """What the cells that are compared are compared with."""
     return list(dict.fromkeys(summary.baseline.words for summary in summaries if summary.differences))
 
 
-def parts_of(plan: Plan, table: Table) -> list[tuple[str, Table]]:
+def parts_of(plan: StudyPlan, table: Table) -> list[tuple[str, Table]]:
     """A table as several that fit a terminal, each with its title and the columns that name the rows."""
     columns, rows = table
     named = list(range(len(heads(plan))))
@@ -111,18 +114,18 @@ def parts_of(plan: Plan, table: Table) -> list[tuple[str, Table]]:
     return parts
 
 
-def heads(plan: Plan) -> list[str]:
+def heads(plan: StudyPlan) -> list[str]:
     """The columns that name a row."""
     labels = ["labels %"] if len(plan.study.label_fractions) > 1 else []
     return ["backbone", *labels, "pretrain", *(["variant"] if plan.study.variants else [])]
 
 
-def _names(plan: Plan, cell: Cell) -> list[str]:
+def _names(plan: StudyPlan, cell: GridCell) -> list[str]:
     labels = [f"{100 * cell.label_fraction:g}"] if len(plan.study.label_fractions) > 1 else []
     return [cell.backbone, *labels, cell.pretrain, *([cell.variant or NONE] if plan.study.variants else [])]
 
 
-def budget_text(plan: Plan) -> str:
+def budget_text(plan: StudyPlan) -> str:
     """One line that says what is the same for all runs."""
     if plan.study.budget == "finetune":
         return "budget finetune: every run has the same epochs of its last stage, and pre-training comes on top"
@@ -136,7 +139,7 @@ def estimate_text(estimate: Estimate | None) -> str:
     return f"{100 * estimate.mean:.1f}" + ("" if estimate.std is None else f" ± {100 * estimate.std:.1f}")
 
 
-def difference_text(difference: Difference | None) -> str:
+def difference_text(difference: PairedDifference | None) -> str:
     """Points of per cent, such as "+1.2 [+0.3,+2.0]", which a narrow terminal breaks at its only space."""
     if difference is None:
         return NONE
@@ -146,7 +149,7 @@ def difference_text(difference: Difference | None) -> str:
     return f"{100 * difference.mean:+.1f}{interval}"
 
 
-def epochs_text(summary: Summary) -> str:
+def epochs_text(summary: StudySummary) -> str:
     """The epochs of the stages, such as "6 + 14"."""
     return " + ".join(map(str, summary.epochs))
 
@@ -156,7 +159,7 @@ def count_text(count: float | None) -> str:
     return NONE if count is None else f"{count:,.0f}"
 
 
-def cost_texts(summary: Summary) -> tuple[str, str]:
+def cost_texts(summary: StudySummary) -> tuple[str, str]:
     """Minutes of training a run, and the most memory, GB."""
     minutes, memory = summary.seconds, summary.peak_memory
     spread = "" if minutes is None or minutes.std is None else f" ± {minutes.std / 60:.1f}"
@@ -169,12 +172,12 @@ def cost_texts(summary: Summary) -> tuple[str, str]:
 _OF_TRAINING = ("epochs", "steps", "seconds", "peak_memory")
 
 
-def cell_records(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
+def cell_records(summaries: Sequence[StudySummary]) -> list[dict[str, Any]]:
     """A row for each cell with every number: shares of 1, seconds, bytes; None for what is not known."""
     return [_cell_record(summary) for summary in summaries]
 
 
-def _cell_record(summary: Summary) -> dict[str, Any]:
+def _cell_record(summary: StudySummary) -> dict[str, Any]:
     record: dict[str, Any] = {
         **_cell_columns(summary.cell),
         "baseline": summary.baseline.name,
@@ -196,7 +199,7 @@ def _cell_record(summary: Summary) -> dict[str, Any]:
     return record
 
 
-def scoring_records(others: Mapping[str, Sequence[Summary]]) -> list[dict[str, Any]]:
+def scoring_records(others: Mapping[str, Sequence[StudySummary]]) -> list[dict[str, Any]]:
     """A row for each other scoring and cell with every number, without what training took."""
     return [
         {"scoring": name, **{key: value for key, value in record.items() if key not in _OF_TRAINING}}
@@ -205,7 +208,7 @@ def scoring_records(others: Mapping[str, Sequence[Summary]]) -> list[dict[str, A
     ]
 
 
-def distance_records(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
+def distance_records(summaries: Sequence[StudySummary]) -> list[dict[str, Any]]:
     """A row for each cell and distance to a boundary, px: its pixels and how many of them are right, over all runs."""
     return [
         {**_cell_columns(summary.cell), "of": summary.distance_of, "px": px, "pixels": pixels, "right": right}
@@ -215,7 +218,7 @@ def distance_records(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
     ]
 
 
-def run_records(found: Mapping[Cell, Sequence[RunScores]]) -> list[dict[str, Any]]:
+def run_records(found: Mapping[GridCell, Sequence[RunScores]]) -> list[dict[str, Any]]:
     """A row for each finished run with every number, as in `cell_records`."""
     return [_run_record(run) for runs in found.values() for run in runs]
 
@@ -237,7 +240,7 @@ def _run_record(run: RunScores) -> dict[str, Any]:
     }
 
 
-def _cell_columns(cell: Cell) -> dict[str, Any]:
+def _cell_columns(cell: GridCell) -> dict[str, Any]:
     return {
         "backbone": cell.backbone,
         "pretrain": cell.pretrain,

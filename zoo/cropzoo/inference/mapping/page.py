@@ -32,7 +32,7 @@ from cropzoo.inference.mapping.page_images import (
 from cropzoo.inference.mapping.plan import MapPlan
 from cropzoo.io import ProgressCallback, write_text
 from cropzoo.reports.patches import safe_color
-from cropzoo.reports.render import environment
+from cropzoo.reports.render import make_environment
 
 _NODES = 17
 """Of a lattice of longitudes and latitudes along each axis; between them straight lines err by a meter in 100 km."""
@@ -97,7 +97,7 @@ def write_map_page(
     # The side of a square of the pixel's area, m.
     pixel = 100 * pixel_hectares(grid, grid.height / 2, grid.width / 2) ** 0.5
     told |= {"CRS": name_crs(grid.crs), "Pixels": f"{grid.height} × {grid.width} of {pixel:.3g} m", **(facts or {})}
-    html = environment().get_template("map.html.j2").render(
+    html = make_environment().get_template("map.html.j2").render(
         title=title or map_path.name,
         map_name=map_path.name,
         rows=rows,
