@@ -5,8 +5,11 @@ Names are imported when they are first used, so that `import cropzoo` imports no
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from cropzoo.plugins.renamed import RenamedModuleFinder
 
 if TYPE_CHECKING:
     from cropzoo.data.batch import Batch
@@ -54,6 +57,9 @@ __all__ = [
     "load_model",
     "load_zoo",
 ]
+
+
+sys.meta_path.append(RenamedModuleFinder)
 
 
 def __getattr__(name: str) -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cropzoo.plugins.renamed import CLASS_FIELDS, check_renamed
 
 IGNORE = 255
 """The label of a pixel that no loss and no score looks at."""
@@ -20,6 +22,11 @@ class LabelClass:
     name: str
     code: int
     color: str
+
+    def __new__(cls, *values: Any, **fields: Any) -> Self:
+        """A new class; an old name of a field is an error that says the new one."""
+        check_renamed(fields, CLASS_FIELDS, "LabelClass")
+        return super().__new__(cls)
 
 
 @dataclass(frozen=True)

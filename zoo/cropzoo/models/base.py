@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cropzoo.data.batch import Batch
+from cropzoo.plugins.renamed import METHODS, check_renamed
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,11 @@ class Objective(nn.Module, ABC):
         super().__init__()
         self.backbone = backbone
         self.head = None  # not in the class: torch looks submodules up only where the class has no such attribute
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Refuse a method by its old name, which nothing would call."""
+        super().__init_subclass__(**keywords)
+        check_renamed(vars(cls), METHODS, f"objective {cls.__name__}")
 
     def set_class_counts(self, counts: Tensor) -> None:
         """Told once, before training: pixels of each class in the training split, (classes,), int64."""

@@ -19,6 +19,7 @@ import pluggy
 
 from cropzoo.errors import CropzooError, suggest
 from cropzoo.plugins import hookspecs
+from cropzoo.plugins.renamed import HOOKS as OLD_HOOKS
 from cropzoo.plugins.specs import BackboneSpec, DatasetSpec, ObjectiveSpec, Spec
 
 
@@ -143,6 +144,8 @@ def _check_names(target: object) -> None:
     """A hook that is misspelt, or lacks its decorator, would otherwise offer nothing and say nothing."""
     for name, value in inspect.getmembers(target, inspect.isroutine):
         marked = hasattr(value, f"{hookspecs.PROJECT}_impl")
+        if name in OLD_HOOKS:
+            raise PluginError(f"hook {name!r} of cropzoo 0.1 is called {OLD_HOOKS[name]!r} today; rename it")
         if marked and name not in HOOKS:
             raise PluginError(f"unknown hook {name!r}; {suggest(name, HOOKS)}")
         if name.startswith("cropzoo_") and not marked:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from cropzoo.errors import CropzooError
+from cropzoo.plugins.renamed import SPEC_FIELDS, check_renamed
 
 DateEncoding = Literal["doy", "days", "none"]
 
@@ -54,6 +55,11 @@ class Spec:
     summary: str
     source: str
     license: str
+
+    def __new__(cls, **fields: Any) -> Self:
+        """A new spec; an old name of a field is an error that says the new one."""
+        check_renamed(fields, SPEC_FIELDS, f"{cls.__name__} of {fields.get('name')!r}")
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         for text in ("name", "build", "summary", "source", "license"):
