@@ -247,7 +247,7 @@ def _print_tables(
     """The tables in parts that fit a terminal."""
     from cropzoo.evaluation.compare.summary import LEVEL
     from cropzoo.evaluation.compare.tables import (
-        baseline_words,
+        baseline_labels,
         budget_text,
         difference_table,
         parts_of,
@@ -259,7 +259,7 @@ def _print_tables(
     click.echo(f"{plan.study.split}, per cent: mean ± standard deviation over the seeds{folds}")
     _print_parts(parts_of(plan, score_table(plan, summaries)))
     click.echo(budget_text(plan))
-    if baselines := baseline_words(summaries):
+    if baselines := baseline_labels(summaries):
         click.echo(
             f"\ndifference to the baseline ({' or '.join(baselines)}), points of per cent\n"
             f"with the {100 * LEVEL:.0f} % interval of a bootstrap over pairs of runs; below ten pairs it is too narrow"

@@ -18,7 +18,7 @@ from cropzoo.data.summary import SplitDescription, describe
 from cropzoo.reports import write_dataset_card, write_quicklook
 from cropzoo.reports.dataset_card import caveats
 from cropzoo.reports.dataset_map import MapBuilder
-from cropzoo.reports.dataset_page import timelines
+from cropzoo.reports.dataset_page import draw_timelines
 from cropzoo.reports.thumbnails import label_picture, middle, shares, spread
 
 SPLITS = ("train", "val", "test")
@@ -224,13 +224,17 @@ def test_windows_in_a_crs_without_a_name_have_no_scale(make_fields):
 
 def test_bars_stand_at_their_dates(make_fields):
     acquisitions = describe(make_fields(), SPLITS).acquisitions
-    [chart], left = timelines(acquisitions)
+    [chart], left = draw_timelines(acquisitions)
     assert left == 0
-    assert [round(chart.bottom - top) for _, top, _ in chart.bars[:2]] == [2, 82]
-    assert chart.bars[0][0] < chart.bars[1][0] < chart.bars[-1][0]
+    bars = re.findall(r'<title>([^<]*)</title>\s*<path d="M (\S+) (\S+) \nL \S+ \S+ \nL \S+ (\S+)', chart.drawing)
+    assert [title for title, *_ in bars] == list(chart.days)
+    places = [(float(x), float(bottom) - float(top)) for _, x, bottom, top in bars]
+    assert [round(height) for _, height in places[:2]] == [2, 82]
+    assert places == sorted(places, key=lambda place: place[0])
+    assert 54 <= places[0][0] < places[-1][0] <= 990
     assert chart.mean == pytest.approx(2 / 3)
-    assert chart.ticks[0][1] == "Jul 2018"
-    assert timelines({}) == ([], 0)
+    assert re.findall(r"<text [^>]*>([^<]*)", chart.drawing)[:4] == ["Jul", "Sep", "Nov", "2019"]
+    assert draw_timelines({}) == ([], 0)
 
 
 def test_label_picture_hatches_ignored_pixels_and_parts_parcels():

@@ -9,7 +9,6 @@ import pytest
 
 from cropzoo import CropzooError, LabelClass, Sample
 from cropzoo.reports import ReportPatch, rgb_image, save_patches
-from cropzoo.reports.charts import line_chart
 from cropzoo.reports.patches import AT_CLASS, AT_PARCEL, IGNORED, WRONG, panels
 
 JULY, JANUARY = 18444, 18262  # 2020-07-01 and 2020-01-01 in days since 1970
@@ -109,30 +108,3 @@ def test_save_patches(tmp_path: Path, patches: list[ReportPatch], classes: tuple
         save_patches(path, [], classes)
     with pytest.raises(CropzooError, match="cannot write"):
         save_patches(path / "inside-a-file.png", patches, classes)
-
-
-def test_chart_runs_from_left_to_right_and_leaves_gaps() -> None:
-    chart = line_chart(
-        "Loss", [1, 2, 3, 4], {"a": [4.0, 3.0, 2.0, 1.0], "b": [1.0, None, float("nan"), 2.0], "c": [None] * 4}
-    )
-    assert chart is not None
-    down, gap = chart.lines
-    assert [x for x, _ in down.points] == sorted(x for x, _ in down.points)
-    assert [y for _, y in down.points] == sorted(y for _, y in down.points)
-    assert down.path.count("M") == 1
-    assert (gap.path.count("M"), gap.path.count("L")) == (2, 0)
-    assert [text for _, text in chart.x_ticks] == ["1", "2", "3", "4"]
-    assert chart.alt == "Loss by epoch. a: from 4 at epoch 1 to 1 at epoch 4. b: from 1 at epoch 1 to 2 at epoch 4."
-
-
-@pytest.mark.parametrize("values", [[0.5], [0.0], [-3.0, -3.0], [1e-9, 2e-9], [0.125, 0.375], [1e6, 1.0]])
-def test_chart_ticks_differ(values: list[float]) -> None:
-    chart = line_chart("Loss", list(range(1, len(values) + 1)), {"a": values})
-    assert chart is not None
-    texts = [text for _, text in chart.y_ticks]
-    assert len(set(texts)) == len(texts) >= 3
-    assert all(0 <= y <= chart.bottom for _, y in chart.lines[0].points)
-
-
-def test_no_chart_of_nothing() -> None:
-    assert line_chart("Loss", [1], {"a": [None], "b": [float("inf")]}) is None

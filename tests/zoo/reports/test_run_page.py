@@ -83,6 +83,7 @@ def test_nothing_comes_from_elsewhere(
     links = [v for _, attributes in page.tags for k, v in attributes.items() if k in ("src", "href", "srcset", "data")]
     assert links
     assert all(str(link).startswith("data:image/png;base64,") for link in links)
+    assert all(str(use["xlink:href"]).startswith("#") for use in page.all("use"))
     assert not page.all("script") + page.all("link") + page.all("iframe")
     html = (run / "report.html").read_text(encoding="utf-8")
     assert "http" not in html

@@ -51,7 +51,8 @@ def _classes(found: DatasetDescription, split: SplitDescription, low: int, high:
 _OWN_PLACE = ("title", "summary", "command", "split", "rotations", "void", "license", "citation", "notes")
 """Facts that have a place of their own on the card; all others are listed."""
 
-_NOTHING: tuple[Any, ...] = ("", None, (), [], {})
+EMPTY: tuple[Any, ...] = ("", None, (), [], {})
+"""Values of facts that are not listed."""
 
 
 def write_dataset_card(path: Path, description: DatasetDescription, facts: Mapping[str, Any]) -> None:
@@ -70,7 +71,7 @@ def write_dataset_card(path: Path, description: DatasetDescription, facts: Mappi
     """
     templates = make_environment()
     templates.filters |= {"text": markdown_text, "code": _code, "sentence": _sentence}
-    listed = {key: value for key, value in facts.items() if key not in _OWN_PLACE and value not in _NOTHING}
+    listed = {key: value for key, value in facts.items() if key not in _OWN_PLACE and value not in EMPTY}
     known = {key: facts.get(key) or "" for key in _OWN_PLACE}
     card = templates.get_template("dataset_card.md.j2").render(
         **known | {"title": known["title"] or path.resolve().parent.name},

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+from markupsafe import Markup
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 
 from cropzoo import __version__
 from cropzoo.config.recipe import dataset_at
@@ -17,105 +20,98 @@ from cropzoo.data.sample import Dataset, Sample
 from cropzoo.data.summary import Acquisition, DatasetDescription, describe
 from cropzoo.io import ProgressCallback, write_text
 from cropzoo.plugins.registry import Zoo
-from cropzoo.reports.dataset_card import caveats, write_dataset_card
+from cropzoo.reports.charts import chart_style, css_color, new_axes, to_svg
+from cropzoo.reports.dataset_card import EMPTY, caveats, write_dataset_card
 from cropzoo.reports.dataset_map import MapBuilder
 from cropzoo.reports.patches import safe_color
 from cropzoo.reports.render import make_environment
 from cropzoo.reports.thumbnails import Thumbnail, shares, spread, thumbnail
 
-WIDTH, HEIGHT = 1000, 120
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 990, 10, 92
-_MOST = 12
-"""Tiles that are drawn."""
+MAX_THUMBNAILS = 48
 
-_ROOM = 66
-"""Units that a tick's text needs."""
+_GROUP_COLORS = ("#2f8f62", "#d08a1d", "#4a78c2", "#b8456f", "#7f8f2a", "#2f98a6", "#8a63b8", "#a5653a")
+"""Colors of splits or folds, used again from the ninth on."""
+
+_UNLISTED = ("title", "notes", "rotations", "citation")
+"""Facts that are shown elsewhere on the page, or only on the card."""
+
+_MAX_TIMELINES = 12
+"""Tiles whose dates are drawn."""
+
+_WIDTH, _HEIGHT = 1000, 120
+_LEFT, _RIGHT = 54, 10
+_LEAST_BAR = 0.02
+"""Height of the bar of a day without a clear pixel, so that the day is seen."""
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """The dates of one tile on `WIDTH` x `HEIGHT`.
+    """The dates of one tile.
 
     Args:
-        title: the tile.
-        bars: (x, top, the date and its share in words), each down to `bottom`.
-        ticks: (x, text).
-        has_clear: whether the height of a bar is the share of clear pixels.
-        mean: share of clear pixels over the dates of all samples; None without cloud masks.
+        title: Name of the tile.
+        days: Tooltip of each bar: its date, share of clear pixels and number of samples.
+        has_clear: Whether the height of a bar is the share of clear pixels.
+        mean: Mean share of clear pixels over the dates of all samples; None without cloud masks.
+        drawing: Content of the `svg` element.
+        width: Width of the drawing's coordinate system.
+        height: Height of the drawing's coordinate system.
     """
 
     title: str
-    bars: tuple[tuple[float, float, str], ...]
-    ticks: tuple[tuple[float, str], ...]
+    days: tuple[str, ...]
     has_clear: bool
     mean: float | None
-    thickness: float
-    left: int = _LEFT
-    right: int = _RIGHT
-    top: int = _TOP
-    bottom: int = _BOTTOM
+    drawing: Markup
+    width: int = _WIDTH
+    height: int = _HEIGHT
 
 
-def timelines(acquisitions: Mapping[str, Sequence[Acquisition]]) -> tuple[list[Timeline], int]:
-    """A timeline for each tile, over the same time, and how many tiles were left out."""
+def draw_timelines(acquisitions: Mapping[str, Sequence[Acquisition]]) -> tuple[list[Timeline], int]:
+    """A timeline of each tile, all over the same period, and the number of tiles that are left out."""
     days = [date.fromisoformat(each.day) for found in acquisitions.values() for each in found]
     if not days:
         return [], 0
-    first, last = min(days), max(days)
-    shown = sorted(acquisitions.items(), key=lambda item: (-len(item[1]), item[0]))[:_MOST]
-    return [_timeline(tile, found, first, last) for tile, found in shown], len(acquisitions) - len(shown)
+    period = min(days), max(days)
+    shown = sorted(acquisitions.items(), key=lambda item: (-len(item[1]), item[0]))[:_MAX_TIMELINES]
+    return [_draw_timeline(tile, found, *period) for tile, found in shown], len(acquisitions) - len(shown)
 
 
-def _timeline(tile: str, found: Sequence[Acquisition], first: date, last: date) -> Timeline:
-    span = max((last - first).days, 1)
-
-    def x(day: date) -> float:
-        return round(_LEFT + 4 + (day - first).days / span * (_RIGHT - _LEFT - 8), 1)
-
-    bars = []
-    for each in found:
-        share = 1.0 if each.clear is None else each.clear
-        words = each.day if each.clear is None else f"{each.day}: {100 * each.clear:.0f} % clear"
-        samples = f", {each.samples} sample{'s' if each.samples != 1 else ''}"
-        bars.append(
-            (x(date.fromisoformat(each.day)), round(_BOTTOM - max(share, 0.02) * (_BOTTOM - _TOP), 1), words + samples)
-        )
+def _draw_timeline(tile: str, found: Sequence[Acquisition], first: date, last: date) -> Timeline:
     known = [(each.clear, each.samples) for each in found if each.clear is not None]
+    span = max((last - first).days, 1)
+    thickness = min(5.0, max(1.0, 0.6 * (_WIDTH - _LEFT - _RIGHT) / max(len(found), span / 5)))  # pixels
+    tooltips = {f"bar-{number}": _tooltip(each) for number, each in enumerate(found)}
+    with chart_style():
+        axes = new_axes(_WIDTH, _HEIGHT, left=_LEFT, right=_RIGHT, top=10, bottom=28)
+        margin = 4 / (_WIDTH - _LEFT - _RIGHT) * span
+        axes.set_xlim(date2num(first) - margin, date2num(first) + span + margin)
+        axes.set_ylim(0, 1)
+        bars = axes.bar(
+            [date2num(date.fromisoformat(each.day)) for each in found],
+            [1.0 if each.clear is None else max(each.clear, _LEAST_BAR) for each in found],
+            width=thickness / (_WIDTH - _LEFT - _RIGHT) * (span + 2 * margin),
+            color=css_color("accent"),
+        )
+        for gid, bar in zip(tooltips, bars, strict=True):
+            bar.set_gid(gid)
+        locator = AutoDateLocator(minticks=6, maxticks=14)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        axes.set_yticks(*(([0, 1], ["0 %", "100 %"]) if known else ([0], [""])))
+        drawing = to_svg(axes, f"timeline {tile}", tooltips)
     return Timeline(
         title=tile,
-        bars=tuple(bars),
-        ticks=tuple((x(day), text) for day, text in _ticks(first, last, span)),
+        days=tuple(tooltips.values()),
         has_clear=bool(known),
         mean=sum(clear * many for clear, many in known) / sum(many for _, many in known) if known else None,
-        thickness=round(min(5.0, max(1.0, 0.6 * (_RIGHT - _LEFT) / max(len(found), span / 5))), 1),
+        drawing=drawing,
     )
 
 
-def _ticks(first: date, last: date, span: int) -> list[tuple[date, str]]:
-    """First days of months, as many as there is room for; the year stands at January and at the first."""
-    months = [first.replace(day=1)]
-    while months[-1] <= last:
-        months.append((months[-1] + timedelta(days=32)).replace(day=1))
-    inside = [month for month in months if first <= month <= last] or [first]
-    room = max(1, int((_RIGHT - _LEFT) / _ROOM))
-    step = next(
-        (step for step in (1, 2, 3, 4, 6, 12) if len(inside) / step <= room), 12 * -(-len(inside) // (12 * room))
-    )
-    chosen = [month for month in inside if (month.month - 1) % min(step, 12) == 0] or inside[:1]
-    if step > 12:
-        chosen = chosen[:: step // 12]
-    return [
-        (day, f"{day:%b %Y}" if number == 0 or day.month == 1 else f"{day:%b}") for number, day in enumerate(chosen)
-    ]
-
-
-MOST_THUMBNAILS = 48
-
-_GROUPS = ("#2f8f62", "#d08a1d", "#4a78c2", "#b8456f", "#7f8f2a", "#2f98a6", "#8a63b8", "#a5653a")
-"""Colors of splits or folds; a ninth takes the first again."""
-
-_APART = ("title", "notes", "rotations", "citation")
-"""Facts that are not listed: they stand elsewhere on the page, or in the card alone."""
+def _tooltip(acquisition: Acquisition) -> str:
+    clear = "" if acquisition.clear is None else f": {100 * acquisition.clear:.0f} % clear"
+    return f"{acquisition.day}{clear}, {acquisition.samples} sample{'s' if acquisition.samples != 1 else ''}"
 
 
 def write_quicklook(
@@ -146,7 +142,7 @@ def write_quicklook(
         CropzooError: a sample that cannot be read, or the file cannot be written.
     """
     counts = {name: len(dataset.split(name)) for name in splits}
-    taken = shares(counts, MOST_THUMBNAILS)
+    taken = shares(counts, MAX_THUMBNAILS)
     chosen = {name: frozenset(spread(counts[name], taken[name])) for name in splits}
     overview, thumbnails, groups = MapBuilder(), dict[str, Thumbnail](), dict[str, int]()
 
@@ -161,13 +157,13 @@ def write_quicklook(
     found = describe(dataset, splits, advance=advance, visit=look)
     order = sorted(groups, key=lambda name: (len(name), name)) if patches else list(groups)
     maps, left_out = overview.maps()
-    charts, fewer = timelines(found.acquisitions)
+    charts, fewer = draw_timelines(found.acquisitions)
     html = make_environment().get_template("quicklook.html.j2").render(
         title=title,
         found=found,
         span=_span(found),
-        groups=[(name, groups[name], _GROUPS[number % len(_GROUPS)]) for number, name in enumerate(order)],
-        colors={name: _GROUPS[number % len(_GROUPS)] for number, name in enumerate(order)},
+        groups=[(name, groups[name], _GROUP_COLORS[number % len(_GROUP_COLORS)]) for number, name in enumerate(order)],
+        colors={name: _GROUP_COLORS[number % len(_GROUP_COLORS)] for number, name in enumerate(order)},
         maps=maps,
         left_out=left_out,
         placed=len(overview.windows),
@@ -178,7 +174,7 @@ def write_quicklook(
         thumbnails=thumbnails,
         all_shown=len(thumbnails) == found.samples,
         notes=caveats(found, facts),
-        facts={key: value for key, value in facts.items() if key not in _APART and value not in ("", None, (), [], {})},
+        facts={key: value for key, value in facts.items() if key not in _UNLISTED and value not in EMPTY},
         version=__version__,
     )  # fmt: skip
     write_text(path, html)

@@ -101,5 +101,5 @@ def test_what_is_wrong_is_named(plan, study, told):
 
 def test_a_family_member_is_part_of_a_file_name():
     assert GridCell("timm/resnet18", "cscl+mtm", 0.05, "w5").name == "timm-resnet18-cscl+mtm-labels0.05-w5"
-    assert GridCell("net", "none", 1.0, "").words == "none"
-    assert GridCell("net", "cscl", 1.0, "w5").words == "cscl, w5"
+    assert GridCell("net", "none", 1.0, "").label == "none"
+    assert GridCell("net", "cscl", 1.0, "w5").label == "cscl, w5"

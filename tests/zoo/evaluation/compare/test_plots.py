@@ -1,7 +1,8 @@
-"""Plots as geometry."""
+"""Charts of a study."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -29,34 +30,54 @@ def study(plan, folder, finish):
     return make
 
 
+def curve(chart, color="accent"):
+    """(x, y) of each point of the first curve with this color."""
+    path = re.search(rf'd="([^"]*)" style="fill: none;[^"]*stroke: var\(--{color}\); stroke-width: 2.2', chart.drawing)
+    return [(float(x), float(y)) for x, y in re.findall(r"[ML] (\S+) (\S+)", path[1])]
+
+
+def texts(chart):
+    """(x, y, text) of each text of a chart."""
+    found = re.findall(r'<text [^>]*? x="(\S+)" y="(\S+)"[^>]*>([^<]*)', chart.drawing)
+    return [(float(x), float(y), text) for x, y, text in found]
+
+
+def dots(chart):
+    """(x, y, tooltip) of each dot of a chart of differences."""
+    found = re.findall(r'<title>([^<]*)</title>.*?<use [^>]*? x="(\S+)" y="(\S+)"', chart.drawing, re.S)
+    return [(float(x), float(y), title) for title, x, y in found]
+
+
 def test_a_dot_lies_where_its_difference_is(study):
     charts = difference_charts(study({"net-none": 50, "net-cscl": 60}, seeds=2))
     assert [chart.title for chart in charts] == ["mIoU", "boundary mIoU", "interior mIoU"]
-    (dot,) = charts[0].dots
-    assert dot.words.startswith("net, cscl less none: +")
-    value = float(dot.words.removeprefix("net, cscl less none: ").split(",")[0])
-    ticks = {float(text): x for x, text in charts[0].ticks}
-    assert dot.x == pytest.approx(np.interp(value, list(ticks), list(ticks.values())), abs=1)
-    assert charts[0].zero == ticks[0] < dot.low <= dot.x <= dot.high
-    assert charts[0].left <= min(ticks.values()) < max(ticks.values()) <= charts[0].right
+    ((x, _, title),) = dots(charts[0])
+    assert title.startswith("net, cscl minus none: +")
+    value = float(title.removeprefix("net, cscl minus none: ").split(",")[0])
+    ticks = {float(text): place for place, _, text in texts(charts[0]) if re.fullmatch(r"[+-]?[\d.]+", text)}
+    assert x == pytest.approx(np.interp(value, list(ticks), list(ticks.values())), abs=1)
+    (low, _), (high, _) = curve(charts[0])
+    assert ticks[0] < low <= x <= high
+    assert 160 <= min(ticks.values()) < max(ticks.values()) <= 416
 
 
 def test_dots_stand_in_rows_below_their_backbone(study):
     hits = {f"{backbone}-{pretrain}": 50 for backbone in ("net", "other-net") for pretrain in ("none", "cscl", "mtm")}
     chart = difference_charts(study(hits, backbones=["net", "other-net"], pretrain=["none", "cscl", "mtm"]))[0]
-    rows = sorted([(y, text) for y, text in chart.groups] + [(dot.y, dot.name) for dot in chart.dots])
+    rows = sorted((y, text) for x, y, text in texts(chart) if re.fullmatch("[a-z-]+", text))
     assert [text for _, text in rows] == ["net", "cscl", "mtm", "other-net", "cscl", "mtm"]
-    gaps = {round(after - before, 6) for (before, _), (after, _) in pairwise(rows)}
-    assert len(gaps) == 1
+    assert [after - before for (before, _), (after, _) in pairwise(rows)] == [pytest.approx(26, abs=1)] * 5
+    heights = [y for _, y, _ in dots(chart)]
+    assert [rows[place][0] - y for place, y in zip((1, 2, 4, 5), heights, strict=True)] == [pytest.approx(5, abs=1)] * 4
     assert rows[-1][0] < chart.height - 26
 
 
-def test_a_long_name_is_cut_and_told_in_whole(study):
+def test_a_long_name_is_cut_and_its_tooltip_is_not(study):
     variants = {"plain": {}, "a_very_long_name_of_it": {"cscl": {"window": 5}}}
     hits = {"net-none": 50, "net-cscl-a_very_long_name_of_it": 60}
-    (dot,) = difference_charts(study(hits, variants=variants))[0].dots
-    assert dot.name == "cscl, a_very_long_na…"
-    assert dot.words.startswith("net, cscl, a_very_long_name_of_it less none: +")
+    chart = difference_charts(study(hits, variants=variants))[0]
+    assert "cscl, a_very_long_na…" in [text for _, _, text in texts(chart)]
+    assert dots(chart)[0][2].startswith("net, cscl, a_very_long_name_of_it minus none: +")
 
 
 def test_without_a_difference_there_is_no_chart(study):
@@ -79,8 +100,8 @@ def test_scores_by_share_of_labels_name_the_shares(study):
         f"net-{pretrain}{labels}": 50 for pretrain in ("none", "cscl") for labels in ("-labels0.05", "-labels0.2", "")
     }
     (chart,) = label_charts(study(hits, label_fractions=[1, 0.05, 0.2]))
-    assert [text for _, text in chart.x_ticks] == ["5", "20", "100"]
-    assert [len(line.points) for line in chart.lines] == [3, 3]
+    assert [text for _, _, text in texts(chart)][:3] == ["5", "20", "100"]
+    assert [len(curve(chart, line.color)) for line in chart.lines] == [3, 3]
     points = "58.3 at 5, 58.3 at 20, 58.3 at 100"
     assert chart.alt == f"net: mean IoU by % of the labels. none: {points}; cscl: {points}."
     assert label_charts(study({"net-none": 50, "net-cscl": 50})) == []
@@ -93,12 +114,12 @@ def test_the_season_is_a_line_a_cell_that_ends_with_the_whole_series(study):
     )
     charts = season_charts(whole, {"06-15": early[:2], "07-15": whole})
     assert [chart.title for chart in charts] == ["net"]
-    assert [text for _, text in charts[0].x_ticks] == ["06-15", "07-15", "all"]
-    (line,) = charts[0].lines  # cscl has no score
-    heights = [y for _, y in line.points]
+    assert [text for _, _, text in texts(charts[0])][:3] == ["06-15", "07-15", "all"]
+    assert len(charts[0].lines) == 1  # cscl has no score
+    heights = [y for _, y in curve(charts[0])]
     assert heights[0] > heights[1] == heights[2]  # counted from the top
     other = [replace(each, seeds=(7,)) for each in early[:2]]
-    assert [len(line.points) for line in season_charts(whole, {"06-15": other, "07-15": whole})[0].lines] == [2]
+    assert len(curve(season_charts(whole, {"06-15": other, "07-15": whole})[0])) == 2
     assert season_charts(whole, {}) == []
 
 
@@ -107,7 +128,9 @@ def test_the_last_place_of_a_chart_is_always_named(study):
     for count in (2, 7, 8, 12):
         days = {f"{1 + number:02}-15": whole for number in range(count)}
         (chart,) = season_charts(whole, days)
-        assert chart.x_ticks[-1] == (chart.right, "all")
-        assert len(chart.x_ticks) <= 7
-        points = dict(zip([*days, "all"], chart.lines[0].points, strict=True))
-        assert all(x == points[name][0] for x, name in chart.x_ticks)
+        names = [*days, "all"]
+        ticks = [(x, text) for x, _, text in texts(chart) if text in names]
+        assert ticks[-1] == (428, "all")
+        assert len(ticks) <= 7
+        places = {name: x for name, (x, _) in zip(names, curve(chart), strict=True)}
+        assert [x for x, _ in ticks] == [pytest.approx(places[name], abs=0.1) for _, name in ticks]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cropzoo.evaluation.compare.results import collect
-from cropzoo.evaluation.compare.summary import difference, grouped, score, summarize
+from cropzoo.evaluation.compare.summary import difference, group_summaries, score, summarize
 
 
 def matrices(seeds, folds=1, classes=3, draw=0):
@@ -153,11 +153,11 @@ def test_pixels_by_distance_add_up(plan, folder, finish):
 
 def test_groups_are_of_one_backbone_and_share_of_labels(plan, folder):
     found = plan(backbones=["net", "other-net"], label_fractions=[0.05, 1])
-    groups = grouped(summarize(found, collect(found, folder)))
+    groups = group_summaries(summarize(found, collect(found, folder)))
     assert list(groups) == [
         "net, 5 % of the labels", "net, 100 % of the labels", "other-net, 5 % of the labels",
         "other-net, 100 % of the labels",
     ]  # fmt: skip
     assert [each.cell.pretrain for each in groups["net, 5 % of the labels"]] == ["none", "cscl"]
     one = plan()
-    assert list(grouped(summarize(one, collect(one, folder)))) == ["net"]
+    assert list(group_summaries(summarize(one, collect(one, folder)))) == ["net"]

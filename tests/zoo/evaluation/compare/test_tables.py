@@ -6,7 +6,7 @@ import pytest
 
 from cropzoo.evaluation.compare.summary import Estimate, PairedDifference
 from cropzoo.evaluation.compare.tables import (
-    baseline_words,
+    baseline_labels,
     budget_text,
     difference_table,
     difference_text,
@@ -58,13 +58,13 @@ def test_differences_have_pairs_and_intervals(study):
     assert row(table, 0)["pairs"] == "2"
     assert row(table, 0)["OA"] == "+2.5 [+2.5,+2.5]"
     assert "less" not in table[0]
-    assert baseline_words(summaries) == ["none"]
+    assert baseline_labels(summaries) == ["none"]
 
 
 def test_the_baseline_is_named_where_there_are_several(study):
     variants = {"plain": {}, "joint": {"segmentation": {"auxiliary": "mtm:0.1"}}}
     found, summaries = study(seeds=2, variants=variants)
-    assert baseline_words(summaries) == ["none", "none, joint"]
+    assert baseline_labels(summaries) == ["none", "none, joint"]
     columns, rows = difference_table(found, summaries)
     assert [line[columns.index("less")] for line in rows] == ["none", "none", "none, joint"]
 

@@ -32,7 +32,7 @@ class GridCell:
         return "-".join(part for part in parts if part)
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """What tells it from the other cells of its backbone and label fraction."""
         return f"{self.pretrain}, {self.variant}" if self.variant else self.pretrain
 

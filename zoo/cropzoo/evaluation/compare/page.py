@@ -1,10 +1,9 @@
-"""study.html: one file that tells what a study found and opens without a network."""
+"""study.html: the results of a study in one file that opens without a network."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -13,210 +12,31 @@ from matplotlib.ticker import MaxNLocator
 from cropzoo import __version__
 from cropzoo.evaluation.compare.folder import StudyFolder
 from cropzoo.evaluation.compare.grid import StudyPlan
-from cropzoo.evaluation.compare.summary import LEVEL, MEASURES, Measure, PairedDifference, StudySummary, grouped
+from cropzoo.evaluation.compare.summary import LEVEL, MEASURES, Measure, PairedDifference, StudySummary, group_summaries
 from cropzoo.evaluation.compare.tables import (
     Table,
-    baseline_words,
+    baseline_labels,
     budget_text,
     difference_table,
-    heads,
+    key_columns,
     score_table,
     scoring_table,
 )
 from cropzoo.io import write_text
-from cropzoo.reports.charts import Chart, line_chart
+from cropzoo.reports.charts import WIDTH, Chart, chart_style, css_color, line_chart, new_axes, to_svg
 from cropzoo.reports.render import make_environment
 
-_WIDTH, _LEFT, _RIGHT, _TOP, _STEP = 440, 160, 426, 6, 26
-_LETTERS = 21
-"""Of a name that fit beside the dots."""
-
-_NAMES = 7
-"""Of places that fit below a chart."""
-
 DRAWN = ("miou", "boundary_miou", "interior_miou")
-"""The measures whose differences are drawn."""
+"""Measures whose differences are drawn."""
 
+_TITLE_NAMES = 3
+"""Largest number of backbones that the title lists."""
 
-@dataclass(frozen=True)
-class Dot:
-    """A difference: its place, the ends of its interval (equal where there is none), name and numbers in words."""
+_LEFT, _RIGHT, _ROW = 160, 24, 26
+"""Margins and height of a row of a difference chart, in pixels."""
 
-    name: str
-    x: float
-    low: float
-    high: float
-    y: float
-    words: str
-
-
-@dataclass(frozen=True)
-class Dots:
-    """A chart of differences, one below the other.
-
-    Args:
-        groups: (place, text) above the dots of one backbone.
-        ticks: (place, text).
-        zero: the place where nothing differs.
-    """
-
-    title: str
-    groups: tuple[tuple[float, str], ...]
-    dots: tuple[Dot, ...]
-    ticks: tuple[tuple[float, str], ...]
-    zero: float
-    height: int
-    alt: str
-    width: int = _WIDTH
-    left: int = _LEFT
-    right: int = _RIGHT
-    top: int = _TOP
-
-
-def distance_charts(summaries: Sequence[StudySummary]) -> list[Chart]:
-    """For each backbone and label fraction the accuracy by distance to a boundary, per cent, a line a cell."""
-    charts = []
-    for title, several in grouped(summaries).items():
-        curves = {each.cell.words: _shares(each) for each in several if each.distance is not None}
-        longest = max(map(len, curves.values()), default=0)
-        chart = line_chart(title, range(1, longest + 1), curves, axis="px") if longest else None
-        charts += [] if chart is None else [chart]
-    return charts
-
-
-def _shares(summary: StudySummary) -> list[float | None]:
-    assert summary.distance is not None  # the caller has looked
-    return [100 * right / pixels if pixels else None for right, pixels in summary.distance.T.tolist()]
-
-
-def label_charts(summaries: Sequence[StudySummary]) -> list[Chart]:
-    """For each backbone the mean IoU by the share of labels, a line a cell, per cent; none where all have one share."""
-    fractions = sorted({summary.cell.label_fraction for summary in summaries})
-    charts = []
-    for backbone in dict.fromkeys(summary.cell.backbone for summary in summaries):
-        curves: dict[str, list[float | None]] = {}
-        for summary in summaries:
-            if summary.cell.backbone == backbone and "miou" in summary.scores:
-                curve = curves.setdefault(summary.cell.words, [None] * len(fractions))
-                curve[fractions.index(summary.cell.label_fraction)] = _miou(summary)
-        chart = _by_place(backbone, [f"{100 * fraction:g}" for fraction in fractions], curves, "% of the labels")
-        charts += [] if chart is None or len(fractions) == 1 else [chart]
-    return charts
-
-
-def season_charts(summaries: Sequence[StudySummary], days: Mapping[str, Sequence[StudySummary]]) -> list[Chart]:
-    """For each backbone and label fraction the mean IoU by the day that series end on, a line a cell, per cent.
-
-    Args:
-        summaries: of the whole series.
-        days: of series that end on a day, by the day as it is written; a point of other seeds than the whole series'
-            is left out.
-    """
-    if not days:
-        return []
-    by_day = [{each.cell: each for each in several} for several in (*days.values(), summaries)]
-    charts = []
-    for title, cells in grouped(summaries).items():
-        curves = {
-            each.cell.words: [
-                _miou(found[each.cell]) if found[each.cell].seeds == each.seeds else None for found in by_day
-            ]
-            for each in cells
-        }
-        charts.append(_by_place(title, [*days, "all"], curves, "last day"))
-    return [chart for chart in charts if chart is not None]
-
-
-def _miou(summary: StudySummary) -> float | None:
-    """Per cent."""
-    return 100 * summary.scores["miou"].mean if "miou" in summary.scores else None
-
-
-def _by_place(
-    title: str, names: Sequence[str], curves: Mapping[str, Sequence[float | None]], axis: str
-) -> Chart | None:
-    """A chart of mean IoU whose axis counts places, with what people call them."""
-    chart = line_chart(title, range(1, len(names) + 1), curves, axis=axis)
-    if chart is None:
-        return None
-    step = (chart.right - chart.left) / max(1, len(names) - 1)
-    shown = range(len(names) - 1, -1, -math.ceil(len(names) / _NAMES))  # the last one always
-    ticks = tuple((round(chart.left + place * step, 1), names[place]) for place in reversed(shown))
-    points = {
-        line: [f"{value:.1f} at {name}" for name, value in zip(names, values, strict=True) if value is not None]
-        for line, values in curves.items()
-    }
-    told = "; ".join(f"{line}: {', '.join(texts)}" for line, texts in points.items() if texts)
-    return replace(chart, x_ticks=ticks, alt=f"{title}: mean IoU by {axis}. {told}.")
-
-
-def difference_charts(summaries: Sequence[StudySummary]) -> list[Dots]:
-    """The differences to the baseline in the measures that the paper's claim is about, points of per cent."""
-    groups = grouped(summaries)
-    return [chart for measure in MEASURES if measure.key in DRAWN and (chart := _dots(measure, groups))]
-
-
-def _dots(measure: Measure, groups: Mapping[str, Sequence[StudySummary]]) -> Dots | None:
-    rows: list[tuple[str, StudySummary | None]] = []
-    for title, summaries in groups.items():
-        some = [summary for summary in summaries if measure.key in summary.differences]
-        rows += [(title, None), *((title, summary) for summary in some)] if some else []
-    if not rows:
-        return None
-    spans = {s.cell: _span(s.differences[measure.key]) for _, s in rows if s is not None}
-    ticks = _ticks([0.0, *(value for span in spans.values() for value in span)])
-
-    def place(value: float) -> float:
-        return round(_LEFT + (value - ticks[0]) / (ticks[-1] - ticks[0]) * (_RIGHT - _LEFT), 1)
-
-    heights = [_TOP + _STEP * (number + 0.5) for number in range(len(rows))]
-    dots = tuple(
-        _dot(title, summary, spans[summary.cell], place, y)
-        for (title, summary), y in zip(rows, heights, strict=True)
-        if summary is not None
-    )
-    return Dots(
-        title=measure.name,
-        groups=tuple((y, title) for (title, summary), y in zip(rows, heights, strict=True) if summary is None),
-        dots=dots,
-        ticks=tuple((place(tick), f"{tick:+g}" if tick else "0") for tick in ticks),
-        zero=place(0),
-        height=round(_TOP + _STEP * len(rows) + 28),
-        alt=f"Differences in {measure.name}, points of per cent. " + " ".join(dot.words for dot in dots),
-    )
-
-
-def _span(found: PairedDifference) -> tuple[float, float, float]:
-    """Mean and the ends of the interval, points of per cent."""
-    ends = (found.mean if end is None else end for end in (found.low, found.high))
-    low, high = (100 * end for end in ends)
-    return 100 * found.mean, low, high
-
-
-def _ticks(values: Sequence[float]) -> list[float]:
-    room = max(0.05 * (max(values) - min(values)), 0.1)
-    found = MaxNLocator(nbins=5).tick_values(min(values) - room, max(values) + room)
-    return [round(float(tick), 9) for tick in found]
-
-
-def _dot(
-    title: str, summary: StudySummary, span: tuple[float, float, float], place: Callable[[float], float], y: float
-) -> Dot:
-    mean, low, high = span
-    name = summary.cell.words
-    told = f", {low:+.2f} to {high:+.2f}" if low < high else ""
-    return Dot(
-        name=name if len(name) <= _LETTERS else name[: _LETTERS - 1] + "…",
-        x=place(mean),
-        low=place(low),
-        high=place(high),
-        y=y,
-        words=f"{title}, {name} less {summary.baseline.words}: {mean:+.2f}{told}.",
-    )
-
-
-_ALSO = 3
-"""Backbones that the title names."""
+_LABEL_LENGTH = 21
+"""Characters that fit into `_LEFT`."""
 
 
 def write_page(
@@ -229,14 +49,14 @@ def write_page(
     """Write study.html.
 
     Args:
-        folder: of the study.
-        plan: what was asked.
-        summaries: what there is of it.
-        others: the same by other scorings, by their names.
-        failed: what is kept of each run that failed, and the error of each scoring, by its name.
+        folder: Folder of the study.
+        plan: Plan of the study.
+        summaries: Summaries of its cells.
+        others: Summaries of the same cells by the name of an additional scoring.
+        failed: Log excerpts of failed runs and errors of failed scorings, by name.
 
     Raises:
-        CropzooError: when it cannot be written.
+        CropzooError: If the file cannot be written.
     """
     compared = [summary for summary in summaries if summary.differences]
     kinds = {summary.distance_of for summary in summaries} - {None}
@@ -249,15 +69,15 @@ def write_page(
             budget=budget_text(plan),
             finished=sum(summary.finished for summary in summaries),
             level=round(100 * LEVEL),
-            scores=_view(plan, summaries, score_table(plan, summaries)),
-            differences=_view(plan, compared, difference_table(plan, summaries)),
-            baselines=" or ".join(baseline_words(summaries)),
-            dots=difference_charts(summaries),
+            scores=_table_view(plan, summaries, score_table(plan, summaries)),
+            differences=_table_view(plan, compared, difference_table(plan, summaries)),
+            baselines=" or ".join(baseline_labels(summaries)),
+            difference_charts=difference_charts(summaries),
             distances=distance_charts(summaries),
             of={"parcels": "parcel", "classes": "class"}[kinds.pop() or ""] if len(kinds) == 1 else "parcel or class",
             labels=label_charts(summaries),
-            others=_view(plan, summaries, scoring_table(plan, summaries, others)) if others else None,
-            other_differences=_view(plan, compared, scoring_table(plan, summaries, others, "differences")),
+            others=_table_view(plan, summaries, scoring_table(plan, summaries, others)) if others else None,
+            other_differences=_table_view(plan, compared, scoring_table(plan, summaries, others, "differences")),
             season=season_charts(summaries, {day: others[f"until {day}"] for day in plan.study.until}),
             failed=failed,
             study=yaml.safe_dump(plan.study.to_mapping(), sort_keys=False, allow_unicode=True),
@@ -269,17 +89,154 @@ def write_page(
 
 def _title(plan: StudyPlan) -> str:
     backbones = plan.study.backbones
-    names = ", ".join(backbones) if len(backbones) <= _ALSO else f"{len(backbones)} backbones"
+    names = ", ".join(backbones) if len(backbones) <= _TITLE_NAMES else f"{len(backbones)} backbones"
     return f"{names} on {plan.dataset}"
 
 
-def _view(plan: StudyPlan, summaries: Sequence[StudySummary], table: Table) -> dict[str, Any]:
-    """A table for the template: columns, and for each group its title and its (name, is it a baseline, cells)."""
+def _table_view(plan: StudyPlan, summaries: Sequence[StudySummary], table: Table) -> dict[str, Any]:
+    """A table for the template: columns, and rows of (name, is it a baseline, values) by the title of their group."""
     columns, rows = table
-    named = len(heads(plan))
-    cells = {summary.cell: row[named:] for summary, row in zip(summaries, rows, strict=True)}
+    keys = len(key_columns(plan))
+    values = {summary.cell: row[keys:] for summary, row in zip(summaries, rows, strict=True)}
     groups = {
-        title: [(each.cell.words, each.cell == each.baseline, cells[each.cell]) for each in several]
-        for title, several in grouped(summaries).items()
+        title: [(each.cell.label, each.cell == each.baseline, values[each.cell]) for each in group]
+        for title, group in group_summaries(summaries).items()
     }
-    return {"columns": columns[named:], "groups": groups}
+    return {"columns": columns[keys:], "groups": groups}
+
+
+def distance_charts(summaries: Sequence[StudySummary]) -> list[Chart]:
+    """Percent correct by distance to a boundary: a chart per backbone and label fraction, a line per cell."""
+    charts = []
+    for title, group in group_summaries(summaries).items():
+        curves = {each.cell.label: _accuracies(each) for each in group if each.distance is not None}
+        longest = max(map(len, curves.values()), default=0)
+        charts.append(line_chart(title, range(1, longest + 1), curves, axis="px") if longest else None)
+    return [chart for chart in charts if chart is not None]
+
+
+def _accuracies(summary: StudySummary) -> list[float | None]:
+    assert summary.distance is not None  # the caller checks it
+    return [100 * correct / pixels if pixels else None for correct, pixels in summary.distance.T.tolist()]
+
+
+def label_charts(summaries: Sequence[StudySummary]) -> list[Chart]:
+    """Mean IoU (percent) by label fraction: a chart per backbone, a line per cell; none if there is one fraction."""
+    fractions = sorted({summary.cell.label_fraction for summary in summaries})
+    charts = []
+    for backbone in dict.fromkeys(summary.cell.backbone for summary in summaries):
+        curves: dict[str, list[float | None]] = {}
+        for summary in summaries:
+            if summary.cell.backbone == backbone and "miou" in summary.scores:
+                curve = curves.setdefault(summary.cell.label, [None] * len(fractions))
+                curve[fractions.index(summary.cell.label_fraction)] = _miou(summary)
+        charts.append(
+            _miou_chart(backbone, [f"{100 * fraction:g}" for fraction in fractions], curves, "% of the labels")
+        )
+    return [chart for chart in charts if chart is not None and len(fractions) > 1]
+
+
+def season_charts(summaries: Sequence[StudySummary], days: Mapping[str, Sequence[StudySummary]]) -> list[Chart]:
+    """Mean IoU (percent) by the last day of the series: a chart per backbone and label fraction, a line per cell.
+
+    Args:
+        summaries: Summaries of the complete series.
+        days: Summaries of series that end on a day, by the day. Those of other seeds than the complete series' leave a
+            gap.
+    """
+    if not days:
+        return []
+    by_day = [{each.cell: each for each in group} for group in (*days.values(), summaries)]
+    charts = []
+    for title, group in group_summaries(summaries).items():
+        curves = {
+            each.cell.label: [
+                _miou(cells[each.cell]) if cells[each.cell].seeds == each.seeds else None for cells in by_day
+            ]
+            for each in group
+        }
+        charts.append(_miou_chart(title, [*days, "all"], curves, "last day"))
+    return [chart for chart in charts if chart is not None]
+
+
+def _miou(summary: StudySummary) -> float | None:
+    """Mean IoU in percent."""
+    return 100 * summary.scores["miou"].mean if "miou" in summary.scores else None
+
+
+def _miou_chart(
+    title: str, names: Sequence[str], curves: Mapping[str, Sequence[float | None]], axis: str
+) -> Chart | None:
+    """A chart of mean IoU over named steps, with every value in its text alternative."""
+    chart = line_chart(title, range(1, len(names) + 1), curves, axis=axis, names=names)
+    if chart is None:
+        return None
+    points = {
+        line: ", ".join(
+            f"{value:.1f} at {name}" for name, value in zip(names, values, strict=True) if value is not None
+        )
+        for line, values in curves.items()
+    }
+    text = "; ".join(f"{line}: {values}" for line, values in points.items() if values)
+    return replace(chart, alt=f"{title}: mean IoU by {axis}. {text}.")
+
+
+def difference_charts(summaries: Sequence[StudySummary]) -> list[Chart]:
+    """Differences to the baseline in percentage points with their intervals, a chart for each measure of `DRAWN`."""
+    groups = group_summaries(summaries)
+    charts = [_difference_chart(measure, groups) for measure in MEASURES if measure.key in DRAWN]
+    return [chart for chart in charts if chart is not None]
+
+
+def _difference_chart(measure: Measure, groups: Mapping[str, Sequence[StudySummary]]) -> Chart | None:
+    rows: list[tuple[str, StudySummary | None]] = []  # a row with a group's title, then one for each of its cells
+    for title, summaries in groups.items():
+        compared = [summary for summary in summaries if measure.key in summary.differences]
+        rows += [(title, None), *((title, summary) for summary in compared)] if compared else []
+    if not rows:
+        return None
+    height = _ROW * len(rows) + 36
+    spans = [None if summary is None else _span(summary.differences[measure.key]) for _, summary in rows]
+    ticks = _difference_ticks([0.0, *(value for span in spans if span for value in span)])
+    titles: dict[str, str] = {}
+    with chart_style():
+        axes = new_axes(WIDTH, height, left=_LEFT, right=_RIGHT, top=6, bottom=30)
+        axes.grid(False, axis="y")
+        axes.grid(True, axis="x")
+        axes.axvline(0, color=css_color("ink"), linewidth=1.2)
+        labels = []
+        for row, ((title, summary), span) in enumerate(zip(rows, spans, strict=True)):
+            labels.append("" if summary is None else _shorten(summary.cell.label))
+            if summary is None or span is None:
+                heading = {"transform": axes.get_yaxis_transform(), "va": "center_baseline", "fontweight": "bold"}
+                axes.text((10 - _LEFT) / (WIDTH - _LEFT - _RIGHT), row, title, color=css_color("ink"), **heading)
+                continue
+            mean, low, high = span
+            axes.plot([low, high], [row, row], color=css_color("accent"), linewidth=2.2, solid_capstyle="butt")
+            axes.plot(mean, row, "o", color=css_color("accent"), markersize=10, markeredgewidth=0, gid=f"dot-{row}")
+            interval = f", {low:+.2f} to {high:+.2f}" if low < high else ""
+            titles[f"dot-{row}"] = (
+                f"{title}, {summary.cell.label} minus {summary.baseline.label}: {mean:+.2f}{interval}."
+            )
+        axes.set_xlim(ticks[0], ticks[-1])
+        axes.set_xticks(ticks, [f"{tick:+g}" if tick else "0" for tick in ticks])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_yticks(range(len(rows)), labels, color=css_color("ink"))
+        alt = " ".join([f"Differences in {measure.name}, percentage points.", *titles.values()])
+        return Chart(measure.name, (), to_svg(axes, alt, titles), alt, WIDTH, height)
+
+
+def _span(difference: PairedDifference) -> tuple[float, float, float]:
+    """Mean and the ends of the interval, in percentage points; three equal values without an interval."""
+    low, high = (difference.mean if end is None else end for end in (difference.low, difference.high))
+    return 100 * difference.mean, 100 * low, 100 * high
+
+
+def _difference_ticks(values: Sequence[float]) -> list[float]:
+    room = max(0.05 * (max(values) - min(values)), 0.1)
+    ticks = MaxNLocator(nbins=5).tick_values(min(values) - room, max(values) + room)
+    return [round(float(tick), 9) for tick in ticks]
+
+
+def _shorten(label: str) -> str:
+    return label if len(label) <= _LABEL_LENGTH else label[: _LABEL_LENGTH - 1] + "…"

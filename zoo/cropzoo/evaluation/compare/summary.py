@@ -115,7 +115,7 @@ class StudySummary:
     steps: float | None
 
 
-def grouped(summaries: Sequence[StudySummary]) -> dict[str, list[StudySummary]]:
+def group_summaries(summaries: Sequence[StudySummary]) -> dict[str, list[StudySummary]]:
     """Those of one backbone and label fraction together, under the words for both."""
     several = len({summary.cell.label_fraction for summary in summaries}) > 1
     groups: dict[str, list[StudySummary]] = {}

@@ -32,7 +32,7 @@ _PARTS = (
 
 def score_table(plan: StudyPlan, summaries: Sequence[StudySummary]) -> Table:
     """Columns, and a row a cell: scores in per cent as mean ± standard deviation over seeds, and what it cost."""
-    columns = [*heads(plan), "runs", *(measure.name for measure in MEASURES), *COSTS]
+    columns = [*key_columns(plan), "runs", *(measure.name for measure in MEASURES), *COSTS]
     rows = [
         [
             *_names(plan, summary.cell),
@@ -50,12 +50,12 @@ def score_table(plan: StudyPlan, summaries: Sequence[StudySummary]) -> Table:
 def difference_table(plan: StudyPlan, summaries: Sequence[StudySummary]) -> Table:
     """Columns, and a row for each cell that is compared: points of per cent with the interval."""
     measures = [measure for measure in MEASURES if measure.key in COMPARED]
-    several = len(baseline_words(summaries)) > 1
-    columns = [*heads(plan), *(["less"] if several else []), "pairs", *(measure.name for measure in measures)]
+    several = len(baseline_labels(summaries)) > 1
+    columns = [*key_columns(plan), *(["less"] if several else []), "pairs", *(measure.name for measure in measures)]
     rows = [
         [
             *_names(plan, summary.cell),
-            *([summary.baseline.words] if several else []),
+            *([summary.baseline.label] if several else []),
             str(max(difference.pairs for difference in summary.differences.values())),
             *(difference_text(summary.differences.get(measure.key)) for measure in measures),
         ]
@@ -94,18 +94,18 @@ def scoring_table(
         for cells in zip(*ways.values(), strict=True)
         if kind == "scores" or cells[-1].differences
     ]
-    return [*heads(plan), *ways], rows
+    return [*key_columns(plan), *ways], rows
 
 
-def baseline_words(summaries: Sequence[StudySummary]) -> list[str]:
+def baseline_labels(summaries: Sequence[StudySummary]) -> list[str]:
     """What the cells that are compared are compared with."""
-    return list(dict.fromkeys(summary.baseline.words for summary in summaries if summary.differences))
+    return list(dict.fromkeys(summary.baseline.label for summary in summaries if summary.differences))
 
 
 def parts_of(plan: StudyPlan, table: Table) -> list[tuple[str, Table]]:
     """A table as several that fit a terminal, each with its title and the columns that name the rows."""
     columns, rows = table
-    named = list(range(len(heads(plan))))
+    named = list(range(len(key_columns(plan))))
     parts = []
     for title, kept in _PARTS:
         if own := [place for place, column in enumerate(columns) if column in kept]:
@@ -114,7 +114,7 @@ def parts_of(plan: StudyPlan, table: Table) -> list[tuple[str, Table]]:
     return parts
 
 
-def heads(plan: StudyPlan) -> list[str]:
+def key_columns(plan: StudyPlan) -> list[str]:
     """The columns that name a row."""
     labels = ["labels %"] if len(plan.study.label_fractions) > 1 else []
     return ["backbone", *labels, "pretrain", *(["variant"] if plan.study.variants else [])]
