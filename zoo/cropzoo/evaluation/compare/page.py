@@ -234,7 +234,7 @@ def _span(difference: PairedDifference) -> tuple[float, float, float]:
 
 def _difference_ticks(values: Sequence[float]) -> list[float]:
     room = max(0.05 * (max(values) - min(values)), 0.1)
-    ticks = MaxNLocator(nbins=5).tick_values(min(values) - room, max(values) + room)
+    ticks = MaxNLocator(nbins=4).tick_values(min(values) - room, max(values) + room)
     return [round(float(tick), 9) for tick in ticks]
 
 
