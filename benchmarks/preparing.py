@@ -92,11 +92,11 @@ def read(area: Path) -> float:
     import rasterio
     from rasterio.windows import Window
 
-    from cropzoo.prepare.windows import cut
+    from cropzoo.prepare.windows import split_windows
 
     start = perf_counter()
     images = [rasterio.open(path) for path in sorted(area.glob("S2_*.tif"))]
-    for region in cut(images[0].height, images[0].width, WINDOW, images[0].block_shapes[0]):
+    for region in split_windows(images[0].height, images[0].width, WINDOW, images[0].block_shapes[0]):
         for row, column, height, width in region:
             for image in images:
                 image.read(window=Window(column, row, width, height))

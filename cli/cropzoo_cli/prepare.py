@@ -19,7 +19,7 @@ from cropzoo_cli.progress import progress
 from cropzoo_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from cropzoo.prepare.options import Options
+    from cropzoo.prepare.options import PrepareOptions
 
 INTERRUPTED = 130
 MOST_WORKERS = 8
@@ -156,8 +156,8 @@ def _check_use(source: str | None) -> None:
         raise UsageError(f"options {names}; {why}; leave them out")
 
 
-def _options(flags: dict[str, Any], rest: tuple[str, ...]) -> Options:
-    from cropzoo.prepare.options import Options
+def _options(flags: dict[str, Any], rest: tuple[str, ...]) -> PrepareOptions:
+    from cropzoo.prepare.options import PrepareOptions
 
     lists: dict[str, Any] = {
         "parcels": tuple(path.expanduser() for path in flags.pop("parcels")),
@@ -166,12 +166,12 @@ def _options(flags: dict[str, Any], rest: tuple[str, ...]) -> Options:
         "clear_scl": whole_numbers("--clear-scl", flags.pop("clear_scl")),
     }
     table = flags.pop("classes")
-    return Options(**lists, **flags, classes=None if table is None else table.expanduser())
+    return PrepareOptions(**lists, **flags, classes=None if table is None else table.expanduser())
 
 
-def _prepare(options: Options, out: Path, workers: int, dry_run: bool, overwrite: bool) -> bool:
+def _prepare(options: PrepareOptions, out: Path, workers: int, dry_run: bool, overwrite: bool) -> bool:
     """Whether there is a dataset now."""
-    from cropzoo.prepare.build import carry_out, order_of
+    from cropzoo.prepare.build import execute_plan, plan_signature
     from cropzoo.prepare.journal import Journal
     from cropzoo.prepare.plan import make_plan, plan_lines
 
@@ -184,12 +184,12 @@ def _prepare(options: Options, out: Path, workers: int, dry_run: bool, overwrite
     if dry_run:
         click.echo("\n".join(plan_lines(plan)))
         return False
-    journal.start(order_of(plan), overwrite)
+    journal.start(plan_signature(plan), overwrite)
     if journal.finished:
         note(f"{out} is made already, of these files and options; --overwrite makes it again")
         return True
     with progress("samples") as advance:
-        for line in carry_out(plan, journal, workers, advance):
+        for line in execute_plan(plan, journal, workers, advance):
             warn(line)
     return True
 

@@ -16,7 +16,7 @@ from cropzoo.data.sample import LabelClass, Sample
 from cropzoo.errors import UnknownName
 from cropzoo.geo.raster.grid import Grid
 from cropzoo.geo.vector.parcel_table import ParcelTable
-from cropzoo.geo.vector.reader import take_polygons
+from cropzoo.geo.vector.reader import extract_polygons
 from cropzoo.plugins.registry import load_zoo
 
 BODY = """
@@ -192,7 +192,7 @@ def make_table(on_ground: Callable[[Any], Any]) -> Callable[..., ParcelTable]:
     """`make_table(polygons, crops=None)`: parcels of polygons in columns and rows, cleaned as those of files are."""
 
     def make(polygons: Sequence[Any], crops: Sequence[Any] | None = None) -> ParcelTable:
-        shapes = take_polygons(np.array([on_ground(polygon) for polygon in polygons], object)).geometry
+        shapes = extract_polygons(np.array([on_ground(polygon) for polygon in polygons], object)).geometry
         found = tuple(crops or range(1, len(shapes) + 1))
         ids = np.arange(1, len(shapes) + 1, dtype=np.int32)
         return ParcelTable(shapes, pyproj.CRS(32631), ids, found, ("",) * len(shapes))

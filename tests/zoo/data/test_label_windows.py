@@ -16,7 +16,7 @@ from cropzoo.data.labels import rasterize_labels
 from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.geo.vector import rasterize as burning
 from cropzoo.geo.vector.parcel_table import ParcelTable
-from cropzoo.geo.vector.rasterize import centers
+from cropzoo.geo.vector.rasterize import rasterize_centers
 
 HEIGHT, WIDTH = 23, 31
 WHOLE = Window(0, 0, HEIGHT, WIDTH)
@@ -118,7 +118,7 @@ def test_strips_change_nothing(
 @pytest.mark.parametrize("scale", [1, 3])
 def test_centers_are_those_of_rasterio(parcels: ParcelTable, make_grid: Callable[..., Grid], scale: int) -> None:
     grid = make_grid(HEIGHT, WIDTH)
-    found = centers(parcels, grid, WHOLE, label_scale=scale)
+    found = rasterize_centers(parcels, grid, WHOLE, label_scale=scale)
     shapes = list(zip(parcels.geometry, range(1, 9), strict=True))
     a, b, c, d, e, f = tuple(grid.transform)[:6]
     transform = Affine(a / scale, b / scale, c, d / scale, e / scale, f)

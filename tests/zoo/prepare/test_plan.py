@@ -13,14 +13,14 @@ import rasterio
 from shapely.geometry import box
 
 from cropzoo.errors import UsageError
-from cropzoo.prepare.options import Options
-from cropzoo.prepare.plan import Plan, make_plan
+from cropzoo.prepare.options import PrepareOptions
+from cropzoo.prepare.plan import PreparePlan, make_plan
 
 YEARS = {2018: "train", 2019: "val", 2020: "test"}
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> Options:
+def options(tmp_path: Path) -> PrepareOptions:
     """32 x 32 pixels in three years; the same four strips of two crops every year, which the column deals by year."""
     profile = {"driver": "GTiff", "height": 32, "width": 32, "count": 1, "dtype": "uint16", "crs": "EPSG:32631"}
     corner = rasterio.transform.from_origin(500000, 5600000, 10, 10)
@@ -33,7 +33,7 @@ def options(tmp_path: Path) -> Options:
             ground = box(500000 + 80 * strip, 5600000 - 320, 500080 + 80 * strip, 5600000)
             rows.append({"crop_code": 1 + strip % 2, "year": year, "part": part, "geometry": ground})
     geopandas.GeoDataFrame(rows, crs="EPSG:32631").to_file(tmp_path / "parcels.gpkg")
-    return Options(
+    return PrepareOptions(
         parcels=(tmp_path / "parcels.gpkg",),
         images=(str(tmp_path / "S2_*.tif"),),
         year_column="year",
@@ -42,18 +42,18 @@ def options(tmp_path: Path) -> Options:
     )
 
 
-def plan_of(options: Options, **changes: Any) -> Plan:
+def plan_of(options: PrepareOptions, **changes: Any) -> PreparePlan:
     return make_plan(dataclasses.replace(options, **changes), 1, lambda line: None)
 
 
-def test_a_column_deals_each_year_by_its_own_parcels(options: Options) -> None:
+def test_a_column_deals_each_year_by_its_own_parcels(options: PrepareOptions) -> None:
     plan = plan_of(options)
     dealt = {(place.year, fold) for place, fold in zip(plan.places, plan.folds.of, strict=True)}
     assert dealt == {(2018, 1), (2019, 2), (2020, 3)}
     assert all((plan.labels(number).labels != 255).all() for number in range(len(plan.places)))
 
 
-def test_parcels_of_another_fold_are_not_counted(options: Options, tmp_path: Path) -> None:
+def test_parcels_of_another_fold_are_not_counted(options: PrepareOptions, tmp_path: Path) -> None:
     frame = geopandas.read_file(tmp_path / "parcels.gpkg")
     frame.loc[(frame.year == 2018) & (frame.index % 4 == 0), "part"] = "test"
     frame.to_file(tmp_path / "parcels.gpkg")
@@ -64,16 +64,16 @@ def test_parcels_of_another_fold_are_not_counted(options: Options, tmp_path: Pat
     assert plan.counts.sum() < len(plan.places) * 16 * 16
 
 
-def test_ids_are_plain_numbers_as_readers_of_pastis_want(options: Options) -> None:
+def test_ids_are_plain_numbers_as_readers_of_pastis_want(options: PrepareOptions) -> None:
     assert [place.id for place in plan_of(options).places] == [str(number) for number in range(1, 13)]
 
 
-def test_a_second_crop_has_half_a_pixel_at_most(options: Options) -> None:
+def test_a_second_crop_has_half_a_pixel_at_most(options: PrepareOptions) -> None:
     with pytest.raises(UsageError, match=r"--conflict is 0\.7; it must be a share from 0 to 0\.5"):
         dataclasses.replace(options, conflict=0.7)
 
 
-def test_a_class_that_only_tests_is_told(options: Options, tmp_path: Path) -> None:
+def test_a_class_that_only_tests_is_told(options: PrepareOptions, tmp_path: Path) -> None:
     assert not any("without a training pixel" in note for note in plan_of(options).notes)
     frame = geopandas.read_file(tmp_path / "parcels.gpkg")
     frame.loc[(frame.year == 2020) & (frame.crop_code == 2), "crop_code"] = 7

@@ -13,7 +13,7 @@ from cropzoo.data.sample import IGNORE
 from cropzoo.errors import UsageError
 from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.geo.vector.parcel_table import ParcelTable
-from cropzoo.geo.vector.rasterize import lay_on, near_window, rasterize_shapes, strips
+from cropzoo.geo.vector.rasterize import find_parcels, rasterize_shapes, split_rows, to_cell_shapes
 
 
 class Shared(NamedTuple):
@@ -129,7 +129,7 @@ def rasterize_labels(
     indices = np.asarray(index_of, np.int64)
     made = [
         _rasterize(table, indices, grid, strip, label_scale, oversample, conflict, background)
-        for strip in strips(window, label_scale * oversample)
+        for strip in split_rows(window, label_scale * oversample)
     ]
     labels = np.concatenate([each[0] for each in made])
     counts = np.bincount(labels.ravel(), minlength=IGNORE + 1)
@@ -148,8 +148,8 @@ def _rasterize(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32], int]:
     """Labels, ids and number of conflicts of a window that fits in memory."""
     height, width = window.height * label_scale, window.width * label_scale
-    near = near_window(table, grid, window)
-    shapes = lay_on(table.geometry[near], range(1, len(near) + 1), grid, window, label_scale * oversample)
+    near = find_parcels(table, grid, window)
+    shapes = to_cell_shapes(table.geometry[near], range(1, len(near) + 1), grid, window, label_scale * oversample)
     # In both orders, since a cell holds one number: the last parcel of a cell, then the first.
     cells = [rasterize_shapes(order, height * oversample, width * oversample) for order in (shapes, shapes[::-1])]
     if np.array_equal(cells[0], cells[1]):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cropzoo.data.sample import IGNORE, LabelClass
 from cropzoo.errors import CropzooError, UnknownName
-from cropzoo.geo.vector.parcel_table import Crop, crop_of
+from cropzoo.geo.vector.parcel_table import Crop, parse_crop
 
 OTHERS = "*"
 """The code of a line that stands for every crop without a line of its own."""
@@ -116,10 +116,10 @@ def read_crop_table(path: Path) -> CropTable:
         name, color = fields.get("name", ""), read_color(fields, where)
         sources = [source for source in fields.get("sources", "").split(";") if source]
         if sources:
-            found = [CropRow(crop_of(source), source, name, name, color) for source in sources]
+            found = [CropRow(parse_crop(source), source, name, name, color) for source in sources]
         elif fields["code"]:
             text = fields["code"]
-            found = [CropRow(crop_of(text), text, name, fields.get("class", ""), color)]
+            found = [CropRow(parse_crop(text), text, name, fields.get("class", ""), color)]
         elif "sources" in fields:
             continue  # the void class of a prepared dataset has neither code nor crops
         else:

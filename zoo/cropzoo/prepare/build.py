@@ -17,13 +17,13 @@ from cropzoo.data.pastis.schema import Patch, clear_file, series_file
 from cropzoo.data.pastis.writer import SeriesWriter, finish, write_labels
 from cropzoo.data.running_stats import RunningStats
 from cropzoo.errors import CropzooError
-from cropzoo.geo.raster.grid import Window, name_crs
-from cropzoo.geo.raster.reader import TileReader, reading_environment
+from cropzoo.geo.raster.grid import Window, format_crs
+from cropzoo.geo.raster.reader import StackReader, reading_environment
 from cropzoo.io import ProgressCallback
 from cropzoo.parallel import each
 from cropzoo.prepare.journal import Journal
-from cropzoo.prepare.plan import Plan
-from cropzoo.prepare.windows import Ground, Place, around
+from cropzoo.prepare.plan import PreparePlan
+from cropzoo.prepare.windows import PrepareInputs, SampleWindow, bounding_window
 
 Facts = dict[str, Any]
 """What is kept of a sample once it is written; JSON has it."""
@@ -33,7 +33,7 @@ CACHE_MB = 64
 asked for again."""
 
 
-def make_samples(shared: tuple[Plan, Journal], numbers: Sequence[int]) -> list[Facts]:
+def write_samples(shared: tuple[PreparePlan, Journal], numbers: Sequence[int]) -> list[Facts]:
     """Write the samples of these places, each with its line in the journal once it is whole.
 
     The images are read once for all of them, a date at a time, so that no block of a compressed file is decoded for one
@@ -60,11 +60,11 @@ def make_samples(shared: tuple[Plan, Journal], numbers: Sequence[int]) -> list[F
     return made
 
 
-def _write_series(ground: Ground, places: Sequence[Place], folder: Path) -> list[RunningStats]:
+def _write_series(ground: PrepareInputs, places: Sequence[SampleWindow], folder: Path) -> list[RunningStats]:
     """Write series and cloud mask of each place; returns the moments of their clear pixels, in stored units."""
     reader = _reader(ground, places[0].tile)
     dates = ground.dates(places[0])
-    region = around([place.window for place in places])
+    region = bounding_window([place.window for place in places])
     bands = len(reader.bands)
     moments = [RunningStats(bands) for _ in places]
     with ExitStack() as stack, reading_environment(CACHE_MB):
@@ -86,7 +86,7 @@ def _write_series(ground: Ground, places: Sequence[Place], folder: Path) -> list
     return moments
 
 
-def _finish_samples(plan: Plan, number: int, moments: RunningStats, folder: Path) -> Facts:
+def _finish_samples(plan: PreparePlan, number: int, moments: RunningStats, folder: Path) -> Facts:
     """Write the labels of a place whose series is there; one that is nowhere clear is taken back."""
     place, ground = plan.places[number], plan.ground
     dates = ground.tiles[place.tile].dates[ground.dates(place)]
@@ -108,25 +108,25 @@ def _finish_samples(plan: Plan, number: int, moments: RunningStats, folder: Path
 
 
 @lru_cache(maxsize=2)
-def _reader(ground: Ground, tile: int) -> TileReader:
+def _reader(ground: PrepareInputs, tile: int) -> StackReader:
     """The reader of a tile, kept with its open files for the next region."""
     options = ground.options
-    return TileReader(ground.tiles[tile], clear_scl=options.clear_scl, offset=options.offset)
+    return StackReader(ground.tiles[tile], clear_scl=options.clear_scl, offset=options.offset)
 
 
-def place_of(ground: Ground, number: int, window: Window) -> dict[str, Any]:
+def georeference(ground: PrepareInputs, number: int, window: Window) -> dict[str, Any]:
     """Where a window lies on Earth, as in `Sample.place`."""
     grid = ground.tiles[number].grid
     a, b, _, d, e, _ = tuple(grid.transform)[:6]
     x, y = grid.locate(window.row, window.column)
-    return {"crs": name_crs(grid.crs), "transform": [float(value) for value in (a, b, x, d, e, y)]}
+    return {"crs": format_crs(grid.crs), "transform": [float(value) for value in (a, b, x, d, e, y)]}
 
 
 _DIGITAL = 1e-4
 """Reflectance of one digital number of Sentinel-2, its offset subtracted."""
 
 
-def carry_out(plan: Plan, journal: Journal, workers: int, advance: ProgressCallback) -> list[str]:
+def execute_plan(plan: PreparePlan, journal: Journal, workers: int, advance: ProgressCallback) -> list[str]:
     """Write what is missing of a plan, then its index.
 
     Args:
@@ -146,13 +146,13 @@ def carry_out(plan: Plan, journal: Journal, workers: int, advance: ProgressCallb
     missing = [number for number, place in enumerate(plan.places) if place.id not in done]
     _check_room(plan, journal.folder, len(missing) / len(plan.places))
     advance(len(done), len(plan.places))
-    for made in each(make_samples, (plan, journal), _jobs(plan, missing), workers):
+    for made in each(write_samples, (plan, journal), _jobs(plan, missing), workers):
         done |= {facts["id"]: facts for facts in made}
         advance(len(done), len(plan.places))
     return _finish(plan, journal, done)
 
 
-def _jobs(plan: Plan, numbers: Sequence[int]) -> list[list[int]]:
+def _jobs(plan: PreparePlan, numbers: Sequence[int]) -> list[list[int]]:
     """The places of a region in one job, so that one process reads the blocks of files that they share."""
     jobs: dict[tuple[int, int | None, int], list[int]] = {}
     for number in numbers:
@@ -161,7 +161,7 @@ def _jobs(plan: Plan, numbers: Sequence[int]) -> list[list[int]]:
     return list(jobs.values())
 
 
-def _check_room(plan: Plan, folder: Path, share: float) -> None:
+def _check_room(plan: PreparePlan, folder: Path, share: float) -> None:
     free = shutil.disk_usage(folder).free
     needed = int(plan.bytes * share)
     if needed > free:
@@ -171,7 +171,7 @@ def _check_room(plan: Plan, folder: Path, share: float) -> None:
         )
 
 
-def _finish(plan: Plan, journal: Journal, done: dict[str, Facts]) -> list[str]:
+def _finish(plan: PreparePlan, journal: Journal, done: dict[str, Facts]) -> list[str]:
     ground, options = plan.ground, plan.ground.options
     patches: list[Patch] = []
     moments: dict[int, RunningStats] = {}
@@ -191,7 +191,7 @@ def _finish(plan: Plan, journal: Journal, done: dict[str, Facts]) -> list[str]:
                 fold=fold,
                 dates=tuple(facts["dates"]),
                 size=(place.window.height, place.window.width),
-                place=place_of(ground, place.tile, place.window),
+                place=georeference(ground, place.tile, place.window),
                 tile=ground.tiles[place.tile].name,
                 year=place.year,
                 parcels=len(facts["parcels"]),
@@ -223,20 +223,20 @@ def _finish(plan: Plan, journal: Journal, done: dict[str, Facts]) -> list[str]:
     return notes
 
 
-def _scale(plan: Plan) -> float:
+def _scale(plan: PreparePlan) -> float:
     """Reflectance of one stored unit."""
     asked, stored = plan.ground.options.scale, np.dtype(plan.ground.tiles[0].dtype)
     return asked if asked is not None else 1.0 if stored.kind == "f" else _DIGITAL
 
 
-def _empty_splits(plan: Plan, patches: Sequence[Patch]) -> list[str]:
+def _empty_splits(plan: PreparePlan, patches: Sequence[Patch]) -> list[str]:
     """A note on splits without a sample: a training ends where it first asks for them."""
     used = {patch.fold for patch in patches}
     empty = [name for name, folds in plan.folds.rotations[0].items() if not used & set(folds)]
     return [f"no sample is left for {' and '.join(empty)}, so this will not train"] if empty else []
 
 
-def _shared_parcels(plan: Plan, done: dict[str, Facts], folds: dict[str, set[int]]) -> list[str]:
+def _shared_parcels(plan: PreparePlan, done: dict[str, Facts], folds: dict[str, set[int]]) -> list[str]:
     """How much of what tests lies in parcels that also train: scores are too good by what this helps."""
     first = plan.folds.rotations[0]
     train = set(first["train"])
@@ -257,7 +257,7 @@ def _shared_parcels(plan: Plan, done: dict[str, Facts], folds: dict[str, set[int
     return notes
 
 
-def order_of(plan: Plan) -> dict[str, Any]:
+def plan_signature(plan: PreparePlan) -> dict[str, Any]:
     """All that decides what is made: options, files, places, and what the files of parcels and classes hold.
 
     Images stand by their paths alone, so that a truncated one may be mended.
@@ -268,7 +268,7 @@ def order_of(plan: Plan) -> dict[str, Any]:
             str(layer.path.resolve())
             for tile in ground.tiles
             for acquisition in tile.acquisitions
-            for layers in acquisition.layers.values()
+            for layers in acquisition.files.values()
             for layer in layers
         }
     )

@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 
 from cropzoo.data.pastis.schema import rotations
 from cropzoo.errors import CropzooError
-from cropzoo.geo.raster.scene import Tile
+from cropzoo.geo.raster.scene import ImageStack
 from cropzoo.geo.vector.parcel_table import ParcelTable
-from cropzoo.prepare.options import BLOCKS, SMALLEST, YEAR, Options
-from cropzoo.prepare.windows import Place, corners
+from cropzoo.prepare.options import BLOCKS, SMALLEST, YEAR, PrepareOptions
+from cropzoo.prepare.windows import SampleWindow, window_corners
 
 FIXED = {"train": 1, "val": 2, "test": 3}
 """Folds of a split that the parcel file names."""
 
 
-def block_of(row: int, column: int, block: int) -> tuple[int, int]:
+def find_block(row: int, column: int, block: int) -> tuple[int, int]:
     """Which block of that many pixels a window starts in."""
     return row // block, column // block
 
 
-def fitting_block(block: int, window: int, sizes: Sequence[tuple[int, int]], folds: int) -> int:
+def fit_block_size(block: int, window: int, sizes: Sequence[tuple[int, int]], folds: int) -> int:
     """The block size to use: the one asked for, halved until twice as many blocks as folds fit, down to one window.
 
     Args:
@@ -43,7 +43,7 @@ def _count(block: int, sizes: Sequence[tuple[int, int]]) -> int:
     return sum(-(-height // block) * -(-width // block) for height, width in sizes)
 
 
-def deal(counts: NDArray[np.int64], folds: int, seed: int) -> list[int]:
+def assign_folds(counts: NDArray[np.int64], folds: int, seed: int) -> list[int]:
     """A fold, from 1, for every block, so that each class is spread over the folds as evenly as it goes.
 
     The block with the largest share of any class comes first; each goes to the fold that lacks most of what it holds.
@@ -104,8 +104,12 @@ class Folds:
     of_parcels: NDArray[np.int64] | None = None
 
 
-def fold_places(
-    options: Options, tiles: Sequence[Tile], parcels: ParcelTable, places: Sequence[Place], counts: NDArray[np.int64]
+def fold_samples(
+    options: PrepareOptions,
+    tiles: Sequence[ImageStack],
+    parcels: ParcelTable,
+    places: Sequence[SampleWindow],
+    counts: NDArray[np.int64],
 ) -> tuple[Folds, list[str]]:
     """The folds of the places, and what the user should know of them.
 
@@ -124,8 +128,8 @@ def fold_places(
     if options.split_by != BLOCKS:
         return _by_column(options.split_by, tiles, parcels, places), []
     sizes = [(tile.grid.height, tile.grid.width) for tile in tiles]
-    side = fitting_block(options.block, options.window, sizes, options.folds)
-    keys = [(place.tile, *block_of(place.window.row, place.window.column, side)) for place in places]
+    side = fit_block_size(options.block, options.window, sizes, options.folds)
+    keys = [(place.tile, *find_block(place.window.row, place.window.column, side)) for place in places]
     known = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     if len(known) < LEAST:
         single = Folds((1,) * len(places), tuple(rotations(LEAST)), "one fold")
@@ -138,7 +142,7 @@ def fold_places(
     for key, found in zip(keys, counts, strict=True):
         totals[known[key]] += found
     folds = min(options.folds, len(known))
-    dealt = deal(totals, folds, options.seed)
+    dealt = assign_folds(totals, folds, options.seed)
     notes = []
     if folds < options.folds:
         notes.append(
@@ -150,7 +154,7 @@ def fold_places(
     return Folds(tuple(dealt[known[key]] for key in keys), tuple(rotations(folds)), how), notes
 
 
-def _by_year(places: Sequence[Place]) -> Folds:
+def _by_year(places: Sequence[SampleWindow]) -> Folds:
     """A fold a year in their order: with fold 1 the last year tests and the one before validates."""
     years = sorted({place.year for place in places if place.year is not None})
     if len(years) < LEAST:
@@ -162,7 +166,7 @@ def _by_year(places: Sequence[Place]) -> Folds:
     return Folds(folds, tuple(rotations(len(years))), f"years {', '.join(map(str, years))} are folds 1 to {len(years)}")
 
 
-def _by_column(column: str, tiles: Sequence[Tile], parcels: ParcelTable, places: Sequence[Place]) -> Folds:
+def _by_column(column: str, tiles: Sequence[ImageStack], parcels: ParcelTable, places: Sequence[SampleWindow]) -> Folds:
     """The split that most parcels of a window and its year have, by area."""
     values = [value.strip().lower() for value in parcels.splits or ()]
     known = {value for value in values if value}
@@ -182,7 +186,7 @@ def _by_column(column: str, tiles: Sequence[Tile], parcels: ParcelTable, places:
         tile = tiles[place.tile]
         areas: dict[int, float] = {}
         laid = parcels.to_crs(tile.grid.crs)
-        for position, area in laid.areas_within(corners(tile.grid, place.window)):
+        for position, area in laid.areas_within(window_corners(tile.grid, place.window)):
             value = values[position]
             if value and (parcels.years is None or parcels.years[position] == place.year):
                 areas[number[value]] = areas.get(number[value], 0.0) + area

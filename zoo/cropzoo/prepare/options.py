@@ -21,7 +21,7 @@ _SEASON = re.compile(r"(\d{2})-(\d{2}):(\d{2})-(\d{2})")
 
 
 @dataclass(frozen=True)
-class Options:
+class PrepareOptions:
     """What to make of which files; see the flags of `cropzoo prepare`.
 
     Args:

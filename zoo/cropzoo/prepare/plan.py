@@ -20,13 +20,13 @@ from cropzoo.geo.vector.parcel_table import Crop
 from cropzoo.geo.vector.reader import read_parcels
 from cropzoo.io import Log
 from cropzoo.parallel import each
-from cropzoo.prepare.folds import ANY_FOLD, Folds, fold_places
-from cropzoo.prepare.options import BLOCKS, YEAR, Options
-from cropzoo.prepare.windows import EPOCH, Counted, Ground, Place, cut, seen_once
+from cropzoo.prepare.folds import ANY_FOLD, Folds, fold_samples
+from cropzoo.prepare.options import BLOCKS, YEAR, PrepareOptions
+from cropzoo.prepare.windows import EPOCH, PixelCounts, PrepareInputs, SampleWindow, find_new_windows, split_windows
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class PreparePlan:
     """What will be made.
 
     Args:
@@ -38,9 +38,9 @@ class Plan:
         notes: what was left out, in sentences.
     """
 
-    ground: Ground
+    ground: PrepareInputs
     legend: Legend
-    places: tuple[Place, ...]
+    places: tuple[SampleWindow, ...]
     folds: Folds
     counts: NDArray[np.int64]
     notes: tuple[str, ...]
@@ -62,7 +62,7 @@ class Plan:
         return total
 
 
-def make_plan(options: Options, workers: int, tell: Log) -> Plan:
+def make_plan(options: PrepareOptions, workers: int, tell: Log) -> PreparePlan:
     """Find images and parcels, lay windows, count classes, deal folds.
 
     Args:
@@ -93,7 +93,7 @@ def make_plan(options: Options, workers: int, tell: Log) -> Plan:
         counted = [found for found, keep in zip(counted, full, strict=True) if keep]
     legend, rare = _legend(ground, counted, table)
     counts = _by_class(ground, legend, counted)
-    folds, more = fold_places(options, ground.tiles, ground.parcels, places, counts)
+    folds, more = fold_samples(options, ground.tiles, ground.parcels, places, counts)
     if options.whole_parcels and folds.of_parcels is None:
         folds = _only_once(folds, counted, len(ground.parcels))
     if folds.of_parcels is not None:
@@ -102,10 +102,10 @@ def make_plan(options: Options, workers: int, tell: Log) -> Plan:
     notes += [*rare, *more, *_untaught(legend, folds, counts)]
     # Without leading zeros: the published reader of PASTIS makes numbers of ids and looks for files by them.
     named = [replace(place, id=str(number)) for number, place in enumerate(places, start=1)]
-    return Plan(ground, legend, tuple(named), folds, counts, tuple(notes))
+    return PreparePlan(ground, legend, tuple(named), folds, counts, tuple(notes))
 
 
-def _survey(options: Options, tell: Log) -> Ground:
+def _survey(options: PrepareOptions, tell: Log) -> PrepareInputs:
     """The images, and the parcels that touch them."""
     tiles = tuple(find_images(options.images, options.bands))
     for tile in tiles:
@@ -123,19 +123,19 @@ def _survey(options: Options, tell: Log) -> Ground:
         split_column=None if options.split_by in (BLOCKS, YEAR) else options.split_by,
         around=[tile.grid for tile in tiles],
     )
-    return Ground(options, tiles, parcels)
+    return PrepareInputs(options, tiles, parcels)
 
 
-def _places(ground: Ground) -> tuple[list[Place], list[str]]:
+def _places(ground: PrepareInputs) -> tuple[list[SampleWindow], list[str]]:
     """Windows of every tile and year, without what an earlier tile shows and without years that have no image."""
     grids, size = [tile.grid for tile in ground.tiles], ground.options.window
-    cuts = [cut(tile.grid.height, tile.grid.width, size, tile.block) for tile in ground.tiles]
+    cuts = [split_windows(tile.grid.height, tile.grid.width, size, tile.block) for tile in ground.tiles]
     laid = [[(region, window) for region, windows in enumerate(found) for window in windows] for found in cuts]
-    fresh = seen_once(grids, [[window for _, window in mine] for mine in laid])
+    fresh = find_new_windows(grids, [[window for _, window in mine] for mine in laid])
     twice = sum(new.count(False) for new in fresh)
     notes = [f"{twice} windows are left out, since an earlier tile shows all or part of their ground"] if twice else []
     places = [
-        Place("", number, window, year, region)
+        SampleWindow("", number, window, year, region)
         for number, (mine, new) in enumerate(zip(laid, fresh, strict=True))
         for year in ground.years
         for (region, window), is_new in zip(mine, new, strict=True)
@@ -153,13 +153,13 @@ def _places(ground: Ground) -> tuple[list[Place], list[str]]:
     return dated, notes
 
 
-def _bare(ground: Ground, places: Sequence[Place], full: Sequence[bool]) -> list[str]:
+def _bare(ground: PrepareInputs, places: Sequence[SampleWindow], full: Sequence[bool]) -> list[str]:
     """A note on each tile without a parcel: with a wrong CRS an image lies elsewhere, and its date would be missed."""
     used = {place.tile for place, has in zip(places, full, strict=True) if has}
     notes = []
     for number in sorted({place.tile for place in places} - used):
         tile = ground.tiles[number]
-        image = str(tile.acquisitions[0].layers[tile.bands[0]][0].path)
+        image = str(tile.acquisitions[0].files[tile.bands[0]][0].path)
         notes.append(
             f"no parcel lies on tile {tile.name} ({len(tile.dates)} date(s), such as {image!r}), so it is left out; "
             "check its CRS if it shows the place of another"
@@ -167,18 +167,18 @@ def _bare(ground: Ground, places: Sequence[Place], full: Sequence[bool]) -> list
     return notes
 
 
-def _count(ground: Ground, places: Sequence[Place], workers: int) -> list[Counted]:
+def _count(ground: PrepareInputs, places: Sequence[SampleWindow], workers: int) -> list[PixelCounts]:
     """What the pixels of each place hold."""
-    found = dict(each(_centers, (ground, places), range(len(places)), workers))
+    found = dict(each(_count_pixels, (ground, places), range(len(places)), workers))
     return [found[number] for number in range(len(places))]
 
 
-def _centers(shared: tuple[Ground, Sequence[Place]], number: int) -> tuple[int, Counted]:
+def _count_pixels(shared: tuple[PrepareInputs, Sequence[SampleWindow]], number: int) -> tuple[int, PixelCounts]:
     ground, places = shared
-    return number, ground.centers(places[number])
+    return number, ground.count_pixels(places[number])
 
 
-def _legend(ground: Ground, counted: Sequence[Counted], table: CropTable | None) -> tuple[Legend, list[str]]:
+def _legend(ground: PrepareInputs, counted: Sequence[PixelCounts], table: CropTable | None) -> tuple[Legend, list[str]]:
     """The classes, and a note on those that are rare."""
     parcels, options = ground.parcels, ground.options
     pixels: Counter[Crop] = Counter()
@@ -193,7 +193,7 @@ def _legend(ground: Ground, counted: Sequence[Counted], table: CropTable | None)
     return legend, [f"classes of too few pixels, {f'now {OTHER!r}' if merged else 'ignored'}: {few}"]
 
 
-def _by_class(ground: Ground, legend: Legend, counted: Sequence[Counted]) -> NDArray[np.int64]:
+def _by_class(ground: PrepareInputs, legend: Legend, counted: Sequence[PixelCounts]) -> NDArray[np.int64]:
     """(places, classes): pixels of each class."""
     indices = legend.indices(ground.parcels.crops)
     counts = np.zeros((len(counted), IGNORE + 1), np.int64)
@@ -216,13 +216,13 @@ def _untaught(legend: Legend, folds: Folds, counts: NDArray[np.int64]) -> list[s
     ]
 
 
-def _of_fold(found: Counted, own: NDArray[np.int64], fold: int) -> Counted:
+def _of_fold(found: PixelCounts, own: NDArray[np.int64], fold: int) -> PixelCounts:
     """What the pixels of a place hold, without parcels of another fold: these are ignored there."""
     kept = own[found.parcels] == fold
-    return Counted(found.parcels[kept], found.pixels[kept], found.outside)
+    return PixelCounts(found.parcels[kept], found.pixels[kept], found.outside)
 
 
-def _only_once(folds: Folds, counted: Sequence[Counted], parcels: int) -> Folds:
+def _only_once(folds: Folds, counted: Sequence[PixelCounts], parcels: int) -> Folds:
     """The folds with each parcel in the one that has most of its pixels."""
     pixels = np.zeros((parcels, max(folds.of) + 1), np.int64)
     for fold, found in zip(folds.of, counted, strict=True):
@@ -231,7 +231,7 @@ def _only_once(folds: Folds, counted: Sequence[Counted], parcels: int) -> Folds:
     return replace(folds, of_parcels=own, how=f"{folds.how}; parcels count in one fold only")
 
 
-def plan_lines(plan: Plan) -> list[str]:
+def plan_lines(plan: PreparePlan) -> list[str]:
     """What would be made: samples, folds, space on disk, and the classes with their pixels by fold."""
     ground = plan.ground
     dates = [len(ground.dates(place)) for place in plan.places]

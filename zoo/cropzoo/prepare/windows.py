@@ -18,10 +18,10 @@ from cropzoo.data.labels import Labels, rasterize_labels
 from cropzoo.data.legend import Legend
 from cropzoo.data.sample import IGNORE
 from cropzoo.geo.raster.grid import Grid, Window
-from cropzoo.geo.raster.scene import Tile
+from cropzoo.geo.raster.scene import ImageStack
 from cropzoo.geo.vector.parcel_table import ParcelTable
-from cropzoo.geo.vector.rasterize import centers
-from cropzoo.prepare.options import Options
+from cropzoo.geo.vector.rasterize import rasterize_centers
+from cropzoo.prepare.options import PrepareOptions
 
 NEAR = 4
 """Windows on a side of a region whose images are stored in small pieces: few reads, and work for all processes."""
@@ -37,7 +37,7 @@ _SHARED = 0.01
 
 
 @dataclass(frozen=True)
-class Place:
+class SampleWindow:
     """One sample to make: its id, which tile, which window of it, which year (None for all dates).
 
     Args:
@@ -51,7 +51,7 @@ class Place:
     region: int = 0
 
 
-def cut(height: int, width: int, size: int, block: tuple[int, int] = (1, 1)) -> list[list[Window]]:
+def split_windows(height: int, width: int, size: int, block: tuple[int, int] = (1, 1)) -> list[list[Window]]:
     """Windows that cover a raster without overlap, from its upper left corner, grouped to regions.
 
     Where the size does not divide the raster, the last row and column of them are smaller, or larger by less than a
@@ -87,7 +87,7 @@ def _groups(pieces: Sequence[tuple[int, int]], count: int) -> Iterator[Sequence[
     return (pieces[start : start + count] for start in range(0, len(pieces), count))
 
 
-def around(windows: Sequence[Window]) -> Window:
+def bounding_window(windows: Sequence[Window]) -> Window:
     """The smallest window that holds all of these."""
     row, column = min(window.row for window in windows), min(window.column for window in windows)
     bottom = max(window.row + window.height for window in windows)
@@ -95,21 +95,21 @@ def around(windows: Sequence[Window]) -> Window:
     return Window(row, column, bottom - row, right - column)
 
 
-def corners(grid: Grid, window: Window) -> list[tuple[float, float]]:
+def window_corners(grid: Grid, window: Window) -> list[tuple[float, float]]:
     """The outer corners of a window in the CRS's units, around it."""
     row, column, height, width = window
     ends = ((row, column), (row, column + width), (row + height, column + width), (row + height, column))
     return [grid.locate(*end) for end in ends]
 
 
-def lon_lat(grid: Grid, window: Window) -> list[tuple[float, float]]:
+def window_lon_lat(grid: Grid, window: Window) -> list[tuple[float, float]]:
     """The corners in degrees east and north."""
-    xs, ys = zip(*corners(grid, window), strict=True)
+    xs, ys = zip(*window_corners(grid, window), strict=True)
     longitudes, latitudes = transform(grid.crs, "EPSG:4326", xs, ys)
     return list(zip(longitudes, latitudes, strict=True))
 
 
-def seen_once(grids: Sequence[Grid], windows: Sequence[Sequence[Window]]) -> list[list[bool]]:
+def find_new_windows(grids: Sequence[Grid], windows: Sequence[Sequence[Window]]) -> list[list[bool]]:
     """Of the windows of each tile: whether it shows no ground of a tile before it.
 
     Tiles of Sentinel-2 overlap; the same field in two samples could train in one and test in the other.
@@ -118,7 +118,7 @@ def seen_once(grids: Sequence[Grid], windows: Sequence[Sequence[Window]]) -> lis
     outlines: list[Any] = []
     for grid, mine in zip(grids, windows, strict=True):
         tree = STRtree(outlines)
-        here = [Polygon(lon_lat(grid, window)) for window in mine]
+        here = [Polygon(window_lon_lat(grid, window)) for window in mine]
         new = [_is_new(outline, outlines, tree) for outline in here]
         kept.append(new)
         outlines += [outline for outline, fresh in zip(here, new, strict=True) if fresh]
@@ -135,7 +135,7 @@ EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
-class Counted:
+class PixelCounts:
     """Pixels of a place: positions of its parcels among all, (k,), how many each has, (k,), and how many none has."""
 
     parcels: NDArray[np.intp]
@@ -144,7 +144,7 @@ class Counted:
 
 
 @dataclass(frozen=True, eq=False)  # one equals itself alone, so that readers can be kept for it
-class Ground:
+class PrepareInputs:
     """What a preparation starts from.
 
     Args:
@@ -153,8 +153,8 @@ class Ground:
         parcels: those that touch the images.
     """
 
-    options: Options
-    tiles: tuple[Tile, ...]
+    options: PrepareOptions
+    tiles: tuple[ImageStack, ...]
     parcels: ParcelTable
 
     @cached_property
@@ -170,7 +170,7 @@ class Ground:
         """One table a year, which keeps itself in the CRS of each tile."""
         return {year: self.parcels.subset(mask) for year, mask in self.years.items()}
 
-    def dates(self, place: Place) -> NDArray[np.intp]:
+    def dates(self, place: SampleWindow) -> NDArray[np.intp]:
         """Positions of the acquisitions of a place's season, (T,)."""
         days = self.tiles[place.tile].dates
         if place.year is None:
@@ -178,15 +178,15 @@ class Ground:
         first, last = self.options.span(place.year)
         return np.flatnonzero((days >= (first - EPOCH).days) & (days <= (last - EPOCH).days))
 
-    def centers(self, place: Place) -> Counted:
+    def count_pixels(self, place: SampleWindow) -> PixelCounts:
         """Whose the centers of a place's pixels are: quick, and near enough to deal folds and to know rare classes."""
         table, grid, scale = self._of_year[place.year], self.tiles[place.tile].grid, self.options.label_scale
-        found, pixels = np.unique(centers(table, grid, place.window, label_scale=scale), return_counts=True)
+        found, pixels = np.unique(rasterize_centers(table, grid, place.window, label_scale=scale), return_counts=True)
         inside = found > 0
         positions = np.flatnonzero(self.years[place.year])[found[inside] - 1]
-        return Counted(positions, pixels[inside].astype(np.int64), int(pixels[~inside].sum()))
+        return PixelCounts(positions, pixels[inside].astype(np.int64), int(pixels[~inside].sum()))
 
-    def labels(self, place: Place, legend: Legend, hidden: NDArray[np.bool_] | None = None) -> Labels:
+    def labels(self, place: SampleWindow, legend: Legend, hidden: NDArray[np.bool_] | None = None) -> Labels:
         """Classes and parcels of the pixels of a place; those of `hidden` parcels (n,) are ignored."""
         table, grid = self._of_year[place.year], self.tiles[place.tile].grid
         indices = legend.indices(table.crops)
@@ -202,7 +202,7 @@ class Ground:
             background=legend.background,
         )
 
-    def parcel_pixels(self, place: Place, labels: Labels) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    def parcel_pixels(self, place: SampleWindow, labels: Labels) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Positions of the parcels of a place, (k,), and how many of its pixels count for each, (k,)."""
         ids, pixels = np.unique(labels.parcels[labels.labels != IGNORE], return_counts=True)
         pixels, ids = pixels[ids > 0], ids[ids > 0]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cropzoo import CropzooError, UsageError
 from cropzoo.errors import suggest
-from cropzoo.geo.raster.scan import band_names
+from cropzoo.geo.raster.scan import resolve_band_names
 from cropzoo_plugins.datasets.sites.scanning import Image
 
 SCL = "SCL"
@@ -34,7 +34,7 @@ def band_numbers(image: Image, asked: Sequence[str]) -> dict[str, int]:
     Raises:
         CropzooError: bands without descriptions and no, or not as many, names asked for; a description twice.
     """
-    names = band_names(image.path, image.names, asked)
+    names = resolve_band_names(image.path, image.names, asked)
     return {name: number for number, name in enumerate(names, start=1)}
 
 

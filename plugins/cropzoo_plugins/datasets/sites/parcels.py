@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from cropzoo import CropzooError
 from cropzoo.geo.raster.grid import Grid, Window
-from cropzoo.geo.vector.parcel_table import Crop, ParcelTable, crop_of, text_of
-from cropzoo.geo.vector.rasterize import centers
+from cropzoo.geo.vector.parcel_table import Crop, ParcelTable, format_field, parse_crop
+from cropzoo.geo.vector.rasterize import rasterize_centers
 from cropzoo.geo.vector.reader import read_layer, require_column
 
 STEM = "parcels"
@@ -86,7 +86,7 @@ def read_parcels(path: Path, grid: Grid, crop_column: str, name_column: str, nee
 
     layer = read_layer(path, [grid], wanted)
     count = len(layer.geometry)
-    crops = tuple(map(crop_of, layer.columns[crop_column])) if crop_column in layer.columns else None
-    names = tuple(map(text_of, layer.columns.get(name_column, [None] * count)))
+    crops = tuple(map(parse_crop, layer.columns[crop_column])) if crop_column in layer.columns else None
+    names = tuple(map(format_field, layer.columns.get(name_column, [None] * count)))
     table = ParcelTable(layer.geometry, layer.crs, np.arange(1, count + 1, dtype=np.int32), crops or (), names)
-    return Parcels(path, centers(table, grid, Window(0, 0, grid.height, grid.width)), crops, names)
+    return Parcels(path, rasterize_centers(table, grid, Window(0, 0, grid.height, grid.width)), crops, names)

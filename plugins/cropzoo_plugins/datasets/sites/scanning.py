@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from itertools import pairwise
 from pathlib import Path
 
 from cropzoo import CropzooError
-from cropzoo.geo.raster.grid import Grid, grid_of, open_raster
-from cropzoo.geo.raster.naming import date_of
+from cropzoo.geo.raster.dates import days_since_epoch, find_image_date
+from cropzoo.geo.raster.grid import Grid, open_raster, read_grid
 
 LABELS = "labels"
 """The stem of the label raster, `labels.tif`; it is no image."""
 
 _SUFFIXES = (".tif", ".tiff")
-_EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,8 @@ def _scan(path: Path) -> Image:
     with open_raster(path) as source:
         return Image(
             path=path,
-            day=(date_of(path, source.tags()) - _EPOCH).days,
-            grid=grid_of(source),
+            day=days_since_epoch(find_image_date(path, source.tags())),
+            grid=read_grid(source),
             names=tuple(name or "" for name in source.descriptions),
             nodata=tuple(source.nodatavals),
             dtype=str(source.dtypes[0]),

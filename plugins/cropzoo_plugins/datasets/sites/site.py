@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo import CropzooError, Sample
-from cropzoo.geo.raster.grid import Grid, Window, grid_of, name_crs, open_raster
+from cropzoo.geo.raster.grid import Grid, Window, format_crs, open_raster, read_grid
 from cropzoo.geo.vector.parcel_table import Crop
 from cropzoo_plugins.datasets.sites.parcels import MISSING, Parcels, find_parcels, read_parcels
 from cropzoo_plugins.datasets.sites.scanning import image_paths, label_path, scan_images
@@ -112,7 +112,7 @@ class Site:
         """Where the site lies on Earth; empty without a CRS."""
         if not self.grid.crs:
             return {}
-        return {"crs": name_crs(self.grid.crs), "transform": [float(each) for each in tuple(self.grid.transform)[:6]]}
+        return {"crs": format_crs(self.grid.crs), "transform": [float(each) for each in tuple(self.grid.transform)[:6]]}
 
 
 def have_labels(sites: Sequence[Site]) -> bool:
@@ -134,7 +134,7 @@ def have_labels(sites: Sequence[Site]) -> bool:
 def _read_labels(path: Path, grid: Grid) -> NDArray[np.int64]:
     """Crop codes of a label raster; its nodata is `MISSING`, unless that is 0, which is a code like any other."""
     with open_raster(path) as source:
-        different = grid.difference(grid_of(source))
+        different = grid.difference(read_grid(source))
         if different:
             raise CropzooError(
                 f"labels {str(path)!r}; their grid is not that of the images beside them ({different}); "

@@ -14,7 +14,7 @@ from rasterio.features import rasterize
 
 from cropzoo import CropzooError, UsageError
 from cropzoo.data.labels import rasterize_labels
-from cropzoo.geo.raster.grid import Window, grid_of
+from cropzoo.geo.raster.grid import Window, read_grid
 from cropzoo.geo.vector.reader import read_parcels
 from cropzoo.prepare.options import ImageSource
 from cropzoo_plugins.datasets.geotiff import GeoTIFF
@@ -153,7 +153,7 @@ def test_the_library_makes_the_truth_of_the_parcels(scale, cells, dataset, folde
         Synthetic(size=SIZE, block=BLOCK, dates=1, seed=4, cache=tmp_path).write_images(tmp_path / "coarse", silent, 2)
         truth = tmp_path / "coarse" / "labels.tif"
     with rasterio.open(folder / names(folder)[1]) as image, rasterio.open(truth) as raster:
-        grid, labels = grid_of(image), raster.read(1)
+        grid, labels = read_grid(image), raster.read(1)
     codes = [entry.code for entry in dataset.classes]
     table = read_parcels([folder / "parcels.gpkg"], crop_column="crop_code", around=[grid])
     indices = [codes.index(crop) for crop in table.crops]

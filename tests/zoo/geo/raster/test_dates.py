@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cropzoo import CropzooError
-from cropzoo.geo.raster.naming import date_of
+from cropzoo.geo.raster.dates import find_image_date
 
 
 @pytest.mark.parametrize(
@@ -22,14 +22,14 @@ from cropzoo.geo.raster.naming import date_of
     ],
 )
 def test_the_first_date_in_the_name_counts(name: str) -> None:
-    assert date_of(Path(name), {"TIFFTAG_DATETIME": "2020:01:01 00:00:00"}) == date(2019, 5, 16)
+    assert find_image_date(Path(name), {"TIFFTAG_DATETIME": "2020:01:01 00:00:00"}) == date(2019, 5, 16)
 
 
 def test_tags_stand_in_for_a_name_without_date() -> None:
     tags = {"TIFFTAG_DATETIME": "2019:05:16 10:50:31"}
-    assert date_of(Path("scene.tif"), tags) == date(2019, 5, 16)
-    assert date_of(Path("scene.tif"), {**tags, "ACQUISITION_DATE": "2019-05-14"}) == date(2019, 5, 14)
-    assert date_of(Path("scene_2019-02-30.tif"), tags) == date(2019, 5, 16)
+    assert find_image_date(Path("scene.tif"), tags) == date(2019, 5, 16)
+    assert find_image_date(Path("scene.tif"), {**tags, "ACQUISITION_DATE": "2019-05-14"}) == date(2019, 5, 14)
+    assert find_image_date(Path("scene_2019-02-30.tif"), tags) == date(2019, 5, 16)
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_a_date_that_cannot_be_read_is_an_error_with_the_form(name: str) -> None
     with pytest.raises(
         CropzooError, match=rf"{name}'; neither its name nor its tags hold a date; name it like 'S2_2019"
     ):
-        date_of(Path("site") / name, {"TIFFTAG_DATETIME": "yesterday"})
+        find_image_date(Path("site") / name, {"TIFFTAG_DATETIME": "yesterday"})

@@ -13,16 +13,16 @@ import pytest
 from cropzoo import CropzooError, UsageError
 from cropzoo.geo.raster.discover import find_images
 from cropzoo.geo.raster.grid import Window
-from cropzoo.geo.raster.reader import TileReader
-from cropzoo.geo.raster.scene import Tile
+from cropzoo.geo.raster.reader import StackReader
+from cropzoo.geo.raster.scene import ImageStack
 
 
-def days(tile: Tile) -> list[str]:
+def days(tile: ImageStack) -> list[str]:
     return [str(date.fromordinal(day + date(1970, 1, 1).toordinal())) for day in tile.dates.tolist()]
 
 
-def whole(tile: Tile, **options: Any) -> tuple[Any, Any]:
-    return TileReader(tile, **options).read(Window(0, 0, tile.grid.height, tile.grid.width))
+def whole(tile: ImageStack, **options: Any) -> tuple[Any, Any]:
+    return StackReader(tile, **options).read(Window(0, 0, tile.grid.height, tile.grid.width))
 
 
 def check_refused(message: str, *patterns: str | Path, bands: tuple[str, ...] = ()) -> None:
@@ -54,7 +54,7 @@ def test_bands_are_chosen_by_name_and_keep_the_mask(make: ModuleType, tmp_path: 
     values = make.make_series(tmp_path, bands=("B02", "B04", "SCL", "B08"))
     [tile] = find_images(tmp_path, ("B08", "B02"))
     assert tile.bands == ("B08", "B02")
-    assert "SCL" in tile.acquisitions[0].layers
+    assert "SCL" in tile.acquisitions[0].files
     np.testing.assert_array_equal(whole(tile)[0][1], values["2019-05-16"][[3, 0]])
 
 
@@ -195,4 +195,4 @@ def test_two_products_of_a_day(make: ModuleType, tmp_path: Path) -> None:
         make.write_raster(tmp_path / name, make.pixels("NDVI"), ("NDVI",))
     [tile] = find_images(tmp_path)
     [acquisition] = tile.acquisitions
-    assert [layer.path.name for layer in acquisition.layers["NDVI"]] == [names[0], names[2], names[1]]
+    assert [layer.path.name for layer in acquisition.files["NDVI"]] == [names[0], names[2], names[1]]

@@ -17,7 +17,7 @@ from cropzoo.geo.raster.metadata import declared_offset, parse_baseline
 
 def offset_of(folder: Path, band: str = "B04") -> int:
     [tile] = find_images(folder)
-    offset: int = tile.acquisitions[0].layers[band][0].offset
+    offset: int = tile.acquisitions[0].files[band][0].offset
     return offset
 
 

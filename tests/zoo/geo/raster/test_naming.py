@@ -14,7 +14,7 @@ from cropzoo.geo.raster import naming as names
     [("B04", "B04"), ("b4", "B04"), ("B8A", "B8A"), ("B08A", "B8A"), ("B12", "B12"), ("B13", None), ("NDVI", None)],
 )
 def test_bands_of_sentinel_2(name: str, band: str | None) -> None:
-    assert names.spectral(name) == band
+    assert names.sentinel2_band(name) == band
 
 
 @pytest.mark.parametrize(
@@ -32,23 +32,23 @@ def test_bands_of_sentinel_2(name: str, band: str | None) -> None:
     ],
 )
 def test_the_band_of_a_file(stem: str, asked: tuple[str, ...], band: str | None) -> None:
-    assert names.band_in(stem, asked) == band
+    assert names.find_band(stem, asked) == band
 
 
 def test_files_of_one_product_have_one_name() -> None:
     stems = {"T31UFS_20190516T104031_B02_10m": "B02", "T31UFS_20190516T104031_SCL_20m": "SCL"}
-    assert {names.without_band(stem, band) for stem, band in stems.items()} == {"T31UFS_20190516T104031"}
-    assert names.without_band("S2_2019-05-16_red_edge", "red_edge") == "S2_2019_05_16"
+    assert {names.remove_band(stem, band) for stem, band in stems.items()} == {"T31UFS_20190516T104031"}
+    assert names.remove_band("S2_2019-05-16_red_edge", "red_edge") == "S2_2019_05_16"
 
 
 def test_product_names() -> None:
     path = Path("/x/S2B_MSIL2A_20220516T104031_N0400_R008_T31UFS_20220516T140000.SAFE/IMG_DATA/R10m/B02.jp2")
-    above = names.parts(path)
+    above = names.path_names(path)
     assert above[0] == "B02.jp2"
-    assert names.tile_in(above) == "T31UFS"
-    assert names.baseline_in(above) == 400
-    assert names.level_in(above) == "2A"
-    assert (names.tile_in(["x"]), names.baseline_in(["N0400"]), names.level_in(["S2A"])) == ("", -1, "")
-    assert names.tile_in(["T31UFSX", "XT31UFS", "T31IFS"]) == ""
-    assert names.is_esa(Path("T31UFS_20190516T104031_B02_10m.jp2"))
-    assert not names.is_esa(Path("T31UFS_2019-05-16_B02.tif"))
+    assert names.find_mgrs_tile(above) == "T31UFS"
+    assert names.find_baseline(above) == 400
+    assert names.find_level(above) == "2A"
+    assert (names.find_mgrs_tile(["x"]), names.find_baseline(["N0400"]), names.find_level(["S2A"])) == ("", -1, "")
+    assert names.find_mgrs_tile(["T31UFSX", "XT31UFS", "T31IFS"]) == ""
+    assert names.is_esa_name(Path("T31UFS_20190516T104031_B02_10m.jp2"))
+    assert not names.is_esa_name(Path("T31UFS_2019-05-16_B02.tif"))

@@ -12,7 +12,7 @@ import rasterio
 from cropzoo import CropzooError
 from cropzoo.geo.raster.discover import find_images
 from cropzoo.geo.raster.grid import Window
-from cropzoo.geo.raster.reader import TileReader
+from cropzoo.geo.raster.reader import StackReader
 
 ALL = Window(0, 0, 60, 60)
 
@@ -31,7 +31,7 @@ def product(make: ModuleType, tmp_path: Path) -> Path:
 
 def test_no_data_is_zero_and_not_clear_and_stays_out_of_its_neighbors(make: ModuleType, product: Path) -> None:
     [tile] = find_images(product)
-    series, clear = TileReader(tile, clear_scl=tuple(range(1, 12))).read(ALL)
+    series, clear = StackReader(tile, clear_scl=tuple(range(1, 12))).read(ALL)
     for band, pixel in (("B04", 10), ("B05", 20), ("B01", 60)):
         factor = pixel // 10
         hole = np.zeros((60, 60), np.bool_)
@@ -51,9 +51,9 @@ def test_nan(make: ModuleType, tmp_path: Path, pixel: int) -> None:
     make.write_raster(tmp_path / "2019-05-16_B04.tif", values, pixel=pixel)
     make.write_raster(tmp_path / "2019-05-16_B08.tif", make.pixels("B08").astype(np.float32))
     with pytest.raises(CropzooError, match=r"2019-05-16_B04.tif'; it holds NaN or infinity that is not declared"):
-        TileReader(find_images(tmp_path)[0]).read(ALL)
+        StackReader(find_images(tmp_path)[0]).read(ALL)
     make.rewrite(tmp_path / "2019-05-16_B04.tif", nodata=np.nan)
-    series, clear = TileReader(find_images(tmp_path)[0]).read(ALL)
+    series, clear = StackReader(find_images(tmp_path)[0]).read(ALL)
     assert np.isfinite(series).all()
     assert (~clear).sum() == (pixel // 10) ** 2
 
@@ -64,7 +64,7 @@ def test_masks_of_the_file_and_nodata_that_no_pixel_can_have(make: ModuleType, t
     shown[10:20] = False
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
         file.write_mask(shown)
-    series, clear = TileReader(find_images(tmp_path)[0]).read(ALL)
+    series, clear = StackReader(find_images(tmp_path)[0]).read(ALL)
     np.testing.assert_array_equal(clear[0], shown)
     assert not series[0, 0, 10:20].any()
     path.unlink()
@@ -76,7 +76,7 @@ def test_masks_of_the_file_and_nodata_that_no_pixel_can_have(make: ModuleType, t
         f"{tmp_path}/source/source.bin.tif</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
     )
     [tile] = find_images(vrt)
-    assert TileReader(tile).read(ALL)[1].all()
+    assert StackReader(tile).read(ALL)[1].all()
 
 
 @pytest.mark.parametrize(("tags", "given"), [({"BOA_ADD_OFFSET": "-1000"}, None), ({}, 1000)])
@@ -86,7 +86,7 @@ def test_nought_below_an_offset_is_no_data_though_the_file_does_not_say_so(
     values = np.array([[0, 1], [1000, 1001]], np.uint16)
     make.write_raster(tmp_path / "2022-05-16_B04.tif", values[None], ("B04",), tags=tags)
     [tile] = find_images(tmp_path)
-    series, clear = TileReader(tile, offset=given).read(Window(0, 0, 2, 2))
+    series, clear = StackReader(tile, offset=given).read(Window(0, 0, 2, 2))
     assert series[0, 0].tolist() == [[0, -999], [0, 1]]
     assert clear[0].tolist() == [[False, True], [True, True]]
 
@@ -95,4 +95,4 @@ def test_nought_in_all_bands_is_no_data_though_the_file_does_not_say_so(make: Mo
     values = np.array([[[0, 0, 5]], [[0, 7, 0]]], np.uint16)
     make.write_raster(tmp_path / "2019-05-16.tif", values, ("B04", "B08"))
     [tile] = find_images(tmp_path)
-    assert TileReader(tile).read(Window(0, 0, 1, 3))[1][0].tolist() == [[False, True, True]]
+    assert StackReader(tile).read(Window(0, 0, 1, 3))[1][0].tolist() == [[False, True, True]]

@@ -14,9 +14,9 @@ import rasterio
 
 from cropzoo import CropzooError, UnknownName, UsageError
 from cropzoo.geo.raster.discover import find_images
-from cropzoo.geo.raster.file_pool import OpenFiles, open_limit
+from cropzoo.geo.raster.file_pool import FilePool, default_open_limit
 from cropzoo.geo.raster.grid import Window
-from cropzoo.geo.raster.reader import TileReader, reading_environment
+from cropzoo.geo.raster.reader import StackReader, reading_environment
 
 ALL = Window(0, 0, 60, 60)
 
@@ -35,7 +35,7 @@ def product(make: ModuleType, tmp_path: Path) -> Path:
 
 def test_windows_have_no_seams(product: Path) -> None:
     [tile] = find_images(product)
-    reader = TileReader(tile)
+    reader = StackReader(tile)
     series, clear = reader.read(ALL)
     for row, column, height, width in (
         (0, 0, 1, 1),
@@ -56,7 +56,7 @@ def test_numbers_are_clipped_to_the_signed_type(make: ModuleType, tmp_path: Path
     make.write_raster(tmp_path / "2022-05-16.tif", np.stack([values, values[::-1]]), ("a", "b"), tags=tags, nodata=0)
     make.write_raster(tmp_path / "2019-05-16.tif", np.stack([values, values]), ("a", "b"), nodata=0)
     [tile] = find_images(tmp_path)
-    series, clear = TileReader(tile).read(Window(0, 0, 4, 4))
+    series, clear = StackReader(tile).read(Window(0, 0, 4, 4))
     assert series.dtype == np.int16
     expected = [[-999, -1, 0, 1], [31767, 32767, 32767, 32767], [0, -995, 0, -995], [0, -999, -998, -997]]
     np.testing.assert_array_equal(series[1, 0], expected)
@@ -64,7 +64,7 @@ def test_numbers_are_clipped_to_the_signed_type(make: ModuleType, tmp_path: Path
     np.testing.assert_array_equal(series[0, 0], np.minimum(values, 32767))
     np.testing.assert_array_equal(clear[0], values > 0)
     # Channels out of the file's order go through a copy.
-    turned, _ = TileReader(tile, bands=("b", "a")).read(Window(0, 0, 4, 4))
+    turned, _ = StackReader(tile, bands=("b", "a")).read(Window(0, 0, 4, 4))
     np.testing.assert_array_equal(turned, series[:, ::-1])
 
 
@@ -76,7 +76,7 @@ def test_other_types(make: ModuleType, tmp_path: Path, dtype: str, offset: int, 
     values = np.array([[0, 1], [100, 127]], dtype)
     make.write_raster(tmp_path / "2022-05-16_a.tif", values[None], ("a",), tags={"BOA_ADD_OFFSET": -offset}, nodata=0)
     [tile] = find_images(tmp_path, ("a",))
-    series, _ = TileReader(tile).read(Window(0, 0, 2, 2))
+    series, _ = StackReader(tile).read(Window(0, 0, 2, 2))
     assert series.dtype == read
     np.testing.assert_array_equal(series[0, 0], [[0, 1 - offset], [100 - offset, 127 - offset]])
 
@@ -84,26 +84,26 @@ def test_other_types(make: ModuleType, tmp_path: Path, dtype: str, offset: int, 
 def test_the_reader_s_offset_counts_for_all(make: ModuleType, tmp_path: Path) -> None:
     make.make_series(tmp_path / "a", tags={"BOA_ADD_OFFSET": -1000})
     [tile] = find_images(tmp_path)
-    stored = TileReader(tile, offset=0)
+    stored = StackReader(tile, offset=0)
     assert stored.dtype == np.uint16
     values = stored.read(ALL)[0]
-    np.testing.assert_array_equal(TileReader(tile, offset=500).read(ALL)[0], values.astype(int) - 500)
+    np.testing.assert_array_equal(StackReader(tile, offset=500).read(ALL)[0], values.astype(int) - 500)
     with pytest.raises(UsageError, match="offset 40000; it does not fit into 16 bits"):
-        TileReader(tile, offset=40_000)
+        StackReader(tile, offset=40_000)
 
 
 def test_bands_and_masks_are_chosen(make: ModuleType, tmp_path: Path) -> None:
     values = make.make_series(tmp_path)
     [tile] = find_images(tmp_path)
-    series, clear = TileReader(tile, bands=["B08"], clear_scl=(9,)).read(ALL)
+    series, clear = StackReader(tile, bands=["B08"], clear_scl=(9,)).read(ALL)
     np.testing.assert_array_equal(series[1, 0], values[make.DAYS[1]][1])
     np.testing.assert_array_equal(clear[1], values[make.DAYS[1]][2] == 9)
     with pytest.raises(UnknownName, match="band 'B07'; did you mean"):
-        TileReader(tile, bands=["B07"])
+        StackReader(tile, bands=["B07"])
     with pytest.raises(UsageError, match="named twice"):
-        TileReader(tile, bands=["B04", "B04"])
+        StackReader(tile, bands=["B04", "B04"])
     with pytest.raises(UsageError, match=r"clear_scl is \(-1,\)"):
-        TileReader(tile, clear_scl=(-1,))
+        StackReader(tile, clear_scl=(-1,))
 
 
 def test_the_second_product_of_a_day_fills_the_first(make: ModuleType, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_the_second_product_of_a_day_fills_the_first(make: ModuleType, tmp_path:
     make.write_raster(tmp_path / "a_2019-05-16.tif", first, names, nodata=0)
     make.write_raster(tmp_path / "b_2019-05-16.tif", second, names, nodata=0)
     [tile] = find_images(tmp_path)
-    series, clear = TileReader(tile).read(ALL)
+    series, clear = StackReader(tile).read(ALL)
     expected = first.copy()
     hole = (first == 0).any(axis=0) & (second != 0).all(axis=0)
     expected[:, hole] = second[:, hole]
@@ -123,7 +123,7 @@ def test_the_second_product_of_a_day_fills_the_first(make: ModuleType, tmp_path:
     np.testing.assert_array_equal(series[0], expected)
     np.testing.assert_array_equal(clear[0], (expected != 0).all(axis=0))
     make.write_raster(tmp_path / "c_2019-05-16.tif", np.full_like(first, 7), names, nodata=0)
-    third, clear = TileReader(find_images(tmp_path)[0]).read(ALL)
+    third, clear = StackReader(find_images(tmp_path)[0]).read(ALL)
     assert clear.all()
     expected[:, ~(expected != 0).all(axis=0)] = 7
     np.testing.assert_array_equal(third[0], expected)
@@ -137,7 +137,7 @@ def test_the_mask_goes_with_its_product(make: ModuleType, tmp_path: Path) -> Non
     other[1, 15:] = 5
     make.write_raster(tmp_path / "a_2019-05-16.tif", values, ("B04", "SCL"), nodata=65535)
     make.write_raster(tmp_path / "b_2019-05-16.tif", other, ("B04", "SCL"), nodata=65535)
-    series, clear = TileReader(find_images(tmp_path)[0]).read(ALL)
+    series, clear = StackReader(find_images(tmp_path)[0]).read(ALL)
     np.testing.assert_array_equal(series[0, 0], np.concatenate([other[0, :30], values[0, 30:50], other[0, 50:]]))
     np.testing.assert_array_equal(clear[0], np.arange(60)[:, None].repeat(60, 1) >= 15)
 
@@ -151,14 +151,14 @@ def test_a_truncated_file(make: ModuleType, tmp_path: Path, suffix: str) -> None
     content = (tmp_path / names[1]).read_bytes()
     (tmp_path / names[1]).write_bytes(content[: len(content) // 2])
     with pytest.raises(CropzooError, match=f"{names[1]}'; it cannot be read, so it is truncated"):
-        TileReader(tile).read(ALL)
+        StackReader(tile).read(ALL)
 
 
 def test_few_files_stay_open(make: ModuleType, tmp_path: Path) -> None:
     make.make_series(tmp_path, days=[f"2019-03-{day:02}" for day in range(1, 8)])
     [tile] = find_images(tmp_path)
-    reader = TileReader(tile, open_files=3)
-    expected = TileReader(tile).read(ALL)
+    reader = StackReader(tile, open_files=3)
+    expected = StackReader(tile).read(ALL)
     for _ in range(2):
         for one, other in zip(reader.read(ALL), expected, strict=True):
             np.testing.assert_array_equal(one, other)
@@ -173,18 +173,18 @@ def test_few_files_stay_open(make: ModuleType, tmp_path: Path) -> None:
 
 def test_the_file_that_was_used_longest_ago_is_closed(make: ModuleType, tmp_path: Path) -> None:
     paths = [make.write_raster(tmp_path / f"{name}.tif", make.pixels(name)) for name in "abc"]
-    files = OpenFiles(2)
+    files = FilePool(2)
     for index in (0, 1, 0, 2):
         files.read(paths[index], [1], Window(0, 0, 1, 1))
     assert list(files._open) == [paths[0], paths[2]]
-    assert 1 <= open_limit() <= 1024
+    assert 1 <= default_open_limit() <= 1024
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_process_opens_its_own_files(make: ModuleType, tmp_path: Path) -> None:
     make.make_series(tmp_path)
     [tile] = find_images(tmp_path)
-    reader = TileReader(tile)
+    reader = StackReader(tile)
     expected, _ = reader.read(ALL)
     parents = list(reader._files._open.values())
     child = os.fork()
@@ -197,7 +197,7 @@ def test_a_forked_process_opens_its_own_files(make: ModuleType, tmp_path: Path) 
 
 def test_a_date_into_an_array(make: ModuleType, tmp_path: Path) -> None:
     values = make.make_series(tmp_path)
-    reader = TileReader(find_images(tmp_path)[0])
+    reader = StackReader(find_images(tmp_path)[0])
     canvas = np.zeros((2, 20, 30), np.uint16)
     part = canvas[:, 5:15, 10:20]
     returned, clear = reader.read_date(1, Window(20, 30, 10, 10), part)
@@ -214,7 +214,7 @@ def test_a_date_into_an_array(make: ModuleType, tmp_path: Path) -> None:
 def test_a_window_beyond_the_tile(make: ModuleType, tmp_path: Path, window: tuple[int, int, int, int]) -> None:
     make.make_series(tmp_path)
     with pytest.raises(ValueError, match="does not lie in 60 x 60 pixels"):
-        TileReader(find_images(tmp_path)[0]).read(Window(*window))
+        StackReader(find_images(tmp_path)[0]).read(Window(*window))
 
 
 def test_the_cache_is_set_inside_alone() -> None:

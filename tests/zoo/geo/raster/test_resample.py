@@ -10,7 +10,7 @@ from rasterio.enums import Resampling
 from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 
-from cropzoo.geo.raster.resample import interpolate, make_axis, pick_nearest
+from cropzoo.geo.raster.resample import interpolate, make_axis_map, pick_nearest
 
 
 def gdal(values: NDArray[np.float32], factor: int, nodata: float | None = None) -> NDArray[np.float32]:
@@ -27,7 +27,7 @@ def gdal(values: NDArray[np.float32], factor: int, nodata: float | None = None) 
 
 
 def whole(values: NDArray[np.float32], factor: int, lost: NDArray[np.bool_] | None = None) -> NDArray[np.floating]:
-    axes = [make_axis(0, factor * size, factor * size, size) for size in values.shape]
+    axes = [make_axis_map(0, factor * size, factor * size, size) for size in values.shape]
     return interpolate(values[None], None if lost is None else lost[None], *axes)[0]
 
 
@@ -59,12 +59,12 @@ def test_a_constant_stays() -> None:
 
 @pytest.mark.parametrize(("fine", "coarse"), [(60, 30), (60, 10), (30, 30), (10, 30)])
 def test_axes_do_not_depend_on_where_they_start(fine: int, coarse: int) -> None:
-    every = make_axis(0, fine, fine, coarse)
+    every = make_axis_map(0, fine, fine, coarse)
     values = np.arange(coarse)
     assert (every.start, every.stop) == (0, coarse) or coarse > fine
     for first in range(fine):
         for count in (1, 3, fine - first):
-            axis = make_axis(first, min(count, fine - first), fine, coarse)
+            axis = make_axis_map(first, min(count, fine - first), fine, coarse)
             part, span = slice(first, first + min(count, fine - first)), values[axis.start : axis.stop]
             np.testing.assert_array_equal(span[axis.nearest], values[every.start :][every.nearest][part])
             if coarse <= fine:
@@ -75,7 +75,7 @@ def test_axes_do_not_depend_on_where_they_start(fine: int, coarse: int) -> None:
 
 def test_the_nearest_pixel_holds_the_center() -> None:
     values = np.arange(12).reshape(3, 4)
-    rows, columns = make_axis(1, 4, 6, 3), make_axis(3, 4, 8, 4)
+    rows, columns = make_axis_map(1, 4, 6, 3), make_axis_map(3, 4, 8, 4)
     expected = values.repeat(2, 0).repeat(2, 1)[1:5, 3:7]
     seen = values[rows.start : rows.stop, columns.start : columns.stop]
     np.testing.assert_array_equal(pick_nearest(seen, rows, columns), expected)

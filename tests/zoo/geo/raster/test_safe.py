@@ -12,7 +12,7 @@ import pytest
 from cropzoo import CropzooError
 from cropzoo.geo.raster.discover import find_images
 from cropzoo.geo.raster.grid import Window
-from cropzoo.geo.raster.reader import TileReader
+from cropzoo.geo.raster.reader import StackReader
 
 ALL = Window(0, 0, 60, 60)
 
@@ -23,9 +23,9 @@ def test_every_band_at_its_finest(make: ModuleType, tmp_path: Path) -> None:
     assert tile.name == "T31UFS"
     assert tile.bands == ("B01", "B02", "B04", "B05", "B08", "B8A")
     [acquisition] = tile.acquisitions
-    assert {name: 600 // layers[0].grid.height for name, layers in acquisition.layers.items()} == make.NATIVE
-    assert all(layer.nodata == 0 and layer.offset == 0 for layers in acquisition.layers.values() for layer in layers)
-    series, clear = TileReader(tile, bands=("B08", "B02", "B05")).read(ALL)
+    assert {name: 600 // layers[0].grid.height for name, layers in acquisition.files.items()} == make.NATIVE
+    assert all(layer.nodata == 0 and layer.offset == 0 for layers in acquisition.files.values() for layer in layers)
+    series, clear = StackReader(tile, bands=("B08", "B02", "B05")).read(ALL)
     np.testing.assert_array_equal(series[0, :2], np.stack([values["B08"], values["B02"]]))
     np.testing.assert_array_equal(clear[0], np.isin(values["SCL"], (4, 5, 6)).repeat(2, 0).repeat(2, 1))
 
@@ -34,10 +34,10 @@ def test_coarse_bands_alone_stay_on_their_own_grid(make: ModuleType, tmp_path: P
     values = make.make_product(tmp_path)
     [tile] = find_images(tmp_path, ("B8A", "B05"))
     assert (tile.grid.height, tile.grid.width) == (30, 30)
-    series, _ = TileReader(tile).read(Window(0, 0, 30, 30))
+    series, _ = StackReader(tile).read(Window(0, 0, 30, 30))
     np.testing.assert_array_equal(series[0], np.stack([values["B8A"], values["B05"]]))
     [coarse] = find_images(tmp_path, ("B01",))
-    _, clear = TileReader(coarse).read(Window(0, 0, 10, 10))
+    _, clear = StackReader(coarse).read(Window(0, 0, 10, 10))
     np.testing.assert_array_equal(clear[0], np.isin(values["SCL"], (4, 5, 6))[1::3, 1::3])
 
 
@@ -53,12 +53,12 @@ def test_the_offset_of_new_baselines_is_taken_off(make: ModuleType, tmp_path: Pa
     new = make.make_product(tmp_path, "20220520T104031", baseline="0400", seed=1, level=level, metadata=metadata)
     [tile] = find_images(tmp_path)
     assert (tile.dtype, tile.read_dtype) == ("uint16", "int16")
-    reader = TileReader(tile, bands=("B04", "B08"))
+    reader = StackReader(tile, bands=("B04", "B08"))
     series, _ = reader.read(ALL)
     assert series.dtype == reader.dtype == np.int16
     np.testing.assert_array_equal(series[0], np.stack([old["B04"], old["B08"]]))
     np.testing.assert_array_equal(series[1], np.stack([new["B04"], new["B08"]]).astype(int) - 1000)
-    assert all(each.layers["SCL"][0].offset == 0 for each in tile.acquisitions)
+    assert all(each.files["SCL"][0].offset == 0 for each in tile.acquisitions)
 
 
 @pytest.mark.parametrize("digits", ["9" * 5000, "99999999999"])
@@ -70,7 +70,7 @@ def test_an_offset_that_no_product_has_is_passed_over(make: ModuleType, tmp_path
     more = f'<BOA_ADD_OFFSET band_id="{digits}">-1000</BOA_ADD_OFFSET><BOA_ADD_OFFSET band_id="3">-{digits}<'
     notes.write_text(text.replace("</", f"{more}/BOA_ADD_OFFSET></", 1))
     [tile] = find_images(tmp_path, ("B04",))
-    assert [layer.offset for layer in tile.acquisitions[0].layers["B04"]] == [1000]
+    assert [layer.offset for layer in tile.acquisitions[0].files["B04"]] == [1000]
 
 
 def test_levels_do_not_mix(make: ModuleType, tmp_path: Path) -> None:
@@ -103,6 +103,6 @@ def test_a_newer_product_of_the_day_comes_first(make: ModuleType, tmp_path: Path
     new = make.make_product(tmp_path, "20190516T104029", baseline="0500", seed=1)
     [tile] = find_images(tmp_path, ("B04", "B8A"))
     [acquisition] = tile.acquisitions
-    assert [layer.offset for layer in acquisition.layers["B04"]] == [1000, 0]
-    series, _ = TileReader(tile, bands=("B04",)).read(ALL)
+    assert [layer.offset for layer in acquisition.files["B04"]] == [1000, 0]
+    series, _ = StackReader(tile, bands=("B04",)).read(ALL)
     np.testing.assert_array_equal(series[0, 0], new["B04"].astype(int) - 1000)

@@ -13,7 +13,7 @@ import pytest
 from cropzoo import CropzooError
 from cropzoo.geo.raster.discover import find_images
 from cropzoo.geo.raster.grid import Window
-from cropzoo.geo.raster.reader import TileReader
+from cropzoo.geo.raster.reader import StackReader
 
 ALL = Window(0, 0, 60, 60)
 
@@ -59,7 +59,7 @@ def test_common_names_dates_and_tiles(make: ModuleType, files: Path) -> None:
     [tile] = find_images(make.write_items(files.parent / "items.json", items))
     assert (tile.name, tile.bands) == ("T31UFS", ("B04", "B08"))
     assert len(tile.acquisitions) == 3
-    series, clear = TileReader(tile).read(ALL)
+    series, clear = StackReader(tile).read(ALL)
     np.testing.assert_array_equal(series[0], np.stack([make.pixels("B04"), make.pixels("B08")]))
     np.testing.assert_array_equal(clear[0], np.isin(make.pixels("SCL", pixel=20), (4, 5, 6)).repeat(2, 0).repeat(2, 1))
 
@@ -76,7 +76,7 @@ def test_bands_of_stac_1_1_at_several_resolutions(make: ModuleType, files: Path)
     path.write_text(json.dumps(item(make, assets)))
     [tile] = find_images(path)
     assert tile.bands == ("B04", "B08")
-    np.testing.assert_array_equal(TileReader(tile).read(ALL)[0][0, 0], make.pixels("B04"))
+    np.testing.assert_array_equal(StackReader(tile).read(ALL)[0][0, 0], make.pixels("B04"))
 
 
 def test_several_bands_in_an_asset(make: ModuleType, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_several_bands_in_an_asset(make: ModuleType, tmp_path: Path) -> None:
     path = make.write_items(tmp_path / "items.json", [item(make, {"data": asset})])
     [tile] = find_images(path)
     assert tile.bands == ("B08", "vv")
-    np.testing.assert_array_equal(TileReader(tile).read(ALL)[0][0], values[:2])
+    np.testing.assert_array_equal(StackReader(tile).read(ALL)[0][0], values[:2])
     make.write_items(path, [item(make, {"data": {**asset, "eo:bands": [{"name": "a"}, {"name": "b"}]}})])
     with pytest.raises(CropzooError, match=r"asset 'data' has 2 named band.s. and '.*S2_2019-05-16.tif' 3; give"):
         find_images(path)
@@ -112,7 +112,7 @@ SCALED = {"raster:bands": [{"scale": 0.0001, "offset": -0.1, "nodata": 0}]}
 def test_offsets(make: ModuleType, files: Path, asset: dict[str, Any], properties: dict[str, Any], offset: int) -> None:
     path = make.write_items(files.parent / "i.json", [item(make, earth_search(**asset), **properties)])
     [tile] = find_images(path)
-    layers = tile.acquisitions[0].layers
+    layers = tile.acquisitions[0].files
     assert layers["B04"][0].offset == offset
     assert layers["SCL"][0].offset == 0
     if "raster:bands" in asset:

@@ -14,7 +14,7 @@ from rasterio.crs import CRS
 
 from cropzoo.data.labels import rasterize_labels
 from cropzoo.data.legend import make_legend
-from cropzoo.geo.raster.grid import Grid, Window, grid_of
+from cropzoo.geo.raster.grid import Grid, Window, read_grid
 from cropzoo.geo.vector.reader import read_parcels
 
 DATA = os.environ.get("CROPZOO_TEST_DATA", "")
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not DATA, reason="CROPZOO_TEST_DATA names no fol
 def test_labels_of_flanders_pixel_by_pixel(site: str) -> None:
     folder = Path(DATA) / "flanders" / site
     with rasterio.open(folder / "labels.tif") as source:
-        codes, grid = source.read(1), grid_of(source)
+        codes, grid = source.read(1), read_grid(source)
     table = read_parcels([folder / "parcels.gpkg"], crop_column="crop_code", around=[grid])
     whole = Window(0, 0, grid.height, grid.width)
     legend = make_legend(table.crops, table.names)

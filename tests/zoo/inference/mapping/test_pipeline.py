@@ -69,7 +69,7 @@ def test_pixels_done_are_told_as_they_are_written(plan: MapPlan, make: Make, rea
 
 def damage(plan: MapPlan) -> Path:
     """Overwrite a block or two in the middle of one file."""
-    path = plan.tiles[0].acquisitions[2].layers["B04"][0].path
+    path = plan.tiles[0].acquisitions[2].files["B04"][0].path
     values = bytearray(path.read_bytes())
     middle = len(values) // 2
     values[middle : middle + 1000] = b"\xff" * 1000

@@ -155,7 +155,7 @@ def test_a_map_of_another_precision_does_not_count_as_made(
 
 def test_a_hole_is_filled_when_the_image_is_mended(plan: MapPlan, network: Any, out: Any) -> None:
     run(plan, network, out("one"))
-    path = plan.tiles[0].acquisitions[2].layers["B04"][0].path
+    path = plan.tiles[0].acquisitions[2].files["B04"][0].path
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2] + b"\xff" * 1500 + whole[len(whole) // 2 + 1500 :])
     told: list[str] = []

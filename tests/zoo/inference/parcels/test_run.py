@@ -173,8 +173,8 @@ def test_what_stood_there_stays_until_the_table_is_whole(
 def test_parcels_that_did_not_arrive_are_an_error(
     make_map: Callable[..., Path], make_parcels: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vectors, "chunks", lambda count, size: iter([(0, count)]))
-    monkeypatch.setattr("cropzoo.inference.parcels.run.chunks", lambda count, size: iter([(0, count - 1)]))
+    monkeypatch.setattr(vectors, "split_range", lambda count, size: iter([(0, count)]))
+    monkeypatch.setattr("cropzoo.inference.parcels.run.split_range", lambda count, size: iter([(0, count - 1)]))
     with pytest.raises(CropzooError, match="3 of 4 parcels arrived"):
         map_parcels(make_map(LABELS), make_parcels(BOXES), tmp_path / "out.gpkg")
     assert not (tmp_path / "out.gpkg").exists()

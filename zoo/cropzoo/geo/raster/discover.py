@@ -7,7 +7,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import timedelta
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -19,11 +19,12 @@ from rasterio.warp import transform
 from shapely import Polygon
 
 from cropzoo.errors import CropzooError, UsageError, suggest
+from cropzoo.geo.raster.dates import EPOCH
 from cropzoo.geo.raster.grid import Grid
 from cropzoo.geo.raster.metadata import HeaderReader
-from cropzoo.geo.raster.naming import SCL, SPECTRAL, spectral
-from cropzoo.geo.raster.scan import Found, find_files, scan
-from cropzoo.geo.raster.scene import Acquisition, Layer, Tile, signed
+from cropzoo.geo.raster.naming import SCL, SENTINEL2_BANDS, sentinel2_band
+from cropzoo.geo.raster.scan import FoundBand, find_files, scan_files
+from cropzoo.geo.raster.scene import Acquisition, BandFile, ImageStack, signed_dtype
 from cropzoo.geo.raster.stac import read_items
 
 _TOLERANCE = 0.01
@@ -34,12 +35,12 @@ _EDGE_POINTS = 21
 
 
 @dataclass
-class Place:
+class Footprint:
     """The layers of one footprint; `grid` is that of the first."""
 
     tile: str
     grid: Grid
-    found: list[Found] = field(default_factory=list)
+    found: list[FoundBand] = field(default_factory=list)
 
     @cached_property
     def pixel(self) -> float:
@@ -61,11 +62,11 @@ class Place:
         """Whether a grid, of whatever resolution, covers the same ground to a hundredth of a pixel."""
         if grid is self.grid:
             return True
-        tolerance = _TOLERANCE * min(self.pixel, Place("", grid).pixel)
+        tolerance = _TOLERANCE * min(self.pixel, Footprint("", grid).pixel)
         corners = zip(self.grid.corners(), grid.corners(), strict=True)
         return all(math.dist(*pair) <= tolerance for pair in corners) and bool(self.grid.crs == grid.crs)
 
-    def overlaps(self, other: Place) -> bool:
+    def overlaps(self, other: Footprint) -> bool:
         """Whether two footprints share ground; those of which one has no CRS cannot be told apart."""
         if self.grid.crs == other.grid.crs:
             theirs = other.outline
@@ -81,7 +82,7 @@ class Place:
         return not shared.buffer(-_TOLERANCE * self.pixel).is_empty
 
 
-def group_by_place(found: Sequence[Found]) -> list[Place]:
+def group_by_footprint(found: Sequence[FoundBand]) -> list[Footprint]:
     """The layers by the ground that they cover, in order of the first file.
 
     Layers with different MGRS tiles in their names are of different places, though tiles of Sentinel-2 overlap.
@@ -89,13 +90,13 @@ def group_by_place(found: Sequence[Found]) -> list[Place]:
     Raises:
         CropzooError: footprints that overlap without being the same, and no tile names that tell them apart.
     """
-    by_grid: dict[tuple[str, int], Place] = {}
-    places: list[Place] = []
+    by_grid: dict[tuple[str, int], Footprint] = {}
+    places: list[Footprint] = []
     for each in found:
         key = each.tile, id(each.layer.grid)
         if key not in by_grid:
             same = (place for place in places if place.tile == each.tile and place.same(each.layer.grid))
-            place = next(same, None) or Place(each.tile, each.layer.grid)
+            place = next(same, None) or Footprint(each.tile, each.layer.grid)
             if not place.found:
                 places.append(place)
             by_grid[key] = place
@@ -111,7 +112,7 @@ def group_by_place(found: Sequence[Found]) -> list[Place]:
     return places
 
 
-def name_places(places: Sequence[Place]) -> list[str]:
+def name_footprints(places: Sequence[Footprint]) -> list[str]:
     """A name for each: its MGRS tile, else the folder that all its files lie in, else its number; all different."""
     wanted = [place.tile or _common_folder(place) for place in places]
     count = Counter(wanted)
@@ -124,7 +125,7 @@ def name_places(places: Sequence[Place]) -> list[str]:
     return names
 
 
-def _common_folder(place: Place) -> str:
+def _common_folder(place: Footprint) -> str:
     folders = {str(found.layer.path.absolute().parent) for found in place.found}
     return Path(os.path.commonpath(folders)).resolve().name
 
@@ -141,9 +142,9 @@ class Product:
 
     name: str
     baseline: int
-    layers: dict[str, Layer] = field(default_factory=dict)
+    layers: dict[str, BandFile] = field(default_factory=dict)
 
-    def add(self, layer: Layer) -> None:
+    def add(self, layer: BandFile) -> None:
         """Takes a band; where it is there at several resolutions the finest stays."""
         have = self.layers.get(layer.name)
         if have is None or layer.grid.height * layer.grid.width > have.grid.height * have.grid.width:
@@ -156,7 +157,7 @@ class Product:
         return repr(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
-def make_acquisitions(found: Sequence[Found], bands: Sequence[str], place: str) -> tuple[Acquisition, ...]:
+def make_acquisitions(found: Sequence[FoundBand], bands: Sequence[str], place: str) -> tuple[Acquisition, ...]:
     """The acquisitions of a place in order of their days.
 
     Of several products of a day the one of the newer processing baseline comes first, then the one whose name does.
@@ -170,7 +171,7 @@ def make_acquisitions(found: Sequence[Found], bands: Sequence[str], place: str) 
         CropzooError: a date that lacks a band, or has no SCL band while another has one.
     """
     mask = any(each.layer.name == SCL for each in found)
-    by_day: defaultdict[int, list[Found]] = defaultdict(list)
+    by_day: defaultdict[int, list[FoundBand]] = defaultdict(list)
     for each in found:
         by_day[each.day].append(each)
     wanted = (*bands, SCL) if mask else tuple(bands)
@@ -185,7 +186,7 @@ def make_acquisitions(found: Sequence[Found], bands: Sequence[str], place: str) 
     return tuple(acquisitions)
 
 
-def _products(found: Sequence[Found], wanted: Sequence[str]) -> list[Product]:
+def _products(found: Sequence[FoundBand], wanted: Sequence[str]) -> list[Product]:
     """The products of a day by preference.
 
     What does not belong together by its name does where one fills the other's gaps: a mask beside an image.
@@ -214,16 +215,16 @@ def _check_complete(product: Product, wanted: Sequence[str], day: int, place: st
                 if name == SCL
                 else "add it, remove this date, or choose bands that every image has by option 'bands'"
             )
-            when = date(1970, 1, 1) + timedelta(days=day)
+            when = EPOCH + timedelta(days=day)
             raise CropzooError(
                 f"images of {when} in {place!r}, {product.files}; band {name!r} is missing; "
                 f"{suggest(name, product.layers)}; {remedy}"
             )
 
 
-def finest(acquisitions: Sequence[Acquisition], bands: Sequence[str]) -> Layer:
+def find_finest(acquisitions: Sequence[Acquisition], bands: Sequence[str]) -> BandFile:
     """The first layer of the most pixels among some bands."""
-    layers = [layer for each in acquisitions for name in bands for layer in each.layers[name]]
+    layers = [layer for each in acquisitions for name in bands for layer in each.files[name]]
     return max(layers, key=lambda layer: layer.grid.height * layer.grid.width)
 
 
@@ -231,7 +232,7 @@ _LARGEST_OFFSET = 2**15 - 1
 """What fits into 16 bits; Sentinel-2 has 1000, Landsat 7273."""
 
 
-def find_images(patterns: Sequence[str | Path] | str | Path, bands: Sequence[str] = ()) -> list[Tile]:
+def find_images(patterns: Sequence[str | Path] | str | Path, bands: Sequence[str] = ()) -> list[ImageStack]:
     """The images that patterns mean, by tile and day; headers are read, pixels are not.
 
     A pattern is a glob (`**` and `~` work), a folder (all rasters in and below it, also a .SAFE folder), a raster
@@ -257,7 +258,7 @@ def find_images(patterns: Sequence[str | Path] | str | Path, bands: Sequence[str
     asked = _check_bands(bands)
     headers = HeaderReader()
     candidates, collections = find_files(several, asked)
-    found = scan(candidates, asked, headers)
+    found = scan_files(candidates, asked, headers)
     for file in collections:
         found += read_items(file, asked, headers)
     if not found:
@@ -268,21 +269,21 @@ def find_images(patterns: Sequence[str | Path] | str | Path, bands: Sequence[str
     _check_known(chosen, found)
     _check_days(chosen, found, used)
     _check_types([each.layer for each in used if each.layer.name != SCL])
-    places = group_by_place(used)
-    named = sorted(zip(name_places(places), places, strict=True), key=lambda pair: pair[0])
+    places = group_by_footprint(used)
+    named = sorted(zip(name_footprints(places), places, strict=True), key=lambda pair: pair[0])
     shifted = any(each.layer.offset for each in used)
     return [_make_tile(name, place, chosen, shifted) for name, place in named]
 
 
-def _make_tile(name: str, place: Place, bands: tuple[str, ...], shifted: bool) -> Tile:
+def _make_tile(name: str, place: Footprint, bands: tuple[str, ...], shifted: bool) -> ImageStack:
     acquisitions = make_acquisitions(place.found, bands, name)
-    best = finest(acquisitions, bands)
+    best = find_finest(acquisitions, bands)
     for acquisition in acquisitions:
-        for layers in acquisition.layers.values():
+        for layers in acquisition.files.values():
             for layer in layers:
                 _check_pixels(layer, best)
-    read_dtype = signed(best.dtype) if shifted else best.dtype
-    return Tile(name, best.grid, acquisitions, bands, best.dtype, read_dtype)
+    read_dtype = signed_dtype(best.dtype) if shifted else best.dtype
+    return ImageStack(name, best.grid, acquisitions, bands, best.dtype, read_dtype)
 
 
 def _check_bands(bands: Sequence[str]) -> tuple[str, ...]:
@@ -294,15 +295,15 @@ def _check_bands(bands: Sequence[str]) -> tuple[str, ...]:
     return asked
 
 
-def _all_bands(found: Sequence[Found]) -> tuple[str, ...]:
+def _all_bands(found: Sequence[FoundBand]) -> tuple[str, ...]:
     """All bands but SCL: in the order of the first file if it has several, else in that of Sentinel-2, then by name."""
     first = found[0].layer.path
     in_file = [each.layer.name for each in found if each.layer.path == first]
     order = {name: place for place, name in enumerate(in_file)} if len(in_file) > 1 else {}
 
     def place_of(name: str) -> tuple[int, int, str]:
-        known = spectral(name)
-        return order.get(name, len(order)), SPECTRAL.index(known) if known else len(SPECTRAL), name
+        known = sentinel2_band(name)
+        return order.get(name, len(order)), SENTINEL2_BANDS.index(known) if known else len(SENTINEL2_BANDS), name
 
     bands = tuple(sorted({each.layer.name for each in found} - {SCL}, key=place_of))
     if not bands:
@@ -310,7 +311,7 @@ def _all_bands(found: Sequence[Found]) -> tuple[str, ...]:
     return bands
 
 
-def _check_known(bands: Sequence[str], found: Sequence[Found]) -> None:
+def _check_known(bands: Sequence[str], found: Sequence[FoundBand]) -> None:
     known = {each.layer.name for each in found}
     for name in bands:
         if name not in known:
@@ -320,10 +321,10 @@ def _check_known(bands: Sequence[str], found: Sequence[Found]) -> None:
             )
 
 
-def _check_days(bands: Sequence[str], found: Sequence[Found], used: Sequence[Found]) -> None:
+def _check_days(bands: Sequence[str], found: Sequence[FoundBand], used: Sequence[FoundBand]) -> None:
     """A date none of whose bands are used would otherwise be lost without a word."""
 
-    def key(each: Found) -> tuple[str, str, int]:
+    def key(each: FoundBand) -> tuple[str, str, int]:
         return each.tile, str(Path(each.product).parent), each.day
 
     have = {key(each) for each in used}
@@ -335,9 +336,9 @@ def _check_days(bands: Sequence[str], found: Sequence[Found], used: Sequence[Fou
             )
 
 
-def _check_levels(found: Sequence[Found]) -> None:
+def _check_levels(found: Sequence[FoundBand]) -> None:
     """Reflectance at the ground and at the top of the atmosphere don't make one series."""
-    first: dict[str, Found] = {}
+    first: dict[str, FoundBand] = {}
     for each in found:
         if each.level:
             first.setdefault(each.level, each)
@@ -348,7 +349,7 @@ def _check_levels(found: Sequence[Found]) -> None:
         )
 
 
-def _check_types(layers: Sequence[Layer]) -> None:
+def _check_types(layers: Sequence[BandFile]) -> None:
     first = layers[0]
     for layer in layers:
         if layer.dtype != first.dtype:
@@ -363,7 +364,7 @@ def _check_types(layers: Sequence[Layer]) -> None:
             )
 
 
-def _check_pixels(layer: Layer, best: Layer) -> None:
+def _check_pixels(layer: BandFile, best: BandFile) -> None:
     """A mask may also be finer than the bands: the pixel in the middle counts."""
     if layer.name == SCL and layer.grid.height > best.grid.height:
         best, layer = layer, best

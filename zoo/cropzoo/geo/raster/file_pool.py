@@ -13,33 +13,33 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
-from cropzoo.geo.raster.grid import Window, unreadable
+from cropzoo.geo.raster.grid import Window, unreadable_error
 
-MOST_OPEN = 1024
+MAX_OPEN_FILES = 1024
 
 
-def open_limit() -> int:
+def default_open_limit() -> int:
     """How many files a process may keep open without getting in the way of others: half of what the system allows."""
     try:
         import resource
     except ImportError:  # Windows has no such limit on files that GDAL opens
-        return MOST_OPEN
+        return MAX_OPEN_FILES
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST_OPEN if allowed == resource.RLIM_INFINITY else min(MOST_OPEN, max(1, allowed // 2))
+    return MAX_OPEN_FILES if allowed == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, max(1, allowed // 2))
 
 
-class OpenFiles:
+class FilePool:
     """Reads windows of many files and keeps the ones used last open.
 
     Opening a file costs as much as reading a small window, and closing it empties its cache. A copy in another process,
     pickled or forked, opens its own files: two processes that share one would move each other's place in it.
 
     Args:
-        limit: files to keep open; the one that was used longest ago is closed for the next. None for `open_limit`.
+        limit: files to keep open; the least recently used one is closed first. None for `default_open_limit()`.
     """
 
     def __init__(self, limit: int | None = None) -> None:
-        self._limit = open_limit() if limit is None else max(1, limit)
+        self._limit = default_open_limit() if limit is None else max(1, limit)
         self._open: OrderedDict[Path, Any] = OrderedDict()
         self._process = os.getpid()
 
@@ -52,7 +52,7 @@ class OpenFiles:
         try:
             values: NDArray[Any] = self._get(path).read(numbers, window=_as_rasterio(window), out=out)
         except RasterioError as error:
-            raise unreadable(path) from error
+            raise unreadable_error(path) from error
         return values
 
     def read_masks(self, path: Path, numbers: list[int], window: Window) -> NDArray[Any]:
@@ -60,7 +60,7 @@ class OpenFiles:
         try:
             values: NDArray[Any] = self._get(path).read_masks(numbers, window=_as_rasterio(window))
         except RasterioError as error:
-            raise unreadable(path) from error
+            raise unreadable_error(path) from error
         return values
 
     def close(self) -> None:

@@ -40,7 +40,7 @@ class Grid:
         if (self.height, self.width) != (other.height, other.width):
             return f"{other.height} x {other.width} pixels against {self.height} x {self.width}"
         if self.crs != other.crs:
-            return f"CRS {name_crs(other.crs)} against {name_crs(self.crs)}"
+            return f"CRS {format_crs(other.crs)} against {format_crs(self.crs)}"
         mine, theirs = tuple(self.transform)[:6], tuple(other.transform)[:6]
         tolerance = 0.01 * math.hypot(mine[0], mine[3])
         for here, there in zip(self.corners(), other.corners(), strict=True):
@@ -59,7 +59,7 @@ class Grid:
         return a * column + b * row + c, d * column + e * row + f
 
 
-def name_crs(crs: Any) -> str:
+def format_crs(crs: Any) -> str:
     """Code of a CRS, as "EPSG:32631", its definition where it has none, "none" for no CRS."""
     return str(crs.to_string()) if crs else "none"
 
@@ -79,12 +79,12 @@ def open_raster(path: Path) -> Iterator[Any]:
                     raise RasterioIOError("the end of the file is missing")
                 yield source
     except RasterioError as error:
-        raise unreadable(path) from error
+        raise unreadable_error(path) from error
     finally:
         log.removeFilter(lost)
 
 
-def unreadable(path: Path) -> CropzooError:
+def unreadable_error(path: Path) -> CropzooError:
     """The error for a file that GDAL fails at."""
     kind = "GeoTIFF" if path.suffix.lower() in (".tif", ".tiff") else "raster"
     return CropzooError(
@@ -103,6 +103,6 @@ class _LostTags(logging.Filter):
         return not lost
 
 
-def grid_of(source: Any) -> Grid:
+def read_grid(source: Any) -> Grid:
     """The grid of an open raster."""
     return Grid(source.height, source.width, source.transform, source.crs)

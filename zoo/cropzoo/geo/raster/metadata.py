@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from rasterio.enums import MaskFlags
 
-from cropzoo.geo.raster.grid import Grid, grid_of, open_raster
-from cropzoo.geo.raster.naming import SCL, SPECTRAL, spectral
+from cropzoo.geo.raster.grid import Grid, open_raster, read_grid
+from cropzoo.geo.raster.naming import SCL, SENTINEL2_BANDS, sentinel2_band
 
 _METADATA = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
 _LEVELS_UP = 5
@@ -40,7 +40,7 @@ class Header:
 
 
 @dataclass(frozen=True)
-class ProductNotes:
+class ProductMetadata:
     """What a product's metadata file says: its baseline (-1 unknown), and by band what its numbers carry too much."""
 
     baseline: int = -1
@@ -52,7 +52,7 @@ class HeaderReader:
 
     def __init__(self) -> None:
         self._grids: dict[tuple[Any, ...], Grid] = {}
-        self._notes: dict[Path, ProductNotes] = {}
+        self._notes: dict[Path, ProductMetadata] = {}
 
     def read(self, path: Path) -> Header:
         """The header of a raster.
@@ -64,7 +64,7 @@ class HeaderReader:
             bands = range(1, source.count + 1)
             return Header(
                 path=path,
-                grid=self._shared(grid_of(source)),
+                grid=self._shared(read_grid(source)),
                 names=tuple((name or "").strip() for name in source.descriptions),
                 dtypes=tuple(source.dtypes),
                 nodata=tuple(source.nodatavals),
@@ -76,14 +76,14 @@ class HeaderReader:
                 band_tags=tuple(source.tags(number) for number in bands),
             )
 
-    def notes(self, path: Path) -> ProductNotes:
+    def notes(self, path: Path) -> ProductMetadata:
         """What the metadata file of the product says that a raster belongs to; nothing where there is none."""
         folder = path.absolute().parent
         if folder not in self._notes:
             folders = [folder, *folder.parents][:_LEVELS_UP]
             files = (above / name for above in folders for name in _METADATA)
             found = next((file for file in files if file.is_file()), None)
-            self._notes[folder] = ProductNotes() if found is None else _read_notes(found)
+            self._notes[folder] = ProductMetadata() if found is None else _read_notes(found)
         return self._notes[folder]
 
     def _shared(self, grid: Grid) -> Grid:
@@ -92,14 +92,16 @@ class HeaderReader:
         return self._grids.setdefault(key, grid)
 
 
-def _read_notes(path: Path) -> ProductNotes:
+def _read_notes(path: Path) -> ProductMetadata:
     """Read by pattern: an XML parser would expand what a hostile file asks it to."""
     text = path.read_text(encoding="utf-8", errors="replace")
     baseline = _BASELINE.search(text)
     offsets = {
-        SPECTRAL[int(match[1])]: -int(match[2]) for match in _ADD_OFFSET.finditer(text) if int(match[1]) < len(SPECTRAL)
+        SENTINEL2_BANDS[int(match[1])]: -int(match[2])
+        for match in _ADD_OFFSET.finditer(text)
+        if int(match[1]) < len(SENTINEL2_BANDS)
     }
-    return ProductNotes(parse_baseline(baseline[1]) if baseline else -1, offsets)
+    return ProductMetadata(parse_baseline(baseline[1]) if baseline else -1, offsets)
 
 
 def parse_baseline(text: object) -> int:
@@ -127,7 +129,7 @@ def declared_offset(scale: object, offset: object) -> int | None:
     return round(found) if np.isfinite(found) else None
 
 
-def header_offset(header: Header, index: int, name: str, notes: ProductNotes, baseline: int) -> int:
+def header_offset(header: Header, index: int, name: str, notes: ProductMetadata, baseline: int) -> int:
     """The offset of one band of a file.
 
     The nearest source counts: tags BOA_ADD_OFFSET or RADIO_ADD_OFFSET (negative numbers, as ESA writes them); scale and
@@ -151,7 +153,7 @@ def header_offset(header: Header, index: int, name: str, notes: ProductNotes, ba
     declared = declared_offset(header.scales[index], header.offsets[index])
     if declared is not None:
         return declared
-    known = spectral(name)
+    known = sentinel2_band(name)
     if known is None or not is_digital(header.dtypes[index]):
         return 0
     tagged = tagged_baseline(header.tags)

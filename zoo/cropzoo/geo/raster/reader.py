@@ -13,18 +13,18 @@ import rasterio
 from numpy.typing import NDArray
 
 from cropzoo.errors import CropzooError, UnknownName, UsageError
-from cropzoo.geo.raster.file_pool import OpenFiles
+from cropzoo.geo.raster.file_pool import FilePool
 from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.geo.raster.naming import SCL
-from cropzoo.geo.raster.resample import Axis, interpolate, make_axis, pick_nearest
-from cropzoo.geo.raster.scene import Layer, Tile, signed
+from cropzoo.geo.raster.resample import AxisMap, interpolate, make_axis_map, pick_nearest
+from cropzoo.geo.raster.scene import BandFile, ImageStack, signed_dtype
 
-Lost = NDArray[np.bool_] | None
+NoDataMask = NDArray[np.bool_] | None
 """Where there is no data; None if nowhere."""
 
 
 @dataclass(frozen=True)
-class Part:
+class BandGroup:
     """Bands of one file.
 
     Args:
@@ -35,13 +35,13 @@ class Part:
         nodata: of each, as a number of its type; None if it has none.
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[BandFile, ...]
     channels: tuple[int, ...]
     fine: Grid
     offsets: tuple[int, ...]
     nodata: tuple[Any, ...]
 
-    def read(self, files: OpenFiles, window: Window, out: NDArray[Any]) -> Lost:
+    def read(self, files: FilePool, window: Window, out: NDArray[Any]) -> NoDataMask:
         """Writes the bands to `out` (C, H, W) and says where any has no data, (H, W); there it is 0.
 
         Raises:
@@ -51,7 +51,7 @@ class Part:
             return self._read_plain(files, window, out)
         return self._read_coarse(files, window, out)
 
-    def _read_plain(self, files: OpenFiles, window: Window, out: NDArray[Any]) -> Lost:
+    def _read_plain(self, files: FilePool, window: Window, out: NDArray[Any]) -> NoDataMask:
         stored = np.dtype(self.layers[0].dtype)
         first, count = self.channels[0], len(self.channels)
         in_place = self.channels == tuple(range(first, first + count)) and out.itemsize == stored.itemsize
@@ -70,9 +70,9 @@ class Part:
             out[list(self.channels)] = values
         return _in_any_band(lost)
 
-    def _read_coarse(self, files: OpenFiles, window: Window, out: NDArray[Any]) -> Lost:
-        rows, columns = axes(self.layers[0].grid, self.fine, window)
-        coarse = span(rows, columns)
+    def _read_coarse(self, files: FilePool, window: Window, out: NDArray[Any]) -> NoDataMask:
+        rows, columns = make_axes(self.layers[0].grid, self.fine, window)
+        coarse = covering_window(rows, columns)
         raw = self._read_raw(files, coarse)
         lost = self._lost(files, coarse, raw)
         values = interpolate(raw, lost, rows, columns)
@@ -86,16 +86,16 @@ class Part:
         out[list(self.channels)] = values
         return _in_any_band(gone)
 
-    def _read_raw(self, files: OpenFiles, window: Window, out: NDArray[Any] | None = None) -> NDArray[Any]:
+    def _read_raw(self, files: FilePool, window: Window, out: NDArray[Any] | None = None) -> NDArray[Any]:
         return files.read(self.layers[0].path, [layer.number for layer in self.layers], window, out)
 
-    def _lost(self, files: OpenFiles, window: Window, raw: NDArray[Any]) -> Lost:
+    def _lost(self, files: FilePool, window: Window, raw: NDArray[Any]) -> NoDataMask:
         """Where the bands have no data, (N, h, w).
 
         Raises:
             CropzooError: NaN or infinity elsewhere.
         """
-        lost: Lost = None
+        lost: NoDataMask = None
         if any(value is not None for value in self.nodata):
             lost = np.zeros(raw.shape, np.bool_)
             for band, value, where in zip(raw, self.nodata, lost, strict=True):
@@ -116,9 +116,9 @@ class Part:
         return lost
 
 
-def make_parts(
-    product: Mapping[str, Layer], bands: Sequence[str], fine: Grid, offset: int | None = None
-) -> tuple[Part, ...]:
+def group_by_file(
+    product: Mapping[str, BandFile], bands: Sequence[str], fine: Grid, offset: int | None = None
+) -> tuple[BandGroup, ...]:
     """The parts that a product's bands are read in, a file each.
 
     Args:
@@ -135,28 +135,28 @@ def make_parts(
         layers = tuple(product[bands[channel]] for channel in channels)
         offsets = tuple(layer.offset if offset is None else offset for layer in layers)
         nodata = tuple(_stored_nodata(layer, each) for layer, each in zip(layers, offsets, strict=True))
-        parts.append(Part(layers, tuple(channels), fine, offsets, nodata))
+        parts.append(BandGroup(layers, tuple(channels), fine, offsets, nodata))
     return tuple(parts)
 
 
-def read_classes(files: OpenFiles, layer: Layer, fine: Grid, window: Window) -> NDArray[Any]:
+def read_classes(files: FilePool, layer: BandFile, fine: Grid, window: Window) -> NDArray[Any]:
     """A layer of classes, such as SCL, on the tile's grid by the nearest pixel, (H, W), as stored."""
     if _same_pixels(layer.grid, fine):
         classes: NDArray[Any] = files.read(layer.path, [layer.number], window)[0]
         return classes
-    rows, columns = axes(layer.grid, fine, window)
-    return pick_nearest(files.read(layer.path, [layer.number], span(rows, columns))[0], rows, columns)
+    rows, columns = make_axes(layer.grid, fine, window)
+    return pick_nearest(files.read(layer.path, [layer.number], covering_window(rows, columns))[0], rows, columns)
 
 
-def axes(coarse: Grid, fine: Grid, window: Window) -> tuple[Axis, Axis]:
+def make_axes(coarse: Grid, fine: Grid, window: Window) -> tuple[AxisMap, AxisMap]:
     """The rows and columns of a coarse grid that a window of the fine one is made of."""
     return (
-        make_axis(window.row, window.height, fine.height, coarse.height),
-        make_axis(window.column, window.width, fine.width, coarse.width),
+        make_axis_map(window.row, window.height, fine.height, coarse.height),
+        make_axis_map(window.column, window.width, fine.width, coarse.width),
     )
 
 
-def span(rows: Axis, columns: Axis) -> Window:
+def covering_window(rows: AxisMap, columns: AxisMap) -> Window:
     """The window of coarse pixels that two axes need."""
     return Window(rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
 
@@ -166,7 +166,7 @@ def _same_pixels(one: Grid, other: Grid) -> bool:
     return (one.height, one.width) == (other.height, other.width)
 
 
-def _in_any_band(lost: Lost) -> Lost:
+def _in_any_band(lost: NoDataMask) -> NoDataMask:
     """(H, W) of (N, H, W)."""
     if lost is None:
         return None
@@ -174,7 +174,7 @@ def _in_any_band(lost: Lost) -> Lost:
     return anywhere
 
 
-def _stored_nodata(layer: Layer, offset: int) -> Any:
+def _stored_nodata(layer: BandFile, offset: int) -> Any:
     """A layer's nodata as a number of its type; None where the type cannot hold it.
 
     Where an offset was added, 0 is no data though the file does not say so: that is what the offset is for.
@@ -228,7 +228,7 @@ def reading_environment(cache_mb: int) -> rasterio.Env:
     return rasterio.Env(GDAL_CACHEMAX=cache_mb * 2**20)
 
 
-class TileReader:
+class StackReader:
     """Reads windows of a tile; memory holds the window and GDAL's cache, never an image.
 
     Bands on the tile's grid are read as they are. Coarser ones are brought to it bilinearly, SCL by the nearest pixel;
@@ -262,7 +262,7 @@ class TileReader:
 
     def __init__(
         self,
-        tile: Tile,
+        tile: ImageStack,
         *,
         bands: Sequence[str] | None = None,
         clear_scl: Sequence[int] = CLEAR_SCL,
@@ -279,14 +279,17 @@ class TileReader:
         if offset is not None and abs(offset) >= 2**15:
             raise UsageError(f"offset {offset!r}; it does not fit into 16 bits; Sentinel-2's is 1000 or 0")
         self.dates = tile.dates
-        chosen = tile.read_dtype if offset is None else signed(tile.dtype) if offset else tile.dtype
+        chosen = tile.read_dtype if offset is None else signed_dtype(tile.dtype) if offset else tile.dtype
         self.dtype = np.dtype(chosen)
         self._clear = _lookup(clear_scl)
         self._products = [
-            [(make_parts(product, self.bands, tile.grid, offset), product.get(SCL)) for product in acquisition.products]
+            [
+                (group_by_file(product, self.bands, tile.grid, offset), product.get(SCL))
+                for product in acquisition.products
+            ]
             for acquisition in tile.acquisitions
         ]
-        self._files = OpenFiles(open_files)
+        self._files = FilePool(open_files)
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """All dates of a window.
@@ -343,17 +346,17 @@ class TileReader:
         """Close the files; reading opens them again."""
         self._files.close()
 
-    def __enter__(self) -> TileReader:
+    def __enter__(self) -> StackReader:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def _read_product(
-        self, parts: Sequence[Part], scl: Layer | None, window: Window, out: NDArray[Any]
-    ) -> tuple[NDArray[np.bool_], Lost]:
+        self, parts: Sequence[BandGroup], scl: BandFile | None, window: Window, out: NDArray[Any]
+    ) -> tuple[NDArray[np.bool_], NoDataMask]:
         """Writes one product to `out`; where it is clear, and where another product of the day should fill in."""
-        lost: Lost = None
+        lost: NoDataMask = None
         for part in parts:
             gone = part.read(self._files, window, out)
             if gone is not None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Axis:
+class AxisMap:
     """Which coarse rows (or columns) a run of fine ones is made of.
 
     Args:
@@ -30,7 +30,7 @@ class Axis:
 
 
 @lru_cache(maxsize=256)
-def make_axis(first: int, count: int, fine: int, coarse: int) -> Axis:
+def make_axis_map(first: int, count: int, fine: int, coarse: int) -> AxisMap:
     """The axis for `count` fine rows from `first` on, of a raster with `fine` rows over one with `coarse` rows.
 
     All follows from the fine row's own number in whole numbers, so that no window sees another result. At the edge of
@@ -45,16 +45,16 @@ def make_axis(first: int, count: int, fine: int, coarse: int) -> Axis:
     upper = np.minimum(lower + 1, coarse - 1)
     lower = np.maximum(lower, 0)
     start, stop = int(min(lower[0], nearest[0])), int(max(upper[-1], nearest[-1])) + 1
-    return Axis(start, stop, lower - start, upper - start, rest / (2 * fine), nearest - start)
+    return AxisMap(start, stop, lower - start, upper - start, rest / (2 * fine), nearest - start)
 
 
-def pick_nearest(values: NDArray[Any], rows: Axis, columns: Axis) -> NDArray[Any]:
+def pick_nearest(values: NDArray[Any], rows: AxisMap, columns: AxisMap) -> NDArray[Any]:
     """The coarse values (..., h, w) at the center of each fine pixel, (..., H, W)."""
     return values.take(columns.nearest, axis=-1).take(rows.nearest, axis=-2)
 
 
 def interpolate(
-    values: NDArray[Any], lost: NDArray[np.bool_] | None, rows: Axis, columns: Axis
+    values: NDArray[Any], lost: NDArray[np.bool_] | None, rows: AxisMap, columns: AxisMap
 ) -> NDArray[np.floating[Any]]:
     """Coarse values brought to the fine grid bilinearly; lost ones are left out of the mean.
 
@@ -80,7 +80,7 @@ def interpolate(
     return total
 
 
-def _between(values: NDArray[np.floating[Any]], rows: Axis, columns: Axis) -> NDArray[np.floating[Any]]:
+def _between(values: NDArray[np.floating[Any]], rows: AxisMap, columns: AxisMap) -> NDArray[np.floating[Any]]:
     """Linear along columns, then along rows, (N, H, W).
 
     Each goes along the last axis but one, where a step copies whole rows; along the last it takes three times as long.
@@ -90,7 +90,7 @@ def _between(values: NDArray[np.floating[Any]], rows: Axis, columns: Axis) -> ND
     return _down(wide, rows)
 
 
-def _down(values: NDArray[np.floating[Any]], axis: Axis) -> NDArray[np.floating[Any]]:
+def _down(values: NDArray[np.floating[Any]], axis: AxisMap) -> NDArray[np.floating[Any]]:
     """Linear along the last axis but one; a + (b - a) * w gives a constant back exactly."""
     lower = values.take(axis.lower, axis=-2)
     result: NDArray[np.floating[Any]] = values.take(axis.upper, axis=-2)

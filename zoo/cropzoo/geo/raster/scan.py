@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster import naming as names
+from cropzoo.geo.raster.dates import days_since_epoch, find_date, find_image_date
 from cropzoo.geo.raster.metadata import (
     Header,
     HeaderReader,
@@ -21,8 +22,14 @@ from cropzoo.geo.raster.metadata import (
     is_digital,
     tagged_baseline,
 )
-from cropzoo.geo.raster.naming import NO_BANDS, RASTER_SUFFIXES, SCL, band_in, date_of, find_date, is_structure
-from cropzoo.geo.raster.scene import Layer
+from cropzoo.geo.raster.naming import (
+    AUXILIARY_BANDS,
+    RASTER_SUFFIXES,
+    SCL,
+    find_band,
+    is_structure,
+)
+from cropzoo.geo.raster.scene import BandFile
 
 _ITEM_SUFFIXES = (".json", ".geojson")
 _NO_IMAGES = ("QI_DATA", "AUX_DATA", "HTML", "rep_info")
@@ -54,7 +61,7 @@ def find_files(patterns: Sequence[str | Path], asked: Sequence[str] = ()) -> tup
     rasters: dict[Path, Candidate] = {}
     collections: dict[Path, None] = {}
     for pattern in patterns:
-        refuse_remote(str(pattern), f"images {str(pattern)!r}")
+        check_local(str(pattern), f"images {str(pattern)!r}")
         text = os.path.expanduser(str(pattern))
         if Path(text).suffix.lower() in _ITEM_SUFFIXES:
             found = [Path(name) for name in _expand(text)]
@@ -74,7 +81,7 @@ def find_files(patterns: Sequence[str | Path], asked: Sequence[str] = ()) -> tup
     return sorted(rasters.values(), key=lambda candidate: candidate.path), sorted(collections)
 
 
-def refuse_remote(address: str, what: str) -> None:
+def check_local(address: str, what: str) -> None:
     """Raises.
 
     Raises:
@@ -141,19 +148,18 @@ def _is_band(path: Path, asked: Sequence[str]) -> bool:
     stem = path.stem
     if stem.startswith((".", "MSK_")) or stem.lower() == "labels" or {*path.parts[-3:-1]} & {*_NO_IMAGES}:
         return False
-    band = band_in(stem, ())
-    return band not in NO_BANDS or band in asked or band == SCL
+    band = find_band(stem, ())
+    return band not in AUXILIARY_BANDS or band in asked or band == SCL
 
 
-_EPOCH = date(1970, 1, 1)
-_OFFSET_SINCE = (date(2022, 1, 25) - _EPOCH).days
+_OFFSET_SINCE = days_since_epoch(date(2022, 1, 25))
 """The day of processing baseline 04.00."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundBand:
     """A layer and what groups it with others.
 
     Args:
@@ -165,7 +171,7 @@ class Found:
         level: of an ESA product, "1C" or "2A", "" if unknown.
     """
 
-    layer: Layer
+    layer: BandFile
     day: int
     tile: str
     product: str
@@ -173,7 +179,7 @@ class Found:
     level: str
 
 
-def scan(candidates: Sequence[Candidate], asked: Sequence[str], headers: HeaderReader) -> list[Found]:
+def scan_files(candidates: Sequence[Candidate], asked: Sequence[str], headers: HeaderReader) -> list[FoundBand]:
     """The layers of files.
 
     Raises:
@@ -184,12 +190,7 @@ def scan(candidates: Sequence[Candidate], asked: Sequence[str], headers: HeaderR
     return found
 
 
-def days_since_epoch(day: date) -> int:
-    """Days since 1970-01-01."""
-    return (day - _EPOCH).days
-
-
-def make_layer(header: Header, index: int, name: str, offset: int, nodata: float | None = None) -> Layer:
+def make_band_file(header: Header, index: int, name: str, offset: int, nodata: float | None = None) -> BandFile:
     """The layer of one band of a file; `nodata` counts where the file declares none.
 
     Raises:
@@ -201,7 +202,7 @@ def make_layer(header: Header, index: int, name: str, offset: int, nodata: float
             f"image {str(header.path)!r}; band {name!r} holds {dtype}; store reflectance as integers or floats"
         )
     declared = header.nodata[index]
-    return Layer(
+    return BandFile(
         path=header.path,
         number=index + 1,
         name=name,
@@ -214,7 +215,7 @@ def make_layer(header: Header, index: int, name: str, offset: int, nodata: float
     )
 
 
-def band_names(path: Path, found: tuple[str, ...], asked: Sequence[str]) -> tuple[str, ...]:
+def resolve_band_names(path: Path, found: tuple[str, ...], asked: Sequence[str]) -> tuple[str, ...]:
     """The names of a file's bands in order: its descriptions, else the ones that the user names.
 
     Raises:
@@ -239,23 +240,23 @@ def band_names(path: Path, found: tuple[str, ...], asked: Sequence[str]) -> tupl
     return found
 
 
-def _scan_file(candidate: Candidate, asked: Sequence[str], headers: HeaderReader) -> list[Found]:
+def _scan_file(candidate: Candidate, asked: Sequence[str], headers: HeaderReader) -> list[FoundBand]:
     path = candidate.path
     header = headers.read(path)
     day = days_since_epoch(_date(candidate, header.tags))
     bands, product = _bands_and_product(header, asked)
-    above = names.parts(path.absolute())
-    notes, named = headers.notes(path), names.baseline_in(above)
+    above = names.path_names(path.absolute())
+    notes, named = headers.notes(path), names.find_baseline(above)
     baseline = max(tagged_baseline(header.tags), notes.baseline if notes.baseline >= 0 else named)
-    nodata = 0.0 if names.is_esa(path) else None
+    nodata = 0.0 if names.is_esa_name(path) else None
     return [
-        Found(
-            layer=make_layer(header, index, band, header_offset(header, index, band, notes, named), nodata),
+        FoundBand(
+            layer=make_band_file(header, index, band, header_offset(header, index, band, notes, named), nodata),
             day=day,
-            tile=names.tile_in(above),
+            tile=names.find_mgrs_tile(above),
             product=product,
             baseline=baseline,
-            level=names.level_in(above),
+            level=names.find_level(above),
         )
         for index, band in enumerate(bands)
     ]
@@ -265,7 +266,7 @@ def _date(candidate: Candidate, tags: Mapping[str, str]) -> date:
     """Name, then folders, then tags: those are often of the day of processing."""
     texts = (candidate.path.stem, *candidate.folders)
     named = next((day for text in texts if (day := find_date(text))), None)
-    return named or date_of(candidate.path, tags)
+    return named or find_image_date(candidate.path, tags)
 
 
 def _bands_and_product(header: Header, asked: Sequence[str]) -> tuple[tuple[str, ...], str]:
@@ -273,11 +274,11 @@ def _bands_and_product(header: Header, asked: Sequence[str]) -> tuple[tuple[str,
     path = header.path
     folder = _product_folder(path)
     if len(header.names) == 1:
-        if band := names.band_in(path.stem, asked):
-            return (band,), f"{folder}/{names.without_band(path.stem, band)}"
-        if not header.names[0] and (band := names.band_in(folder.name, asked)):
+        if band := names.find_band(path.stem, asked):
+            return (band,), f"{folder}/{names.remove_band(path.stem, band)}"
+        if not header.names[0] and (band := names.find_band(folder.name, asked)):
             return (band,), f"{folder.parent}/{path.stem}"
-    return band_names(header.path, header.names, asked), f"{folder}/{path.stem}"
+    return resolve_band_names(header.path, header.names, asked), f"{folder}/{path.stem}"
 
 
 def _product_folder(path: Path) -> Path:
@@ -286,7 +287,7 @@ def _product_folder(path: Path) -> Path:
     return folder.parent if names.is_resolution(folder.name) else folder
 
 
-def _warn_of_offsets(found: Sequence[Found]) -> None:
+def _warn_of_offsets(found: Sequence[FoundBand]) -> None:
     """Say where an offset may be in the numbers and nobody can tell."""
     unknown = [
         each.layer.path
@@ -294,8 +295,8 @@ def _warn_of_offsets(found: Sequence[Found]) -> None:
         if each.baseline < 0
         and each.day >= _OFFSET_SINCE
         and each.layer.offset == 0
-        and names.is_esa(each.layer.path)
-        and names.spectral(each.layer.name)
+        and names.is_esa_name(each.layer.path)
+        and names.sentinel2_band(each.layer.name)
     ]
     fractions = [
         each.layer.path
@@ -303,7 +304,7 @@ def _warn_of_offsets(found: Sequence[Found]) -> None:
         if baseline_offset(each.baseline)
         and each.layer.offset == 0
         and not is_digital(each.layer.dtype)
-        and names.spectral(each.layer.name)
+        and names.sentinel2_band(each.layer.name)
     ]
     if unknown:
         _log.warning(

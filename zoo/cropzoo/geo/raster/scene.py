@@ -1,4 +1,4 @@
-"""What is known of images before a pixel is read: layers (a band of a file), acquisitions (a day), tiles (a place)."""
+"""Images before any pixel is read: band files, acquisitions (one day) and stacks (all acquisitions on one grid)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from cropzoo.geo.raster.grid import Grid
 
 
 @dataclass(frozen=True)
-class Layer:
+class BandFile:
     """One band of one file.
 
     Args:
-        path: of the file.
-        number: of the band in it, from 1.
-        name: of the band, as "B04" or "SCL".
-        grid: of the file.
-        nodata: the stored number that means no data; None if there is none.
-        dtype: NumPy's name of the stored type.
-        offset: what the stored numbers carry too much, 1000 for Sentinel-2 of baseline 04.00 and later.
-        masked: whether the file has a mask beside its bands.
-        block: height and width of the pieces that the file is stored in; reading a pixel decodes such a piece.
+        path: Path of the file.
+        number: Number of the band in the file, from 1.
+        name: Name of the band, such as "B04" or "SCL".
+        grid: Grid of the file.
+        nodata: Stored number that means no data; None if there is none.
+        dtype: NumPy name of the stored type.
+        offset: Radiometric offset of the stored numbers, 1000 for Sentinel-2 baseline 04.00 and later.
+        masked: Whether the file has a mask besides its bands.
+        block: Height and width of the blocks that the file is stored in; reading one pixel decodes a block.
     """
 
     path: Path
@@ -44,32 +44,32 @@ class Acquisition:
     """All images of one tile and day.
 
     Args:
-        day: days since 1970-01-01.
-        layers: by the name of the band, "SCL" among them. Several are products of that day, the preferred one first,
-            in the same order for every band.
+        day: Days since 1970-01-01.
+        files: Files by band name, including "SCL". Several files of a band are several products of that day, the
+            preferred one first, in the same order for every band.
     """
 
     day: int
-    layers: Mapping[str, tuple[Layer, ...]]
+    files: Mapping[str, tuple[BandFile, ...]]
 
     @property
-    def products(self) -> tuple[dict[str, Layer], ...]:
-        """The layers by name of each product, the preferred one first."""
-        count = len(next(iter(self.layers.values())))
-        return tuple({name: several[k] for name, several in self.layers.items()} for k in range(count))
+    def products(self) -> tuple[dict[str, BandFile], ...]:
+        """Files by band name of each product, the preferred product first."""
+        count = len(next(iter(self.files.values())))
+        return tuple({name: several[k] for name, several in self.files.items()} for k in range(count))
 
 
 @dataclass(frozen=True)
-class Tile:
-    """One place on Earth with its images through time.
+class ImageStack:
+    """All acquisitions on one grid.
 
     Args:
-        name: the MGRS tile ("T31UFS"), the images' folder, or "tile-1".
-        grid: of the finest of `bands`; `TileReader` brings every band to it.
-        acquisitions: by day, increasing.
-        bands: that every acquisition has, without SCL.
-        dtype: in which the bands are stored.
-        read_dtype: in which `TileReader` gives them: signed where any image found together carries an offset.
+        name: MGRS tile ("T31UFS"), folder of the images, or "tile-1".
+        grid: Grid of the finest of `bands`; `StackReader` resamples every band to it.
+        acquisitions: Acquisitions with increasing days.
+        bands: Bands that every acquisition has, without SCL.
+        dtype: Stored data type of the bands.
+        read_dtype: Data type that `StackReader` returns: signed if any image of the search has an offset.
     """
 
     name: str
@@ -86,25 +86,25 @@ class Tile:
 
     @property
     def block(self) -> tuple[int, int]:
-        """Height and width, in pixels of the tile's grid, of the largest piece that a band is stored in.
+        """Height and width, in pixels of the stack's grid, of the largest block that a band is stored in.
 
-        Windows that are smaller decode pieces again and again, unless these fit into GDAL's cache meanwhile.
+        Smaller windows decode blocks repeatedly unless the blocks stay in GDAL's cache.
         """
         sizes = [
             (
-                layer.block[0] * self.grid.height // layer.grid.height,
-                layer.block[1] * self.grid.width // layer.grid.width,
+                file.block[0] * self.grid.height // file.grid.height,
+                file.block[1] * self.grid.width // file.grid.width,
             )
             for acquisition in self.acquisitions
             for name in self.bands
-            for layer in acquisition.layers[name]
+            for file in acquisition.files[name]
         ]
         return max(height for height, _ in sizes), max(width for _, width in sizes)
 
 
-def signed(dtype: str) -> str:
-    """The type that holds stored numbers once an offset is taken off: unsigned ones become signed.
+def signed_dtype(dtype: str) -> str:
+    """Data type that holds stored numbers after an offset is subtracted: unsigned types become signed.
 
-    16 bits stay 16 bits: reflectance above 3.2 is clipped, and no ground is that bright.
+    16 bits stay 16 bits: reflectance above 3.2 is clipped, and no surface is that bright.
     """
     return {"uint8": "int16", "uint16": "int16", "uint32": "int32"}.get(dtype, dtype)

@@ -14,9 +14,10 @@ from urllib.parse import unquote
 
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster import naming as names
+from cropzoo.geo.raster.dates import days_since_epoch, find_date
 from cropzoo.geo.raster.metadata import (
     HeaderReader,
-    ProductNotes,
+    ProductMetadata,
     baseline_offset,
     declared_offset,
     header_offset,
@@ -24,8 +25,7 @@ from cropzoo.geo.raster.metadata import (
     parse_baseline,
     tagged_baseline,
 )
-from cropzoo.geo.raster.naming import find_date
-from cropzoo.geo.raster.scan import Found, days_since_epoch, make_layer, refuse_remote
+from cropzoo.geo.raster.scan import FoundBand, check_local, make_band_file
 from cropzoo.io import read_json
 
 _COMMON = {
@@ -64,7 +64,7 @@ class _Asset:
     notes: tuple[Mapping[str, Any], ...]
 
 
-def read_items(path: Path, asked: Sequence[str], headers: HeaderReader) -> list[Found]:
+def read_items(path: Path, asked: Sequence[str], headers: HeaderReader) -> list[FoundBand]:
     """The layers of all items in a file.
 
     Assets that are no raster, pictures and masks are passed over, and with `asked` all other bands than these and SCL.
@@ -93,7 +93,7 @@ def _items(path: Path) -> list[dict[str, Any]]:
     return items
 
 
-def _read_item(item: dict[str, Any], path: Path, asked: Sequence[str], headers: HeaderReader) -> Iterator[Found]:
+def _read_item(item: dict[str, Any], path: Path, asked: Sequence[str], headers: HeaderReader) -> Iterator[FoundBand]:
     properties = _mapping(item, "properties")
     name = str(item.get("id", ""))
     stamp = str(properties.get("datetime") or properties.get("start_datetime") or "")
@@ -114,23 +114,23 @@ def _read_item(item: dict[str, Any], path: Path, asked: Sequence[str], headers: 
                 f"item {name!r} of {str(path)!r}; asset {asset.key!r} has {len(bands)} named band(s) and {str(file)!r} "
                 f"{len(header.names)}; give the asset a name for every band of the file in 'eo:bands' or 'bands'"
             )
-        above = [name, *names.parts(file)]
+        above = [name, *names.path_names(file)]
         product_notes = headers.notes(file)
         said = parse_baseline(properties.get("s2:processing_baseline", properties.get("processing:version", "")))
-        named = said if said >= 0 else names.baseline_in(above)
+        named = said if said >= 0 else names.find_baseline(above)
         baseline = max(tagged_baseline(header.tags), named if named >= 0 else product_notes.baseline)
         for index, band in enumerate(bands):
             notes = asset.notes[index] if index < len(asset.notes) else {}
             offset = _item_offset(properties, notes, band, header.dtypes[index])
             if offset is None:
-                offset = header_offset(header, index, band, ProductNotes() if said >= 0 else product_notes, named)
-            yield Found(
-                layer=make_layer(header, index, band, offset, _nodata(notes, file)),
+                offset = header_offset(header, index, band, ProductMetadata() if said >= 0 else product_notes, named)
+            yield FoundBand(
+                layer=make_band_file(header, index, band, offset, _nodata(notes, file)),
                 day=days_since_epoch(day),
-                tile=_tile(properties) or names.tile_in(above),
+                tile=_tile(properties) or names.find_mgrs_tile(above),
                 product=f"{path}/{name}",
                 baseline=baseline,
-                level=names.level_in(above),
+                level=names.find_level(above),
             )
 
 
@@ -145,7 +145,7 @@ def _on_disk(item: dict[str, Any], path: Path, asked: Sequence[str]) -> Iterator
             yield from local
             continue
         what = f"item {str(item.get('id', ''))!r} of {str(path)!r}, asset {several[0].key!r}"
-        refuse_remote(several[0].href, what)
+        check_local(several[0].href, what)
         raise CropzooError(
             f"{what}; there is no file {several[0].href!r}; addresses are relative to the JSON file; "
             "correct them, download the asset, or choose the bands that you have by option 'bands'"
@@ -161,7 +161,7 @@ def _assets(item: dict[str, Any], asked: Sequence[str]) -> Iterator[_Asset]:
         bands = tuple(found for entry in listed if (found := _band_name(entry, key, asked, alone=len(listed) == 1)))
         if not listed and (alone := _band_name({}, key, asked, alone=True)):
             bands = (alone,)
-        if any(name in names.NO_BANDS and name not in asked for name in bands):
+        if any(name in names.AUXILIARY_BANDS and name not in asked for name in bands):
             continue
         if asked and bands and not {*bands} & {*asked, names.SCL}:
             continue
@@ -185,7 +185,7 @@ def _band_name(entry: Mapping[str, Any], key: str, asked: Sequence[str], *, alon
     for text in (*given, common):
         if text in asked:
             return text
-        known = names.band_in(text, asked) or _COMMON.get(text.lower())
+        known = names.find_band(text, asked) or _COMMON.get(text.lower())
         if known:
             return known
     return given[0] or ("" if not alone else given[-1])
@@ -205,13 +205,13 @@ def _item_offset(properties: Mapping[str, Any], notes: Mapping[str, Any], band: 
     if declared:
         return declared
     said = parse_baseline(properties.get("s2:processing_baseline", properties.get("processing:version", "")))
-    if said >= 0 and declared is None and names.spectral(band) and is_digital(dtype):
+    if said >= 0 and declared is None and names.sentinel2_band(band) and is_digital(dtype):
         return baseline_offset(said)
     return declared
 
 
 def _nodata(notes: Mapping[str, Any], file: Path) -> float | None:
-    value = notes.get("nodata", 0 if names.is_esa(file) else None)
+    value = notes.get("nodata", 0 if names.is_esa_name(file) else None)
     try:
         return None if value is None else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -222,7 +222,7 @@ def _tile(properties: Mapping[str, Any]) -> str:
     parts = [properties.get(f"mgrs:{part}") for part in ("utm_zone", "latitude_band", "grid_square")]
     joined = f"{parts[0]:0>2}{parts[1]}{parts[2]}" if all(parts) else ""
     texts = (properties.get("s2:mgrs_tile"), str(properties.get("grid:code", "")).removeprefix("MGRS-"), joined)
-    return names.tile_in(f"T{str(text).removeprefix('T')}" for text in texts if text)
+    return names.find_mgrs_tile(f"T{str(text).removeprefix('T')}" for text in texts if text)
 
 
 def _file(href: str, path: Path) -> Path | None:

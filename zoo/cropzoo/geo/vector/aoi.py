@@ -19,16 +19,16 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj.exceptions import CRSError, ProjError
 
 from cropzoo.errors import CropzooError
-from cropzoo.geo.raster.grid import Grid, Window, name_crs
-from cropzoo.geo.vector.rasterize import lay_on, rasterize_shapes, strips
-from cropzoo.geo.vector.reader import extent_of_grids, take_polygons
+from cropzoo.geo.raster.grid import Grid, Window, format_crs
+from cropzoo.geo.vector.rasterize import rasterize_shapes, split_rows, to_cell_shapes
+from cropzoo.geo.vector.reader import describe_grid_extent, extract_polygons
 
 _PIECES = 400
 """Points along an outline before it is projected: a straight edge bends in another CRS."""
 
 
 @dataclass(frozen=True, eq=False)
-class Area:
+class AreaOfInterest:
     """Polygons; a pixel belongs to them if its center does.
 
     Args:
@@ -73,7 +73,7 @@ class Area:
         pieces = shapely.get_parts(part)
         shapely.prepare(part)
         rows = []
-        for strip in strips(window, 1):
+        for strip in split_rows(window, 1):
             outline = _outline(grid, strip)
             if part.contains_properly(outline):
                 rows.append(np.ones((strip.height, strip.width), np.bool_))
@@ -82,13 +82,13 @@ class Area:
             else:
                 # Whole pieces: cut at the window they would have corners that depend on it.
                 near = pieces[shapely.intersects(pieces, outline)]
-                shapes = lay_on(near, [1] * len(near), grid, strip, 1)
+                shapes = to_cell_shapes(near, [1] * len(near), grid, strip, 1)
                 rows.append(rasterize_shapes(shapes, strip.height, strip.width) > 0)
         return np.concatenate(rows)
 
     def _on(self, grid: Grid) -> Any:
         """What of the area lies on a grid, in its CRS, as one polygon or multi-polygon."""
-        key = (grid.height, grid.width, tuple(grid.transform)[:6], name_crs(grid.crs))
+        key = (grid.height, grid.width, tuple(grid.transform)[:6], format_crs(grid.crs))
         if key not in self._laid:
             self._laid[key] = self._lay(grid)
         return self._laid[key]
@@ -113,11 +113,14 @@ class Area:
         frame = _outline(grid, Window(0, 0, grid.height, grid.width))
         # One pixel more than the grid: an edge of what is cut off must not lie on the center of a pixel.
         margin = math.sqrt(frame.area / (grid.height * grid.width))
-        found = take_polygons(np.array([shapely.union_all(shapes).intersection(frame.buffer(margin))], object)).geometry
+        found = extract_polygons(
+            np.array([shapely.union_all(shapes).intersection(frame.buffer(margin))], object)
+        ).geometry
         if not len(found) or not found[0].intersects(frame.buffer(-margin * 1e-6)):
             raise CropzooError(
-                f"area {str(self.path)!r}; it covers {self._extent()}, the images cover {extent_of_grids([grid])}, and "
-                "they have no ground in common; give an area at the images, or correct the CRS of either"
+                f"area {str(self.path)!r}; it covers {self._extent()}, the images cover "
+                f"{describe_grid_extent([grid])}, and they have no ground in common; "
+                "give an area at the images, or correct the CRS of either"
             )
         return found[0]
 
@@ -127,7 +130,7 @@ class Area:
             shapes = shapely.segmentize(shapes, shapely.length(shapes).max() / _PIECES)
             shapes = geopandas.GeoSeries(shapes, crs=self.crs).to_crs(crs).to_numpy()
         # Far from the images a projection may have no numbers, or turn a polygon over.
-        return take_polygons(shapes).geometry
+        return extract_polygons(shapes).geometry
 
     def _extent(self) -> str:
         bounds = geopandas.GeoSeries(self.geometry, crs=self.crs).to_crs("EPSG:4326").total_bounds
@@ -135,7 +138,7 @@ class Area:
         return f"longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}"
 
 
-def read_area(path: Path) -> Area:
+def read_aoi(path: Path) -> AreaOfInterest:
     """The polygons of a file that pyogrio reads, such as a GeoPackage, GeoJSON or shapefile.
 
     Raises:
@@ -151,7 +154,7 @@ def read_area(path: Path) -> Area:
         frame = pyogrio.read_dataframe(path, layer=layers[0], columns=[])
         if frame.crs is None:
             raise CropzooError(f"area {str(path)!r}; it has no CRS; write it into the file")
-        shapes = take_polygons(np.array(frame.geometry, object)).geometry
+        shapes = extract_polygons(np.array(frame.geometry, object)).geometry
     except (DataSourceError, DataLayerError, UnicodeDecodeError, shapely.errors.ShapelyError) as error:
         raise CropzooError(
             f"area {str(path)!r}; the file cannot be read as vector data; write it as a GeoPackage, GeoJSON or "
@@ -159,7 +162,7 @@ def read_area(path: Path) -> Area:
         ) from error
     if not len(shapes):
         raise CropzooError(f"area {str(path)!r}; it holds no polygon; draw the area as polygons")
-    return Area(path, shapes, frame.crs)
+    return AreaOfInterest(path, shapes, frame.crs)
 
 
 def _outline(grid: Grid, window: Window) -> Any:

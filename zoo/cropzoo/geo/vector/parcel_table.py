@@ -26,15 +26,15 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _YEARS = range(1900, 2101)
 
 
-def crop_of(value: Any) -> Crop:
+def parse_crop(value: Any) -> Crop:
     """A number for a whole number or digits, None for an empty field, else the text without spaces around it."""
-    text = text_of(value)
+    text = format_field(value)
     if _NUMBER.fullmatch(text):
         return int(text.partition(".")[0])
     return text or None
 
 
-def text_of(value: Any) -> str:
+def format_field(value: Any) -> str:
     """The text of a field without spaces around it, empty for an empty field; whole numbers have no decimals."""
     # NaN, and the day that is none, differ from themselves.
     if value is None or (isinstance(value, float | date) and value != value):
@@ -44,15 +44,15 @@ def text_of(value: Any) -> str:
     return str(value).strip()
 
 
-def crops_of(values: Sequence[Any]) -> tuple[Crop, ...]:
+def parse_crops(values: Sequence[Any]) -> tuple[Crop, ...]:
     """The crops of a column: numbers, or texts if any of them is one; digits are texts then."""
-    crops = tuple(map(crop_of, values))
+    crops = tuple(map(parse_crop, values))
     if any(isinstance(crop, str) for crop in crops):
-        return tuple(text_of(value) or None for value in values)
+        return tuple(format_field(value) or None for value in values)
     return crops
 
 
-def years_of(values: Iterable[Any], path: Path, column: str) -> tuple[int, ...]:
+def parse_years(values: Iterable[Any], path: Path, column: str) -> tuple[int, ...]:
     """The years of a column that holds years or days.
 
     Raises:
@@ -60,8 +60,8 @@ def years_of(values: Iterable[Any], path: Path, column: str) -> tuple[int, ...]:
     """
     years = []
     for value in values:
-        text = text_of(value)
-        year = crop_of(text[:4] if _DAY.match(text) else text)
+        text = format_field(value)
+        year = parse_crop(text[:4] if _DAY.match(text) else text)
         if not isinstance(year, int) or year not in _YEARS:
             raise CropzooError(
                 f"parcels {str(path)!r}; column {column!r} holds {text!r}, which is no year; "
@@ -71,7 +71,7 @@ def years_of(values: Iterable[Any], path: Path, column: str) -> tuple[int, ...]:
     return tuple(years)
 
 
-def ids_of(values: Iterable[Any], path: Path, column: str) -> NDArray[np.int32]:
+def parse_ids(values: Iterable[Any], path: Path, column: str) -> NDArray[np.int32]:
     """The parcel ids of a column.
 
     Raises:
@@ -79,11 +79,11 @@ def ids_of(values: Iterable[Any], path: Path, column: str) -> NDArray[np.int32]:
     """
     ids = []
     for value in values:
-        number = crop_of(value)
+        number = parse_crop(value)
         if not isinstance(number, int) or not 1 <= number <= np.iinfo(np.int32).max:
             raise CropzooError(
-                f"parcels {str(path)!r}; column {column!r} holds {text_of(value)!r}; ids of parcels are whole numbers "
-                "from 1 to 2147483647; name another column, or none, and the parcels are numbered"
+                f"parcels {str(path)!r}; column {column!r} holds {format_field(value)!r}; ids of parcels are "
+                "whole numbers from 1 to 2147483647; name another column, or none, and the parcels are numbered"
             )
         ids.append(number)
     return np.array(ids, np.int32)

@@ -23,14 +23,16 @@ _CELLS = 1 << 22
 Shape = tuple[dict[str, Any], int]
 
 
-def strips(window: Window, finer: int) -> Iterator[Window]:
+def split_rows(window: Window, finer: int) -> Iterator[Window]:
     """A window in parts of whole rows, few enough for their cells (`finer` a pixel and axis) to fit in memory."""
     rows = max(1, _CELLS // (window.width * finer * finer))
     for row in range(0, window.height, rows):
         yield Window(window.row + row, window.column, min(rows, window.height - row), window.width)
 
 
-def lay_on(polygons: NDArray[Any], numbers: Iterable[int], grid: Grid, window: Window, finer: int) -> list[Shape]:
+def to_cell_shapes(
+    polygons: NDArray[Any], numbers: Iterable[int], grid: Grid, window: Window, finer: int
+) -> list[Shape]:
     """Polygons in cells from the upper left corner of a window, each with a number, for `rasterize_shapes`.
 
     Args:
@@ -60,7 +62,7 @@ def rasterize_shapes(shapes: Sequence[Shape], height: int, width: int) -> NDArra
     return cells
 
 
-def centers(table: ParcelTable, grid: Grid, window: Window, *, label_scale: int = 1) -> NDArray[np.int32]:
+def rasterize_centers(table: ParcelTable, grid: Grid, window: Window, *, label_scale: int = 1) -> NDArray[np.int32]:
     """The parcel that holds the center of each label pixel, the later one where parcels overlap.
 
     Args:
@@ -74,14 +76,14 @@ def centers(table: ParcelTable, grid: Grid, window: Window, *, label_scale: int 
     """
     table = table.to_crs(grid.crs)
     parts = []
-    for strip in strips(window, label_scale):
-        near = near_window(table, grid, strip)
-        shapes = lay_on(table.geometry[near], (near + 1).tolist(), grid, strip, label_scale)
+    for strip in split_rows(window, label_scale):
+        near = find_parcels(table, grid, strip)
+        shapes = to_cell_shapes(table.geometry[near], (near + 1).tolist(), grid, strip, label_scale)
         parts.append(rasterize_shapes(shapes, strip.height * label_scale, strip.width * label_scale))
     return np.concatenate(parts)
 
 
-def near_window(table: ParcelTable, grid: Grid, window: Window) -> NDArray[np.intp]:
+def find_parcels(table: ParcelTable, grid: Grid, window: Window) -> NDArray[np.intp]:
     """Positions of the parcels that touch a window; the table is in the grid's CRS."""
     row, column, height, width = window
     ends = ((row, column), (row, column + width), (row + height, column + width), (row + height, column))

@@ -18,7 +18,7 @@ from pyproj.exceptions import CRSError, ProjError
 
 from cropzoo.errors import CropzooError, suggest
 from cropzoo.geo.raster.grid import Grid
-from cropzoo.geo.vector.parcel_table import ParcelTable, crops_of, ids_of, text_of, years_of
+from cropzoo.geo.vector.parcel_table import ParcelTable, format_field, parse_crops, parse_ids, parse_years
 
 _POLYGONS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 
@@ -38,7 +38,7 @@ class Polygons:
     repaired: NDArray[np.bool_]
 
 
-def take_polygons(geometries: NDArray[Any]) -> Polygons:
+def extract_polygons(geometries: NDArray[Any]) -> Polygons:
     """The polygons of geometries; points, lines and what is empty or missing is left out.
 
     Of a collection its polygons are taken. An invalid polygon becomes what its rings enclose: both wings of a bow-tie,
@@ -80,7 +80,7 @@ _PIECES = 400
 
 
 @dataclass(frozen=True)
-class Layer:
+class VectorLayer:
     """What was read of a file.
 
     Args:
@@ -100,7 +100,7 @@ class Layer:
     repaired: int
 
 
-def read_layer(path: Path, grids: Sequence[Grid], wanted: Callable[[list[str]], Collection[str]]) -> Layer:
+def read_layer(path: Path, grids: Sequence[Grid], wanted: Callable[[list[str]], Collection[str]]) -> VectorLayer:
     """The polygons of a file that touch one of the grids, or lie within two pixels of it.
 
     A file of any size may be given: what lies elsewhere is not read.
@@ -135,7 +135,7 @@ def read_layer(path: Path, grids: Sequence[Grid], wanted: Callable[[list[str]], 
         ) from error
 
 
-def extent_of(path: Path) -> str:
+def describe_extent(path: Path) -> str:
     """Longitudes and latitudes that a file covers, in words; "nothing" if it is empty.
 
     Raises:
@@ -148,7 +148,7 @@ def extent_of(path: Path) -> str:
     return _in_degrees(shapely.box(*bounds), info["crs"])
 
 
-def extent_of_grids(grids: Sequence[Grid]) -> str:
+def describe_grid_extent(grids: Sequence[Grid]) -> str:
     """Longitudes and latitudes that grids cover, in words."""
     return ", and ".join(dict.fromkeys(_in_degrees(shapely.Polygon(grid.corners()), grid.crs) for grid in grids))
 
@@ -172,7 +172,7 @@ def _layer_name(path: Path) -> str:
     return layers[0]
 
 
-def _read_file(path: Path, grids: Sequence[Grid], wanted: Callable[[list[str]], Collection[str]]) -> Layer:
+def _read_file(path: Path, grids: Sequence[Grid], wanted: Callable[[list[str]], Collection[str]]) -> VectorLayer:
     layer = _layer_name(path)
     info = pyogrio.read_info(path, layer=layer)
     if not info["crs"]:
@@ -186,13 +186,13 @@ def _read_file(path: Path, grids: Sequence[Grid], wanted: Callable[[list[str]], 
         # By its fid a row near two grids is taken once, and the file's order comes back.
         rows.update(zip(frame.index, zip(frame.geometry, *(frame[name] for name in columns), strict=True), strict=True))
     ordered = [rows[fid] for fid in sorted(rows)]
-    found = take_polygons(np.array([row[0] for row in ordered], object))
+    found = extract_polygons(np.array([row[0] for row in ordered], object))
     near = np.zeros(len(found.geometry), np.bool_)
     tree = shapely.STRtree(found.geometry)
     for outline in outlines:
         near[tree.query(outline, predicate="intersects") if _box_of(outline) else slice(None)] = True
     kept = [ordered[position] for position in found.kept[near]]
-    return Layer(
+    return VectorLayer(
         path=path,
         crs=crs,
         geometry=found.geometry[near],
@@ -264,20 +264,20 @@ def read_parcels(
     years = None
     if year_column is not None:
         years = tuple(
-            year for layer in layers for year in years_of(layer.columns[year_column], layer.path, year_column)
+            year for layer in layers for year in parse_years(layer.columns[year_column], layer.path, year_column)
         )
     ids = np.arange(1, len(geometry) + 1, dtype=np.int32)
     if id_column is not None:
-        ids = np.concatenate([ids_of(layer.columns[id_column], layer.path, id_column) for layer in layers])
+        ids = np.concatenate([parse_ids(layer.columns[id_column], layer.path, id_column) for layer in layers])
         _check_ids(list(zip(years or [None] * len(ids), ids.tolist(), strict=True)), paths, id_column)
     return ParcelTable(
         geometry=geometry,
         crs=crs,
         ids=ids,
-        crops=crops_of(_column(layers, crop_column)),
-        names=tuple(map(text_of, _column(layers, name_column))),
+        crops=parse_crops(_column(layers, crop_column)),
+        names=tuple(map(format_field, _column(layers, name_column))),
         years=years,
-        splits=None if split_column is None else tuple(map(text_of, _column(layers, split_column))),
+        splits=None if split_column is None else tuple(map(format_field, _column(layers, split_column))),
         left_out=sum(layer.left_out for layer in layers),
         repaired=sum(layer.repaired for layer in layers),
     )
@@ -303,7 +303,7 @@ def require_column(path: Path, column: str, columns: Sequence[str], what: str, o
         )
 
 
-def _read(path: Path, needed: dict[str, str | None], name_column: str, around: Sequence[Grid]) -> Layer:
+def _read(path: Path, needed: dict[str, str | None], name_column: str, around: Sequence[Grid]) -> VectorLayer:
     def wanted(columns: list[str]) -> Collection[str]:
         asked = {what: column for what, column in needed.items() if column is not None}
         for what, column in asked.items():
@@ -313,7 +313,7 @@ def _read(path: Path, needed: dict[str, str | None], name_column: str, around: S
     return read_layer(path, around, wanted)
 
 
-def _column(layers: Sequence[Layer], column: str) -> list[Any]:
+def _column(layers: Sequence[VectorLayer], column: str) -> list[Any]:
     """The fields of all files, None where a file lacks the column."""
     return [field for layer in layers for field in layer.columns.get(column, [None] * len(layer.geometry))]
 
@@ -331,11 +331,11 @@ def _check_ids(keys: Sequence[tuple[int | None, int]], paths: Sequence[Path], co
         seen.add((year, number))
 
 
-def _nothing_here(layers: Sequence[Layer], around: Sequence[Grid]) -> CropzooError:
-    covered = "; ".join(f"{str(layer.path)!r} covers {extent_of(layer.path)}" for layer in layers)
+def _nothing_here(layers: Sequence[VectorLayer], around: Sequence[Grid]) -> CropzooError:
+    covered = "; ".join(f"{str(layer.path)!r} covers {describe_extent(layer.path)}" for layer in layers)
     skipped = sum(layer.left_out for layer in layers)
     points = f" ({skipped} shapes there are no polygons)" if skipped else ""
     return CropzooError(
-        f"parcels {covered}; the images cover {extent_of_grids(around)}, and no parcel touches them{points}; "
+        f"parcels {covered}; the images cover {describe_grid_extent(around)}, and no parcel touches them{points}; "
         "give parcels and images of one area, or correct the CRS of either"
     )

@@ -108,7 +108,7 @@ class VectorFile:
         return frame.astype(changed)
 
 
-def open_vectors(path: Path) -> VectorFile:
+def open_vector_file(path: Path) -> VectorFile:
     """The one layer of a file that has geometries.
 
     Raises:
@@ -131,7 +131,7 @@ def open_vectors(path: Path) -> VectorFile:
     return VectorFile(path, layers[0], info["features"], names, kinds, info["geometry_type"], info["crs"])
 
 
-def check_target(out: Path, source: Path, overwrite: bool) -> None:
+def check_output_path(out: Path, source: Path, overwrite: bool) -> None:
     """Nothing, if a file can be written there.
 
     Raises:
@@ -147,12 +147,12 @@ def check_target(out: Path, source: Path, overwrite: bool) -> None:
         raise UsageError(f"--out {str(out)!r}; it exists already; --overwrite replaces it, or name another file")
 
 
-def is_read_in_pieces(out: Path) -> bool:
+def supports_append(out: Path) -> bool:
     """Whether a file of this format can be added to; else all parcels are held in memory at once."""
     return out.suffix.lower() != ".fgb"
 
 
-def write_vectors(out: Path, source: VectorFile, pieces: Iterable[geopandas.GeoDataFrame]) -> tuple[str, ...]:
+def write_vector_file(out: Path, source: VectorFile, pieces: Iterable[geopandas.GeoDataFrame]) -> tuple[str, ...]:
     """Write features piece by piece; the file gets its name when all are there, and what stood there stays otherwise.
 
     GeoJSON is written in longitude and latitude, as its readers expect; all else in the CRS that comes.
@@ -241,7 +241,7 @@ def _free(name: str, taken: Collection[str]) -> str:
     return name
 
 
-def chunks(count: int, size: int) -> Iterator[tuple[int, int]]:
+def split_range(count: int, size: int) -> Iterator[tuple[int, int]]:
     """Start and length of pieces; one empty piece of nothing, so that its columns are written."""
     yield from ((start, min(size, count - start)) for start in range(0, max(count, 1), size))
 

@@ -14,7 +14,7 @@ from cropzoo.data.dates import at_most, keep_clear
 from cropzoo.data.sample import Sample
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Window
-from cropzoo.geo.raster.reader import TileReader
+from cropzoo.geo.raster.reader import StackReader
 from cropzoo.inference.mapping.blending import Blend
 from cropzoo.inference.mapping.outputs import quantize
 from cropzoo.inference.mapping.plan import Chunk, MapPlan
@@ -62,7 +62,7 @@ class ChunkReader:
 
     def __init__(self, plan: MapPlan) -> None:
         self.plan = plan
-        self._readers: dict[int, TileReader] = {}
+        self._readers: dict[int, StackReader] = {}
 
     def read(self, chunk: Chunk) -> Pixels:
         """The pixels of a chunk, where the network is to look.
@@ -121,11 +121,11 @@ class ChunkReader:
             seen[:] = False
         return seen
 
-    def of_tile(self, tile: int) -> TileReader:
+    def of_tile(self, tile: int) -> StackReader:
         """The reader of a tile, with the bands of the network."""
         if tile not in self._readers:
             options = self.plan.options
-            self._readers[tile] = TileReader(
+            self._readers[tile] = StackReader(
                 self.plan.tiles[tile],
                 bands=self.plan.facts.bands,
                 clear_scl=options.clear_scl,

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
-from cropzoo.geo.raster.grid import Grid, grid_of, open_raster
+from cropzoo.geo.raster.grid import Grid, open_raster, read_grid
 from cropzoo.inference.mapping.outputs import CLASS, CONFIDENCE, NODATA, PROBABILITIES, bands_of, target_paths
 
 
@@ -117,7 +117,7 @@ def open_map(path: Path) -> MapFile:
                 f"map {str(path)!r}; it has {source.count} band(s) of {source.dtypes[0]}; a map of classes has one of "
                 "uint8; give the class map that `cropzoo predict` made, not a file beside it"
             )
-        grid, tags = grid_of(source), dict(source.tags())
+        grid, tags = read_grid(source), dict(source.tags())
         classes = read_classes(source) if f"{CLASS.upper()}_0" in tags else _named(source, path)
     if not grid.crs:
         raise CropzooError(f"map {str(path)!r}; it has no CRS; write it into the file")
@@ -131,7 +131,7 @@ def open_map(path: Path) -> MapFile:
 def _check(file: Path, grid: Grid, bands: int, path: Path) -> None:
     """Refuse a file that only looks like one of the map's by its name."""
     with open_raster(file) as source:
-        problem = grid.difference(grid_of(source))
+        problem = grid.difference(read_grid(source))
         if (source.count, source.dtypes[0]) != (bands, "uint8"):
             problem = f"{source.count} band(s) of {source.dtypes[0]} against {bands} of uint8"
     if problem:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cropzoo.data.dates import EPOCH, Day, parse_day
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.geo.raster.reader import CLEAR_SCL
-from cropzoo.geo.raster.scene import Tile
+from cropzoo.geo.raster.scene import ImageStack
 from cropzoo.inference.model_info import Facts
 
 
@@ -175,7 +175,9 @@ def settle(options: MapOptions, facts: Facts) -> tuple[MapOptions, list[str]]:
     return settled, notes
 
 
-def date_notes(tiles: Sequence[Tile], used: Sequence[NDArray[np.intp]], facts: Facts, options: MapOptions) -> list[str]:
+def date_notes(
+    tiles: Sequence[ImageStack], used: Sequence[NDArray[np.intp]], facts: Facts, options: MapOptions
+) -> list[str]:
     """What happens to the dates of a window, in sentences; nothing where every date is used as it is."""
     counts = [len(positions) for positions in used]
     spans = [
@@ -196,7 +198,9 @@ def date_notes(tiles: Sequence[Tile], used: Sequence[NDArray[np.intp]], facts: F
     return notes
 
 
-def used_dates(tiles: Sequence[Tile], options: MapOptions) -> tuple[list[Tile], list[NDArray[np.intp]], list[str]]:
+def used_dates(
+    tiles: Sequence[ImageStack], options: MapOptions
+) -> tuple[list[ImageStack], list[NDArray[np.intp]], list[str]]:
     """The tiles with an image in the season, positions of the dates of each that are in it, and what is left out.
 
     Raises:

@@ -14,7 +14,7 @@ import pyproj
 
 from cropzoo import __version__
 from cropzoo.data.dates import EPOCH
-from cropzoo.geo.raster.grid import Grid, name_crs
+from cropzoo.geo.raster.grid import Grid, format_crs
 from cropzoo.inference.mapping.map_file import MapFile, open_map
 from cropzoo.inference.mapping.page_images import (
     Curves,
@@ -96,7 +96,7 @@ def write_map_page(
     height, width = picture_size(grid)
     # The side of a square of the pixel's area, m.
     pixel = 100 * pixel_hectares(grid, grid.height / 2, grid.width / 2) ** 0.5
-    told |= {"CRS": name_crs(grid.crs), "Pixels": f"{grid.height} × {grid.width} of {pixel:.3g} m", **(facts or {})}
+    told |= {"CRS": format_crs(grid.crs), "Pixels": f"{grid.height} × {grid.width} of {pixel:.3g} m", **(facts or {})}
     html = make_environment().get_template("map.html.j2").render(
         title=title or map_path.name,
         map_name=map_path.name,

@@ -17,10 +17,10 @@ from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from cropzoo.errors import CropzooError
-from cropzoo.geo.raster.grid import Grid, Window, open_raster, unreadable
-from cropzoo.geo.raster.naming import spectral
-from cropzoo.geo.raster.reader import CLEAR_SCL, TileReader, reading_environment
-from cropzoo.geo.raster.scene import Tile
+from cropzoo.geo.raster.grid import Grid, Window, open_raster, unreadable_error
+from cropzoo.geo.raster.naming import sentinel2_band
+from cropzoo.geo.raster.reader import CLEAR_SCL, StackReader, reading_environment
+from cropzoo.geo.raster.scene import ImageStack
 from cropzoo.inference.mapping.map_file import MapFile
 from cropzoo.io import ProgressCallback
 
@@ -60,7 +60,7 @@ def hectares(source: MapFile) -> NDArray[np.float64]:
                 try:
                     labels = raster.read(1, window=window)
                 except RasterioError as error:
-                    raise unreadable(source.path) from error
+                    raise unreadable_error(source.path) from error
                 counts += area * np.bincount(labels.ravel(), minlength=256)[: len(counts)]
     return counts
 
@@ -94,7 +94,7 @@ def _shrunk(path: Path, grid: Grid, how: Resampling) -> NDArray[np.uint8]:
         with open_raster(path) as raster, reading_environment(_PICTURE_CACHE_MB):
             values: NDArray[np.uint8] = raster.read(1, out_shape=(height, width), resampling=how)
     except RasterioError as error:
-        raise unreadable(path) from error
+        raise unreadable_error(path) from error
     return values
 
 
@@ -144,7 +144,7 @@ class Shown:
         offset: what the stored numbers carry too much; None for what the files say.
     """
 
-    tile: Tile
+    tile: ImageStack
     row: int
     column: int
     used: Sequence[int]
@@ -152,9 +152,9 @@ class Shown:
     clear_scl: Sequence[int] = CLEAR_SCL
     offset: int | None = None
 
-    def reader(self, bands: Sequence[str]) -> TileReader:
+    def reader(self, bands: Sequence[str]) -> StackReader:
         """A reader of these bands."""
-        return TileReader(self.tile, bands=bands, clear_scl=self.clear_scl, offset=self.offset)
+        return StackReader(self.tile, bands=bands, clear_scl=self.clear_scl, offset=self.offset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,7 +265,7 @@ def _lattice(start: int, length: int, most: int, step: int) -> NDArray[np.int64]
 
 
 def _read_at(
-    reader: TileReader, date: int, rows: NDArray[np.int64], columns: NDArray[np.int64]
+    reader: StackReader, date: int, rows: NDArray[np.int64], columns: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Values (C, n, m) at increasing rows and columns of a tile, read strip by strip, and whether they are clear."""
     values = np.zeros((len(reader.bands), len(rows), len(columns)), np.float32)
@@ -293,7 +293,7 @@ def _strips(rows: NDArray[np.int64], width: int) -> Iterator[slice]:
 
 
 def _find(bands: Sequence[str], *wanted: str) -> str | None:
-    known = {spectral(band) or band.upper(): band for band in bands}
+    known = {sentinel2_band(band) or band.upper(): band for band in bands}
     return next((known[name] for name in wanted if name in known), None)
 
 

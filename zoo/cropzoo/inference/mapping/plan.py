@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo.errors import CropzooError
-from cropzoo.geo.raster.grid import Grid, Window, name_crs
-from cropzoo.geo.raster.scene import Tile
+from cropzoo.geo.raster.grid import Grid, Window, format_crs
+from cropzoo.geo.raster.scene import ImageStack
 from cropzoo.inference.mapping.blending import Lattice
 from cropzoo.inference.mapping.options import MapOptions, date_notes, settle, used_dates
 from cropzoo.inference.mapping.tiling import chunk_size, coarse, common_grid, cut, finer, part
@@ -75,7 +75,7 @@ class MapPlan:
 
     grid: Grid
     chunks: tuple[Chunk, ...]
-    tiles: tuple[Tile, ...]
+    tiles: tuple[ImageStack, ...]
     used: tuple[NDArray[np.intp], ...]
     corners: tuple[tuple[int, int], ...]
     facts: Facts
@@ -139,11 +139,11 @@ class MapPlan:
     def digest(self) -> str:
         """SHA-256 of all that decides the map."""
         chunks = [[chunk.tile, *chunk.window, *chunk.place] for chunk in self.chunks]
-        grid = [self.grid.height, self.grid.width, *tuple(self.grid.transform)[:6], name_crs(self.grid.crs)]
+        grid = [self.grid.height, self.grid.width, *tuple(self.grid.transform)[:6], format_crs(self.grid.crs)]
         return hashlib.sha256(json.dumps([grid, chunks, self.decides]).encode()).hexdigest()
 
 
-def make_plan(tiles: Sequence[Tile], facts: Facts, options: MapOptions) -> MapPlan:
+def make_plan(tiles: Sequence[ImageStack], facts: Facts, options: MapOptions) -> MapPlan:
     """The plan of a map of these images; the same on every machine.
 
     Args:
@@ -161,9 +161,9 @@ def make_plan(tiles: Sequence[Tile], facts: Facts, options: MapOptions) -> MapPl
     fine = finer(whole, facts.upsample)
     area, inside = None, Window(0, 0, whole.height, whole.width)
     if options.aoi is not None:
-        from cropzoo.geo.vector.aoi import read_area
+        from cropzoo.geo.vector.aoi import read_aoi
 
-        area = read_area(options.aoi)
+        area = read_aoi(options.aoi)
         inside = coarse(area.window(fine), facts.upsample, whole)
         corners = [(row - inside.row, column - inside.column) for row, column in corners]
     plan = MapPlan(
@@ -218,13 +218,13 @@ def _place(corner: tuple[int, int], window: Window, scale: int) -> Window:
     )
 
 
-def _names(tile: Tile, used: NDArray[np.intp]) -> list[Any]:
+def _names(tile: ImageStack, used: NDArray[np.intp]) -> list[Any]:
     """A tile's name, place and dates, each with the names of its files."""
     grid = tile.grid
     dates = [
         [
             tile.acquisitions[k].day,
-            sorted({layer.path.name for layers in tile.acquisitions[k].layers.values() for layer in layers}),
+            sorted({layer.path.name for layers in tile.acquisitions[k].files.values() for layer in layers}),
         ]
         for k in used
     ]

@@ -10,8 +10,8 @@ import numpy as np
 from rasterio import Affine
 
 from cropzoo.errors import CropzooError
-from cropzoo.geo.raster.grid import Grid, Window, name_crs
-from cropzoo.geo.raster.scene import Tile
+from cropzoo.geo.raster.grid import Grid, Window, format_crs
+from cropzoo.geo.raster.scene import ImageStack
 
 MOST_BYTES = 96_000_000
 """Of a chunk's series. It bounds memory whatever the number of dates, and must not depend on the machine: batches are
@@ -91,7 +91,7 @@ _TOLERANCE = 0.01
 """Share of a pixel by which images may lie beside a common lattice."""
 
 
-def common_grid(tiles: Sequence[Tile]) -> tuple[list[tuple[int, int]], Grid]:
+def common_grid(tiles: Sequence[ImageStack]) -> tuple[list[tuple[int, int]], Grid]:
     """Row and column of each tile in the smallest grid that holds all, and that grid.
 
     Raises:
@@ -106,12 +106,13 @@ def common_grid(tiles: Sequence[Tile]) -> tuple[list[tuple[int, int]], Grid]:
     return [(row - top, column - left) for row, column in corners], whole
 
 
-def _offset(first: Tile, tile: Tile) -> tuple[int, int]:
+def _offset(first: ImageStack, tile: ImageStack) -> tuple[int, int]:
     """Row and column of a tile's first pixel, in pixels from the first tile's."""
     which, how = f"images {_some(first)} and {_some(tile)}", "warp them to one grid, or make a map of each"
     if tile.grid.crs != first.grid.crs:
         raise CropzooError(
-            f"{which}; their CRS are {name_crs(first.grid.crs)} and {name_crs(tile.grid.crs)}, and a map has one; {how}"
+            f"{which}; their CRS are {format_crs(first.grid.crs)} and {format_crs(tile.grid.crs)}, and a map has one; "
+            f"{how}"
         )
     a, b, c, d, e, f = tuple(first.grid.transform)[:6]
     theirs = tuple(tile.grid.transform)[:6]
@@ -132,9 +133,9 @@ def _offset(first: Tile, tile: Tile) -> tuple[int, int]:
     return round(row), round(column)
 
 
-def _some(tile: Tile) -> str:
+def _some(tile: ImageStack) -> str:
     """A file of a tile, by which the user knows it."""
-    return repr(str(next(iter(tile.acquisitions[0].layers.values()))[0].path))
+    return repr(str(next(iter(tile.acquisitions[0].files.values()))[0].path))
 
 
 def part(grid: Grid, window: Window) -> Grid:

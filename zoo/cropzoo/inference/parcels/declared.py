@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cropzoo.data.legend import IGNORED, OTHERS, CropTable
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
-from cropzoo.geo.vector.parcel_table import crop_of, text_of
+from cropzoo.geo.vector.parcel_table import format_field, parse_crop
 
 UNKNOWN = -2
 """In place of a class: a crop is declared that the map does not tell."""
@@ -60,7 +60,7 @@ class Matching:
         """
         found = np.full(len(values), EMPTY, np.intp)
         for position, fields in enumerate(zip(values, names, strict=True)):
-            crop, name = map(text_of, fields)
+            crop, name = map(format_field, fields)
             if not crop:
                 continue
             found[position] = self._find(crop, name)
@@ -69,7 +69,7 @@ class Matching:
         return found
 
     def _find(self, crop: str, name: str) -> int:
-        code = crop_of(crop)
+        code = parse_crop(crop)
         if self.table is not None:
             other = self._by_table.get(OTHERS, UNKNOWN)
             return self._by_table.get(crop, self._by_table.get(str(code), other))

@@ -16,8 +16,15 @@ from pyproj.exceptions import CRSError, ProjError
 
 from cropzoo.data.legend import read_crop_table
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.geo.vector.reader import require_column, take_polygons
-from cropzoo.geo.vector.writer import VectorFile, check_target, chunks, is_read_in_pieces, open_vectors, write_vectors
+from cropzoo.geo.vector.reader import extract_polygons, require_column
+from cropzoo.geo.vector.writer import (
+    VectorFile,
+    check_output_path,
+    open_vector_file,
+    split_range,
+    supports_append,
+    write_vector_file,
+)
 from cropzoo.inference.mapping.map_file import MapFile, open_map
 from cropzoo.inference.parcels.columns import KINDS, Found, columns_of, is_ours, join, take
 from cropzoo.inference.parcels.declared import Matching
@@ -80,10 +87,10 @@ def map_parcels(
         CropzooError: naming the file: the map, the parcels, a column that they lack; nothing can be compared.
     """
     options = options or ZonalOptions()
-    check_target(out, parcels, overwrite)
+    check_output_path(out, parcels, overwrite)
     if options.classes is not None and not options.crop_column:
         raise UsageError("--classes says which crops belong to a class; give --crop-column, which holds the crops")
-    source, vectors = open_map(map_path), open_vectors(parcels)
+    source, vectors = open_map(map_path), open_vector_file(parcels)
     for column, what, option in (
         (options.crop_column, "declared crop", "--crop-column"),
         (options.id_column, "name of a parcel", "--id-column"),
@@ -91,10 +98,10 @@ def map_parcels(
         if column:
             require_column(parcels, column, vectors.columns, what, option)
     matching = Matching(source.classes, None if options.classes is None else read_crop_table(options.classes))
-    if not is_read_in_pieces(out):
+    if not supports_append(out):
         piece = max(vectors.count, 1)
     measured = []
-    for start, count in chunks(vectors.count, piece):
+    for start, count in split_range(vectors.count, piece):
         measured.append(_measure(source, vectors, start, count, options, matching))
         advance(start + count, vectors.count)
     found = join([each for each, _ in measured])
@@ -104,7 +111,7 @@ def map_parcels(
     if found.declared is not None and found.chance is not None:
         rank = rank_suspects(found.chance, found.agrees, found.pixels, options.least_pixels)
     names = _names(vectors, options.id_column, rank)
-    changed = write_vectors(out, vectors, _written(vectors, found, rank, source, piece))
+    changed = write_vector_file(out, vectors, _written(vectors, found, rank, source, piece))
     no_polygons = sum(none for _, none in measured)
     summary = summarize(source, vectors, found, rank, names, matching.unknown, no_polygons)
     edge_only = int(((found.crop >= 0) & ~found.interior).sum()) if options.interior else 0
@@ -119,7 +126,7 @@ def _measure(
     wanted = [column for column in (crop, name if name in vectors.columns else "") if column] if crop else []
     frame = vectors.read(start, count, dict.fromkeys(wanted))
     geometry = np.array(frame.geometry, object)
-    kept = take_polygons(geometry)
+    kept = extract_polygons(geometry)
     polygons = np.full(len(geometry), None, object)
     polygons[kept.kept] = kept.geometry
     try:
@@ -155,7 +162,7 @@ def _hectares(shapes: NDArray[Any], crs: Any) -> NDArray[np.float64]:
 def _written(
     vectors: VectorFile, found: Found, rank: NDArray[np.int64] | None, source: MapFile, piece: int
 ) -> Iterator[geopandas.GeoDataFrame]:
-    for start, count in chunks(vectors.count, piece):
+    for start, count in split_range(vectors.count, piece):
         frame = vectors.read(start, count)
         # Columns of an earlier table would stand there twice.
         frame = frame.drop(columns=[name for name in vectors.columns if is_ours(name)])

@@ -17,7 +17,7 @@ from exactextract.writer import Writer
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
-from cropzoo.geo.raster.grid import Grid, Window, open_raster, unreadable
+from cropzoo.geo.raster.grid import Grid, Window, open_raster, unreadable_error
 from cropzoo.geo.raster.reader import reading_environment
 from cropzoo.inference.mapping.map_file import MapFile
 from cropzoo.inference.mapping.outputs import STEPS
@@ -236,7 +236,7 @@ def _read(raster: Any, window: Window) -> NDArray[np.uint8]:
     try:
         values: NDArray[np.uint8] = raster.read(window=((row, row + height), (column, column + width)))
     except RasterioError as error:
-        raise unreadable(Path(raster.name)) from error
+        raise unreadable_error(Path(raster.name)) from error
     return values.reshape(len(values), -1)
 
 
