@@ -80,6 +80,9 @@ class TorchGeoModel(Backbone):
             num_layers=num_layers,
             return_all_layers=True,
         )
+        # torchgeo 0.10 added a segmentation head; without it a checkpoint has the same weights in every version
+        if hasattr(self.network, "head"):
+            del self.network.head
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
         """The last layer's hidden state after each sample's last valid date.
@@ -101,5 +104,7 @@ class TorchGeoModel(Backbone):
     def _step(self, images: Tensor, state: State, step: int | Tensor) -> State:
         """The hidden and cell state of every layer, in turns, after one more date, (n, C, H, W)."""
         before = list(zip(state[::2], state[1::2], strict=True))
-        _, after = self.network(images[:, None], before)
+        # since torchgeo 0.10 forward returns the logits of the head, and forward_features returns the states
+        features = getattr(self.network, "forward_features", self.network)
+        _, after = features(images[:, None], before)
         return tuple(each for layer in after for each in layer)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.machinery import ModuleSpec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torchgeo.models.convlstm import ConvLSTMCell
 
 from cropzoo import UnknownName, UsageError, load_zoo
 from cropzoo_plugins.backbones import general_specs
@@ -30,20 +32,87 @@ def inputs(batch: int = 3, length: int = 5, height: int = 8, width: int = 7) -> 
     return series, torch.arange(length).repeat(batch, 1), torch.ones(batch, length, dtype=torch.bool)
 
 
+def states(model: TorchGeoModel, series: Tensor) -> tuple[list[Tensor], list[tuple[Tensor, Tensor]]]:
+    """What the installed network returns for a series: outputs and last states of all layers."""
+    return getattr(model.network, "forward_features", model.network)(series)
+
+
+class Before010(nn.Module):
+    """ConvLSTM with the interface of torchgeo 0.8 and 0.9."""
+
+    def __init__(
+        self, input_dim: int, hidden_dim: list[int], kernel_size: tuple[int, int], num_layers: int, **options: bool
+    ) -> None:
+        super().__init__()
+        assert options == {"return_all_layers": True}
+        assert len(hidden_dim) == num_layers
+        widths = [input_dim, *hidden_dim]
+        self.cell_list = nn.ModuleList(ConvLSTMCell(before, after, kernel_size) for before, after in pairwise(widths))
+
+    def forward(self, images: Tensor, hidden: Any = None) -> Any:
+        return self._read(images, hidden)
+
+    def _read(self, images: Tensor, hidden: list[tuple[Tensor, Tensor]] | None) -> Any:
+        hidden = hidden or [cell.init_hidden(len(images), tuple(images.shape[-2:])) for cell in self.cell_list]
+        outputs, last = [], []
+        for cell, state in zip(self.cell_list, hidden, strict=True):
+            steps = []
+            for image in images.unbind(1):
+                state = cell(image, state)
+                steps.append(state[0])
+            images = torch.stack(steps, 1)
+            outputs.append(images)
+            last.append(state)
+        return outputs, last
+
+
+class Since010(Before010):
+    """ConvLSTM with the interface of torchgeo 0.10: a head, whose logits forward returns."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.head = nn.Conv2d(self.cell_list[-1].hidden_dim, 1, 1)
+
+    def forward_features(self, images: Tensor, hidden: Any = None) -> Any:
+        return self._read(images, hidden)
+
+    def forward(self, images: Tensor, lengths: Tensor | None = None, hidden: Any = None) -> Tensor:
+        last = self._read(images, hidden)[0][-1]
+        steps = torch.full((len(images),), images.shape[1]) if lengths is None else lengths.to(torch.long)
+        return self.head(last[torch.arange(len(last)), steps - 1])
+
+
+@pytest.mark.parametrize("network", [Before010, Since010])
+def test_both_interfaces_of_torchgeo_give_the_same_weights_and_features(
+    monkeypatch: pytest.MonkeyPatch, network: type[Before010]
+) -> None:
+    installed, (series, dates, valid) = build(), inputs()
+    valid[1, 3:] = False
+    expected = installed(series, dates, valid)
+    monkeypatch.setattr("torchgeo.models.ConvLSTM", network)
+    model = build()
+    assert isinstance(model.network, network)
+    assert list(model.state_dict()) == list(installed.state_dict())
+    model.load_state_dict(installed.state_dict())
+    torch.testing.assert_close(model(series, dates, valid), expected, atol=1e-6, rtol=0)
+    model(series, dates, valid).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
 def test_features_are_the_last_hidden_state_of_each_sample_alone() -> None:
     model, (series, dates, valid) = build(), inputs()
     valid[0, 2] = valid[1, 3:] = valid[2, 0] = False
     features = model(series, dates, valid)
     for index in range(3):
-        outputs, states = model.network(series[index : index + 1, valid[index]])
+        outputs, last = states(model, series[index : index + 1, valid[index]])
         torch.testing.assert_close(features[index], outputs[-1][0, -1], atol=1e-6, rtol=0)
-        torch.testing.assert_close(features[index], states[-1][0][0], atol=1e-6, rtol=0)
+        torch.testing.assert_close(features[index], last[-1][0][0], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("length", [1, 4])
 def test_full_series_equal_one_call_of_the_network(length: int) -> None:
     model, batch = build(), inputs(length=length)
-    outputs, _ = model.network(batch[0])
+    outputs, _ = states(model, batch[0])
     torch.testing.assert_close(model(*batch), outputs[-1][:, -1], atol=1e-6, rtol=0)
 
 
