@@ -11,7 +11,6 @@ from cropzoo.config.recipe import Choice
 from cropzoo.errors import CropzooError
 from cropzoo.plugins.registry import Zoo
 from cropzoo_cli.costs import DEFAULT_SIZE, costs_of
-from cropzoo_cli.output import warn
 
 COLUMNS = ("model", "parameters, M", "published, M", "GFLOPs")
 ABSENT = "-"
@@ -21,10 +20,11 @@ def paper_table(zoo: Zoo, catalog: Catalog, chosen: Callable[[str], bool]) -> li
     """A record of each network whose name is `chosen`, the best on PASTIS first.
 
     A network is a backbone, or a variant that the catalog has scores of, such as tsvit-s. All are counted at
-    `DEFAULT_SIZE`; one that cannot be built is told in a warning and has None for its costs.
+    `DEFAULT_SIZE`. One that cannot be built has None for its costs, and its error says why.
 
     Returns:
-        Records of model, parameters (count), published (millions), gflops and scores (data, oa, miou, source).
+        Records of model, parameters (count), gflops, error (text or None), published (millions) and scores (data, oa,
+        miou, source).
     """
     entries = list(catalog.entries.items())
     scored = {name.partition(".")[0] for name, entry in entries if entry.scores}
@@ -35,7 +35,7 @@ def paper_table(zoo: Zoo, catalog: Catalog, chosen: Callable[[str], bool]) -> li
         records.append(
             {
                 "model": name,
-                **_costs(zoo, name, choice),
+                **_costs(zoo, choice),
                 "published": published,
                 "scores": [score.model_dump() for entry in own.values() for score in entry.scores],
             }
@@ -44,9 +44,16 @@ def paper_table(zoo: Zoo, catalog: Catalog, chosen: Callable[[str], bool]) -> li
 
 
 def as_rows(records: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Columns and cells of the records: scores, "OA / mIoU", stand under the name of their data."""
+    """Columns and cells of the records: scores, "OA / mIoU", stand under the name of their data.
+
+    The last column, "error", is there only if a record has an error.
+    """
     data = sorted({score["data"] for record in records for score in record["scores"]})
-    return [*COLUMNS, *data], [list(_cells(record, data)) for record in records]
+    rows = [list(_cells(record, data)) for record in records]
+    errors = [record["error"] for record in records]
+    if not any(errors):
+        return [*COLUMNS, *data], rows
+    return [*COLUMNS, *data, "error"], [[*row, error or ABSENT] for row, error in zip(rows, errors, strict=True)]
 
 
 def _cells(record: dict[str, Any], data: Sequence[str]) -> Iterator[str]:
@@ -72,15 +79,18 @@ def _described(zoo: Zoo, name: str, own: dict[str, Any]) -> tuple[Choice | None,
     return None, None
 
 
-def _costs(zoo: Zoo, name: str, choice: Choice | None) -> dict[str, Any]:
+def _costs(zoo: Zoo, choice: Choice | None) -> dict[str, Any]:
     if choice is None:
-        return {"parameters": None, "gflops": None}
+        return {"parameters": None, "gflops": None, "error": None}
     try:
         costs = costs_of(zoo, choice, DEFAULT_SIZE)
-    except (CropzooError, ValueError, TypeError, RuntimeError, ImportError) as error:  # one never stops another
-        warn(f"{name} cannot be built, so its costs are not known: {error}")
-        return {"parameters": None, "gflops": None}
-    return {"parameters": costs.parameters, "gflops": round(costs.gflops, 3)}
+    except CropzooError as error:
+        reason = str(error)
+    except Exception as error:  # a plugin's network, or the library behind it, may raise anything
+        reason = f"{type(error).__name__}: {error}"
+    else:
+        return {"parameters": costs.parameters, "gflops": round(costs.gflops, 3), "error": None}
+    return {"parameters": None, "gflops": None, "error": " ".join(f"cannot be built; {reason}".split())}
 
 
 def _rank(record: dict[str, Any]) -> tuple[float, str]:

@@ -124,14 +124,14 @@ def test_the_table_holds_every_network_with_its_size_its_cost_and_published_scor
     assert rows["unet2d-clstm"]["published"] == 2.3
     assert rows["unet2d-clstm"]["parameters"] == pytest.approx(3.09e6, rel=0.005)
     assert rows["tsvit-s"]["parameters"] == pytest.approx(0.436e6, rel=0.005)
-    assert all(row["gflops"] > 0 for row in rows.values())
+    assert all(row["gflops"] > 0 and row["error"] is None for row in rows.values())
     assert next(iter(rows)) == "vistaformer"  # the best on PASTIS
     assert "10 bands, 19 classes, 60 dates" in err
 
 
 BROKEN = """
 def broken(in_channels, classes, image_size, length):
-    raise ValueError("it never works")
+    raise AttributeError("it never works\\nand has two lines")
 
 
 def names():
@@ -155,10 +155,18 @@ def test_what_cannot_be_built_or_listed_is_told_and_stops_nothing(write_plugin, 
     )
     assert main(["-p", plugin, "--catalog", str(file), "list", "--table", "[bmt][rins]*"]) == 0
     out, err = capsys.readouterr()
-    rows = {line.split()[0]: line.split()[1:4] for line in out.splitlines()[1:]}
+    header, *lines = out.splitlines()
+    rows = {line.split()[0]: line.split()[1:4] for line in lines}
     assert rows["broken"] == rows["mine"] == ["-", "-", "-"]
     assert float(rows["tsvit-m"][0]) < float(rows["tsvit"][0])
-    assert "broken cannot be built, so its costs are not known: it never works" in err
+    errors = {line.split()[0]: line[header.index("error") :] for line in lines}
+    assert errors.pop("broken") == "cannot be built; AttributeError: it never works and has two lines"
+    assert set(errors.values()) == {"-"}
+    assert "warning" not in err
+    assert main(["-p", plugin, "list", "--table", "--json", "broken"]) == 0
+    [record] = json.loads(capsys.readouterr().out)
+    assert (record["parameters"], record["gflops"]) == (None, None)
+    assert record["error"].startswith("cannot be built; AttributeError: ")
     assert main(["-p", plugin, "list", "broken/*"]) == 1
     assert "members of backbone 'broken' of plugin" in capsys.readouterr().err
 
@@ -167,6 +175,7 @@ def test_the_table_can_be_narrowed(capsys):
     assert main(["list", "--table", "tsvit*"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("model ")
+    assert "error" not in lines[0]
     assert {line.split()[0] for line in lines[1:]} == {"tsvit", "tsvit-s"}
     assert main(["list", "--table", "nothing"]) == 1
     assert "no network matches 'nothing'" in capsys.readouterr().err
