@@ -19,13 +19,14 @@ def pastis(generator):
 
 
 CLASSES = (LabelClass("maize", 1200, "#ffcc00"), LabelClass("beans, dry", 20, "#00aa00"))
+BANDS = ("B03", "B04", "B08")
 
 
 @pytest.fixture
 def write(tmp_path):
     """`write(clear=True, parcels=True, label_scale=2)`: a dataset of ours in `tmp_path` and its samples by id."""
 
-    def make(*, clear=True, parcels=True, labels=True, label_scale=2, dtype="uint16", folds=3, **tables):
+    def make(*, clear=True, parcels=True, labels=True, label_scale=2, dtype="uint16", folds=3, bands=BANDS, **tables):
         rng = np.random.default_rng(0)
         samples, patches, moments = {}, [], {}
         for number in range(6):
@@ -33,7 +34,7 @@ def write(tmp_path):
             classes = rng.integers(0, 2, (fine, fine)).astype(np.uint8)
             classes[0, :3] = 255
             sample = Sample(
-                series=rng.integers(0, 9000, (length, 3, 8, 8)).astype(dtype),
+                series=rng.integers(0, 9000, (length, len(bands), 8, 8)).astype(dtype),
                 dates=np.arange(length, dtype=np.int32) * 7 + 17600,
                 labels=classes if labels else None,
                 parcels=rng.integers(0, 5, (fine, fine)).astype(np.int32) if parcels else None,
@@ -45,13 +46,13 @@ def write(tmp_path):
             write_patch(tmp_path, sample.name, sample, len(CLASSES))
             days = tuple(sample.dates.tolist())
             patches.append(Patch(sample.name, fold, days, (8, 8), sample.place, "31UFS", 2018, 4, 0.5))
-            add_sample(moments.setdefault(fold, RunningStats(3)), sample)
+            add_sample(moments.setdefault(fold, RunningStats(len(bands))), sample)
             samples[sample.name] = sample
         given = {
             "patches": patches,
             "classes": CLASSES if labels else (),
             "sources": ["1201;1202", "20"] if labels else None,
-            "bands": ["B03", "B04", "B08"],
+            "bands": list(bands),
             "scale": 1e-4,
             "label_scale": label_scale,
             "citation": "Who made it",
