@@ -12,6 +12,9 @@ from click.shell_completion import CompletionItem
 
 from cropzoo.errors import UnknownName
 
+RENAMED_FLAGS = {"--catalogue": "--catalog", "--licence": "--license"}
+"""Flags of version 0.1 and their names today; the old ones work in 0.2."""
+
 
 @dataclass(frozen=True)
 class LazyCommand:
@@ -27,6 +30,10 @@ class LazyGroup(click.Group):
     def __init__(self, *args: Any, lazy: Mapping[str, LazyCommand], **options: Any) -> None:
         super().__init__(*args, **options)
         self.lazy = lazy
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's, after renamed flags of the group and its commands have got their new names, with a warning."""
+        return super().parse_args(ctx, [_with_new_flag(arg) for arg in args])
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Every name, in the order of the table."""
@@ -67,3 +74,11 @@ class LazyGroup(click.Group):
             for name, command in self.lazy.items()
             if name.startswith(incomplete)
         ]
+
+
+def _with_new_flag(arg: str) -> str:
+    flag, equals, value = arg.partition("=")
+    if flag not in RENAMED_FLAGS:
+        return arg
+    click.echo(f"warning: {flag} is deprecated; use {RENAMED_FLAGS[flag]}", err=True)
+    return f"{RENAMED_FLAGS[flag]}{equals}{value}"

@@ -233,3 +233,15 @@ def test_a_process_of_several_leaves_their_group_when_it_is_done(run_body, monke
 
     assert not distributed.is_initialized()
     assert run_body(lambda settings: None) == 0  # a process that never met the others
+
+
+@pytest.mark.parametrize("form", ["{flag} {path}", "{flag}={path}"])
+def test_a_renamed_flag_works_with_a_warning(form, tmp_path, capsys):
+    path = tmp_path / "mine.yaml"
+    path.write_text("version: 1\nentries: {tsvit.mine: {summary: Mine., source: Me.}}\n")
+    assert main([*form.format(flag="--catalogue", path=path).split(" "), "list", "tsvit.mine"]) == 0
+    printed = capsys.readouterr()
+    assert "warning: --catalogue is deprecated; use --catalog" in printed.err
+    assert "tsvit.mine" in printed.out
+    assert main(["--catalog", str(path), "list", "tsvit.mine"]) == 0
+    assert "warning" not in capsys.readouterr().err

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cropzoo.config.schema import rename_keys
 from cropzoo.errors import CropzooError
 from cropzoo.io import read_json, write_json, write_text
 
@@ -62,7 +63,7 @@ class Journal:
         self.check()
         if overwrite and path.is_file():
             self._clear()
-        found = read_json(path) if path.is_file() else None
+        found = _rename_options(read_json(path)) if path.is_file() else None
         if found not in (None, order):
             changed = list(_differing(found, order))
             raise CropzooError(
@@ -100,6 +101,13 @@ class Journal:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _rename_options(order: dict[str, Any]) -> dict[str, Any]:
+    """The order of a preparation with the option names of today: version 0.1 wrote `licence`."""
+    if not isinstance(order, dict) or not isinstance(order.get("options"), dict):
+        return order
+    return {**order, "options": rename_keys(order["options"], {"licence": "license"})}
 
 
 def _differing(found: dict[str, Any], order: dict[str, Any]) -> Iterator[str]:
