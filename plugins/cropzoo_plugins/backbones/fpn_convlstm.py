@@ -168,7 +168,7 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A published FPN-ConvLSTM state dict by the names of our `Model`; keys of a contrastive head are dropped.
 
     Args:
-        state_dict: parameters, with or without the "module." of data parallelizm.
+        state_dict: parameters, with or without the "module." of data parallelism.
 
     Raises:
         CropzooError: for a key that the published network does not have.

@@ -42,7 +42,7 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Published weights know the published order of pixels: load them into a model with `output_order="published"`.
 
     Args:
-        state_dict: parameters of the published dense TSViT, with or without the "module." of data parallelizm.
+        state_dict: parameters of the published dense TSViT, with or without the "module." of data parallelism.
 
     Raises:
         CropzooError: for a key that a published TSViT does not have.

@@ -164,7 +164,7 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Build the model with `length` equal to the published `max_seq_len`.
 
     Args:
-        state_dict: parameters and buffers, with or without the "module." of data parallelizm.
+        state_dict: parameters and buffers, with or without the "module." of data parallelism.
 
     Raises:
         CropzooError: for a key that the published network does not have.

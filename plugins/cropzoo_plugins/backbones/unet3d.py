@@ -131,7 +131,7 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     head's bias is the result.
 
     Args:
-        state_dict: parameters and buffers, with or without the "module." of data parallelizm.
+        state_dict: parameters and buffers, with or without the "module." of data parallelism.
 
     Raises:
         CropzooError: for a key that the published network does not have, or one of the last layers that is missing.

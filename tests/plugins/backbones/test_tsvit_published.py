@@ -87,7 +87,7 @@ def test_aligned_order_holds_the_published_values_in_their_own_squares(case: dic
             torch.testing.assert_close(ours, case["logits"][:, :, y, x], atol=1e-5, rtol=0)
 
 
-def test_keys_of_a_contrastive_head_and_of_data_parallelizm() -> None:
+def test_keys_of_a_contrastive_head_and_of_data_parallelism() -> None:
     plain = published_state()
     wrapped = {f"module.{key}": value for key, value in plain.items()}
     head = {f"attn_sim.{key}": torch.zeros(1) for key in ("query_conv.weight", "key_conv.weight", "rel_h", "rel_w")}

@@ -204,7 +204,7 @@ def test_weights_for_another_number_of_dates(name: str) -> None:
 
 
 @both
-def test_keys_of_a_contrastive_head_and_of_data_parallelizm(parity: Any, name: str) -> None:
+def test_keys_of_a_contrastive_head_and_of_data_parallelism(parity: Any, name: str) -> None:
     convert, plain = module(name).convert, parity(name).state
     wrapped = {f"module.{key}": value for key, value in plain.items()}
     head = {f"attn_sim.{key}": torch.zeros(1) for key in ("query_conv.weight", "key_conv.weight", "rel_h", "rel_w")}

@@ -77,7 +77,7 @@ def test_parameters_are_as_many_as_published() -> None:
     assert round(sum(p.numel() for p in model.parameters()) / 1e6, 3) == 1.087
 
 
-def test_keys_of_a_contrastive_head_and_of_data_parallelizm(parity: Any) -> None:
+def test_keys_of_a_contrastive_head_and_of_data_parallelism(parity: Any) -> None:
     plain = parity("utae").state
     wrapped = {f"module.{key}": value for key, value in plain.items()}
     assert convert({**wrapped, "attn_sim.rel_h": torch.zeros(1)}).keys() == convert(plain).keys()
