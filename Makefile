@@ -1,9 +1,9 @@
 # Needs Python 3.11 or later, make and pip; everything else goes into .venv.
 #   make demo    train, score and report on the built-in dataset
 #   make test    run the tests
-#   make check   lint, formatting, types, direction of imports
+#   make check   lint, formatting, types, direction of imports, generated pages, documentation site
 #   make bench   measure speed against straightforward formulations
-#   make docs    write docs/backbones.md anew from specs, catalog and docs/backbones.csv
+#   make docs    write the generated pages of docs/ and build the documentation site in site/
 #   make backbones  train every backbone small on synthetic: the scores in docs/backbones.csv (an hour on two cores)
 #   make scores  train what the README's tables of scores show (an hour on two cores; FIELDS=folder for real ones)
 #   make clean   remove .venv and what tools left behind
@@ -12,6 +12,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST ?= -n 2
+
+# Not --quiet: it hides warnings from the strict mode of MkDocs, which then never fails.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench docs backbones scores clean
@@ -47,7 +50,8 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --quiet tests/test_layers.py
+	$(BIN)/python -m pytest --quiet tests/test_layers.py tests/docs/test_backbones.py tests/docs/test_experiments.py
+	$(MKDOCS) build
 
 bench: $(VENV)/installed-dev
 	@for script in $(sort $(filter-out benchmarks/measure.py benchmarks/scores.py benchmarks/backbone_scores.py benchmarks/straightforward%,$(wildcard benchmarks/*.py))); do \
@@ -56,13 +60,14 @@ bench: $(VENV)/installed-dev
 scores: $(VENV)/installed
 	$(BIN)/python benchmarks/scores.py --out runs/scores $(if $(FIELDS),--root $(FIELDS))
 
-docs: $(VENV)/installed
+docs: $(VENV)/installed-dev
 	$(BIN)/python docs/make_backbones.py
 	$(BIN)/python docs/make_experiments.py
+	$(MKDOCS) build
 
 backbones: $(VENV)/installed
 	$(BIN)/python benchmarks/backbone_scores.py --out runs/backbones
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

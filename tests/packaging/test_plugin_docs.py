@@ -16,12 +16,12 @@ from cropzoo.plugins.manager import HOOKS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
 BLOCK = re.compile(
-    r'^```\w+ title="(?P<name>[\w./-]+)"(?P<append> append)?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL
+    r'^```\w+ title="(?P<name>[\w./-]+)(?P<append> \(append\))?"\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL
 )
 
 
 def files_of_the_page() -> dict[str, str]:
-    """The text of each file that the page shows; blocks marked `append` go to its end."""
+    """The text of each file that the page shows; blocks marked `(append)` go to its end."""
     files: dict[str, str] = {}
     for block in BLOCK.finditer(PAGE):
         name = block["name"]
