@@ -1,6 +1,6 @@
 # Needs Python 3.11 or later, make and pip; everything else goes into .venv.
 #   make demo    train, score and report on the built-in dataset
-#   make test    run the tests
+#   make test    run the tests, and print the line coverage
 #   make check   lint, formatting, types, direction of imports, generated pages, documentation site
 #   make bench   measure speed against straightforward formulations
 #   make docs    write the generated pages of docs/ and build the documentation site in site/
@@ -15,6 +15,11 @@ PYTEST ?= -n 2
 
 # Not --quiet: it hides warnings from the strict mode of MkDocs, which then never fails.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
+
+# Line coverage is measured where Python has sys.monitoring (3.12 and later): there it takes 7 % of the time, in 3.11 40 %.
+# COVERAGE=1 measures it in any case, COVERAGE=0 in none.
+SYSMON    = $(shell $(BIN)/python -c 'import sys; print(int(hasattr(sys, "monitoring")))')
+COVERAGE ?= $(SYSMON)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench docs backbones scores clean
@@ -44,7 +49,10 @@ demo: $(VENV)/installed
 
 # One thread a worker: two workers with two threads each get in each other's way on two cores.
 test: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST)
+	$(if $(filter 1,$(SYSMON)),COVERAGE_CORE=sysmon) OMP_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest $(PYTEST) $(if $(filter 1,$(COVERAGE)),--cov --cov-report=)
+	@$(if $(filter 1,$(COVERAGE)),echo "line coverage: $$($(BIN)/coverage report --format=total) %", \
+	  echo "line coverage: not measured; make test COVERAGE=1 measures it")
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
