@@ -14,19 +14,18 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from measure import interleaved, peak_rss_rise, report_peak_rise
 from torch.nn.functional import cross_entropy
 
-from cropzoo.config.recipe import Recipe
 from cropzoo.data.batch import Batch
+from cropzoo.data.dates import DateOptions
 from cropzoo.data.loader import Collate
 from cropzoo.data.normalize import Normalizer
 from cropzoo.data.pastis.schema import METADATA
-from cropzoo.data.patches import Crops, Key
+from cropzoo.data.patches import Crops, PatchKey, PatchOptions
 from cropzoo_plugins.backbones.tsvit import TSViT
 from cropzoo_plugins.datasets.prepared import Prepared
 
@@ -72,16 +71,13 @@ def make(folder: Path) -> None:
 def loader(folder: Path, size: int) -> tuple[Callable[[], Batch], Prepared]:
     """A call that gives the next batch of random crops of the training split."""
     dataset = Prepared(folder)
-    crops = Crops(dataset.split("train"), Recipe.from_mapping(SETTINGS, "the benchmark", ()), (0,))
+    crops = Crops(dataset.split("train"), PatchOptions(CROP, DateOptions(max_dates=DATES)), (0,))
     collate, random = Collate("doy"), np.random.default_rng(0)
 
     def batch() -> Batch:
-        return collate([crops[Key(0, int(position))] for position in random.integers(len(crops), size=size)])
+        return collate([crops[PatchKey(0, int(position))] for position in random.integers(len(crops), size=size)])
 
     return batch, dataset
-
-
-SETTINGS: dict[str, Any] = {"backbone": "tsvit", "dataset": "prepared", "image_size": CROP, "max_dates": DATES}
 
 
 def compare_speed(folder: Path, repeats: int) -> bool:

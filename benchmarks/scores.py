@@ -1,4 +1,4 @@
-"""The README's scores: tsvit with and without CSCL, over seeds, beside the nearest-neighbor floor.
+"""The README's scores: tsvit with and without CSCL, over seeds, next to the nearest-neighbor baseline.
 
     python benchmarks/scores.py --out runs/scores                      the built-in landscape
     python benchmarks/scores.py --out runs/scores --root FIELDS        real fields, a folder that `geotiff` reads
@@ -41,15 +41,15 @@ def train(out: Path, dataset: str, options: list[str], pretrain: str, seed: int,
     return scores
 
 
-def floor(dataset: str, options: dict[str, Any]) -> dict[str, Any]:
+def baseline(dataset: str, options: dict[str, Any]) -> dict[str, Any]:
     """The test scores of five nearest neighbors on monthly medians."""
     from cropzoo import load_zoo
-    from cropzoo.evaluation.knn_baseline import floor_scores, nearest_neighbor
+    from cropzoo.evaluation.knn_baseline import predict_nearest_neighbors, score_predictions
 
     data = load_zoo().datasets[dataset].build(**options)
     test = data.split("test")
     names = [label.name for label in data.classes]
-    return floor_scores(nearest_neighbor(data.split("train"), test), test, names)
+    return score_predictions(predict_nearest_neighbors(data.split("train"), test), test, names)
 
 
 def row(name: str, runs: list[dict[str, Any]]) -> str:
@@ -75,7 +75,7 @@ def main() -> None:
         flags = ["--set", f"dataset.root={args.root}"]
     print(f"| test split of {dataset}, {args.seeds} seeds | {' | '.join(COLUMNS)} |")
     print(f"|---|{'---|' * len(COLUMNS)}")
-    print(row("5 nearest neighbors", [floor(dataset, options)]), flush=True)
+    print(row("5 nearest neighbors", [baseline(dataset, options)]), flush=True)
     for pretrain in ("none", "cscl"):
         runs = [train(args.out, dataset, flags, pretrain, seed, args.extra) for seed in range(args.seeds)]
         print(row(f"tsvit, {'no pre-training' if pretrain == 'none' else '--pretrain cscl'}", runs), flush=True)

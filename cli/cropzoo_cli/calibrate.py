@@ -1,4 +1,4 @@
-"""`cropzoo calibrate`: confidence that means what it says."""
+"""`cropzoo calibrate`: calibrate the confidence of a checkpoint by temperature scaling."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import click
 
 from cropzoo.config.catalog import Catalog
 from cropzoo.errors import UsageError
-from cropzoo.io import cache_folder
+from cropzoo.io import cache_folder, sha256_of
 from cropzoo.models.download import find_checkpoint
+from cropzoo.runtime import Runtime
 from cropzoo_cli.evaluate import scoring_changes
 from cropzoo_cli.options import check_suffix, compute_options, pass_catalog
 from cropzoo_cli.output import note, print_json, warn
@@ -22,22 +23,33 @@ if TYPE_CHECKING:
     from cropzoo.evaluation.temperature import Calibration
 
 _UNFIT = {
-    "train": "the model has learnt these pixels and is right there more often than elsewhere",
-    "test": "the scores that are told of the model would no longer be of pixels that nothing was fitted to",
+    "train": "the model was trained on these pixels, and is right there more often than elsewhere",
+    "test": "the reported scores would no longer be of pixels that nothing was fitted to",
 }
-"""By split, why a temperature found on it is not what is wanted."""
+"""Why a temperature should not be fitted on a split."""
 
 
 @click.command()
 @click.argument("source", metavar="CHECKPOINT|RUN|ENTRY")
-@click.option("--split", default="val", show_default=True, help="Split of the dataset.")
-@click.option("--dataset", metavar="NAME", help="Other data than the checkpoint was trained on.")
-@click.option("-b", "--batch-size", "--batch_size", type=click.IntRange(min=1), help="Tiles a step.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Such as dataset.root=fields/.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.safetensors", help="Write another file instead.")
-@click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
+@click.option("--split", default="val", show_default=True, help="Split that the temperature is fitted on.")
+@click.option("--dataset", metavar="NAME", help="Dataset; default: the one that the checkpoint was trained on.")
+@click.option("-b", "--batch-size", "--batch_size", type=click.IntRange(min=1), help="Number of tiles per step.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a setting of the recipe, such as dataset.root=fields/. Repeatable.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE.safetensors",
+    help="Write another file instead of replacing the checkpoint.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing file at --out.")
 @compute_options
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @pass_catalog
 def calibrate(
     settings: Settings,
@@ -53,25 +65,23 @@ def calibrate(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Find the temperature that makes a checkpoint's confidence honest, and write it into the file.
+    """Calibrate a checkpoint's confidence by temperature scaling on the validation split.
 
-    Networks are mostly surer than they are right. The logits are divided by one number, found on the split val, so that
-    of all pixels with confidence 0.8 about 80 % are right. The class of no pixel changes. `predict` uses the number for
-    confidence and probabilities, `evaluate` shows the error with and without it.
+    Most networks are overconfident. The logits are divided by one temperature, so that about 80 % of the pixels with
+    confidence 0.8 are right. Predicted classes do not change. `predict` applies the temperature to confidence and
+    probabilities; `evaluate` reports the calibration error with and without it.
     """
     changes = scoring_changes(dataset, batch_size, assignments)
     path = find_checkpoint(source, catalog, settings.offline)
-    target = _target(path, out, overwrite)
+    target = _target_path(path, out, overwrite)
     note(f"checkpoint {path}: importing torch")
     from cropzoo.evaluation.temperature import calibrate as run
-    from cropzoo.io import sha256_of
-    from cropzoo.runtime import Runtime
 
     before = sha256_of(path)
     found = run(path, settings.zoo, split=split, changes=changes, runtime=Runtime(device, workers), out=target)
     after = sha256_of(target)
-    for doubt in _doubts(found, split):
-        warn(doubt)
+    for warning in _warnings(found, split):
+        warn(warning)
     if as_json:
         print_json({"checkpoint": str(target), "sha256": after, "sha256_before": before, **asdict(found)})
         return
@@ -84,33 +94,35 @@ def calibrate(
     )
 
 
-def _doubts(found: Calibration, split: str) -> Iterator[str]:
-    """Why the temperature may not be what is wanted."""
+def _warnings(found: Calibration, split: str) -> Iterator[str]:
+    """Reasons why the temperature may not be suitable."""
     if split in _UNFIT:
-        yield f"calibrated on {split!r}; {_UNFIT[split]}; val is meant for this"
+        yield f"calibrated on {split!r}; {_UNFIT[split]}; use --split val"
     if found.at_end:
         yield (
-            f"temperature {found.temperature:.3g} is the end of the range: the model is right, or wrong, nearly "
-            f"everywhere on {split!r}, so that its confidence cannot be told from it; use more data"
+            f"temperature {found.temperature:.3g} is at the end of the range: the model is right, or wrong, almost "
+            f"everywhere on {split!r}, so that its confidence cannot be calibrated; use more data"
         )
     elif found.ece > found.ece_before:
         yield (
-            f"the temperature makes the labels of {split!r} likelier, but the calibration error has risen; one number "
-            "cannot make this model's confidence honest; train it for longer, or calibrate on more data"
+            f"the temperature makes the labels of {split!r} more likely, but increases the calibration error; one "
+            "temperature cannot calibrate this model; train it for longer, or calibrate on more data"
         )
 
 
-def _target(path: Path, out: Path | None, overwrite: bool) -> Path:
-    """The file to write.
+def _target_path(path: Path, out: Path | None, overwrite: bool) -> Path:
+    """Path of the calibrated checkpoint.
 
     Raises:
-        UsageError: a file that is there, or a download, whose name is its checksum.
+        UsageError: the file exists, or the checkpoint is a download, which must keep its checksum.
     """
     if out is None:
         if path.parent == cache_folder() / "weights":
-            raise UsageError(f"{str(path)!r} is a download that the catalog's checksum belongs to; give --out")
+            raise UsageError(
+                f"{str(path)!r} is a download, whose checksum is in the catalog; write another file with --out"
+            )
         return path
     check_suffix(out)
     if out.exists() and not overwrite:
-        raise UsageError(f"--out {str(out)!r}; it exists already; --overwrite replaces it, or name another file")
+        raise UsageError(f"--out {str(out)!r}; it exists; pass --overwrite to replace it, or choose another name")
     return out

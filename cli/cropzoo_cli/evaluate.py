@@ -1,4 +1,4 @@
-"""`cropzoo evaluate`: the scores of a checkpoint on a split, or while the season grows."""
+"""`cropzoo evaluate`: score a checkpoint on a split, optionally with series that end early."""
 
 from __future__ import annotations
 
@@ -15,34 +15,56 @@ from cropzoo.data.dates import parse_days
 from cropzoo.errors import UsageError
 from cropzoo.models.download import find_checkpoint
 from cropzoo.parallel import is_rank_zero
+from cropzoo.runtime import Runtime
 from cropzoo_cli.options import check_picture, compute_options, pass_catalog
-from cropzoo_cli.output import note, print_json, print_table
+from cropzoo_cli.output import note, print_json, print_table, warn
 from cropzoo_cli.scores import percent, score_lines
 from cropzoo_cli.settings import Settings
 
 if TYPE_CHECKING:
     from cropzoo.evaluation.early_season import SeasonPoint
 
+BASELINES = ("knn",)
+
 
 @click.command()
 @click.argument("source", metavar="CHECKPOINT|RUN|ENTRY")
-@click.option("--dataset", metavar="NAME", help="Other data than the checkpoint was trained on.")
-@click.option("--split", default="test", show_default=True, help="Split of the dataset.")
-@click.option("--until", metavar="DAYS", help="Also score series that end on these days, 06-15,07-15 or 2019-06-15.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="With --until: a picture of it.")
+@click.option("--dataset", metavar="NAME", help="Dataset; default: the one that the checkpoint was trained on.")
+@click.option("--split", default="test", show_default=True, help="Split that is scored.")
 @click.option(
-    "--csv", type=click.Path(path_type=Path), metavar="FILE.csv", help="With --until: its numbers as a table."
+    "--until", metavar="DAYS", help="Also score series that end on these days, such as 06-15,07-15 or 2019-06-15."
 )
 @click.option(
-    "--upsample", type=click.Choice(["nearest", "bilinear"]), help="Interpolate the logits to labels that are finer."
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Write a chart of the scores by day; requires --until.",
 )
 @click.option(
-    "--floor", is_flag=True, help="Also score the 5 nearest neighbors of each pixel: what a network should beat."
+    "--csv",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="Write the scores by day as a table; requires --until.",
 )
-@click.option("-b", "--batch-size", "--batch_size", type=click.IntRange(min=1), help="Tiles a step.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Such as dataset.root=fields/.")
+@click.option("--upsample", type=click.Choice(["nearest", "bilinear"]), help="Interpolate the logits to finer labels.")
+@click.option(
+    "--baseline",
+    type=click.Choice(BASELINES),
+    is_flag=False,
+    flag_value="knn",
+    help="Also score a baseline that a network should beat: knn, the 5 nearest neighbors of each pixel (default).",
+)
+@click.option("--floor", is_flag=True, hidden=True)
+@click.option("-b", "--batch-size", "--batch_size", type=click.IntRange(min=1), help="Number of tiles per step.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a setting of the recipe, such as dataset.root=fields/. Repeatable.",
+)
 @compute_options
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
 @pass_catalog
 def evaluate(
     settings: Settings,
@@ -54,6 +76,7 @@ def evaluate(
     plot: Path | None,
     csv: Path | None,
     upsample: str | None,
+    baseline: str | None,
     floor: bool,
     batch_size: int | None,
     assignments: tuple[str, ...],
@@ -63,45 +86,46 @@ def evaluate(
 ) -> None:
     """Score a checkpoint, a run folder or a catalog entry with weights on a split.
 
-    Bands and classes are matched by name. Without --dataset the data are those that it was trained on.
+    Bands and classes of the dataset are matched to the checkpoint by name.
 
-    With --until the same checkpoint is scored on series whose dates after a day are left out. A day without a year is
-    that of the year in which a series ends.
+    --until scores the same checkpoint on series whose dates after a day are left out. A day without a year is taken in
+    the year in which each series ends.
 
-    With --floor a vote of the five training pixels with the most similar year is scored beside it. It learns nothing
-    about space; a network that does not beat it has learnt too little.
+    --baseline also scores a vote of the five training pixels with the most similar series. It uses no spatial context;
+    a network should score higher.
 
-    Labels may be finer than the model's logits, such as with --set dataset.label_scale=4: --upsample says how the
-    logits are enlarged to their grid.
+    Labels may be finer than the model's logits, such as with --set dataset.label_scale=4: --upsample interpolates the
+    logits to their grid.
     """
     changes = scoring_changes(dataset, batch_size, assignments)
     days = {} if until is None else parse_days("--until", until)
     _check_files(plot, csv, bool(days))
-    if floor and days:
-        raise UsageError("--floor is given with --until, whose series end early; ask for it in a call of its own")
-    if floor and split == "train":
-        raise UsageError("--floor of 'train'; each of its pixels is its own neighbor; score another split")
+    if floor:
+        warn("--floor is deprecated and will be removed; use --baseline")
+        baseline = baseline or "knn"
+    if baseline and days:
+        raise UsageError("--baseline with --until; the baseline is not scored on truncated series; run it separately")
+    if baseline and split == "train":
+        raise UsageError("--baseline on split 'train'; every pixel is its own neighbor; score another split")
     path = find_checkpoint(source, catalog, settings.offline)
     note(f"checkpoint {path}: importing torch")
-    from cropzoo.evaluation.evaluate import open_trial, score_floor, score_trial, tell_trial
-    from cropzoo.runtime import Runtime
+    from cropzoo.evaluation import evaluate as evaluation
 
     runtime = Runtime(device, workers)
-    trial = open_trial(path, settings.zoo, split, changes, upsample)
-    tell_trial(trial)
+    model, data = evaluation.open_evaluation(path, settings.zoo, split, changes, runtime, upsample)
+    evaluation.warn_about_dates(data, split)
     if days:
         from cropzoo.evaluation.early_season import score_season
 
-        points = score_season(trial, days, runtime, note)
+        points = score_season(model, data, split, days, runtime, note)
         if is_rank_zero():
             _present(points, f"{Path(source).name} on {split}", split, plot, csv, as_json)
         return
-    if floor and is_rank_zero():
+    baselines = {}
+    if baseline and is_rank_zero():
         note("scoring nearest neighbors")
-        beside = {"floor": score_floor(trial, settings.zoo)}
-    else:
-        beside = {}
-    scores = {**score_trial(trial, runtime), **beside}
+        baselines["baseline"] = evaluation.score_knn_baseline(data, split)
+    scores = {**evaluation.evaluate(model, data, split, runtime), **baselines}
     if not is_rank_zero():
         return
     if as_json:
@@ -111,23 +135,25 @@ def evaluate(
 
 
 def _check_files(plot: Path | None, csv: Path | None, has_days: bool) -> None:
-    """Nothing, if the files can be asked for.
+    """Check the names of the files of --plot and --csv.
 
     Raises:
-        UsageError: there is nothing to put in, or other programs would not know them by their names.
+        UsageError: a file without --until, or with another suffix.
     """
     for option, path in (("--plot", plot), ("--csv", csv)):
         if path is not None and not has_days:
-            raise UsageError(f"{option} {str(path)!r}; it shows scores by day; name the days with --until 06-15,07-15")
+            raise UsageError(
+                f"{option} {str(path)!r}; it contains scores by day; give the days with --until 06-15,07-15"
+            )
     check_picture(plot)
     if csv is not None and csv.suffix.lower() != ".csv":
-        raise UsageError(f"--csv {str(csv)!r}; the table is CSV, so its name must end in .csv")
+        raise UsageError(f"--csv {str(csv)!r}; the name of a CSV file must end in .csv")
 
 
 def _present(
     points: list[SeasonPoint], title: str, split: str, plot: Path | None, csv: Path | None, as_json: bool
 ) -> None:
-    """Write the files that were asked for and print the scores by day."""
+    """Write the requested files and print the scores by day."""
     if csv is not None:
         from cropzoo.evaluation.early_season import write_season_table
 
@@ -140,7 +166,7 @@ def _present(
         print_json({"split": split, "season": [asdict(point) for point in points]})
         return
     rows = [
-        [point.until or "whole series", percent(point.dates_left)]
+        [point.until or "complete series", percent(point.dates_left)]
         + [percent(point.scores[key]) for key in ("oa", "miou", "macro_f1")]
         for point in points
     ]
@@ -148,7 +174,7 @@ def _present(
 
 
 def scoring_changes(dataset: str | None, batch_size: int | None, assignments: tuple[str, ...]) -> Mapping[str, Any]:
-    """What a scoring is asked to do otherwise than the training did, in the form of a recipe."""
+    """Settings that replace those of the training, in the mapping form of a recipe."""
     changes: dict[str, Any] = {}
     if dataset is not None:
         changes["dataset"] = {"name": dataset}

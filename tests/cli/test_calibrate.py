@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from cropzoo.evaluation.temperature import Calibration
 from cropzoo.models.checkpoint import read_metadata
-from cropzoo_cli.calibrate import _doubts
+from cropzoo_cli.calibrate import _warnings
 
 
 @pytest.fixture
@@ -67,23 +67,23 @@ def test_out_leaves_the_run_as_it_is(calibrate, tmp_path):
     assert ended.code == 0, ended.err
     assert _sha(calibrate.folder / "model.safetensors") == before
     assert f"sha256 {_sha(tmp_path / 'other.safetensors')} (was {before})" in ended.out
-    assert "exists already; --overwrite" in calibrate("--out", "other.safetensors").error
+    assert "exists; pass --overwrite" in calibrate("--out", "other.safetensors").error
     assert "must end in .safetensors" in calibrate("--out", "other.pt").error
 
 
 def test_splits_that_are_not_meant_for_it_are_warned_of(calibrate):
-    for split, why in (("train", "has learnt these pixels"), ("test", "would no longer be of pixels")):
+    for split, why in (("train", "was trained on these pixels"), ("test", "would no longer be of pixels")):
         assert why in calibrate("--split", split, "--out", f"{split}.safetensors").err
-    assert "is meant for this" not in calibrate("--out", "val.safetensors").err
+    assert "use --split val" not in calibrate("--out", "val.safetensors").err
 
 
 def test_a_risen_error_and_an_end_of_the_range_are_told():
     def told(temperature, ece):
         found = Calibration(temperature, 9, 9, loss=0.4, loss_before=0.5, ece=ece, ece_before=0.1)
-        return [doubt.partition(";")[0] for doubt in _doubts(found, "val")]
+        return [doubt.partition(";")[0] for doubt in _warnings(found, "val")]
 
     assert told(1.5, 0.05) == []
-    assert [line.endswith("error has risen") for line in told(1.5, 0.2)] == [True]
+    assert [line.endswith("increases the calibration error") for line in told(1.5, 0.2)] == [True]
     assert "end of the range" in told(20.0, 0.2)[0]
 
 

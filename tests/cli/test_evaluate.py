@@ -8,6 +8,8 @@ import json
 import pytest
 import yaml
 
+from cropzoo_cli.scores import score_lines
+
 KEYS = {
     "oa", "miou", "macro_f1", "per_class", "without_support", "confusion", "boundary", "interior", "distance",
     "parcels", "ece", "pixels", "label_scale",
@@ -61,12 +63,12 @@ def test_bands_are_found_by_name(evaluate, scores):
     assert evaluate("--set", "dataset.bands=[B08, B02, B04]", "--json").json["pixels"] == scores["pixels"]
     error = evaluate("--set", "dataset.bands=[B08, B04]").error
     assert "lack B02" in error
-    assert "they have B08, B04" in error
+    assert "available: B08, B04" in error
 
 
 def test_classes_are_found_by_name(evaluate):
     ended = evaluate("--set", "dataset.classes=[maize, rye, wheat]", "--json")
-    assert "warning: classes that the model never saw are left out of the scores: rye\n" in ended.err
+    assert "warning: classes that the model does not know are left out of the scores: rye\n" in ended.err
     scores = ended.json
     assert scores["without_support"] == ["grass"]
     assert scores["confusion"][2] == [0, 0, 0]
@@ -108,14 +110,26 @@ def test_entry_of_a_catalog_with_weights(command, run_folder, scores, tmp_path):
     assert "has no weights" in command("evaluate", "tsvit.pastis", folder=tmp_path).error
 
 
-def test_nearest_neighbors_stand_beside(evaluate, scores):
-    told = evaluate("--floor", "--json").json
-    floor = told.pop("floor")
-    assert told == scores
-    assert floor["pixels"] == scores["pixels"]
-    assert 0 < floor["oa"] <= 1
-    shown = evaluate("--floor").out.splitlines()
+def test_nearest_neighbors_are_a_baseline(evaluate, scores):
+    printed = evaluate("--baseline", "--json").json
+    baseline = printed.pop("baseline")
+    assert printed == scores
+    assert baseline["pixels"] == scores["pixels"]
+    assert 0 < baseline["oa"] <= 1
+    shown = evaluate("--baseline", "knn").out.splitlines()
     assert [line.split()[:2] for line in shown if line.startswith("5-NN, all")] == [["5-NN,", "all"]]
-    assert f"{100 * floor['oa']:.1f}" in next(line for line in shown if line.startswith("5-NN, all"))
-    assert "in a call of its own" in evaluate("--floor", "--until", "08-20").error
-    assert "its own neighbor" in evaluate("--floor", "--split", "train").error
+    assert f"{100 * baseline['oa']:.1f}" in next(line for line in shown if line.startswith("5-NN, all"))
+    assert "run it separately" in evaluate("--baseline", "--until", "08-20").error
+    assert "its own neighbor" in evaluate("--baseline", "--split", "train").error
+    assert "'forest' is not 'knn'" in evaluate("--baseline", "forest").error
+
+
+def test_the_old_flag_of_the_baseline_works_with_a_warning(evaluate, scores):
+    ended = evaluate("--floor", "--json")
+    assert ended.json["baseline"]["pixels"] == scores["pixels"]
+    assert ended.err.count("--floor is deprecated and will be removed; use --baseline") == 1
+
+
+def test_scores_of_earlier_versions_show_their_baseline(evaluate, scores):
+    baseline = evaluate("--baseline", "--json").json["baseline"]
+    assert score_lines("test", {**scores, "floor": baseline}) == score_lines("test", {**scores, "baseline": baseline})

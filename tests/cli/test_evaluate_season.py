@@ -67,6 +67,6 @@ def test_wrong_use_is_told_before_anything_is_scored(evaluate):
     assert early.startswith("--until 07-01; sample 'field-6' has no date by then, its series goes from 2016-07-18 to")
     assert "it must be a day" in evaluate("--until", "mid June").error
     assert "in one form" in evaluate("--until", "08-01,2016-09-01").error
-    assert "name the days with --until" in evaluate("--plot", "s.png").error
+    assert "give the days with --until" in evaluate("--plot", "s.png").error
     assert "must end in .png" in evaluate(*DAYS, "--plot", "s.pdf").error
     assert "must end in .csv" in evaluate(*DAYS, "--csv", "s.xlsx").error

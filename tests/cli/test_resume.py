@@ -99,7 +99,7 @@ def test_other_settings_are_listed_one_by_one(command, run_folder):
 
 def test_finished_run_prints_its_scores_again(command, finished, run_folder):
     again = command("train", "--resume", "--out", run_folder, folder=run_folder)
-    assert "is finished already" in again.err
+    assert "is already finished" in again.err
     assert again.out.splitlines()[:12] == finished.out.splitlines()[:12]
 
 
@@ -122,7 +122,7 @@ def test_interrupt_says_how_to_go_on(command, run_folder, tmp_path):
     ended = command("train", *SMALL, *STAGES, "--out", "my run", folder=tmp_path, env=signal)
     assert ended.code == 130
     assert ended.out == ""
-    assert ended.err.splitlines()[-1] == "interrupted; go on with: cropzoo train --resume --out 'my run'"
+    assert ended.err.splitlines()[-1] == "interrupted; resume with: cropzoo train --resume --out 'my run'"
     assert "Traceback" not in ended.err
     assert command("train", "--resume", "--out", "my run", folder=tmp_path).code == 0
     assert_same(tmp_path / "my run", run_folder)

@@ -33,7 +33,7 @@ def test_results_go_to_stdout_and_lines_of_progress_to_stderr(finished):
     assert progress[:2] == ["run runs/full: importing torch", "stage 1 of 2: cscl, 3 epochs"]
     assert progress[2].startswith("cscl 1/3  train loss ")
     assert [line.split("  ")[0] for line in progress[5:]] == [
-        "stage 2 of 2: segmentation, 3 epochs; the backbone goes on from cscl, the rest is new",
+        "stage 2 of 2: segmentation, 3 epochs; starts from the backbone of cscl",
         "segmentation 1/3",
         "segmentation 2/3",
         "segmentation 3/3",
@@ -63,14 +63,14 @@ def test_ways_of_training_are_told(command, tmp_path, args, line):
     again = ("train", "--resume", "--name", "way", *SMALL, "--epochs", "1")
     assert command(*again, *args, folder=tmp_path).code == 0
     other = command(*again, *args, "--label-fraction", "0.3", folder=tmp_path)
-    assert "settings differ: label_fraction" in other.error
+    assert "these settings differ from those of the run: label_fraction" in other.error
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--lr-scale", "backbone"), "--lr-scale 'backbone'; it must read part=factor"),
-        (("--lr-scale", "spine=0.1"), "the stage trains no 'spine'"),
+        (("--lr-scale", "backbone"), "--lr-scale 'backbone'; expected MODULE=FACTOR"),
+        (("--lr-scale", "spine=0.1"), "the stage trains no module 'spine'"),
         (("--backbone", "tsvit", "--set", "backbone.patch_size=2", "--freeze"), "so nothing would be trained"),
         (("--set", "segmentation.auxiliary=csc:0.1"), "unknown objective 'csc'; did you mean"),
         (("--label-fraction", "2"), "label_fraction"),
@@ -128,12 +128,12 @@ def test_bf16_trains(command, tmp_path):
 
 def test_weights_start_the_backbone(command, run_folder, tmp_path):
     ended = command("train", *QUICK, "--weights", run_folder, "--out", "run", folder=tmp_path)
-    assert "2 parameters loaded, 0 start new" in ended.err
+    assert "2 parameters loaded, 0 newly initialized" in ended.err
     ended = command(
         "train", *QUICK, "--weights", run_folder, "--set", "dataset.bands=[B08, B04]", "--adapt-bands", "--out", "two",
         folder=tmp_path,
     )  # fmt: skip
-    assert "1 parameters loaded, 1 start new" in ended.err
+    assert "1 parameters loaded, 1 newly initialized" in ended.err
     assert "new: net.0.weight: (8, 3, 3, 3) in the weights, (8, 2, 3, 3) here" in ended.err
     ended = command(
         "train", *QUICK, "--weights", run_folder, "--set", "dataset.bands=[B08, B04]", "--out", "three", folder=tmp_path

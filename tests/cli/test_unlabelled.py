@@ -57,7 +57,7 @@ def test_training_goes_on_from_it(command, pretrained, sites):
     ended = command(*TRAIN, *words, "--lr", "1e-9", "--weight-decay", "0", folder=sites)
     assert ended.json["test"]["pixels"] > 0
     stored, state = load_file(sites / "mtm/model.safetensors"), load_file(sites / "fine/model.safetensors")
-    assert f"weights mtm: {len(stored) - 1} parameters loaded, 1 start new" in ended.err
+    assert f"weights mtm: {len(stored) - 1} parameters loaded, 1 newly initialized" in ended.err
     assert "new: class_tokens: (1, 16) in the weights, (4, 16) here" in ended.err
     for key, value in stored.items():
         if key != "backbone.class_tokens":
@@ -67,7 +67,7 @@ def test_training_goes_on_from_it(command, pretrained, sites):
 def test_resuming_a_finished_one_says_so(command, pretrained, sites):
     again = command("train", "--resume", "--out", "mtm", "--device", "cpu", "--json", folder=sites)
     assert again.json == {"run": "mtm", "test": {}}
-    assert "is finished already" in again.err
+    assert "is already finished" in again.err
 
 
 def test_a_killed_one_resumes_to_the_same_weights(command, sites, pretrained):
@@ -137,7 +137,7 @@ def test_labeled_data_may_be_used_without_their_labels(command, sites, pretraine
     ended = command(*TRAIN, *MTM, "--set", "dataset.root=fields", "--out", "same", folder=sites)
     assert ended.code == 0, ended.err
     words = ("--dataset", "geotiff", "--set", "dataset.root=fields", "--weights", "same", "--out", "on")
-    assert " 0 start new" in command(*TRAIN, *words, folder=sites).err
+    assert " 0 newly initialized" in command(*TRAIN, *words, folder=sites).err
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ import torch
 from cropzoo_cli.main import main
 
 HEAVY = (
-    "cropzoo.training", "cropzoo.models.convert", "cropzoo.reports", "cropzoo.evaluation.evaluate",
+    "cropzoo.training.fit", "cropzoo.models.convert", "cropzoo.reports", "cropzoo.evaluation.evaluate",
     "cropzoo_plugins.backbones.tsvit",
     "cropzoo_plugins.objectives.cscl", "cropzoo_plugins.objectives.segmentation",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Lightning's Trainer with the settings that all of cropzoo uses."""
+"""Device, precision and Lightning's Trainer, chosen in one place."""
 
 from __future__ import annotations
 
@@ -11,74 +11,131 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-import lightning.pytorch as pl
-import torch
-from lightning.pytorch.callbacks import Callback, RichProgressBar
+from typing import TYPE_CHECKING, Any
 
 from cropzoo.errors import UsageError
 from cropzoo.parallel import get_world_size, is_rank_zero
 
+if TYPE_CHECKING:  # commands import this module before they know whether they need PyTorch or Lightning
+    import lightning.pytorch as pl
+    import torch
+    from lightning.pytorch.callbacks import Callback
+
+_log = logging.getLogger("cropzoo")
+
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and how a run is computed; none of it changes the result on one device.
+    """Device and worker processes of a run; they do not change the result on one device.
 
     Args:
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        workers: processes that read ahead.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        workers: number of worker processes that load data.
     """
 
     device: str = "auto"
     workers: int = 0
 
 
-def make_trainer(runtime: Runtime, callbacks: Sequence[Callback] = (), **settings: Any) -> pl.Trainer:
-    """A Trainer on the asked device, over all processes of a distributed run, quiet but for our own lines.
+def choose_device(name: str) -> torch.device:
+    """The device of a name; for "auto" CUDA, else MPS, else the CPU.
+
+    Raises:
+        UsageError: the device does not exist on this machine.
+    """
+    import torch
+
+    kind, colon, index = name.partition(":")
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if kind == "auto" and not colon:
+        return torch.device(next(each for each, there in available.items() if there))
+    if kind not in available or (colon and not index.isdigit()):
+        raise UsageError(f"device {name!r} is not known; use auto, cpu, cuda, cuda:N or mps")
+    if not available[kind]:
+        raise UsageError(f"device {name!r} is not available on this machine; use --device auto")
+    if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
+        raise UsageError(f"device {name!r} does not exist; this machine has {torch.cuda.device_count()} CUDA devices")
+    return torch.device(name)
+
+
+def choose_precision(trained: str, requested: str | None, device: torch.device) -> str:
+    """The requested precision, else that of the training; 32-true instead of 16-mixed on a CPU, with a warning.
+
+    Args:
+        trained: precision of the training.
+        requested: precision given by the user, or None.
+        device: device of the computation.
+
+    Raises:
+        UsageError: the device does not support the requested precision.
+    """
+    if requested is not None:
+        check_precision(requested, device)
+        return requested
+    if trained == "16-mixed" and device.type == "cpu":
+        _log.warning("the model was trained in 16-mixed, which needs a GPU; computing in 32-true")
+        return "32-true"
+    return trained
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raise `UsageError` for a precision that the device does not support."""
+    if precision == "16-mixed" and device.type == "cpu":
+        raise UsageError("precision '16-mixed' needs a GPU; on a CPU use bf16 or 32")
+
+
+def make_trainer(
+    runtime: Runtime, callbacks: Sequence[Callback] = (), *, precision: str = "32-true", **settings: Any
+) -> pl.Trainer:
+    """Make a Trainer on the device of `runtime`, over all processes of a distributed run.
 
     Args:
         runtime: device and workers.
-        callbacks: beside the progress bar, which is there in a terminal only.
-        settings: for Lightning's Trainer.
+        callbacks: callbacks in addition to the progress bar, which is shown only in a terminal.
+        precision: precision of the computation.
+        settings: further arguments of Lightning's Trainer.
 
     Raises:
-        UsageError: for a device that does not exist here, or a number format that it does not compute in.
+        UsageError: the device does not exist, or does not support the precision.
     """
-    _quiet()
-    accelerator, devices = _device(runtime.device)
-    if accelerator == "cpu" and settings.get("precision") == "16-mixed":
-        raise UsageError("precision '16-mixed' needs a GPU; on a CPU use bf16 or 32")
+    import lightning.pytorch as pl
+    from lightning.pytorch.callbacks import RichProgressBar
+
+    _silence_hints()
+    device = choose_device(runtime.device)
+    check_precision(precision, device)
+    devices: list[int] | int = 1 if device.type == "cpu" or device.index is None else [device.index]
+    settings["precision"] = precision
     processes = get_world_size()
     if processes > 1:
         nodes = int(os.environ.get("GROUP_WORLD_SIZE") or os.environ.get("SLURM_NNODES") or 1)
         strategy = "ddp_find_unused_parameters_true"  # a pre-training objective may leave a part of a network out
         settings |= {"strategy": strategy, "num_nodes": nodes}
-        settings["sync_batchnorm"] = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+        settings["sync_batchnorm"] = device.type == "cuda"
         devices = processes // nodes
     bar = sys.stderr.isatty() and is_rank_zero()
     if bar:
         callbacks = [*callbacks, RichProgressBar(leave=False, console_kwargs={"stderr": True})]
     return pl.Trainer(
-        accelerator=accelerator,
+        accelerator=device.type,
         devices=devices,
         callbacks=list(callbacks),
         enable_progress_bar=bar,
         enable_model_summary=False,
         enable_checkpointing=True,
         logger=False,
-        use_distributed_sampler=False,  # `Order` shares the items out
-        deterministic="warn" if accelerator == "cpu" else None,
+        use_distributed_sampler=False,  # `EpochSampler` shares the patches out
+        deterministic="warn" if device.type == "cpu" else None,
         num_sanity_val_steps=0,
         **settings,
     )
 
 
 def init_distributed(runtime: Runtime, precision: str) -> None:
-    """Check device and number format before any work is done, and bring the processes of a distributed run together.
+    """Check device and precision, and initialize the processes of a distributed run.
 
     Raises:
-        UsageError: for a device or number format that cannot be had here.
+        UsageError: the device does not exist, or does not support the precision.
     """
     trainer = make_trainer(runtime, precision=precision)
     if get_world_size() > 1:
@@ -87,10 +144,10 @@ def init_distributed(runtime: Runtime, precision: str) -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Keep Ctrl-C a KeyboardInterrupt: Lightning makes it exit code 1 and leaves SIGINT ignored from then on.
+    """Keep Ctrl-C a KeyboardInterrupt: Lightning turns it into exit code 1 and ignores SIGINT from then on.
 
     Raises:
-        KeyboardInterrupt: where Lightning was interrupted.
+        KeyboardInterrupt: Lightning was interrupted.
     """
     in_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT)
@@ -105,22 +162,8 @@ def interruptible() -> Iterator[None]:
             signal.signal(signal.SIGINT, handler)
 
 
-def _device(name: str) -> tuple[str, Any]:
-    kind, _, index = name.partition(":")
-    available = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if kind not in available or (index and not index.isdigit()):
-        raise UsageError(f"device {name!r} is not known; use auto, cpu, cuda, cuda:N or mps")
-    if not available[kind]:
-        raise UsageError(f"device {name!r} is not available on this machine; use --device auto")
-    if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
-        raise UsageError(f"device {name!r} does not exist; this machine has {torch.cuda.device_count()} CUDA devices")
-    if kind == "auto":
-        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    return kind, [int(index)] if index else 1
-
-
-def _quiet() -> None:
-    """Silence hints that a user of cropzoo can do nothing with."""
+def _silence_hints() -> None:
+    """Silence Lightning's hints that do not apply to users of cropzoo."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for hint in (

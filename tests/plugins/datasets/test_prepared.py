@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from cropzoo import CropzooError, UnknownName, UsageError, load_zoo
-from cropzoo.config.recipe import Recipe
-from cropzoo.data.patches import Crops, Key
+from cropzoo.data.patches import Crops, PatchKey, PatchOptions
 from cropzoo.testing import check_dataset
 from cropzoo_plugins.datasets.prepared import Prepared, evenly
 
@@ -139,9 +138,8 @@ def test_a_citation_can_be_given(made):
 
 def test_crops_read_their_own_window(made):
     dataset = Prepared(made.folder)
-    recipe = Recipe.from_mapping({"backbone": "a", "dataset": "b", "image_size": 8, "flip_rotate": False}, "a test", ())
-    crops = Crops(dataset.split("train"), recipe, (1,))
-    item = crops[Key(0, 5)].sample
+    crops = Crops(dataset.split("train"), PatchOptions(8, flip_rotate=False), (1,))
+    item = crops[PatchKey(0, 5)].sample
     series = made.series["S2"][item.name]
     windows = np.lib.stride_tricks.sliding_window_view(series, (8, 8), axis=(2, 3))
     places = (windows == item.series[:, :, None, None]).all(axis=(0, 1, 4, 5))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cropzoo import CropzooError, UnknownName, UsageError, load_zoo
-from cropzoo.evaluation.knn_baseline import floor_scores, nearest_neighbor
+from cropzoo.evaluation.knn_baseline import predict_nearest_neighbors, score_predictions
 from cropzoo_plugins.datasets.synthetic import Synthetic
 
 TINY = {"size": 160, "block": 16, "dates": 8}
@@ -193,7 +193,9 @@ def test_every_class_has_training_pixels_at_the_default_size(seed, cache):
 def test_nearest_neighbors_stay_below_85_percent(cache):
     dataset = Synthetic(size=240, block=24, dates=24, cache=cache)
     train, test = dataset.split("train"), dataset.split("test")
-    scores = floor_scores(nearest_neighbor(train, test, pixels=8000), test, [c.name for c in dataset.classes])
+    scores = score_predictions(
+        predict_nearest_neighbors(train, test, pixels=8000), test, [c.name for c in dataset.classes]
+    )
     assert 0.45 < scores["oa"] < 0.85
     assert scores["boundary"]["oa"] < scores["interior"]["oa"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cropzoo.config.recipe import Recipe
+from cropzoo.data.dates import DateOptions
+from cropzoo.data.patches import PatchOptions
 from cropzoo.data.sample import Sample
 
 
@@ -38,10 +39,11 @@ def traced():
 
 
 @pytest.fixture
-def recipe():
-    """`recipe(**settings)` with crops of 8 px unless another size is given."""
+def options():
+    """`options(**values)`: patches of 8 px, with fields of `PatchOptions` and `DateOptions`."""
 
     def make(**values):
-        return Recipe.from_mapping({"backbone": "a", "dataset": "b", "image_size": 8, **values}, "a test", ())
+        dates = {key: values.pop(key) for key in list(values) if key in DateOptions.__dataclass_fields__}
+        return PatchOptions(8, DateOptions(**dates), **values)
 
     return make

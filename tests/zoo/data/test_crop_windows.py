@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cropzoo.data.patches import cover, cut, ignore_seen, turn
+from cropzoo.data.patches import crop_and_pad, flip_rotate, mask_overlap, tile_positions
 
 
 def assert_aligned(sample, scale):
@@ -26,7 +26,7 @@ def test_all_eight_turns_keep_everything_aligned(traced, scale):
     by_parcel = dict(zip(whole.parcels.ravel().tolist(), whole.labels.ravel().tolist(), strict=True))
     seen = set()
     for state in range(8):
-        turned = turn(whole, state)
+        turned = flip_rotate(whole, state)
         assert_aligned(turned, scale)
         found = zip(turned.parcels.ravel().tolist(), turned.labels.ravel().tolist(), strict=True)
         assert dict(found) == by_parcel
@@ -37,7 +37,7 @@ def test_all_eight_turns_keep_everything_aligned(traced, scale):
 
 def test_a_turn_of_unlabeled_series_works(traced):
     bare = replace(traced(4, 4), labels=None, parcels=None, clear=None)
-    assert turn(bare, 5).labels is None
+    assert flip_rotate(bare, 5).labels is None
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])
@@ -62,7 +62,7 @@ def test_crops_of_crops_and_of_turned_rasters_lie_where_they_should(traced):
 
 @pytest.mark.parametrize("scale", [1, 2])
 def test_a_sample_smaller_than_the_square_is_padded_and_marked(traced, scale):
-    small = cut(traced(5, 3, scale), 0, 0, 8)
+    small = crop_and_pad(traced(5, 3, scale), 0, 0, 8)
     assert small.series.shape == (3, 2, 8, 8)
     assert (small.series[:, :, 5:, :3] == small.series[:, :, 4:5, :3]).all()
     assert (small.series[..., 3:] == small.series[..., 2:3]).all()
@@ -77,7 +77,7 @@ def test_a_sample_smaller_than_the_square_is_padded_and_marked(traced, scale):
 
 
 def test_padding_gives_a_mask_to_what_has_none(traced):
-    small = cut(replace(traced(5, 3), clear=None), 0, 0, 8)
+    small = crop_and_pad(replace(traced(5, 3), clear=None), 0, 0, 8)
     assert small.clear.sum() == 3 * 5 * 3
 
 
@@ -86,11 +86,11 @@ def test_padding_gives_a_mask_to_what_has_none(traced):
 def test_tiles_cover_every_pixel_and_leave_each_to_one_tile(height, width, size, traced):
     whole = traced(height, width)
     counted = np.zeros((height, width), int)
-    for tile in cover(whole, size):
+    for tile in tile_positions(whole, size):
         assert tile.row >= 0
         assert tile.column >= 0
         ones = np.zeros((size, size), np.uint8)
-        kept = ignore_seen(ones, tile, 1) == 0
+        kept = mask_overlap(ones, tile, 1) == 0
         rows, columns = np.nonzero(kept)
         inside = (rows + tile.row < height) & (columns + tile.column < width)
         np.add.at(counted, (rows[inside] + tile.row, columns[inside] + tile.column), 1)

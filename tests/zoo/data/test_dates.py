@@ -7,8 +7,15 @@ import datetime
 import numpy as np
 import pytest
 
-from cropzoo.config.recipe import Recipe
-from cropzoo.data.dates import at_most, date_warnings, drop_dates, encode_dates, end_early, keep_clear
+from cropzoo.data.dates import (
+    DateOptions,
+    date_warnings,
+    encode_dates,
+    end_early,
+    limit_dates,
+    select_clear_dates,
+    temporal_dropout,
+)
 from cropzoo.data.sample import Sample
 
 EPOCH = datetime.date(1970, 1, 1)
@@ -21,10 +28,6 @@ def days(*dates):
 def sample(count, clear=None):
     series = np.arange(count, dtype=np.int16).reshape(-1, 1, 1, 1) * np.ones((1, 2, 4, 4), np.int16)
     return Sample(series, np.arange(count, dtype=np.int32) * 5, clear=clear)
-
-
-def recipe(**values):
-    return Recipe.from_mapping({"backbone": "a", "dataset": "b", **values}, "a test", ())
 
 
 def test_day_of_year_is_the_calendar_s_for_every_day_of_eight_years():
@@ -60,11 +63,11 @@ def test_cloudy_dates_are_left_out_but_the_clearest_stays():
     clear = np.zeros((3, 4, 4), np.bool_)
     clear[1, :2] = True
     clear[2, 0] = True
-    assert keep_clear(sample(3, clear), 0.5).dates.tolist() == [5]
-    assert keep_clear(sample(3, clear), 0.9).dates.tolist() == [5]
-    assert keep_clear(sample(3, clear), 0.25).dates.tolist() == [5, 10]
-    assert len(keep_clear(sample(3, clear), 0.0).dates) == 3
-    assert len(keep_clear(sample(3), 0.9).dates) == 3
+    assert select_clear_dates(sample(3, clear), 0.5).dates.tolist() == [5]
+    assert select_clear_dates(sample(3, clear), 0.9).dates.tolist() == [5]
+    assert select_clear_dates(sample(3, clear), 0.25).dates.tolist() == [5, 10]
+    assert len(select_clear_dates(sample(3, clear), 0.0).dates) == 3
+    assert len(select_clear_dates(sample(3), 0.9).dates) == 3
 
 
 @pytest.mark.parametrize("sampling", ["uniform", "random", "clearest"])
@@ -72,7 +75,7 @@ def test_cloudy_dates_are_left_out_but_the_clearest_stays():
 def test_at_most_so_many_increasing_dates(sampling, count):
     rng = np.random.default_rng(0)
     clear = rng.random((10, 4, 4)) < 0.5
-    taken = at_most(sample(10, clear), count, sampling, rng)
+    taken = limit_dates(sample(10, clear), count, sampling, rng)
     assert len(taken.dates) == count
     assert (np.diff(taken.dates) > 0).all()
     assert (taken.series[:, 0, 0, 0] * 5 == taken.dates).all()
@@ -82,28 +85,28 @@ def test_at_most_so_many_increasing_dates(sampling, count):
 def test_a_series_that_fits_is_left_alone():
     whole = sample(4)
     for count in (None, 4, 9):
-        assert at_most(whole, count, "random", np.random.default_rng(0)) is whole
+        assert limit_dates(whole, count, "random", np.random.default_rng(0)) is whole
 
 
 def test_sampling_is_what_its_name_says():
     rng = np.random.default_rng(0)
     clear = np.zeros((5, 4, 4), np.bool_)
     clear[1], clear[3, :2] = True, True
-    assert at_most(sample(5, clear), 2, "clearest", rng).dates.tolist() == [5, 15]
-    assert at_most(sample(9), 3, "uniform", rng).dates.tolist() == [0, 20, 40]
-    drawn = {tuple(at_most(sample(4), 2, "random", rng).dates) for _ in range(200)}
+    assert limit_dates(sample(5, clear), 2, "clearest", rng).dates.tolist() == [5, 15]
+    assert limit_dates(sample(9), 3, "uniform", rng).dates.tolist() == [0, 20, 40]
+    drawn = {tuple(limit_dates(sample(4), 2, "random", rng).dates) for _ in range(200)}
     assert len(drawn) == 6
 
 
 def test_dropping_leaves_out_its_share_and_keeps_one():
     rng = np.random.default_rng(0)
-    left = [len(drop_dates(sample(20), 0.3, rng).dates) for _ in range(300)]
+    left = [len(temporal_dropout(sample(20), 0.3, rng).dates) for _ in range(300)]
     assert np.mean(left) == pytest.approx(14, abs=0.5)
-    assert {len(drop_dates(sample(2), 0.99, rng).dates) for _ in range(100)} >= {1}
-    assert {len(drop_dates(sample(1), 0.9, rng).dates) for _ in range(20)} == {1}
-    kept = {int(drop_dates(sample(3), 0.999, rng).dates[0]) for _ in range(100)}
+    assert {len(temporal_dropout(sample(2), 0.99, rng).dates) for _ in range(100)} >= {1}
+    assert {len(temporal_dropout(sample(1), 0.9, rng).dates) for _ in range(20)} == {1}
+    kept = {int(temporal_dropout(sample(3), 0.999, rng).dates[0]) for _ in range(100)}
     assert kept == {0, 5, 10}
-    assert len(drop_dates(sample(20), 0.0, rng).dates) == 20
+    assert len(temporal_dropout(sample(20), 0.0, rng).dates) == 20
 
 
 @pytest.mark.parametrize(("count", "left"), [(1, {1}), (2, {1}), (3, {1, 2}), (4, {2, 3}), (9, {3, 4, 5, 6, 7, 8})])
@@ -126,18 +129,18 @@ def test_the_share_of_series_that_end_early():
     assert rng.bit_generator.state == state  # the other draws of a run without it stay as they were
 
 
-def test_dates_that_are_left_out_or_padded_are_told():
+def test_dates_that_are_left_out_or_padded_are_reported():
     splits = {"train": [sample(10), sample(3)], "val": [sample(3)]}
-    assert date_warnings(splits, recipe()) == []
-    assert date_warnings(splits, recipe(max_dates=10)) == []
-    [line] = date_warnings(splits, recipe(max_dates=4))
+    assert date_warnings(splits, DateOptions()) == []
+    assert date_warnings(splits, DateOptions(max_dates=10)) == []
+    [line] = date_warnings(splits, DateOptions(max_dates=4))
     assert line == (
         "train: 1 of 2 series have more than 4 dates (up to 10); 4 of them are used, sampled evenly over the series"
     )
-    assert date_warnings(splits, recipe(length=5, date_sampling="random")) == [
+    assert date_warnings(splits, DateOptions(length=5, sampling="random")) == [
         "train: 1 of 2 series have more than 5 dates (up to 10); 5 of them are used, "
         "sampled at random in training and evenly in evaluation",
         "train: 1 of 2 series are padded to 5 dates",
         "val: 1 of 1 series are padded to 5 dates",
     ]
-    assert "without a cloud mask" in date_warnings(splits, recipe(max_dates=4, date_sampling="clearest"))[0]
+    assert "without a cloud mask" in date_warnings(splits, DateOptions(max_dates=4, sampling="clearest"))[0]

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from cropzoo.data.loader import Collate, Order, make_loader
-from cropzoo.data.patches import Crops, Item, Tiles
+from cropzoo.data.loader import Collate, EpochSampler, make_loader
+from cropzoo.data.patches import Crops, PatchItem, Tiles
 
 
 def keys(*args, epoch=0, **options):
-    order = Order(*args, **options)
+    order = EpochSampler(*args, **options)
     order.set_epoch(epoch)
     return list(order)
 
@@ -23,7 +23,7 @@ def keys(*args, epoch=0, **options):
 @pytest.mark.parametrize("stream", [None, (3, 1)])
 def test_processes_share_the_items_out_and_mark_what_fills_up(count, world, stream):
     shares = [keys(count, stream, rank, world, epoch=5) for rank in range(world)]
-    assert {len(share) for share in shares} == {-(-count // world)} == {len(Order(count, stream, 0, world))}
+    assert {len(share) for share in shares} == {-(-count // world)} == {len(EpochSampler(count, stream, 0, world))}
     counted = [key.position for share in shares for key in share if not key.repeated]
     assert sorted(counted) == list(range(count))
     assert {key.epoch for share in shares for key in share} == {5}
@@ -40,7 +40,7 @@ def test_the_order_follows_from_seed_stage_and_epoch_alone():
 
 def test_a_batch_is_padded_to_its_longest_series(traced):
     long, short = traced(4, 4, dates=5), traced(4, 4, dates=2)
-    batch = Collate("doy")([Item(long), Item(short)])
+    batch = Collate("doy")([PatchItem(long), PatchItem(short)])
     assert batch.series.shape == (2, 5, 2, 4, 4)
     assert batch.valid.tolist() == [[True] * 5, [True, True, False, False, False]]
     assert (batch.dates[1, 2:] == 0).all()
@@ -52,7 +52,7 @@ def test_a_batch_is_padded_to_its_longest_series(traced):
 
 
 def test_a_fixed_length_pads_every_batch_to_it(traced):
-    batch = Collate("doy", length=7)([Item(traced(4, 4, dates=5))])
+    batch = Collate("doy", length=7)([PatchItem(traced(4, 4, dates=5))])
     assert batch.series.shape[1] == 7
     assert batch.valid.sum() == 5
 
@@ -60,7 +60,7 @@ def test_a_fixed_length_pads_every_batch_to_it(traced):
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "float32", ">i2", ">u2"])
 def test_stored_numbers_stay_as_they_are(traced, dtype):
     sample = traced(4, 4, dates=1)
-    batch = Collate("doy")([Item(replace(sample, series=sample.series.astype(dtype)))])
+    batch = Collate("doy")([PatchItem(replace(sample, series=sample.series.astype(dtype)))])
     assert batch.series.numpy().dtype == np.dtype(dtype).newbyteorder("=")
     assert (batch.series.numpy() == sample.series).all()
 
@@ -68,13 +68,13 @@ def test_stored_numbers_stay_as_they_are(traced, dtype):
 def test_samples_of_several_types_lose_nothing(traced):
     sample = traced(4, 4, dates=1)
     half = replace(sample, series=sample.series.astype(np.float32) + 0.5)
-    batch = Collate("doy")([Item(replace(sample, series=sample.series.astype(np.uint16))), Item(half)])
+    batch = Collate("doy")([PatchItem(replace(sample, series=sample.series.astype(np.uint16))), PatchItem(half)])
     assert batch.series[1].numpy().tolist() == half.series.tolist()
 
 
 def test_a_part_that_one_sample_lacks_is_left_out(traced):
     sample = traced(4, 4)
-    batch = Collate("doy")([Item(sample), Item(replace(sample, clear=None, parcels=None))])
+    batch = Collate("doy")([PatchItem(sample), PatchItem(replace(sample, clear=None, parcels=None))])
     assert batch.clear is None
     assert batch.parcels is None
     assert batch.labels is not None
@@ -84,12 +84,12 @@ def test_dates_count_from_the_whole_series(traced):
     sample = traced(4, 4, dates=2)
     sample = replace(sample, dates=np.array([17800, 18200], np.int32))  # 26 September 2018, 31 October 2019
     part = sample.take_dates(np.array([1]))
-    whole = Collate("days")([Item(sample, first=17800)]).dates[0, 1]
-    assert Collate("days")([Item(part, first=17800)]).dates[0, 0] == whole
+    whole = Collate("days")([PatchItem(sample, first=17800)]).dates[0, 1]
+    assert Collate("days")([PatchItem(part, first=17800)]).dates[0, 0] == whole
 
 
-def test_a_loader_repeats_exactly_and_its_workers_see_the_same(traced, recipe):
-    crops = Crops([traced(20, 20), traced(9, 8)], recipe(temporal_dropout=0.3), (7, 0))
+def test_a_loader_repeats_exactly_and_its_workers_see_the_same(traced, options):
+    crops = Crops([traced(20, 20), traced(9, 8)], options(temporal_dropout=0.3), (7, 0))
 
     def read(workers, epoch):
         loader = make_loader(crops, Collate("doy"), batch_size=4, workers=workers, stream=(7, 0))
@@ -103,13 +103,13 @@ def test_a_loader_repeats_exactly_and_its_workers_see_the_same(traced, recipe):
     assert not torch.equal(first[0][0, 0], read(0, 2)[0][0, 0])
 
 
-def test_two_processes_evaluate_what_one_does(traced, recipe):
-    tiles = Tiles([traced(19, 21)], recipe())
+def test_two_processes_evaluate_what_one_does(traced, options):
+    tiles = Tiles([traced(19, 21)], options())
 
     def counts(world):
         found = torch.zeros(3, dtype=torch.int64)
         for rank in range(world):
-            for batch in make_loader(tiles, Collate("doy"), batch_size=4, rank=rank, world=world):
+            for batch in make_loader(tiles, Collate("doy"), batch_size=4, rank=rank, world_size=world):
                 found += torch.bincount(batch.labels[batch.labels != 255], minlength=3)
         return found.tolist()
 

@@ -22,7 +22,7 @@ def test_the_last_day_of_february():
 
 @pytest.mark.parametrize("text", ["", "6-15", "06-31", "15.06.", "2019-02-29", "June", "2019-06"])
 def test_what_is_no_day(text):
-    with pytest.raises(UsageError, match=r"--until is '.*'; it must be a day, as 2019-03-01, or 03-01"):
+    with pytest.raises(UsageError, match=r"--until is '.*'; it must be a day such as 2019-03-01 or 03-01"):
         parse_day("--until", text)
 
 
@@ -31,7 +31,7 @@ def test_several_days_are_sorted_and_each_stands_once():
     assert list(parse_days("--until", "2020-01-01,2019-12-31")) == ["2019-12-31", "2020-01-01"]
 
 
-@pytest.mark.parametrize(("text", "message"), [(" , ", "it names no day"), ("06-15,2019-07-15", "in one form")])
+@pytest.mark.parametrize(("text", "message"), [(" , ", "it contains no day"), ("06-15,2019-07-15", "in one form")])
 def test_lists_that_make_no_curve(text, message):
     with pytest.raises(UsageError, match=message):
         parse_days("--until", text)

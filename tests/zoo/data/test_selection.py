@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cropzoo import Sample, UsageError
-from cropzoo.data.subsets import choose, season_of, site_of
+from cropzoo.data.subsets import season_of, select_samples, site_of
 
 
 def sample(name: str, *days: str, tile: str = "") -> Sample:
@@ -45,7 +45,7 @@ def test_a_site_is_the_tile_or_the_name_s_beginning() -> None:
     ],
 )
 def test_what_is_kept(years: tuple[int, ...], sites: tuple[str, ...], kept: list[int]) -> None:
-    chosen = choose(SAMPLES, "train", years, sites)
+    chosen = select_samples(SAMPLES, "train", years, sites)
     assert [id(each) for each in chosen] == [id(SAMPLES[number]) for number in kept]
     assert [id(each) for each in chosen[-1:]] == [id(SAMPLES[kept[-1]])]
 
@@ -54,4 +54,4 @@ def test_nothing_left_is_told_with_what_there_is() -> None:
     with pytest.raises(
         UsageError, match=r"split 'test' of years 2017 and sites north; it has no such sample.*north in"
     ):
-        choose(SAMPLES, "test", (2017,), ("north",))
+        select_samples(SAMPLES, "test", (2017,), ("north",))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cropzoo.data.sample import LabelClass, Sample
-from cropzoo.data.subsets import narrow
+from cropzoo.data.subsets import restrict_dataset
 from cropzoo.errors import CropzooError
 
 CLASSES = tuple(LabelClass(name, 10 + number, "#000000") for number, name in enumerate(("wheat", "rye", "maize")))
@@ -32,8 +32,8 @@ class Two:
 def test_statistics_and_classes_are_those_of_the_samples(caplog: pytest.LogCaptureFixture) -> None:
     dataset = Two()
     with caplog.at_level(logging.WARNING, "cropzoo"):
-        found = narrow(dataset, dataset.split("train")[:2])
-    assert "so ignored everywhere: rye" in caplog.text
+        found = restrict_dataset(dataset, dataset.split("train")[:2])
+    assert "are ignored: rye" in caplog.text
     assert found.mean == pytest.approx((2.0,))
     assert found.std == pytest.approx((np.sqrt(101) / 10,))
     assert [(label.name, label.code) for label in found.classes] == [("wheat", 10), ("maize", 12)]
@@ -43,19 +43,19 @@ def test_statistics_and_classes_are_those_of_the_samples(caplog: pytest.LogCaptu
 
 
 def test_nothing_is_said_where_every_class_is_there(caplog: pytest.LogCaptureFixture) -> None:
-    assert narrow(Two(), Two().split("train")).classes == CLASSES
+    assert restrict_dataset(Two(), Two().split("train")).classes == CLASSES
     assert not caplog.records
 
 
 def test_series_without_labels_have_statistics() -> None:
     dataset = Two()
     dataset.classes = ()
-    found = narrow(dataset, dataset.split("train")[:1])
+    found = restrict_dataset(dataset, dataset.split("train")[:1])
     assert found.classes == ()
     assert found.mean == pytest.approx((1.0,))
     assert len(found.split("val")) == 3
 
 
 def test_no_label_at_all_is_told() -> None:
-    with pytest.raises(CropzooError, match="the chosen seasons and sites have no labeled training pixel"):
-        narrow(Two(), [sample(10, [255, 255])])
+    with pytest.raises(CropzooError, match="the selected seasons and sites have no labeled training pixel"):
+        restrict_dataset(Two(), [sample(10, [255, 255])])

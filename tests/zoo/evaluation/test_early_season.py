@@ -10,12 +10,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from cropzoo.data.dates import EPOCH, parse_day, parse_days
+from cropzoo.config.recipe import Recipe
+from cropzoo.data.datamodule import DataModule, ModelInputs
+from cropzoo.data.dates import EPOCH, count_until, parse_day, parse_days
 from cropzoo.data.sample import Sample
+from cropzoo.data.subsets import TruncatedSamples
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.evaluation import early_season as season
-from cropzoo.evaluation.early_season import SeasonPoint, Until, count_until, score_season, write_season_table
-from cropzoo.evaluation.evaluate import Trial
+from cropzoo.evaluation.early_season import SeasonPoint, score_season, write_season_table
 
 
 def days(*texts):
@@ -52,53 +54,55 @@ def test_a_day_without_a_year_is_of_the_year_in_which_the_series_ends(dates, day
 
 def test_later_dates_are_gone_and_the_rest_is_as_it_was():
     whole = [sample(PASTIS), sample(SUMMER)]
-    early = Until(whole, parse_day("--until", "06-15"))
+    early = TruncatedSamples(whole, parse_day("--until", "06-15"))
     assert [each.dates.tolist() for each in early] == [PASTIS[:4].tolist(), SUMMER[:2].tolist()]
     assert early[1].series[:, 0, 0, 0].tolist() == [0, 1]
     assert len(early[0].clear) == 4
-    assert Until(whole, parse_day("--until", "12-24"))[0] is whole[0]
+    assert TruncatedSamples(whole, parse_day("--until", "12-24"))[0] is whole[0]
 
 
 @pytest.fixture
 def scored(monkeypatch):
-    """Scoring that tells how many dates each sample of the trial has."""
-    asked = []
+    """Scoring that records how many dates each sample has."""
+    lengths = []
 
-    def score(trial, runtime):
-        asked.append([len(each.dates) for each in trial.samples])
-        return {"oa": sum(asked[-1])}
+    def score(model, data, split, runtime):
+        lengths.append([len(each.dates) for each in data.split(split)])
+        return {"oa": sum(lengths[-1])}
 
-    monkeypatch.setattr(season, "score_trial", score)
-    return asked
+    monkeypatch.setattr(season, "evaluate", score)
+    return lengths
 
 
-def a_trial(samples):
-    return Trial(*[SimpleNamespace()] * 2, "test", samples, ("a", "b"), *[SimpleNamespace()] * 3)
+def data_of(samples):
+    dataset = SimpleNamespace(bands=("a",), scale=1.0, mean=(0.0,), std=(1.0,), classes=(), split=lambda name: samples)
+    recipe = Recipe.from_mapping({"backbone": "a", "dataset": "b"}, "a test", ())
+    return DataModule(dataset, recipe, ModelInputs("doy"))
 
 
 def test_each_day_then_the_whole_series(scored, caplog):
     told = []
-    trial = a_trial([sample(PASTIS), sample(SUMMER)])
+    data = data_of([sample(PASTIS), sample(SUMMER)])
     with caplog.at_level(logging.WARNING, "cropzoo"):
-        points = score_season(trial, parse_days("--until", "12-24,06-15,06-14"), None, told.append)
+        points = score_season(None, data, "test", parse_days("--until", "12-24,06-15,06-14"), None, told.append)
     assert [(point.until, point.dates_left) for point in points] == [
         ("06-14", 4 / 9), ("06-15", 6 / 9), ("12-24", 1.0), (None, 1.0)
     ]  # fmt: skip
     assert [point.scores["oa"] for point in points] == [4, 6, 9, 9]
     assert scored == [[6, 3], [3, 1], [4, 2]]  # what leaves every date is not scored again
     assert told == [
-        "scoring the whole series", "scoring until 06-14, 44 % of the dates", "scoring until 06-15, 67 % of the dates"
+        "scoring complete series", "scoring until 06-14, 44 % of the dates", "scoring until 06-15, 67 % of the dates"
     ]  # fmt: skip
-    assert caplog.messages == ["--until 12-24: no series has a date after it; its scores are those of the whole series"]
+    assert caplog.messages == ["--until 12-24: no series has a date after it; its scores are those of complete series"]
 
 
 def test_a_day_before_a_series_names_it_and_its_start(scored):
-    trial = a_trial([sample(PASTIS, "north"), sample(SUMMER, "south")])
+    data = data_of([sample(PASTIS, "north"), sample(SUMMER, "south")])
     with pytest.raises(UsageError, match=r"--until 03-01; sample 'south' has no date by then, .* from 2020-04-01 to"):
-        score_season(trial, parse_days("--until", "03-01,06-15"), None, print)
+        score_season(None, data, "test", parse_days("--until", "03-01,06-15"), None, print)
     assert scored == []
-    with pytest.raises(CropzooError, match="no sample"):
-        score_season(a_trial([]), parse_days("--until", "03-01"), None, print)
+    with pytest.raises(CropzooError, match="split 'test' of the dataset is empty"):
+        score_season(None, data_of([]), "test", parse_days("--until", "03-01"), None, print)
 
 
 def test_the_table_has_a_row_for_each_day(tmp_path):

@@ -1,4 +1,4 @@
-"""The nearest-neighbor floor on tiny samples and on the real fields."""
+"""The nearest-neighbor baseline on tiny samples and on the real fields."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cropzoo import CropzooError, Sample
-from cropzoo.evaluation.knn_baseline import floor_scores, nearest_neighbor
+from cropzoo.evaluation.knn_baseline import predict_nearest_neighbors, score_predictions
 
 LEVELS = (np.array([1, 5, 9]), np.array([9, 5, 1]))
 """What the two classes look like in three months, in one band."""
@@ -28,7 +28,7 @@ def make(labels, year=2018, days=((1, 5), (2, 5), (3, 5)), clear=None):
 
 def test_classes_are_found_in_another_year():
     test = make([[0, 1], [1, 1]], year=2021, days=((1, 20), (2, 2), (3, 30)))
-    (found,) = nearest_neighbor([make([[0, 0, 1], [1, 0, 1]])], [test], neighbors=1)
+    (found,) = predict_nearest_neighbors([make([[0, 0, 1], [1, 0, 1]])], [test], neighbors=1)
     assert found.tolist() == [[0, 1], [1, 1]]
 
 
@@ -36,38 +36,38 @@ def test_cloudy_values_are_not_looked_at():
     clear = np.ones((4, 2, 2), bool)
     sample = make([[0, 1], [1, 0]], days=((1, 5), (2, 5), (3, 5), (3, 10)), clear=clear)
     sample.series[2] = 65000
-    assert nearest_neighbor([make([[0, 1]])], [sample], neighbors=1)[0].tolist() != [[0, 1], [1, 0]]
+    assert predict_nearest_neighbors([make([[0, 1]])], [sample], neighbors=1)[0].tolist() != [[0, 1], [1, 0]]
     clear[2] = False
-    assert nearest_neighbor([make([[0, 1]])], [sample], neighbors=1)[0].tolist() == [[0, 1], [1, 0]]
+    assert predict_nearest_neighbors([make([[0, 1]])], [sample], neighbors=1)[0].tolist() == [[0, 1], [1, 0]]
 
 
 def test_a_month_without_a_clear_value_is_interpolated():
     far = make([[0, 1], [1, 0]], days=((1, 5), (3, 5)))
-    assert nearest_neighbor([make([[0, 1]])], [far], neighbors=1)[0].tolist() == [[0, 1], [1, 0]]
+    assert predict_nearest_neighbors([make([[0, 1]])], [far], neighbors=1)[0].tolist() == [[0, 1], [1, 0]]
     clear = np.zeros((3, 1, 2), bool)
     dark = make([[0, 1]], clear=clear)
-    assert nearest_neighbor([make([[0, 1]])], [dark], neighbors=1)[0].tolist() == [[0, 1]]
+    assert predict_nearest_neighbors([make([[0, 1]])], [dark], neighbors=1)[0].tolist() == [[0, 1]]
 
 
 def test_the_median_of_a_month_resists_an_outlier():
     days = ((1, 5), (1, 10), (1, 15), (2, 5), (3, 5))
     sample = make([[0, 1]], days=days)
     sample.series[1] = 60000
-    assert nearest_neighbor([make([[0, 1]])], [sample], neighbors=1)[0].tolist() == [[0, 1]]
+    assert predict_nearest_neighbors([make([[0, 1]])], [sample], neighbors=1)[0].tolist() == [[0, 1]]
 
 
 def test_finer_labels_get_finer_maps():
     sample = make([[0, 1]])
     fine = Sample(series=sample.series, dates=sample.dates, labels=np.array([[0, 0, 1, 1], [0, 1, 1, 255]], np.uint8))
-    (found,) = nearest_neighbor([fine], [fine], neighbors=1)
+    (found,) = predict_nearest_neighbors([fine], [fine], neighbors=1)
     assert found.tolist() == [[0, 0, 1, 1], [0, 0, 1, 1]]
 
 
 def test_ignored_pixels_teach_nothing_and_some_pixel_must():
-    (found,) = nearest_neighbor([make([[0, 255]])], [make([[1, 1]])], neighbors=1)
+    (found,) = predict_nearest_neighbors([make([[0, 255]])], [make([[1, 1]])], neighbors=1)
     assert found.tolist() == [[0, 0]]
     with pytest.raises(CropzooError, match="no labeled pixel"):
-        nearest_neighbor([make([[255, 255]])], [make([[1, 1]])])
+        predict_nearest_neighbors([make([[255, 255]])], [make([[1, 1]])])
 
 
 def test_the_draw_of_pixels_repeats_by_seed():
@@ -76,7 +76,7 @@ def test_the_draw_of_pixels_repeats_by_seed():
     for sample in train:
         sample.series[:] += rng.integers(0, 900, sample.series.shape).astype(np.uint16)
     test = [train[1]]
-    runs = [nearest_neighbor(train, test, neighbors=1, pixels=20, seed=seed)[0] for seed in (3, 3, 4)]
+    runs = [predict_nearest_neighbors(train, test, neighbors=1, pixels=20, seed=seed)[0] for seed in (3, 3, 4)]
     assert np.array_equal(runs[0], runs[1])
     assert not np.array_equal(runs[0], runs[2])
 
@@ -86,7 +86,7 @@ def test_scores_at_boundaries_and_away_from_them():
     labels[:, 3:] = 1
     predictions = labels.copy()
     predictions[:, 3] = 0
-    scores = floor_scores([predictions], [make(labels)], ["a", "b"])
+    scores = score_predictions([predictions], [make(labels)], ["a", "b"])
     assert scores["oa"] == pytest.approx(20 / 24)
     assert scores["miou"] == pytest.approx((12 / 16 + 8 / 12) / 2)
     assert scores["boundary"]["oa"] == pytest.approx(0.5)
@@ -94,8 +94,8 @@ def test_scores_at_boundaries_and_away_from_them():
     assert scores["interior"]["oa"] == 1
 
 
-@pytest.mark.parametrize(("site", "floor"), [("00002806639B424A", 0.73), ("0000280849BAC91C", 0.70)])
-def test_the_real_fields_have_a_floor_of_about_seventy_percent(site, floor, tmp_path):
+@pytest.mark.parametrize(("site", "expected"), [("00002806639B424A", 0.73), ("0000280849BAC91C", 0.70)])
+def test_the_real_fields_have_a_baseline_of_about_seventy_percent(site, expected, tmp_path):
     data = os.environ.get("CROPZOO_TEST_DATA")
     if not data:
         pytest.skip("CROPZOO_TEST_DATA is not set")
@@ -104,11 +104,13 @@ def test_the_real_fields_have_a_floor_of_about_seventy_percent(site, floor, tmp_
     (tmp_path / site).symlink_to(Path(data).resolve() / "flanders" / site, target_is_directory=True)
     dataset = load_zoo().datasets["geotiff"].build(root=str(tmp_path), val_share=0.0)
     test = dataset.split("test")
-    scores = floor_scores(nearest_neighbor(dataset.split("train"), test), test, [c.name for c in dataset.classes])
-    assert scores["oa"] == pytest.approx(floor, abs=0.06)
+    scores = score_predictions(
+        predict_nearest_neighbors(dataset.split("train"), test), test, [c.name for c in dataset.classes]
+    )
+    assert scores["oa"] == pytest.approx(expected, abs=0.06)
 
 
-def test_the_real_fields_together_have_the_floor_that_the_readme_gives():
+def test_the_real_fields_together_have_the_baseline_that_the_readme_gives():
     data = os.environ.get("CROPZOO_TEST_DATA")
     if not data:
         pytest.skip("CROPZOO_TEST_DATA is not set")
@@ -116,6 +118,8 @@ def test_the_real_fields_together_have_the_floor_that_the_readme_gives():
 
     dataset = load_zoo().datasets["geotiff"].build(root=str(Path(data) / "flanders"))
     test = dataset.split("test")
-    scores = floor_scores(nearest_neighbor(dataset.split("train"), test), test, [c.name for c in dataset.classes])
+    scores = score_predictions(
+        predict_nearest_neighbors(dataset.split("train"), test), test, [c.name for c in dataset.classes]
+    )
     assert scores["oa"] == pytest.approx(0.749, abs=0.02)
     assert scores["miou"] == pytest.approx(0.622, abs=0.02)

@@ -146,7 +146,7 @@ def test_parcels_vote_over_tiles_within_their_sample() -> None:
 
 def test_parcels_merge_while_they_come_in(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = score(random_batches())["parcels"]
-    monkeypatch.setattr("cropzoo.evaluation.metrics._COMPACT", 1)
+    monkeypatch.setattr("cropzoo.evaluation.metrics._MERGE_ROWS", 1)
     assert score(random_batches())["parcels"] == expected
 
 

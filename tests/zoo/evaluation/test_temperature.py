@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.evaluation.temperature import Draw, fit_temperature
+from cropzoo.evaluation.temperature import LogitSample, fit_temperature
 from cropzoo.models.checkpoint import Metadata
 
 
@@ -54,12 +54,12 @@ def test_nothing_to_calibrate_on_and_broken_logits_are_errors() -> None:
 
 def test_a_draw_is_bounded_fair_and_the_same_every_time() -> None:
     def draw() -> tuple[torch.Tensor, torch.Tensor, int]:
-        drawn = Draw(1000)
+        drawn = LogitSample(1000)
         for start in range(0, 50_000, 500):
             numbers = torch.arange(start, start + 500)
             drawn.add(numbers[:, None].float(), numbers)
             assert sum(len(each[2]) for each in drawn._kept) <= 2500
-        return drawn.result()
+        return drawn.compute()
 
     logits, labels, seen = draw()
     assert (len(labels), seen) == (1000, 50_000)
@@ -72,10 +72,10 @@ def test_a_draw_is_bounded_fair_and_the_same_every_time() -> None:
 
 
 def test_a_draw_of_less_than_it_may_keep_keeps_all() -> None:
-    drawn = Draw(10)
+    drawn = LogitSample(10)
     drawn.add(torch.zeros(7, 2), torch.arange(7))
-    assert sorted(drawn.result()[1].tolist()) == list(range(7))
-    assert Draw(10).result()[2] == 0
+    assert sorted(drawn.compute()[1].tolist()) == list(range(7))
+    assert LogitSample(10).compute()[2] == 0
 
 
 def test_a_checkpoint_without_temperature_has_one_and_zero_is_refused() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from cropzoo.config.recipe import Recipe
-from cropzoo.data.loader import Collate
-from cropzoo.data.normalize import Normalizer
+from cropzoo.data.datamodule import DataModule, ModelInputs
 from cropzoo.data.sample import Sample
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.evaluation.evaluate import predict_sample
@@ -20,10 +19,11 @@ from cropzoo.geo.raster.discover import find_images
 from cropzoo.inference.mapping.chunks import ChunkReader, make_chunk
 from cropzoo.inference.mapping.options import MapOptions
 from cropzoo.inference.mapping.plan import make_plan
-from cropzoo.inference.predictor import TorchPredictor, choose_device, open_predictor
+from cropzoo.inference.predictor import TorchPredictor, open_predictor
 from cropzoo.models.checkpoint import read_metadata
 from cropzoo.models.factory import load_model
 from cropzoo.plugins.registry import load_zoo
+from cropzoo.runtime import choose_device
 
 RECIPE = {"dataset": {"name": "synthetic", "min_clear": 0.5}, "max_dates": 4, "batch_size": 3}
 
@@ -93,10 +93,12 @@ def test_a_map_shows_what_evaluation_scores(
     recipe = Recipe.from_mapping(
         {**RECIPE, "backbone": backbone, "image_size": 8, "length": length, "date_sampling": sampling}, "test", ()
     )
-    normalizer = Normalizer(metadata.bands, metadata.bands, 1e-4, metadata.mean, metadata.std)
+    dataset: Any = SimpleNamespace(
+        bands=metadata.bands, scale=1e-4, mean=metadata.mean, std=metadata.std, classes=metadata.classes
+    )
+    data = DataModule(dataset, recipe, ModelInputs(metadata.dates))
     sample = Sample(series, scenes.days_of().astype(np.int32), clear=clear)
-    collate = Collate(metadata.dates, metadata.length)
-    classes, confidence = predict_sample(load_model(path), normalizer, sample, collate, recipe)
+    classes, confidence = predict_sample(load_model(path), data, sample)
     seen = clear.any(axis=0)
     np.testing.assert_array_equal(made["class"][0][seen], classes[seen])
     assert np.abs(made["confidence"][0][seen] - 250 * confidence[seen]).max() <= 1
@@ -143,7 +145,7 @@ def test_precision_is_that_of_the_training_unless_asked(checkpoint: Any) -> None
     assert TorchPredictor(path, load_zoo(), "cpu", "32").precision == "32-true"
     half = checkpoint(recipe={**RECIPE, "precision": "16-mixed"})
     assert TorchPredictor(half, load_zoo(), "cpu").precision == "32-true"
-    with pytest.raises(UsageError, match="precision '16' needs a GPU"):
+    with pytest.raises(UsageError, match="precision '16-mixed' needs a GPU"):
         TorchPredictor(half, load_zoo(), "cpu", "16")
     with pytest.raises(UsageError, match="--precision"):
         TorchPredictor(half, load_zoo(), "cpu", "8")
@@ -159,7 +161,7 @@ def test_half_precision_is_near(scenes: ModuleType, checkpoint: Any) -> None:
 
 
 def test_a_checkpoint_without_statistics_makes_no_map(checkpoint: Any) -> None:
-    with pytest.raises(UsageError, match="holds no band statistics, so it can start a training"):
+    with pytest.raises(UsageError, match="has no band statistics, so it can only start a training"):
         open_predictor(checkpoint(mean=(), std=()), load_zoo(), "cpu")
 
 

@@ -12,11 +12,12 @@ from cropzoo.config.catalog import Catalog
 from cropzoo.config.recipe import Choice, Recipe
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError, UnknownName, UsageError
+from cropzoo.models import factory
 from cropzoo.models.base import Model
 from cropzoo.models.checkpoint import Metadata, save_checkpoint
 from cropzoo.models.factory import convert_published, create_model, load_model
 from cropzoo.plugins.registry import load_zoo
-from cropzoo.training.setup import new_backbone
+from cropzoo.training.setup import create_recipe_backbone
 
 NONE = Catalog({}, {})
 CLASSES = tuple(LabelClass(name, number, "#000000") for number, name in enumerate(("a", "b", "c")))
@@ -109,6 +110,16 @@ def test_a_checkpoint_of_a_backbone_that_cannot_be_built_is_told(tiny_zoo, tmp_p
     assert str(caught.value).startswith(message)
 
 
+def test_a_path_is_loaded_without_the_catalog_and_its_metadata_are_read_once(tiny_zoo, tmp_path, monkeypatch):
+    save_checkpoint(tmp_path / "model.safetensors", create(tiny_zoo).state_dict(), metadata("tiny"))
+    parsed, read = [], factory.read_metadata
+    monkeypatch.setattr(factory, "read_metadata", lambda path: parsed.append(path) or read(path))
+    monkeypatch.setattr(factory, "load_catalog", lambda zoo: pytest.fail("the catalog was read"))
+    for source in (tmp_path, tmp_path / "model.safetensors", str(tmp_path)):
+        assert load_model(source, zoo=tiny_zoo).metadata["in_channels"] == 2
+    assert parsed == [tmp_path / "model.safetensors"] * 3
+
+
 def test_published_weights_need_a_converter(tiny_zoo):
     assert list(convert_published("tiny", {"old.a": torch.zeros(1)}, zoo=tiny_zoo)) == ["backbone.a"]
     with pytest.raises(CropzooError, match="backbone 'other' knows no published weights"):
@@ -146,8 +157,8 @@ def test_initial_weights_are_told_the_bands_and_are_not_asked_for_where_a_checkp
     recipe = Recipe.from_mapping(
         {"backbone": {"name": "told", "source": "hub"}, "dataset": "any"}, "a test", ["segmentation"]
     )
-    assert new_backbone(recipe, zoo, 2, 3, ("red", "nir")).told == ("hub", ("red", "nir"))
-    resumed = new_backbone(recipe, zoo, 2, 3)
+    assert create_recipe_backbone(recipe, zoo, 2, 3, ("red", "nir")).told == ("hub", ("red", "nir"))
+    resumed = create_recipe_backbone(recipe, zoo, 2, 3)
     assert resumed.told == ("none", None)
     path = tmp_path / "m.safetensors"
     save_checkpoint(path, Model(resumed, resumed.make_head(3)).state_dict(), metadata("told", source="hub"))

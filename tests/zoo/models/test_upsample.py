@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,7 @@ from torch import nn
 
 from cropzoo.config.catalog import Catalog
 from cropzoo.config.recipe import Choice, Recipe
-from cropzoo.data.datamodule import check_resolution
-from cropzoo.data.loader import Collate
-from cropzoo.data.normalize import Normalizer
+from cropzoo.data.datamodule import DataModule, ModelInputs, check_resolution
 from cropzoo.data.sample import LabelClass, Sample
 from cropzoo.errors import UsageError
 from cropzoo.evaluation.evaluate import predict_sample
@@ -116,8 +115,8 @@ def test_labels_and_logits_of_different_resolutions_are_told_before_training(lab
     with pytest.raises(
         UsageError, match=rf"head.upsample={logits}; .* have {labels} x .*set head.upsample={labels}, or"
     ):
-        check_resolution("train", sample(labels), recipe(logits))
-    check_resolution("train", sample(labels), recipe(labels))
+        check_resolution("train", sample(labels), logits)
+    check_resolution("train", sample(labels), labels)
 
 
 @pytest.mark.parametrize("scale", [1, 4])
@@ -127,9 +126,9 @@ def test_a_whole_sample_is_predicted_at_the_fine_grid_as_at_once(tiny_zoo, scale
     model = make(tiny_zoo, scale).eval()
     if scale > 1:
         model.backbone.stages = nn.Upsample(scale_factor=scale)
-    normalizer = Normalizer(("a", "b"), ("a", "b"), 1.0, (0.0, 0.0), (0.02, 0.02))
+    dataset: Any = SimpleNamespace(bands=("a", "b"), scale=1.0, mean=(0.0, 0.0), std=(0.02, 0.02), classes=())
     tiled, whole = (
-        predict_sample(model, normalizer, sample(scale), Collate("doy", None), recipe(scale, image_size=size))[0]
+        predict_sample(model, DataModule(dataset, recipe(scale, image_size=size), ModelInputs("doy")), sample(scale))[0]
         for size in (5, 10)
     )
     assert tiled.shape == (10 * scale, 9 * scale)

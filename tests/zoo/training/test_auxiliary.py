@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cropzoo import Backbone, Batch, Losses, Objective
 from cropzoo.testing.subjects import random_batch
-from cropzoo.training.auxiliary import Joint, SharedFeatures
+from cropzoo.training.auxiliary import JointObjective, SharedFeatures
 
 
 class Counting(Backbone):
@@ -46,11 +46,11 @@ class Square(Objective):
         return Losses(square, {"square": square.detach()})
 
 
-def joined(changed: bool) -> tuple[Joint, Counting]:
+def joined(changed: bool) -> tuple[JointObjective, Counting]:
     torch.manual_seed(0)
     backbone = Counting()
     shared = SharedFeatures(backbone)
-    return Joint(Square(backbone), {"other": (Square(shared, changed), 0.5)}, shared), backbone
+    return JointObjective(Square(backbone), {"other": (Square(shared, changed), 0.5)}, shared), backbone
 
 
 @pytest.mark.parametrize(("changed", "calls"), [(False, 1), (True, 2)])
@@ -68,7 +68,7 @@ def test_another_series_between_does_not_make_it_forget() -> None:
     backbone = Counting()
     shared = SharedFeatures(backbone)
     others = {"changed": (Square(shared, True), 1.0), "same": (Square(shared), 1.0)}
-    losses = Joint(Square(backbone), others, shared)(random_batch(4, channels=3))
+    losses = JointObjective(Square(backbone), others, shared)(random_batch(4, channels=3))
     assert backbone.calls == 2
     assert losses.parts["same"].item() == losses.parts["main"].item()
 
@@ -78,7 +78,7 @@ def test_a_head_is_called_as_it_is_without_others() -> None:
     main = Square(backbone)
     main.head = nn.Conv2d(2, 2, 1)
     shared = SharedFeatures(backbone)
-    names = [name for name, _ in Joint(main, {"other": (Square(shared), 0.5)}, shared).named_parameters()]
+    names = [name for name, _ in JointObjective(main, {"other": (Square(shared), 0.5)}, shared).named_parameters()]
     assert names[2:4] == ["head.weight", "head.bias"]
 
 
@@ -90,7 +90,7 @@ def test_nothing_is_remembered_after_the_step() -> None:
         backbone.net.weight.mul_(2)
         backbone.net.bias.mul_(2)  # type: ignore[union-attr]
     assert joint(batch).total.item() == pytest.approx(4 * first.item())
-    assert joint.shared._seen == []
+    assert joint.shared._computed == []
     assert not backbone._forward_hooks
 
 

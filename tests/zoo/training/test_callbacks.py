@@ -72,6 +72,8 @@ def test_line_of_an_epoch_replaces_the_one_that_a_killed_run_left(tmp_path: Path
 
 
 def test_other_processes_write_nothing(tmp_path: Path) -> None:
-    EpochLog(tmp_path / "metrics.jsonl", None).on_train_epoch_end(trainer(1, 0.5), Module("max"))
+    other = trainer(1, 0.5)
+    other.is_global_zero = False
+    EpochLog(tmp_path / "metrics.jsonl", print).on_train_epoch_end(other, Module("max"))
     assert not (tmp_path / "metrics.jsonl").exists()
     assert keep_lines(tmp_path / "metrics.jsonl", "made-up", 1) == ""

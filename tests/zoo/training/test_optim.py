@@ -53,9 +53,9 @@ def test_the_longest_name_that_fits_gives_the_factor() -> None:
 @pytest.mark.parametrize(
     ("scales", "freeze", "message"),
     [
-        ({"spine": 0.1}, False, "the stage trains no 'spine'; its parts are backbone"),
-        ({"backbone": 0.0}, False, "--freeze keeps"),
-        ({"backbone": 0.1}, True, "the stage trains no 'backbone'; its parts are head"),
+        ({"spine": 0.1}, False, "the stage trains no module 'spine'; its modules are backbone"),
+        ({"backbone": 0.0}, False, "use --freeze"),
+        ({"backbone": 0.1}, True, "the stage trains no module 'backbone'; its modules are head"),
     ],
 )
 def test_factors_that_change_nothing_are_refused(scales: dict[str, float], freeze: bool, message: str) -> None:

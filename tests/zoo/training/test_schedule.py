@@ -17,9 +17,9 @@ from cropzoo import Backbone, Batch, CropzooError, Losses, Objective, Sample
 from cropzoo.config.recipe import Recipe
 from cropzoo.data.loader import Collate, make_loader
 from cropzoo.data.normalize import Normalizer
-from cropzoo.data.patches import Crops
+from cropzoo.data.patches import Crops, PatchOptions
 from cropzoo.runtime import Runtime, make_trainer
-from cropzoo.training.module import StageModule, rate_factor, seed_from
+from cropzoo.training.module import StageModule, derive_seed, learning_rate_factor
 
 STEPS = 5
 """In an epoch: ten crops in batches of two."""
@@ -76,7 +76,7 @@ def train(tmp_path: Path) -> Callable[..., tuple[Watch, Objective]]:
 
 
 def run(folder: Path, seed: int = 0, clip: float = 1.0, **stage: float) -> tuple[Watch, Objective]:
-    torch.manual_seed(seed_from(seed, "backbone"))
+    torch.manual_seed(derive_seed(seed, "backbone"))
     settings = {"epochs": 4, "lr": 0.1, "lr_min": 0.01, "warmup_epochs": 1.5, **stage}
     recipe = Recipe.from_mapping(
         {"backbone": {"name": "plain"}, "dataset": {"name": "none"}, "objective": "steep", "steep": settings,
@@ -86,7 +86,7 @@ def run(folder: Path, seed: int = 0, clip: float = 1.0, **stage: float) -> tuple
     )  # fmt: skip
     objective = Steep(Plain())
     module = StageModule(objective, Normalizer(["a"], ["a"], 1.0, [0.0], [1.0]), recipe, 0, ("x", "y"))
-    loader = make_loader(Crops(samples(), recipe, (seed, 0)), Collate("doy"), batch_size=2, stream=(seed, 0))
+    loader = make_loader(Crops(samples(), PatchOptions(4), (seed, 0)), Collate("doy"), batch_size=2, stream=(seed, 0))
     watch = Watch()
     trainer = make_trainer(
         Runtime("cpu"), [watch], max_epochs=4, gradient_clip_val=clip or None, default_root_dir=folder
@@ -110,12 +110,12 @@ def test_rate_without_warm_up_starts_full(train):
 
 
 @pytest.mark.parametrize(("step", "factor"), [(0, 0.25), (3, 1.0), (4, 1.0), (12, 0.55), (20, 0.1), (99, 0.1)])
-def test_rate_factor(step, factor):
-    assert rate_factor(step, warmup=4, steps=20, floor=0.1) == pytest.approx(factor)
+def test_learning_rate_factor(step, factor):
+    assert learning_rate_factor(step, warmup=4, steps=20, lowest=0.1) == pytest.approx(factor)
 
 
 def test_warm_up_as_long_as_the_stage_never_falls():
-    assert [rate_factor(step, 4, 4, 0.1) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
+    assert [learning_rate_factor(step, 4, 4, 0.1) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
 
 
 def test_gradients_are_clipped_to_the_norm(train):
@@ -134,9 +134,9 @@ def test_seed_repeats_exactly_and_another_differs(train):
     assert not set(one.draws) & set(other.draws)
 
 
-def test_seed_from_is_stable_and_fits_torch():
-    assert seed_from(3, "backbone") == seed_from(3, "backbone") != seed_from("3/backbone", 0)
-    assert all(0 <= seed_from(n) < 2**63 for n in range(100))
+def test_derive_seed_is_stable_and_fits_torch():
+    assert derive_seed(3, "backbone") == derive_seed(3, "backbone") != derive_seed("3/backbone", 0)
+    assert all(0 <= derive_seed(n) < 2**63 for n in range(100))
 
 
 class Normed(Objective):
@@ -147,7 +147,7 @@ class Normed(Objective):
         return Losses(nn.functional.batch_norm(features[:1, :, :1, :1], None, None, training=True).sum())
 
 
-def test_a_batch_that_leaves_a_norm_one_value_is_told_with_what_to_do() -> None:
+def test_a_batch_that_leaves_a_norm_one_value_is_an_error() -> None:
     recipe = Recipe.from_mapping({"backbone": "plain", "dataset": "any"}, "a test", ["segmentation"])
     normalizer = Normalizer(("a",), ("a",), 1.0, (0.0,), (1.0,))
     module = StageModule(Normed(Plain()), normalizer, recipe, 0, ())

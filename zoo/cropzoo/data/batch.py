@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """What an objective sees.
+    """Batch of series with their labels.
 
     Args:
         series: (B, T, C, H, W), float32, normalized by the dataset's statistics; zero at invalid dates.
@@ -19,9 +19,10 @@ class Batch:
         labels: (B, H, W) (or s times finer), int64, 255 = ignore.
         parcels: (B, H, W) like labels, int64 parcel ids, 0 = none.
         clear: (B, T, H, W), bool, False = cloud, shadow, no data or padding.
-        boundary: (B, H, W) like labels, uint8 bits: 1 the 3 x 3 window holds another class, 2 it holds another parcel,
-            the others the distance to a boundary, see `cropzoo.data.boundary.boundary_bits`; in evaluation only.
-        sample: (B,), int64, which sample of its split each item was cut from; in evaluation only.
+        boundary: (B, H, W) like labels, uint8 bits: 1 = the 3 x 3 window contains another class, 2 = it contains
+            another parcel, the others the distance to a boundary, see `cropzoo.data.boundary.boundary_bits`; only in
+            evaluation.
+        sample: (B,), int64, index of each item's sample in its split; only in evaluation.
     """
 
     series: Tensor
@@ -34,13 +35,13 @@ class Batch:
     sample: Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
-        """The same batch on another device."""
+        """Copy the batch to a device."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(
             self, **{k: v.to(device, non_blocking=non_blocking) for k, v in moved.items() if isinstance(v, Tensor)}
         )
 
     def pin_memory(self) -> Batch:
-        """The same batch in page-locked memory, for fast copies to a GPU."""
+        """Copy the batch to page-locked memory, for fast copies to a GPU."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{k: v.pin_memory() for k, v in moved.items() if isinstance(v, Tensor)})

@@ -1,31 +1,57 @@
-"""Dates: how backbones read them, and which ones of a long series are used."""
+"""Date encodings of backbones, selection of the dates of a series, and days given by the user."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.config.recipe import DateSampling, Recipe
+from cropzoo.config.recipe import DateSampling
 from cropzoo.data.sample import Sample
 from cropzoo.errors import UsageError
 from cropzoo.plugins.specs import DateEncoding
 
+EPOCH = date(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class DateOptions:
+    """Which dates of a series are used.
+
+    Args:
+        length: number of dates of a fixed-length backbone, to which series are padded and sampled; None for any number.
+        max_dates: maximum number of dates; None for all.
+        sampling: how dates are sampled from a series that has more.
+        min_clear: minimum share of clear pixels of a date, 0..1; 0 keeps every date.
+    """
+
+    length: int | None = None
+    max_dates: int | None = None
+    sampling: DateSampling = "uniform"
+    min_clear: float = 0.0
+
+    @property
+    def limit(self) -> int | None:
+        """Maximum number of dates of a patch, by `max_dates` and `length`; None for any number."""
+        limits = [limit for limit in (self.max_dates, self.length) if limit is not None]
+        return min(limits) if limits else None
+
 
 def encode_dates(dates: NDArray[np.int32], encoding: DateEncoding, first: int | None = None) -> NDArray[np.int64]:
-    """Dates as a backbone reads them.
+    """Encode dates for a backbone.
 
     Args:
         dates: (T,), days since 1970-01-01.
         encoding: "doy" day of year, 1 to 366; "days" since 1 September before the first date, the reference of
             PASTIS (Garnot and Landrieu 2021, arXiv:2107.07933), so a day of September itself counts from that month;
             "none" zeros.
-        first: the first date of the whole series, where `dates` are a part of it: the reference must not depend on
-            which dates are used.
+        first: first date of the complete series, days since 1970-01-01, where `dates` are a part of it: the reference
+            must not depend on which dates are used.
 
     Returns:
         (T,), int64.
@@ -45,8 +71,8 @@ def encode_dates(dates: NDArray[np.int32], encoding: DateEncoding, first: int | 
     return since
 
 
-def keep_clear(sample: Sample, min_clear: float) -> Sample:
-    """The sample at those dates whose share of clear pixels is at least `min_clear`; its clearest date in any case."""
+def select_clear_dates(sample: Sample, min_clear: float) -> Sample:
+    """Keep the dates whose share of clear pixels is at least `min_clear`, and the clearest date in any case."""
     if min_clear == 0 or sample.clear is None:
         return sample
     share = sample.clear.mean(axis=(1, 2))
@@ -54,8 +80,8 @@ def keep_clear(sample: Sample, min_clear: float) -> Sample:
     return sample.take_dates(keep if len(keep) else share.argmax(keepdims=True))
 
 
-def at_most(sample: Sample, count: int | None, sampling: DateSampling, rng: np.random.Generator) -> Sample:
-    """The sample at no more than `count` of its dates: spread evenly, drawn by `rng`, or the clearest ones."""
+def limit_dates(sample: Sample, count: int | None, sampling: DateSampling, rng: np.random.Generator) -> Sample:
+    """Keep at most `count` dates: evenly spaced, drawn by `rng`, or those with the most clear pixels."""
     length = len(sample.dates)
     if count is None or length <= count:
         return sample
@@ -68,8 +94,8 @@ def at_most(sample: Sample, count: int | None, sampling: DateSampling, rng: np.r
     return sample.take_dates(np.sort(keep))
 
 
-def drop_dates(sample: Sample, share: float, rng: np.random.Generator) -> Sample:
-    """The sample without about that share of its dates, drawn by `rng`; at least one stays."""
+def temporal_dropout(sample: Sample, share: float, rng: np.random.Generator) -> Sample:
+    """Drop each date with probability `share`; at least one date is kept."""
     if share == 0:
         return sample
     keep = rng.random(len(sample.dates)) >= share
@@ -79,9 +105,9 @@ def drop_dates(sample: Sample, share: float, rng: np.random.Generator) -> Sample
 
 
 def end_early(sample: Sample, share: float, rng: np.random.Generator) -> Sample:
-    """The sample with a chance of `share` up to one of its dates before the last, drawn by `rng`; else as it is.
+    """With probability `share`, truncate the series at a random date before the last.
 
-    At least a third of the dates stay, and one in any case.
+    At least a third of the dates are kept, and always one.
     """
     length = len(sample.dates)
     if share == 0 or rng.random() >= share or length == 1:
@@ -89,56 +115,47 @@ def end_early(sample: Sample, share: float, rng: np.random.Generator) -> Sample:
     return sample.take_dates(np.arange(rng.integers(-(-length // 3), length)))
 
 
-def most_dates(recipe: Recipe) -> int | None:
-    """The most dates of an item: asked for by the user, or all that a fixed-length network takes; None for any."""
-    limits = [limit for limit in (recipe.max_dates, recipe.length) if limit is not None]
-    return min(limits) if limits else None
-
-
-def date_warnings(splits: Mapping[str, Sequence[Sample]], recipe: Recipe) -> list[str]:
-    """Lines for the user about dates that are left out or padded; no line where every date is used as it is."""
-    limit = most_dates(recipe)
+def date_warnings(splits: Mapping[str, Sequence[Sample]], options: DateOptions) -> list[str]:
+    """Warnings about series whose dates are dropped or padded, as lines of text; empty if every date is used."""
+    limit = options.limit
     lines = []
     for name, samples in splits.items():
         found = [samples[number] for number in range(len(samples))]
         lengths = [len(sample.dates) for sample in found]
         longer = sum(length > limit for length in lengths) if limit is not None else 0
         if longer:
-            sampling = recipe.date_sampling
+            sampling = options.sampling
             if sampling == "clearest" and any(sample.clear is None for sample in found):
                 sampling = "uniform"
-                lines.append(f"{name}: without a cloud mask the clearest dates are not known; they are taken evenly")
+                lines.append(f"{name}: without a cloud mask the clearest dates are unknown; dates are sampled evenly")
             lines.append(
                 f"{name}: {longer} of {len(found)} series have more than {limit} dates (up to {max(lengths)}); "
-                f"{limit} of them are used, sampled {_HOW[sampling]}"
+                f"{limit} of them are used, sampled {_SAMPLING[sampling]}"
             )
-        if recipe.length is not None and min(lengths, default=recipe.length) < recipe.length:
-            shorter = sum(length < recipe.length for length in lengths)
-            lines.append(f"{name}: {shorter} of {len(found)} series are padded to {recipe.length} dates")
+        if options.length is not None and min(lengths, default=options.length) < options.length:
+            shorter = sum(length < options.length for length in lengths)
+            lines.append(f"{name}: {shorter} of {len(found)} series are padded to {options.length} dates")
     return lines
 
 
-_HOW = {
+_SAMPLING = {
     "uniform": "evenly over the series",
     "random": "at random in training and evenly in evaluation",
     "clearest": "by their share of clear pixels",
 }
 
-
-EPOCH = date(1970, 1, 1)
-
 _DAY = re.compile(r"(?:(\d{4})-)?(\d{2})-(\d{2})")
 
 
 class Day(NamedTuple):
-    """A day; year 0 is any."""
+    """A day of a year, or of any year (`year` 0)."""
 
     year: int
     month: int
     day: int
 
     def in_year(self, year: int) -> date:
-        """That day of the year; 29 February is 28 February of other years."""
+        """The date in a year; 29 February becomes 28 February in common years."""
         try:
             return date(year, self.month, self.day)
         except ValueError:
@@ -146,10 +163,10 @@ class Day(NamedTuple):
 
 
 def parse_day(option: str, text: str) -> Day:
-    """The day that "2019-03-01" or "03-01" means.
+    """Parse a day such as "2019-03-01" or "03-01".
 
     Raises:
-        UsageError: it is no day.
+        UsageError: `text` is not a day.
     """
     found = _DAY.fullmatch(text)
     try:
@@ -158,19 +175,32 @@ def parse_day(option: str, text: str) -> Day:
         day = Day(int(found[1] or 0), int(found[2]), int(found[3]))
         date(day.year or 2000, day.month, day.day)
     except ValueError:
-        raise UsageError(f"{option} is {text!r}; it must be a day, as 2019-03-01, or 03-01") from None
+        raise UsageError(f"{option} is {text!r}; it must be a day such as 2019-03-01 or 03-01") from None
     return day
 
 
 def parse_days(option: str, text: str) -> dict[str, Day]:
-    """The days that a text such as "06-15,07-15" names, by how they are written; in order, each once.
+    """Parse days such as "06-15,07-15" into a mapping from their spelling to the day, in calendar order.
 
     Raises:
-        UsageError: one is no day, there is none, or some have a year and some none.
+        UsageError: an item is not a day, there is none, or only some of them have a year.
     """
     days = {part.strip(): parse_day(option, part.strip()) for part in text.split(",") if part.strip()}
     if not days:
-        raise UsageError(f"{option} is {text!r}; it names no day; give days as 06-15,07-15")
+        raise UsageError(f"{option} is {text!r}; it contains no day; give days such as 06-15,07-15")
     if len({bool(day.year) for day in days.values()}) > 1:
-        raise UsageError(f"{option} is {text!r}; some days have a year and some none; give all of them in one form")
+        raise UsageError(f"{option} is {text!r}; some days have a year and some do not; write all of them in one form")
     return dict(sorted(days.items(), key=lambda item: item[1]))
+
+
+def count_until(dates: NDArray[np.int32], day: Day) -> int:
+    """Number of dates of a series on or before a day.
+
+    Args:
+        dates: (T,), days since 1970-01-01, increasing.
+        day: a day; without a year, it is taken in the year in which the series ends.
+    """
+    if not len(dates):
+        return 0
+    year = day.year or (EPOCH + timedelta(days=int(dates[-1]))).year
+    return int(np.searchsorted(dates, (day.in_year(year) - EPOCH).days, side="right"))

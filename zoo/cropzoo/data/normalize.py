@@ -1,4 +1,4 @@
-"""From stored numbers to what a network reads, on the device."""
+"""Normalization of stored numbers by band statistics, on the device."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from cropzoo.errors import CropzooError
 
 
 class Normalizer(nn.Module):
-    """Scale, shift and divide by a dataset's statistics; pick and order bands by name.
+    """Scales and standardizes a series, and selects bands by name.
 
     Args:
-        given: names of the bands that come in.
-        wanted: names of those that go out, in order.
+        given: names of the input bands.
+        wanted: names of the output bands, in order.
         scale: reflectance of one stored unit.
-        mean, std: of the wanted bands, of scaled values.
+        mean: mean of each output band, of scaled values.
+        std: standard deviation of each output band, of scaled values.
 
     Raises:
-        CropzooError: when a wanted band is not given, naming the difference; statistics that are not one finite number
-            a band, with deviations and scale above 0.
+        CropzooError: a wanted band is missing, or the statistics are not one finite number per band with standard
+            deviations and scale above 0.
     """
 
     picks: Tensor
@@ -44,13 +45,13 @@ class Normalizer(nn.Module):
         if missing:
             raise CropzooError(
                 f"the model needs bands {', '.join(wanted)}; the data lack {', '.join(missing)} "
-                f"(they have {', '.join(given)}); use data with all of them"
+                f"(available: {', '.join(given)}); use data with all of them"
             )
         usable = bool(wanted) and len(mean) == len(std) == len(wanted) and np.isfinite([scale, *mean, *std]).all()
         if not usable or min(scale, *std) <= 0:
             raise CropzooError(
                 f"statistics of bands {', '.join(wanted)}; scale {scale!r}, mean {tuple(mean)!r}, std {tuple(std)!r}; "
-                "they must be a finite number for each band, scale and std above 0; mend the dataset's statistics"
+                "each band needs a finite number, and scale and std must be above 0; fix the dataset's statistics"
             )
         self.same = list(given) == list(wanted)
         deviation = torch.tensor(std, dtype=torch.float64)
@@ -59,15 +60,15 @@ class Normalizer(nn.Module):
         self.register_buffer("shift", _per_band(torch.tensor(mean, dtype=torch.float64) / deviation), persistent=False)
 
     def forward(self, batch: Batch) -> Batch:
-        """The batch with `series` float32 and normalized, zero at invalid dates; the batch given stays as it is."""
+        """Return a new batch with `series` float32 and normalized, zero at invalid dates."""
         series = batch.series.to(torch.float32)  # first: unsigned 16-bit integers know few operations
         if not self.same:
             series = series.index_select(2, self.picks)
         # One new tensor, then in place: a batch of 60 dates is large, and memory is what limits these operations.
         series = series * self.factor if series is batch.series else series.mul_(self.factor)
         series.sub_(self.shift)
-        # Asking whether any date is invalid would make the processor wait for the device; filling costs less there.
-        # A graph that is recorded can't ask: it must hold for every batch.
+        # On a device, filling costs less than waiting for the answer whether any date is invalid.
+        # An exported graph cannot branch on it: it must hold for every batch.
         if series.device.type != "cpu" or torch.compiler.is_compiling() or not bool(batch.valid.all()):
             series.masked_fill_(~batch.valid[:, :, None, None, None], 0.0)
         return replace(batch, series=series)

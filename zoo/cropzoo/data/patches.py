@@ -1,57 +1,199 @@
-"""What a loader reads: random crops for training, covering tiles for evaluation."""
+"""Patches that a loader reads: random crops for training, covering tiles for evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset as TorchDataset
 
-from cropzoo.config.recipe import Recipe
 from cropzoo.data.boundary import boundary_bits
-from cropzoo.data.dates import at_most, drop_dates, end_early, keep_clear, most_dates
+from cropzoo.data.dates import DateOptions, end_early, limit_dates, select_clear_dates, temporal_dropout
 from cropzoo.data.sample import IGNORE, Sample
-from cropzoo.errors import CropzooError
+from cropzoo.errors import CropzooError, UsageError
 
 
 @dataclass(frozen=True)
-class Tile:
-    """A square that starts at (row, column); its first `seen_rows`, `seen_columns` lie in the tiles before it too."""
+class PatchOptions:
+    """Size, dates and augmentation of patches; only crops are augmented.
+
+    Args:
+        size: height and width, px.
+        dates: which dates of a series are used.
+        flip_rotate: apply one of the eight flips and quarter turns at random.
+        temporal_dropout: probability that a date is dropped.
+        end_early: probability that a series is truncated at a random date.
+    """
+
+    size: int
+    dates: DateOptions = field(default_factory=DateOptions)
+    flip_rotate: bool = True
+    temporal_dropout: float = 0.0
+    end_early: float = 0.0
+
+
+class PatchKey(NamedTuple):
+    """Index of a patch in an epoch.
+
+    `repeated` marks a patch that only fills up the share of a process; evaluation ignores its labels.
+    """
+
+    epoch: int
+    position: int
+    repeated: bool = False
+
+
+@dataclass(frozen=True)
+class PatchItem:
+    """A patch, in evaluation with the boundary bits of its labels and the number of its sample.
+
+    Args:
+        sample: the patch.
+        boundary: (H, W) like the labels, uint8 bits of `boundary_bits`.
+        number: index of the sample in its split; -1 in training.
+        first: first date of the complete series, used or not, days since 1970-01-01.
+    """
+
+    sample: Sample
+    boundary: NDArray[np.uint8] | None = None
+    number: int = -1
+    first: int | None = None
+
+
+class Crops(TorchDataset[PatchItem]):
+    """Random crops at every offset, with augmentation; an epoch has as many crops as tiles that cover the samples.
+
+    Args:
+        samples: the training split.
+        options: size, dates and augmentation.
+        stream: seed of all random choices.
+    """
+
+    def __init__(self, samples: Sequence[Sample], options: PatchOptions, stream: Sequence[int]) -> None:
+        self.samples, self.options, self.stream = samples, options, tuple(stream)
+        self.owners = [number for number in range(len(samples)) for _ in tile_positions(samples[number], options.size)]
+
+    def __len__(self) -> int:
+        return len(self.owners)
+
+    def __getitem__(self, key: PatchKey) -> PatchItem:
+        options, size = self.options, self.options.size
+        rng = np.random.default_rng((*self.stream, key.epoch, key.position))
+        sample = _check_shapes(self.samples[self.owners[key.position]])
+        height, width = sample.series.shape[-2:]
+        row = rng.integers(max(height - size, 0) + 1)
+        column = rng.integers(max(width - size, 0) + 1)
+        crop = end_early(sample.crop(int(row), int(column), size, size), options.end_early, rng)
+        crop = temporal_dropout(select_clear_dates(crop, options.dates.min_clear), options.temporal_dropout, rng)
+        crop = limit_dates(crop, options.dates.limit, options.dates.sampling, rng)
+        crop = pad_sample(_check_finite(crop), size)  # last: padding is not clear, and would outweigh a small sample
+        if options.flip_rotate:
+            crop = flip_rotate(crop, int(rng.integers(8)))
+        return PatchItem(crop, first=int(sample.dates[0]))
+
+
+class Tiles(TorchDataset[PatchItem]):
+    """Tiles that cover every sample, with each labeled pixel once and the same dates at every call.
+
+    Args:
+        samples: a split.
+        options: size and dates; "random" sampling of dates is replaced by "uniform".
+    """
+
+    def __init__(self, samples: Sequence[Sample], options: PatchOptions) -> None:
+        self.samples, self.options = samples, options
+        self.places: list[tuple[int, TilePosition]] = [
+            (number, tile) for number in range(len(samples)) for tile in tile_positions(samples[number], options.size)
+        ]
+        self._bits: tuple[int, NDArray[np.uint8]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, key: PatchKey) -> PatchItem:
+        dates, size = self.options.dates, self.options.size
+        number, tile = self.places[key.position]
+        sample = _check_shapes(self.samples[number])
+        crop = select_clear_dates(sample.crop(tile.row, tile.column, size, size), dates.min_clear)
+        sampling = "uniform" if dates.sampling == "random" else dates.sampling
+        crop = limit_dates(crop, dates.limit, sampling, np.random.default_rng(0))
+        crop = pad_sample(_check_finite(crop), size)
+        first = int(sample.dates[0])
+        if sample.labels is None or crop.labels is None:
+            return PatchItem(crop, number=number, first=first)
+        labels = mask_overlap(crop.labels, tile, sample.label_scale)
+        if key.repeated:
+            labels = np.full_like(labels, IGNORE)
+        bits = crop_and_pad(replace(sample, labels=self._boundary(number, sample)), tile.row, tile.column, size)
+        return PatchItem(replace(crop, labels=labels), bits.labels, number, first)
+
+    def _boundary(self, number: int, sample: Sample) -> NDArray[np.uint8]:
+        """Boundary bits of the complete sample, so that a tile's edge sees its neighbors; kept for the next tiles."""
+        if self._bits is None or self._bits[0] != number:
+            assert sample.labels is not None
+            parcels = None if sample.parcels is None else np.asarray(sample.parcels)
+            self._bits = (number, boundary_bits(np.asarray(sample.labels), parcels))
+        return self._bits[1]
+
+
+@dataclass(frozen=True)
+class TilePosition:
+    """First row and column of a tile, and how many of its rows and columns belong to earlier tiles too."""
 
     row: int
     column: int
-    seen_rows: int = 0
-    seen_columns: int = 0
+    overlap_rows: int = 0
+    overlap_columns: int = 0
 
 
-def cover(sample: Sample, size: int) -> list[Tile]:
-    """Tiles of that size that cover a sample, in rows; the last of a row or column is moved inwards, to overlap."""
+def tile_positions(sample: Sample, size: int) -> list[TilePosition]:
+    """Positions of tiles that cover a sample, row by row; the last tile of a row or column is moved inwards."""
     height, width = sample.series.shape[-2:]
     return [
-        Tile(row, column, seen_rows, seen_columns)
-        for row, seen_rows in _starts(height, size)
-        for column, seen_columns in _starts(width, size)
+        TilePosition(row, column, overlap_rows, overlap_columns)
+        for row, overlap_rows in _starts(height, size)
+        for column, overlap_columns in _starts(width, size)
     ]
 
 
 def _starts(length: int, size: int) -> list[tuple[int, int]]:
+    """(start, overlap) of the tiles along one side."""
     starts = [(start, 0) for start in range(0, length - size + 1, size)] or [(0, 0)]
     end = starts[-1][0] + size
     return [*starts, (length - size, end - (length - size))] if end < length else starts
 
 
-def cut(sample: Sample, row: int, column: int, size: int) -> Sample:
-    """The square at (row, column); where the sample is smaller than it, padded as by `pad`."""
-    return pad(sample.crop(row, column, size, size), size)
+def check_image_size(name: str, multiple: int, size: int) -> None:
+    """Check that a backbone takes patches of a size.
+
+    Args:
+        name: name of the backbone.
+        multiple: number that divides the sizes that it takes.
+        size: height and width of patches, px.
+
+    Raises:
+        UsageError: `size` is not a multiple.
+    """
+    if size % multiple:
+        down, up = size // multiple * multiple, -(-size // multiple) * multiple
+        near = f"{down} or {up}" if down else f"{up}"
+        raise UsageError(
+            f"backbone {name!r} takes image sizes that are a multiple of {multiple}, not {size}; use {near}"
+        )
 
 
-def pad(sample: Sample, size: int) -> Sample:
-    """The sample as a square of that size, padded below and to the right where it is smaller.
+def crop_and_pad(sample: Sample, row: int, column: int, size: int) -> Sample:
+    """Crop a square at (row, column), padded as by `pad_sample` where the sample is smaller."""
+    return pad_sample(sample.crop(row, column, size, size), size)
 
-    Padding repeats the edge in `series`, and is unlabeled (255), without parcel (0) and not clear.
+
+def pad_sample(sample: Sample, size: int) -> Sample:
+    """Pad a sample at its bottom and right to a square.
+
+    Padding repeats the edge in `series`; it has no label (255), no parcel (0), and is not clear.
     """
     height, width = sample.series.shape[-2:]
     if (height, width) == (size, size):
@@ -69,18 +211,18 @@ def pad(sample: Sample, size: int) -> Sample:
     )
 
 
-def ignore_seen(labels: NDArray[Any], tile: Tile, scale: int) -> NDArray[Any]:
-    """The labels of a tile with what earlier tiles hold ignored, so that every pixel is counted once."""
+def mask_overlap(labels: NDArray[Any], tile: TilePosition, scale: int) -> NDArray[Any]:
+    """A tile's labels with the pixels of earlier tiles ignored, so that every pixel is counted once."""
     labels = labels.copy()
-    labels[: scale * tile.seen_rows] = IGNORE
-    labels[:, : scale * tile.seen_columns] = IGNORE
+    labels[: scale * tile.overlap_rows] = IGNORE
+    labels[:, : scale * tile.overlap_columns] = IGNORE
     return labels
 
 
-def turn(sample: Sample, state: int) -> Sample:
-    """The sample in one of the eight states of a square: `state` % 4 quarter turns, mirrored from 4 on.
+def flip_rotate(sample: Sample, state: int) -> Sample:
+    """Apply one of the eight symmetries of a square: `state` % 4 quarter turns, mirrored from 4 on.
 
-    Series, labels, parcels and cloud mask go together. The place no longer holds and is dropped.
+    Series, labels, parcels and cloud mask are transformed together; the place no longer holds and is dropped.
     """
 
     def apply(array: NDArray[Any]) -> NDArray[Any]:
@@ -102,107 +244,8 @@ def turn(sample: Sample, state: int) -> Sample:
     )
 
 
-class Key(NamedTuple):
-    """Which item of which epoch; a repeated one only fills up a process's share and is not counted in evaluation."""
-
-    epoch: int
-    position: int
-    repeated: bool = False
-
-
-@dataclass(frozen=True)
-class Item:
-    """A cut-out with, in evaluation, the boundary bits of its labels and the number of its sample.
-
-    Args:
-        first: the first date of the whole series, used or not, days since 1970-01-01.
-    """
-
-    sample: Sample
-    boundary: NDArray[np.uint8] | None = None
-    number: int = -1
-    first: int | None = None
-
-
-class Crops(TorchDataset[Item]):
-    """Random crops over every offset, turned and thinned at random; an epoch cuts as many as tiles would cover.
-
-    Args:
-        samples: the training split.
-        recipe: sizes, dates and augmentation.
-        stream: numbers that set this stage's random choices apart from another's.
-    """
-
-    def __init__(self, samples: Sequence[Sample], recipe: Recipe, stream: Sequence[int]) -> None:
-        self.samples, self.recipe, self.stream = samples, recipe, tuple(stream)
-        self.owners = [number for number in range(len(samples)) for _ in cover(samples[number], recipe.image_size)]
-
-    def __len__(self) -> int:
-        return len(self.owners)
-
-    def __getitem__(self, key: Key) -> Item:
-        recipe = self.recipe
-        rng = np.random.default_rng((*self.stream, key.epoch, key.position))
-        sample = _whole(self.samples[self.owners[key.position]])
-        height, width = sample.series.shape[-2:]
-        row = rng.integers(max(height - recipe.image_size, 0) + 1)
-        column = rng.integers(max(width - recipe.image_size, 0) + 1)
-        crop = sample.crop(int(row), int(column), recipe.image_size, recipe.image_size)
-        crop = end_early(crop, recipe.end_early, rng)
-        crop = drop_dates(keep_clear(crop, recipe.min_clear), recipe.temporal_dropout, rng)
-        crop = at_most(crop, most_dates(recipe), recipe.date_sampling, rng)
-        crop = pad(_finite(crop), recipe.image_size)  # last: padding is not clear, and would outweigh a small sample
-        if recipe.flip_rotate:
-            crop = turn(crop, int(rng.integers(8)))
-        return Item(crop, first=int(sample.dates[0]))
-
-
-class Tiles(TorchDataset[Item]):
-    """Tiles that cover every sample, each labeled pixel once; the same dates at every call.
-
-    Args:
-        samples: the split.
-        recipe: sizes and dates; "random" sampling of dates is replaced by "uniform".
-    """
-
-    def __init__(self, samples: Sequence[Sample], recipe: Recipe) -> None:
-        self.samples, self.recipe = samples, recipe
-        self.places: list[tuple[int, Tile]] = [
-            (number, tile) for number in range(len(samples)) for tile in cover(samples[number], recipe.image_size)
-        ]
-        self._bits: tuple[int, NDArray[np.uint8]] | None = None
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, key: Key) -> Item:
-        recipe = self.recipe
-        number, tile = self.places[key.position]
-        sample = _whole(self.samples[number])
-        crop = keep_clear(sample.crop(tile.row, tile.column, recipe.image_size, recipe.image_size), recipe.min_clear)
-        sampling = "uniform" if recipe.date_sampling == "random" else recipe.date_sampling
-        crop = at_most(crop, most_dates(recipe), sampling, np.random.default_rng(0))
-        crop = pad(_finite(crop), recipe.image_size)
-        first = int(sample.dates[0])
-        if sample.labels is None or crop.labels is None:
-            return Item(crop, number=number, first=first)
-        labels = ignore_seen(crop.labels, tile, sample.label_scale)
-        if key.repeated:
-            labels = np.full_like(labels, IGNORE)
-        bits = cut(replace(sample, labels=self._boundary(number, sample)), tile.row, tile.column, recipe.image_size)
-        return Item(replace(crop, labels=labels), bits.labels, number, first)
-
-    def _boundary(self, number: int, sample: Sample) -> NDArray[np.uint8]:
-        """Bits of the whole sample, so that a tile's edge sees its neighbors; kept for the tiles that follow."""
-        if self._bits is None or self._bits[0] != number:
-            assert sample.labels is not None
-            parcels = None if sample.parcels is None else np.asarray(sample.parcels)
-            self._bits = (number, boundary_bits(np.asarray(sample.labels), parcels))
-        return self._bits[1]
-
-
-def _whole(sample: Sample) -> Sample:
-    """Refuse a sample whose parts don't fit together: labels would land on the wrong pixels."""
+def _check_shapes(sample: Sample) -> Sample:
+    """Refuse a sample whose arrays do not fit together: labels would land on the wrong pixels."""
     dates, _, height, width = sample.series.shape
     fine = (sample.label_scale * height, sample.label_scale * width)
     wanted = {"dates": (dates,), "labels": fine, "parcels": fine, "clear": (dates, height, width)}
@@ -211,16 +254,16 @@ def _whole(sample: Sample) -> Sample:
         if array is not None and (array.shape != shape or not dates):
             raise CropzooError(
                 f"sample {sample.name!r} has a series of shape {sample.series.shape} and {name} of {array.shape}; "
-                "there must be a date for each image, and labels as large as it or a whole number of times finer"
+                "there must be one date for each image, and labels as large as it or an integer number of times finer"
             )
     return sample
 
 
-def _finite(sample: Sample) -> Sample:
-    """Refuse what would turn a whole run into NaN."""
+def _check_finite(sample: Sample) -> Sample:
+    """Refuse values that would turn the weights into NaN."""
     series: NDArray[Any] = sample.series
     if np.issubdtype(series.dtype, np.floating) and not np.isfinite(series).all():
         raise CropzooError(
-            f"sample {sample.name!r} holds NaN or infinity in its series; replace it by a number and mark it in `clear`"
+            f"sample {sample.name!r} has NaN or infinity in its series; replace it by a number and mark it in `clear`"
         )
     return sample

@@ -1,4 +1,4 @@
-"""Samples of some seasons and sites, for transfer from one year or place to another."""
+"""Subsets of a dataset: seasons and sites, label fractions, classes of a model, and series that end early."""
 
 from __future__ import annotations
 
@@ -14,15 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.config.recipe import Recipe
+from cropzoo.data.dates import Day, count_until
 from cropzoo.data.sample import IGNORE, Dataset, LabelClass, Sample
 from cropzoo.data.statistics import Statistics, band_statistics, class_counts
 from cropzoo.errors import CropzooError, UsageError
 
+_log = logging.getLogger("cropzoo")
+
 
 @dataclass(frozen=True)
-class Chosen(Sequence[Sample]):
-    """Some samples of a split, read when asked for."""
+class Subset(Sequence[Sample]):
+    """Some samples of a split, read lazily.
+
+    Args:
+        samples: all samples of the split.
+        numbers: indices of those in the subset.
+    """
 
     samples: Sequence[Sample]
     numbers: tuple[int, ...]
@@ -38,33 +45,28 @@ class Chosen(Sequence[Sample]):
 
 
 def season_of(sample: Sample) -> int:
-    """The year of its last date: a series from one autumn to the next belongs to the harvest at its end."""
+    """The year of a sample's last date: a series from one autumn to the next belongs to the harvest at its end."""
     return int(np.datetime64(int(sample.dates[-1]), "D").astype("datetime64[Y]").astype(int)) + 1970
 
 
 def site_of(sample: Sample) -> str:
-    """Where it is from: the tile that its place names, else its name up to the first "/"."""
+    """The site of a sample: the tile of its place, else its name up to the first "/"."""
     return str(sample.place.get("tile") or sample.name.partition("/")[0])
 
 
-def choose_for(recipe: Recipe, samples: Sequence[Sample], split: str) -> Sequence[Sample]:
-    """The samples of a split in the recipe's seasons and sites: its `test_*` for test, its `train_*` for others."""
-    if split == "test":
-        return choose(samples, split, recipe.test_years, recipe.test_sites)
-    return choose(samples, split, recipe.train_years, recipe.train_sites)
-
-
-def choose(samples: Sequence[Sample], split: str, years: Sequence[int], sites: Sequence[str]) -> Sequence[Sample]:
-    """The samples of these seasons and sites; all where none are named.
+def select_samples(
+    samples: Sequence[Sample], split: str, years: Sequence[int], sites: Sequence[str]
+) -> Sequence[Sample]:
+    """Select the samples of some seasons and sites.
 
     Args:
-        samples: of a split; each is opened once if there is something to choose.
-        split: its name, for messages.
-        years: see `season_of`.
-        sites: names or patterns with `*` and `?`; see `site_of`.
+        samples: samples of a split; each is read once if years or sites are given.
+        split: name of the split, for messages.
+        years: seasons, see `season_of`; all if empty.
+        sites: names of sites or patterns with `*` and `?`, see `site_of`; all if empty.
 
     Raises:
-        UsageError: when nothing is left, with what there is.
+        UsageError: no sample is selected.
     """
     if not years and not sites:
         return samples
@@ -78,17 +80,17 @@ def choose(samples: Sequence[Sample], split: str, years: Sequence[int], sites: S
     if not kept:
         asked = [f"years {', '.join(map(str, years))}"] * bool(years) + [f"sites {', '.join(sites)}"] * bool(sites)
         found = "; ".join(f"{site} in {year}" for year, site in sorted(seen)[:20])
-        raise UsageError(f"split {split!r} of {' and '.join(asked)}; it has no such sample; it has: {found}")
-    return Chosen(samples, tuple(kept))
+        raise UsageError(f"split {split!r} of {' and '.join(asked)}; it has no such sample; available: {found}")
+    return Subset(samples, tuple(kept))
 
 
 @dataclass(frozen=True)
 class SubsampledLabels(Sequence[Sample]):
-    """Samples whose labels are ignored outside the chosen parcels; series and parcels stay whole.
+    """Samples whose labels are ignored outside some parcels; series and parcels are unchanged.
 
     Args:
-        samples: of the training split.
-        kept: parcel ids by number of the sample, ascending; 0 is the ground outside parcels.
+        samples: samples of the training split.
+        kept: sorted parcel ids whose labels are kept, by index of the sample; 0 is the area outside parcels.
     """
 
     samples: Sequence[Sample]
@@ -110,18 +112,18 @@ class SubsampledLabels(Sequence[Sample]):
 
 
 def subsample_labels(samples: Sequence[Sample], fraction: float, seed: int) -> Sequence[Sample]:
-    """The samples with the labels of this share of the parcels of each class, at least one of each.
+    """Keep the labels of a fraction of the parcels of each class, at least one parcel of each.
 
-    A parcel's class is that of most of its labeled pixels. Labeled ground outside parcels counts as one parcel for
-    each sample. A parcel that two samples show counts as two. A larger share keeps what a smaller one keeps.
+    A parcel's class is that of most of its labeled pixels. Labeled area outside parcels counts as one parcel per
+    sample. A parcel in two samples counts as two. A larger fraction keeps all parcels of a smaller one.
 
     Args:
-        samples: of the training split; every label is read once, unless the fraction is 1.
-        fraction: above 0 to 1.
-        seed: another one chooses other parcels.
+        samples: samples of the training split; every label is read once, unless the fraction is 1.
+        fraction: fraction of parcels, above 0 to 1.
+        seed: random seed of the selection.
 
     Raises:
-        UsageError: for a dataset without parcel ids.
+        UsageError: the dataset has no parcel ids.
     """
     if fraction == 1:
         return samples
@@ -138,13 +140,13 @@ def subsample_labels(samples: Sequence[Sample], fraction: float, seed: int) -> S
 
 
 def _classes(sample: Sample) -> Iterator[tuple[int, int]]:
-    """(parcel id, class) of every parcel of a sample that has a label."""
+    """Yield (parcel id, class) of every labeled parcel of a sample."""
     if sample.labels is None:
         return
     if sample.parcels is None:
         raise UsageError(
-            f"a label_fraction below 1; sample {sample.name!r} has no parcel ids, and parcels are what is left out; "
-            "use a dataset with them, or label_fraction=1"
+            f"label_fraction below 1; sample {sample.name!r} has no parcel ids, by which labels are selected; "
+            "use a dataset with parcel ids, or label_fraction=1"
         )
     labels = np.asarray(sample.labels).ravel().astype(np.int64)
     parcels = np.asarray(sample.parcels).ravel().astype(np.int64)
@@ -156,18 +158,18 @@ def _classes(sample: Sample) -> Iterator[tuple[int, int]]:
 
 
 def _rank(seed: int, number: int, parcel: int) -> bytes:
-    """Where a parcel stands in a random order that is the same on every machine."""
+    """Sort key of a parcel in a random order that is the same on every machine."""
     return hashlib.sha256(f"{seed}/{number}/{parcel}".encode()).digest()
 
 
 @dataclass(frozen=True)
-class Relabeled(Sequence[Sample]):
-    """Samples whose labels are sent through a table.
+class RelabeledSamples(Sequence[Sample]):
+    """Samples with labels mapped by a table.
 
     Args:
-        samples: of the data.
-        table: the wanted label of each label of the data, (256,), uint8; see `label_table`.
-        classes: how many the data have.
+        samples: samples of a dataset.
+        table: (256,), uint8, new label of each label of the dataset; see `label_table`.
+        classes: number of classes of the dataset.
     """
 
     samples: Sequence[Sample]
@@ -178,7 +180,7 @@ class Relabeled(Sequence[Sample]):
         return len(self.samples)
 
     def __getitem__(self, item: Any) -> Any:
-        """A sample, or a list of them for a slice; `CropzooError` for a label that is no class."""
+        """A sample, or a list of them for a slice; `CropzooError` for a label that is not a class."""
         if isinstance(item, slice):
             return [self[number] for number in range(*item.indices(len(self)))]
         sample = self.samples[item]
@@ -188,14 +190,14 @@ class Relabeled(Sequence[Sample]):
         wrong = labels[(labels != IGNORE) & ((labels < 0) | (labels >= self.classes))]
         if wrong.size:
             raise CropzooError(
-                f"sample {sample.name!r} has label {int(wrong[0])!r}; labels are 0 to {self.classes - 1}, "
-                f"or {IGNORE} to ignore a pixel; mend its labels"
+                f"sample {sample.name!r} has label {int(wrong[0])!r}; expected labels in [0, {self.classes - 1}] "
+                f"or {IGNORE} (ignore); fix the label raster"
             )
         return replace(sample, labels=self.table[labels])
 
 
 def label_table(classes: Sequence[LabelClass], wanted: Sequence[LabelClass]) -> NDArray[np.uint8]:
-    """From indices of `classes` to those of `wanted`, by name, (256,); classes that are not wanted are ignored."""
+    """Table from labels of `classes` to labels of `wanted`, matched by name, (256,); other classes become 255."""
     index = {label.name: number for number, label in enumerate(wanted)}
     table = np.full(256, IGNORE, np.uint8)
     for number, label in enumerate(classes):
@@ -203,46 +205,64 @@ def label_table(classes: Sequence[LabelClass], wanted: Sequence[LabelClass]) -> 
     return table
 
 
-_log = logging.getLogger("cropzoo")
-
-
-class Narrowed(Dataset):
-    """A dataset with statistics and classes of some training samples.
-
-    Labels of classes that these don't show are ignored in every split.
+class TruncatedSamples(Sequence[Sample]):
+    """Samples without their dates after a day.
 
     Args:
-        whole: the dataset.
-        classes: those that the samples show.
-        statistics: mean and deviation of the samples.
+        samples: samples of a split.
+        day: last day that is kept; without a year, in the year in which a sample's series ends.
     """
 
-    def __init__(self, whole: Dataset, classes: tuple[LabelClass, ...], statistics: Statistics) -> None:
-        self.bands, self.scale, self.citation = whole.bands, whole.scale, whole.citation
+    def __init__(self, samples: Sequence[Sample], day: Day) -> None:
+        self.samples, self.day = samples, day
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, number: Any) -> Any:
+        sample = self.samples[number]
+        return sample.take_dates(np.arange(count_until(sample.dates, self.day)))
+
+
+class RestrictedDataset(Dataset):
+    """A dataset with the statistics and classes of some of its training samples.
+
+    Labels of classes that these samples lack are ignored in every split.
+
+    Args:
+        base: the complete dataset.
+        classes: classes of the samples.
+        statistics: mean and standard deviation of the samples.
+    """
+
+    def __init__(self, base: Dataset, classes: tuple[LabelClass, ...], statistics: Statistics) -> None:
+        self.bands, self.scale, self.citation = base.bands, base.scale, base.citation
         self.classes, (self.mean, self.std) = classes, statistics
-        self._whole = whole
+        self._base = base
 
     def split(self, name: str) -> Sequence[Sample]:
-        """The samples of one split, all seasons and sites."""
-        samples, known = self._whole.split(name), self._whole.classes
-        return Relabeled(samples, label_table(known, self.classes), len(known)) if known else samples
+        """The samples of a split, of all seasons and sites."""
+        samples, known = self._base.split(name), self._base.classes
+        return RelabeledSamples(samples, label_table(known, self.classes), len(known)) if known else samples
 
 
-def narrow(dataset: Dataset, samples: Sequence[Sample]) -> Narrowed:
-    """The dataset as these training samples alone show it; classes without a pixel among them are named.
+def restrict_dataset(dataset: Dataset, samples: Sequence[Sample]) -> RestrictedDataset:
+    """Restrict a dataset's statistics and classes to some training samples; warn about classes that they lack.
 
     Each sample is read once for its series and once for its labels.
 
     Raises:
-        CropzooError: when none of their pixels is labeled, though the data have classes, or none is clear.
+        CropzooError: no pixel of the samples is labeled, though the dataset has classes, or no pixel is clear.
     """
     classes = tuple(dataset.classes)
     if classes:
         pixels = class_counts(samples, len(classes))
         if not pixels.any():
-            raise CropzooError("the chosen seasons and sites have no labeled training pixel; choose others")
+            raise CropzooError("the selected seasons and sites have no labeled training pixel; select others")
         classes = tuple(label for label, count in zip(classes, np.asarray(pixels), strict=True) if count)
     missing = [label.name for label in dataset.classes if label not in classes]
     if missing:
-        _log.warning("no training pixel in the chosen seasons and sites, so ignored everywhere: %s", ", ".join(missing))
-    return Narrowed(dataset, classes, band_statistics(samples, dataset.scale))
+        _log.warning(
+            "classes without a training pixel in the selected seasons and sites are ignored: %s", ", ".join(missing)
+        )
+    return RestrictedDataset(dataset, classes, band_statistics(samples, dataset.scale))

@@ -1,4 +1,4 @@
-"""The nearest-neighbor floor: what a classifier that learns nothing about space reaches on the same split."""
+"""Nearest-neighbor baseline: a classifier of single pixels, without any spatial context."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cropzoo.errors import CropzooError
 from cropzoo.evaluation.metrics import region_metrics, region_scores
 
 
-def nearest_neighbor(
+def predict_nearest_neighbors(
     train: Sequence[Sample],
     test: Sequence[Sample],
     *,
@@ -24,55 +24,55 @@ def nearest_neighbor(
     pixels: int = 20_000,
     seed: int = 0,
 ) -> list[NDArray[np.int64]]:
-    """Classes of the test pixels by a vote of the training pixels with the most similar year.
+    """Classify pixels by a vote of the training pixels with the most similar series.
 
-    A pixel is described by the median of its clear values in each month, for each band. A month is counted from the
-    year in which the sample's series ends, so that seasons of different years lie over each other; one without a clear
-    value is interpolated between its neighbors. Values are compared as stored, by Euclidean distance.
+    The features of a pixel are the monthly medians of its clear values in each band. Months are counted from the year
+    in which the sample's series ends, so that seasons of different years are aligned; a month without a clear value is
+    interpolated between its neighbors. Values are compared as stored, by Euclidean distance.
 
     Args:
         train: labeled samples.
         test: samples with the same bands in the same unit.
-        neighbors: that vote.
-        pixels: training pixels at most, drawn at random.
-        seed: of that draw.
+        neighbors: number of neighbors that vote.
+        pixels: maximum number of training pixels, drawn at random.
+        seed: random seed of the draw.
 
     Returns:
-        For each test sample (sH, sW), int64: as fine as its labels; a class never in `train` is never predicted.
+        For each test sample (sH, sW), int64: as fine as its labels; a class that `train` lacks is never predicted.
 
     Raises:
-        CropzooError: there is no labeled pixel to learn from.
+        CropzooError: no training pixel is labeled.
     """
-    chosen = list(_draw(train, pixels, seed))
-    if not chosen:
+    drawn = list(_draw_pixels(train, pixels, seed))
+    if not drawn:
         raise CropzooError(
-            "nearest-neighbor floor; the training split has no labeled pixel; use a dataset with labels, or widen it"
+            "nearest-neighbor baseline; the training split has no labeled pixel; use a dataset with labels"
         )
-    months = np.unique(np.concatenate([_months(sample.dates) for sample, _, _ in chosen]))
-    features = [_describe(sample, flat, months) for sample, flat, _ in chosen]
+    months = np.unique(np.concatenate([_months(sample.dates) for sample, _, _ in drawn]))
+    features = [_monthly_features(sample, flat, months) for sample, flat, _ in drawn]
     model = KNeighborsClassifier(n_neighbors=min(neighbors, sum(map(len, features))), algorithm="brute")
-    model.fit(np.concatenate(features), np.concatenate([labels for _, _, labels in chosen]))
+    model.fit(np.concatenate(features), np.concatenate([labels for _, _, labels in drawn]))
     predictions = []
     for sample in test:
         rows, columns = sample.series.shape[2:]
-        found = model.predict(_describe(sample, np.arange(rows * columns), months)).reshape(rows, columns)
+        found = model.predict(_monthly_features(sample, np.arange(rows * columns), months)).reshape(rows, columns)
         predictions.append(found.repeat(sample.label_scale, axis=0).repeat(sample.label_scale, axis=1))
     return predictions
 
 
-def floor_scores(
+def score_predictions(
     predictions: Sequence[NDArray[np.int64]], test: Sequence[Sample], classes: Sequence[str]
 ) -> dict[str, Any]:
-    """Scores of class maps, as `Scorer.compute` gives them for a model.
+    """Score predicted class maps with the metrics of `Scorer.compute`.
 
     Args:
-        predictions: one map for each sample, as large as its labels.
+        predictions: class map of each sample, of the shape of its labels, int64.
         test: labeled samples.
-        classes: names, by label index.
+        classes: names of the classes by label index.
 
     Returns:
-        oa, miou, macro_f1, per_class, without_support, confusion, pixels; and the same at class boundaries under
-        "boundary", away from them under "interior", None where there is no such pixel.
+        oa, miou, macro_f1, per_class, without_support, confusion, pixels; and the same at class boundaries as
+        "boundary", and away from them as "interior", None if there is no such pixel.
 
     Raises:
         CropzooError: no test pixel is labeled.
@@ -88,29 +88,29 @@ def floor_scores(
     scores = {region: region_scores(metric.compute(), classes) for region, metric in metrics.items()}
     overall = scores.pop("all")
     if overall is None:
-        raise CropzooError("nearest-neighbor floor; no test pixel is labeled; choose a split with labels")
+        raise CropzooError("nearest-neighbor baseline; no test pixel is labeled; choose a split with labels")
     return {**overall, **scores}
 
 
-def _draw(
+def _draw_pixels(
     samples: Sequence[Sample], pixels: int, seed: int
 ) -> Iterator[tuple[Sample, NDArray[np.intp], NDArray[np.int64]]]:
-    """Samples with the flat positions and labels of the pixels drawn from each; samples are read one at a time."""
+    """Yield samples with the flat positions and labels of the pixels drawn from each, one sample at a time."""
     labels = [_coarse_labels(sample) for sample in samples]
-    places = [np.flatnonzero(values != IGNORE) for values in labels]
-    total = sum(map(len, places))
+    positions = [np.flatnonzero(values != IGNORE) for values in labels]
+    total = sum(map(len, positions))
     kept = np.zeros(total, bool)
     kept[np.random.default_rng(seed).permutation(total)[:pixels]] = True
     start = 0
-    for sample, values, flat in zip(samples, labels, places, strict=True):
-        mine = flat[kept[start : start + len(flat)]]
+    for sample, values, flat in zip(samples, labels, positions, strict=True):
+        chosen = flat[kept[start : start + len(flat)]]
         start += len(flat)
-        if len(mine):
-            yield sample, mine, values[mine]
+        if len(chosen):
+            yield sample, chosen, values[chosen]
 
 
 def _coarse_labels(sample: Sample) -> NDArray[np.int64]:
-    """The commonest label of each pixel of the series, flat; 255 for a sample without labels."""
+    """Most frequent label of each pixel of the series, flat; 255 for a sample without labels."""
     rows, columns = sample.series.shape[2:]
     if sample.labels is None:
         return np.full(rows * columns, IGNORE, np.int64)
@@ -123,14 +123,14 @@ def _coarse_labels(sample: Sample) -> NDArray[np.int64]:
 
 
 def _months(dates: NDArray[np.int32]) -> NDArray[np.int64]:
-    """The month of each date, counted from January of the year in which the series ends."""
+    """Month of each date, counted from January of the year in which the series ends."""
     stamps = np.asarray(dates).astype("datetime64[D]")
     first = stamps[-1].astype("datetime64[Y]").astype("datetime64[M]")
     return np.asarray((stamps.astype("datetime64[M]") - first).astype(np.int64))
 
 
-def _describe(sample: Sample, flat: NDArray[np.intp], months: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Features of some pixels, (N, months * C)."""
+def _monthly_features(sample: Sample, flat: NDArray[np.intp], months: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Monthly medians of some pixels, (N, months * C)."""
     length, bands, rows, columns = sample.series.shape
     values = np.asarray(sample.series).reshape(length, bands, rows * columns)[:, :, flat].astype(np.float32)
     clear = np.ones((length, len(flat)), bool)
@@ -145,13 +145,13 @@ def _describe(sample: Sample, flat: NDArray[np.intp], months: NDArray[np.int64])
         if dates.any():
             monthly[index], known[index] = _clear_median(values[dates], clear[dates])
     known[:, ~known.any(axis=0)] = True
-    return _fill(monthly, known).reshape(-1, len(flat)).T
+    return _interpolate(monthly, known).reshape(-1, len(flat)).T
 
 
 def _clear_median(
     values: NDArray[np.float32], clear: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The median over dates, (C, N), and whether there was a clear value, (N,)."""
+    """Median over clear dates, (C, N), and whether there is a clear value, (N,)."""
     ordered = np.sort(np.where(clear[:, None], values, np.inf), axis=0)
     count = clear.sum(axis=0)
     middle = [np.maximum(position, 0)[None, None] for position in ((count - 1) // 2, count // 2)]
@@ -160,8 +160,8 @@ def _clear_median(
     return np.where(known, (np.where(known, low, 0) + np.where(known, high, 0)) / 2, 0).astype(np.float32), known
 
 
-def _fill(monthly: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Unknown months (M, C, N) from the nearest known ones before and after, by their distance."""
+def _interpolate(monthly: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Interpolate unknown months of (M, C, N) linearly between the nearest known ones."""
     months = len(known)
     index = np.arange(months)[:, None]
     before = np.maximum.accumulate(np.where(known, index, -1), axis=0)

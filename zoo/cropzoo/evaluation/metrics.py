@@ -1,4 +1,4 @@
-"""The scores of a split, batch by batch."""
+"""Metrics of a split, accumulated batch by batch."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _BY_CLASS = ("precision", "recall", "f1", "iou")
 
 
 def region_metrics(classes: int) -> MetricCollection:
-    """Metrics that take predictions and labels, both (1, N) class indices without ignored ones.
+    """Metrics of predictions and labels, both (1, N) class indices without ignored pixels.
 
-    The compute groups are given, not found at the first update: every process of a distributed run has the same ones.
+    The compute groups are explicit instead of found at the first update: all processes of a distributed run need the
+    same ones.
     """
     per_class: dict[str, Any] = {"num_classes": classes, "average": "none", "validate_args": False}
     return MetricCollection(
@@ -46,18 +47,18 @@ def region_metrics(classes: int) -> MetricCollection:
 
 
 def region_scores(computed: dict[str, Tensor], classes: Sequence[str]) -> dict[str, Any] | None:
-    """What the metrics of one region came to, as plain Python; None for a region without a pixel.
+    """Scores of one region as plain Python; None for a region without a pixel.
 
-    A class without support has None for each of its scores and is left out of the means; pixels that were wrongly given
-    to it count against their true classes.
+    A class without support has None for each of its scores and is left out of the means; pixels wrongly predicted as
+    that class count against their true classes.
 
     Args:
-        computed: what `region_metrics(len(classes)).compute()` returned.
-        classes: names, by index.
+        computed: result of `region_metrics(len(classes)).compute()`.
+        classes: names of the classes by index.
 
     Returns:
         oa, miou, macro_f1 (0..1), per_class {name: {precision, recall, f1, iou, support}}, without_support [names],
-        confusion (rows are the truth, columns the prediction; pixels), pixels.
+        confusion (pixels; rows are true classes, columns predicted ones), pixels.
     """
     confusion: list[list[int]] = computed["confusion"].tolist()
     support = [sum(row) for row in confusion]
@@ -80,21 +81,21 @@ def region_scores(computed: dict[str, Tensor], classes: Sequence[str]) -> dict[s
 
 
 def _mean(values: list[float], support: list[int]) -> float:
-    """The mean over classes with support."""
+    """Mean over classes with support."""
     present = [value for value, pixels in zip(values, support, strict=True) if pixels]
     return sum(present) / len(present)
 
 
-_COMPACT = 2**20
-"""Rows that may wait before they are merged, 24 MiB."""
+_MERGE_ROWS = 2**20
+"""Number of rows after which equal ones are merged, 24 MiB."""
 
-_LOW = 2**32 - 1
+_LOW_BITS = 2**32 - 1
 
 
 class ParcelVotes(Metric):
-    """Majority votes over the pixels of each parcel, added up over tiles, batches and processes.
+    """Majority votes over the pixels of each parcel, summed over tiles, batches and processes.
 
-    State: rows (parcel key, class of truth and of prediction, pixels); it grows with the number of parcels, not pixels.
+    State: rows (parcel key, true and predicted class, pixels); it grows with the number of parcels, not of pixels.
     """
 
     full_state_update = False
@@ -106,20 +107,20 @@ class ParcelVotes(Metric):
         self.add_state("rows", [], dist_reduce_fx="cat")
 
     def update(self, predictions: Tensor, labels: Tensor, parcels: Tensor, sample: Tensor) -> None:
-        """Add pixels, all arguments (N,) int64: classes without ignored ones, parcel ids (0 = none), which sample."""
+        """Add pixels, all arguments (N,) int64: class indices without ignored ones, parcel ids (0 = none), sample."""
         inside = parcels != 0
-        key = (sample[inside] << 32) | (parcels[inside] & _LOW)
+        key = (sample[inside] << 32) | (parcels[inside] & _LOW_BITS)
         pair = labels[inside] * self.classes + predictions[inside]
         self.rows.append(self._merge(torch.stack([key, pair, torch.ones_like(key)], dim=1)))
         waiting = sum(len(rows) for rows in self.rows)
-        if waiting > 2 * len(self.rows[0]) + _COMPACT:
+        if waiting > 2 * len(self.rows[0]) + _MERGE_ROWS:
             self.rows = [self._merge(torch.cat(self.rows))]
 
     def compute(self) -> tuple[int, int]:
-        """Parcels with a pixel that is not ignored, and how many of them have the right majority.
+        """Number of parcels with a labeled pixel, and of those whose majority class is right.
 
-        The truth of a parcel is the majority of its labels, its prediction the majority of the predictions at the same
-        pixels; a tie goes to the class of the lower index.
+        The true class of a parcel is the majority of its labels, its prediction the majority of the predictions at
+        the same pixels; a tie goes to the class of the lower index.
         """
         rows = dim_zero_cat(self.rows)
         keys, parcel = torch.unique(rows[:, 0], return_inverse=True)
@@ -134,7 +135,7 @@ class ParcelVotes(Metric):
         return votes.view(parcels, self.classes).argmax(dim=1)
 
     def _merge(self, rows: Tensor) -> Tensor:
-        """The same rows with equal ones added up."""
+        """Merge equal rows and sum their pixels."""
         keys, parcel = torch.unique(rows[:, 0], return_inverse=True)
         pairs = self.classes**2
         codes, row = torch.unique(parcel * pairs + rows[:, 1], return_inverse=True)
@@ -143,9 +144,9 @@ class ParcelVotes(Metric):
 
 
 class DistanceAccuracy(Metric):
-    """Pixels, and right ones among them, by their distance to a boundary of parcels or of classes.
+    """Pixels, and correct ones among them, by their distance to a boundary of parcels or of classes.
 
-    State: two tables (kind of boundary, distance), of which distance 0 is unknown and not told.
+    State: two tables (kind of boundary, distance); distance 0 is unknown and not reported.
     """
 
     full_state_update = False
@@ -158,17 +159,16 @@ class DistanceAccuracy(Metric):
             self.add_state(name, torch.zeros(2, MOST_DISTANCE + 1, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, bits: Tensor, correct: Tensor) -> None:
-        """Add pixels: `bits` (N,) uint8 as `cropzoo.data.boundary.boundary_bits` makes them, `correct` (N,) bool."""
+        """Add pixels: `bits` (N,) uint8 of `cropzoo.data.boundary.boundary_bits`, `correct` (N,) bool."""
         distance = (bits >> DISTANCE_SHIFT).long().clamp_(max=MOST_DISTANCE)
         place = distance + (MOST_DISTANCE + 1) * ((bits & OF_PARCELS) != 0).long()
         self.pixels.view(-1).scatter_add_(0, place, torch.ones_like(place))
         self.correct.view(-1).scatter_add_(0, place, correct.long())
 
     def compute(self) -> dict[str, Any] | None:
-        """`of` "parcels" or "classes", and `pixels` and `correct`, counts at 1, 2, ... px, the last that far or more.
+        """`of` "parcels" or "classes", and counts `pixels` and `correct` at 1, 2, ... px, the last that far or more.
 
-        Where some samples have parcels and others don't, those with parcels are told alone. None without a pixel whose
-        distance is known.
+        Where some samples have parcels and others don't, only those with parcels count. None if no distance is known.
         """
         for kind, name in ((1, "parcels"), (0, "classes")):
             pixels, correct = self.pixels[kind, 1:].tolist(), self.correct[kind, 1:].tolist()
@@ -178,15 +178,15 @@ class DistanceAccuracy(Metric):
 
 
 _UNIT = 2**24
-"""Confidences add up in this unit, the spacing of float32 below 1: integer sums do not depend on their order."""
+"""Unit of summed confidences, the spacing of float32 below 1: integer sums do not depend on their order."""
 
 
 class CalibrationError(Metric):
     """Mean distance between confidence and accuracy over bins of confidence, weighted by pixels.
 
-    Equal to torchmetrics' `MulticlassCalibrationError(norm="l1")`, its bins included (a confidence of exactly 1 has a
-    bin of its own). That one keeps 8 bytes a pixel, 0.8 GB for a hundred scenes of 1000 x 1000; this one keeps three
-    sums a bin.
+    Equal to torchmetrics' `MulticlassCalibrationError(norm="l1")`, including its bins (a confidence of exactly 1 has a
+    separate bin). That one stores 8 bytes per pixel, 0.8 GB for a hundred scenes of 1000 x 1000; this one stores three
+    sums per bin.
     """
 
     full_state_update = False
@@ -209,30 +209,30 @@ class CalibrationError(Metric):
         self.correct.scatter_add_(0, bins, correct.long())
 
     def compute(self) -> float:
-        """The error, 0..1; 0 where nothing was added."""
+        """Expected calibration error, 0..1; 0 if nothing was added."""
         gaps = (self.confident.tolist(), self.correct.tolist())
         gap = sum(abs(confident / _UNIT - correct) for confident, correct in zip(*gaps, strict=True))
         return float(gap / max(int(self.pixels.sum()), 1))
 
 
 class Scorer(nn.Module):
-    """Scores that add up over batches, devices and processes; a submodule of whatever feeds it.
+    """Scores accumulated over batches, devices and processes.
 
-    Processes are brought together in `compute`, which all of them must call. A pixel that two processes see counts
-    twice: do not pad an evaluation split to a multiple of the number of processes.
+    `compute` synchronizes the processes of a distributed run, and all of them must call it. A pixel that two processes
+    score counts twice: do not pad an evaluation split to a multiple of the number of processes.
 
     Args:
-        classes: names, by label index; two or more.
-        detail: False scores all pixels only, for validation during training: `boundary`, `interior`, `distance`,
-            `parcels` and `ece` are None then.
-        temperature: divides the logits before confidence is taken of them; classes do not depend on it.
+        classes: names of the classes by label index; two or more.
+        detail: whether to score regions, distances, parcels and calibration too; if False, `boundary`, `interior`,
+            `distance`, `parcels` and `ece` are None.
+        temperature: divisor of the logits for confidence; predicted classes do not depend on it.
     """
 
     def __init__(self, classes: Sequence[str], detail: bool = True, temperature: float = 1.0) -> None:
         super().__init__()
         if not 2 <= len(classes) <= IGNORE or len(set(classes)) != len(classes):
             raise CropzooError(
-                f"scoring {list(classes)!r}; 2 to {IGNORE} distinct names are needed; check the class table"
+                f"scoring classes {list(classes)!r}; 2 to {IGNORE} distinct names are needed; check the class table"
             )
         self.classes = tuple(classes)
         self.detail, self.temperature = detail, temperature
@@ -249,18 +249,20 @@ class Scorer(nn.Module):
         """Add a batch.
 
         Args:
-            logits: (B, K, H, W), any float type; where labels are s times finer, a pixel's class stands for s x s.
-            batch: with labels, and where it has them parcels (then `sample` too) and boundary bits. A batch without
-                labels, or with all of them ignored, changes nothing.
+            logits: (B, K, H, W), any float type; where labels are s times finer, each pixel is repeated s x s times.
+            batch: batch with labels, and optionally boundary bits and parcels (with `sample`). A batch without labels,
+                or with all of them ignored, changes nothing.
 
         Raises:
-            CropzooError: when labels lie outside the classes, or logits at labeled pixels are not finite.
-            ValueError: when shapes do not fit, or parcels come without `sample`.
+            CropzooError: a label is not a class, or logits at labeled pixels are not finite.
+            ValueError: shapes do not fit, or parcels come without `sample`.
         """
         if batch.labels is None:
             return
         known = batch.labels != IGNORE
-        confidence, predictions = (values[known] for values in _fit(*_decide(logits, self.temperature), batch.labels))
+        confidence, predictions = (
+            values[known] for values in _repeat(*_predict(logits, self.temperature), batch.labels)
+        )
         labels = batch.labels[known].long()
         self._check(labels, confidence)
         self._add("all", predictions, labels)
@@ -268,14 +270,14 @@ class Scorer(nn.Module):
             return
         self.calibration.update(confidence, predictions == labels)
         if self.uncalibrated is not None:
-            self.uncalibrated.update(_fit(*_decide(logits), batch.labels)[0][known], predictions == labels)
+            self.uncalibrated.update(_repeat(*_predict(logits), batch.labels)[0][known], predictions == labels)
         bits = None if batch.boundary is None else batch.boundary[known]
         if bits is not None:
             self._add_split("boundary", "interior", (bits & CLASS_BOUNDARY) != 0, predictions, labels)
             self.distance.update(bits, predictions == labels)
         if batch.parcels is not None:
             if batch.sample is None:
-                raise ValueError("a batch with parcels must say which sample each item was cut from")
+                raise ValueError("a batch with parcels needs `sample`, the index of each item's sample")
             sample = batch.sample.view(-1, 1, 1).expand_as(batch.labels)[known].long()
             self.votes.update(predictions, labels, batch.parcels[known].long(), sample)
             if bits is not None:
@@ -283,27 +285,27 @@ class Scorer(nn.Module):
                 self._add_split("parcel_boundary", "parcel_interior", at_edge, predictions, labels)
 
     def compute(self) -> dict[str, Any]:
-        """The scores so far, as plain Python that JSON can hold.
+        """Compute the scores as plain Python that can be written as JSON.
 
         Returns:
-            oa, miou, macro_f1, per_class, without_support, confusion (rows are the truth), pixels: over all pixels.
-            boundary, interior: the same over pixels whose 3 x 3 window holds another class, and over the others.
-            distance: `of` "parcels" or "classes", `pixels` and `correct`: [at the boundary (1 px), at 2 px, ..., as far
-            as `MOST_DISTANCE` or more], in pixels of the labels.
+            oa, miou, macro_f1, per_class, without_support, confusion (rows are true classes), pixels: over all pixels.
+            boundary, interior: the same over pixels whose 3 x 3 window contains another class, and over the others.
+            distance: `of` "parcels" or "classes", `pixels` and `correct`: [at the boundary (1 px), at 2 px, ..., at
+            `MOST_DISTANCE` or more], in pixels of the labels.
             parcels: accuracy (by majority vote), count, and boundary and interior by parcel.
-            ece: expected calibration error over 15 bins. ece_uncalibrated: without the temperature, if there is one.
-            What the batches had no pixel for is None.
+            ece: expected calibration error over 15 bins. ece_uncalibrated: the same without the temperature, if any.
+            An item without a pixel is None.
 
         Raises:
-            CropzooError: when no batch had a label that is not ignored.
+            CropzooError: no pixel was scored.
         """
-        self._touch()
+        self._update_unused()
         scores = {name: region_scores(metrics.compute(), self.classes) for name, metrics in self._metrics().items()}
         overall = scores.pop("all")
         parcels = self._parcels(scores) if self.detail else None
         if overall is None:
             raise CropzooError(
-                "computing scores; no pixel was scored, since there was no batch or every label is ignored; "
+                "computing scores; no pixel was scored: there is no batch, or every label is ignored; "
                 "choose a split with labels, or check the class table"
             )
         return {
@@ -317,12 +319,12 @@ class Scorer(nn.Module):
         }
 
     def reset(self) -> None:
-        """Forget every batch."""
+        """Reset to the state before the first batch."""
         for metric in self._metrics().values():
             metric.reset()
         if self.detail:
-            for own in (self.calibration, self.votes, self.distance):
-                own.reset()
+            for metric in (self.calibration, self.votes, self.distance):
+                metric.reset()
             if self.uncalibrated is not None:
                 self.uncalibrated.reset()
 
@@ -348,8 +350,8 @@ class Scorer(nn.Module):
     def _metrics(self) -> dict[str, Any]:
         return dict(self.regions.items())
 
-    def _touch(self) -> None:
-        """Give metrics that saw no batch an empty one: processes must agree on types when they gather."""
+    def _update_unused(self) -> None:
+        """Update metrics that saw no batch with an empty one: processes must agree on types when they gather."""
         device = next(iter(self._metrics()["all"].values())).device
         empty = torch.zeros(0, dtype=torch.int64, device=device)
         for region, metrics in self._metrics().items():
@@ -367,9 +369,7 @@ class Scorer(nn.Module):
         if not labels.numel():
             return
         if not bool(confidence.isfinite().all()):
-            raise CropzooError(
-                "scoring a batch; the model's logits hold NaN or infinity; check the series and the weights for NaN"
-            )
+            raise CropzooError("scoring a batch; the logits contain NaN or infinity; check the series and the weights")
         low, high = (int(value) for value in labels.aminmax())
         if low < 0 or high >= len(self.classes):
             wrong = low if low < 0 else high
@@ -379,15 +379,15 @@ class Scorer(nn.Module):
             )
 
 
-def _decide(logits: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Probability of the likeliest class, (B, H, W) float32, and its index, int64."""
+def _predict(logits: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Probability of the most likely class, (B, H, W) float32, and its index, int64."""
     logits = logits.float() if temperature == 1 else logits.float() / temperature
     top, predictions = logits.max(dim=1)
     return (top - logits.logsumexp(dim=1)).exp(), predictions
 
 
-def _fit(confidence: Tensor, predictions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Both repeated to the grid of labels that are s times finer."""
+def _repeat(confidence: Tensor, predictions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Repeat confidence and predictions to the grid of labels that are s times finer."""
     scale = max(labels.shape[-1] // predictions.shape[-1], 1)
     if scale > 1:
         both = (confidence, predictions)

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from cropzoo.config.recipe import Choice, DateSampling, Recipe, normalize
 from cropzoo.data.sample import LabelClass
-from cropzoo.errors import UsageError
 from cropzoo.io import sha256_of
-from cropzoo.models.checkpoint import Metadata
+from cropzoo.models.checkpoint import Metadata, check_statistics
 from cropzoo.plugins.specs import DateEncoding
 
 
@@ -42,15 +41,11 @@ def facts_of(metadata: Metadata, recipe: Recipe, path: Path, multiple: int) -> F
     Raises:
         UsageError: a checkpoint without band statistics.
     """
-    if metadata.scale is None or not (metadata.bands and metadata.mean and metadata.std):
-        raise UsageError(
-            f"{str(path)!r} holds no band statistics, so it can start a training (--weights) but make no map; "
-            "import it again with --statistics-of DATASET"
-        )
+    scale = check_statistics(metadata, f"predicting with {str(path)!r}")
     return Facts(
         classes=metadata.classes,
         bands=metadata.bands,
-        scale=metadata.scale,
+        scale=scale,
         mean=metadata.mean,
         std=metadata.std,
         image_size=metadata.image_size,

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.config.recipe import Recipe
 from cropzoo.data.dates import encode_dates
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.inference.model_info import Facts, Predictor, facts_of, recipe_of
 from cropzoo.plugins.registry import Zoo
-
-if TYPE_CHECKING:
-    import torch
-
 
 __all__ = ["Facts", "Predictor", "TorchPredictor", "open_predictor"]
 
@@ -49,13 +44,16 @@ class TorchPredictor:
     def __init__(self, path: Path, zoo: Zoo, device: str = "auto", precision: str | None = None) -> None:
         from cropzoo.data.normalize import Normalizer
         from cropzoo.models.checkpoint import read_metadata
-        from cropzoo.models.factory import load_model
+        from cropzoo.models.factory import load_weights
+        from cropzoo.runtime import choose_device, choose_precision
 
         metadata = read_metadata(path)
         recipe = recipe_of(metadata, path)
         self.device = choose_device(device)
-        self.precision = _precision(precision, recipe, self.device.type)
-        model = load_model(path, zoo=zoo)
+        if precision is not None:
+            precision = recipe.parse({**recipe.model_dump(), "precision": precision}, "--precision").precision
+        self.precision = choose_precision(recipe.precision, precision, self.device)
+        model = load_weights(path, metadata, zoo)
         self.facts = facts_of(metadata, recipe, path, model.backbone.size_multiple)
         self._model = model.to(self.device)
         given = self.facts.bands
@@ -87,33 +85,3 @@ class TorchPredictor:
                 f"predicting {len(series)} windows of {series.shape[-1]} pixels and {series.shape[1]} dates at a time; "
                 f"the memory of {str(self.device)!r} is too small; take fewer (--batch-size), or a smaller --tile-size"
             ) from error
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of a name, the best one there is for "auto".
-
-    Raises:
-        UsageError: for one that does not exist here.
-    """
-    import torch
-
-    kind, _, index = name.partition(":")
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if kind == "auto" and not index:
-        return torch.device(next(each for each, there in here.items() if there))
-    if kind not in here or (":" in name and not index.isdigit()):
-        raise UsageError(f"device {name!r} is not known; use auto, cpu, cuda, cuda:N or mps")
-    if not here[kind] or (kind == "cuda" and index and int(index) >= torch.cuda.device_count()):
-        raise UsageError(f"device {name!r} is not available on this machine; use --device auto")
-    return torch.device(name)
-
-
-def _precision(asked: str | None, recipe: Recipe, device: str) -> str:
-    precision: str = recipe.precision
-    if asked is not None:
-        precision = recipe.parse({**recipe.model_dump(), "precision": asked}, "--precision").precision
-    if precision == "16-mixed" and device == "cpu":
-        if asked is not None:
-            raise UsageError(f"precision {asked!r} needs a GPU; on a CPU use bf16 or 32")
-        precision = "32-true"
-    return precision

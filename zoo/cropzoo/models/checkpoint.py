@@ -217,6 +217,24 @@ def check_head(metadata: Metadata) -> None:
         )
 
 
+def check_statistics(metadata: Metadata, action: str) -> float:
+    """The scale of a checkpoint's stored numbers, if it has all band statistics.
+
+    Args:
+        metadata: metadata of the checkpoint.
+        action: what the statistics are needed for, such as "scoring 'model.safetensors'".
+
+    Raises:
+        UsageError: the checkpoint has no band statistics.
+    """
+    if metadata.scale is None or not (metadata.bands and metadata.mean and metadata.std):
+        raise UsageError(
+            f"{action}; the checkpoint has no band statistics, so it can only start a training (--weights); "
+            "import it again with --statistics-of DATASET"
+        )
+    return metadata.scale
+
+
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint, on the CPU; errors as in `read_metadata`."""
     with _open(path) as file:

@@ -29,15 +29,7 @@ def find_checkpoint(source: str | Path, catalog: Catalog, offline: bool = False)
         UnknownName: when it is neither a path nor an entry.
         CropzooError: when an entry has no weights, or they cannot be had.
     """
-    path = Path(source).expanduser()
-    if path.is_dir():
-        if not (path / "model.safetensors").is_file():
-            raise CropzooError(
-                f"folder {str(path)!r} has no model.safetensors; "
-                "it is no run, or its training has not ended (cropzoo train --resume)"
-            )
-        return path / "model.safetensors"
-    if path.exists():
+    if path := local_checkpoint(source):
         return path
     name = str(source)
     if os.sep in name or name.endswith((".safetensors", ".pth", ".pt")):
@@ -48,6 +40,23 @@ def find_checkpoint(source: str | Path, catalog: Catalog, offline: bool = False)
     if weights is None:
         raise UsageError(f"catalog entry {name!r} has no weights, only a recipe; train it, or give a checkpoint file")
     return download(weights, name, offline)
+
+
+def local_checkpoint(source: str | Path) -> Path | None:
+    """The checkpoint file of a path or a run folder; None if there is no such path.
+
+    Raises:
+        CropzooError: a folder without a model.safetensors.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        if not (path / "model.safetensors").is_file():
+            raise CropzooError(
+                f"folder {str(path)!r} has no model.safetensors; "
+                "it is not a run folder, or its training has not finished (cropzoo train --resume)"
+            )
+        return path / "model.safetensors"
+    return path if path.exists() else None
 
 
 def download(weights: Weights, name: str, offline: bool = False) -> Path:

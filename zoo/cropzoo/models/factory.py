@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from cropzoo.config.catalog import Catalog, load_catalog
 from cropzoo.config.recipe import SCALES
+from cropzoo.data.patches import check_image_size
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.models.base import Backbone, Model
 from cropzoo.models.checkpoint import Metadata, check_head, read_metadata, read_state
-from cropzoo.models.download import find_checkpoint
+from cropzoo.models.download import find_checkpoint, local_checkpoint
 from cropzoo.models.upsample import Upsampled
 from cropzoo.plugins.registry import Zoo, known_options, load_target, load_zoo
 
@@ -87,16 +88,6 @@ def create_backbone(
     return backbone if shape.upsample == 1 else Upsampled(backbone, shape.upsample)
 
 
-def check_image_size(name: str, multiple: int, size: int) -> None:
-    """Raise `UsageError` for a side, px, that is no multiple of what the backbone takes."""
-    if size % multiple:
-        down, up = size // multiple * multiple, -(-size // multiple) * multiple
-        near = f"{down} or {up}" if down else f"{up}"
-        raise UsageError(
-            f"backbone {name!r} takes image sizes that are a multiple of {multiple}, not {size}; use {near}"
-        )
-
-
 def create_model(
     name: str,
     *,
@@ -139,20 +130,32 @@ def load_model(
     catalog: Catalog | None = None,
     offline: bool = False,
 ) -> Model:
-    """The model of a checkpoint, in evaluation mode; `metadata` tells bands, statistics and classes.
+    """Load the model of a checkpoint, in evaluation mode.
 
     Args:
-        source: a .safetensors file, a run folder, or a catalog entry.
-        zoo: where the backbone is looked up; the installed plugins if None.
-        catalog: where an entry is looked up.
-        offline: never touch the network.
+        source: path of a .safetensors file or a run folder, or name of a catalog entry.
+        zoo: plugins, by which the backbone is looked up; the installed ones if None.
+        catalog: catalog, in which an entry is looked up; the default one if None. Not read for a path that exists.
+        offline: whether to never access the network.
+
+    Returns:
+        The model; its `metadata` has bands, statistics and classes.
 
     Raises:
-        CropzooError: for a file that cannot be had or is not what it should be.
+        CropzooError: the file is not available, or is not a valid checkpoint.
     """
     zoo = zoo or load_zoo()
-    path = find_checkpoint(source, catalog or load_catalog(zoo), offline)
-    metadata = read_metadata(path)
+    path = local_checkpoint(source) or find_checkpoint(source, catalog or load_catalog(zoo), offline)
+    return load_weights(path, read_metadata(path), zoo)
+
+
+def load_weights(path: Path, metadata: Metadata, zoo: Zoo) -> Model:
+    """Load the model of a checkpoint whose metadata is already read, in evaluation mode.
+
+    Raises:
+        UsageError: the checkpoint has no head.
+        CropzooError: the weights do not fit the architecture in the metadata.
+    """
     model = model_from(metadata, zoo)
     load_exactly(model, read_state(path), str(path))
     model.metadata = metadata.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""One objective joined by others: their weighted sum, on features that are computed once."""
+"""Auxiliary objectives: a weighted sum of losses on features that are computed once."""
 
 from __future__ import annotations
 
@@ -13,80 +13,80 @@ from cropzoo.data.batch import Batch
 from cropzoo.models.base import Backbone, Losses, Objective
 
 
-class Joint(Objective):
-    """The losses of `main` plus those of others, each times its weight.
+class JointObjective(Objective):
+    """The loss of a main objective plus weighted losses of auxiliary ones.
 
     Args:
-        main: trains the backbone, and the head if it has one.
-        others: by name, with their weights; each built on `SharedFeatures` of main's backbone.
-        shared: those features.
+        main: main objective; it trains the backbone, and the head if it has one.
+        others: auxiliary objectives by name, with their weights, each built on `shared`.
+        shared: features of the backbone of `main`.
     """
 
     def __init__(self, main: Objective, others: Mapping[str, tuple[Objective, float]], shared: SharedFeatures) -> None:
         super().__init__(main.backbone)
-        self.head = main.head  # before main: its parameters are called as they are without others
+        self.head = main.head  # before main: its parameters have the same names as without auxiliary objectives
         self.main, self.shared = main, shared
         self.others = nn.ModuleDict({name: other for name, (other, _) in others.items()})
         self.weights = {name: weight for name, (_, weight) in others.items()}
 
     def set_class_counts(self, counts: Tensor) -> None:
-        """Tell all of them."""
+        """Set the class counts of all objectives."""
         for objective in (self.main, *self.others.values()):
             assert isinstance(objective, Objective)
             objective.set_class_counts(counts)
 
     def forward(self, batch: Batch) -> Losses:
-        """The sum of a batch; `parts` are main's own, and each other's loss and parts after its name."""
+        """Losses of a batch; `parts` are those of `main`, and loss and parts of the others, prefixed by their names."""
         with self.shared:
             losses: Losses = self.main(batch)
             total, parts = losses.total, {"main": losses.total.detach(), **losses.parts}
             for name, other in self.others.items():
-                joined: Losses = other(batch)
-                total = total + self.weights[name] * joined.total
-                parts[name] = joined.total.detach()
-                parts |= {f"{name}_{part}": value for part, value in joined.parts.items()}
+                auxiliary: Losses = other(batch)
+                total = total + self.weights[name] * auxiliary.total
+                parts[name] = auxiliary.total.detach()
+                parts |= {f"{name}_{part}": value for part, value in auxiliary.parts.items()}
         return Losses(total, parts, losses.logits)
 
 
 class SharedFeatures(Backbone):
-    """A backbone whose features are not computed again for tensors that it has seen in this step.
+    """A backbone that computes features once per step for the same tensors.
 
-    Parameters stay those of the backbone alone: this module owns none. It remembers inside a `with` block only, so that
-    no graph outlives its step.
+    This module has no parameters: they stay with the backbone. Features are kept only inside a `with` block, so that no
+    graph outlives its step.
 
     Args:
-        backbone: what computes the features.
+        backbone: backbone that computes the features.
     """
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.out_channels, self.size_multiple = backbone.out_channels, backbone.size_multiple
         self._backbone = (backbone,)  # in a tuple: as an attribute torch would count its parameters twice
-        self._seen: list[tuple[Any, Tensor]] = []
+        self._computed: list[tuple[Any, Tensor]] = []
         self._hook: RemovableHandle | None = None
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
         """The backbone's features of these tensors."""
-        for inputs, features in self._seen:
+        for inputs, features in self._computed:
             if all(map(is_, inputs, (series, dates, valid))):
                 return features
         computed: Tensor = self._backbone[0](series, dates, valid)
         return computed
 
     def make_head(self, classes: int) -> nn.Module:
-        """A head of the backbone's."""
+        """A new head of the backbone."""
         return self._backbone[0].make_head(classes)
 
     def __enter__(self) -> None:
-        """Remember from now on."""
-        self._hook = self._backbone[0].register_forward_hook(self._see)
+        """Keep features from now on."""
+        self._hook = self._backbone[0].register_forward_hook(self._keep)
 
     def __exit__(self, *error: object) -> None:
-        """Forget."""
+        """Discard the features."""
         assert self._hook is not None
         self._hook.remove()
         self._hook = None
-        self._seen.clear()
+        self._computed.clear()
 
-    def _see(self, backbone: nn.Module, inputs: tuple[Any, ...], features: Tensor) -> None:
-        self._seen.append((inputs, features))
+    def _keep(self, backbone: nn.Module, inputs: tuple[Any, ...], features: Tensor) -> None:
+        self._computed.append((inputs, features))

@@ -1,4 +1,4 @@
-"""What happens at the end of an epoch: a line of metrics, the best weights, the state to resume from."""
+"""Callbacks at the end of an epoch: metrics, best weights, and the state to resume from."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from cropzoo.training.module import StageModule
 
 
 class EpochLog(Callback):
-    """Appends a line an epoch to metrics.jsonl, and tells it.
+    """Appends a line per epoch to metrics.jsonl and logs it, in the first process.
 
     Args:
-        path: of metrics.jsonl.
-        tell: takes the line for the user; None in a process that is not the first.
+        path: path of metrics.jsonl.
+        log: takes the line for the user.
     """
 
-    def __init__(self, path: Path, tell: Log | None) -> None:
-        self.path, self.tell = path, tell
+    def __init__(self, path: Path, log: Log) -> None:
+        self.path, self._report = path, log
         self._start = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -36,7 +36,7 @@ class EpochLog(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the line."""
         assert isinstance(pl_module, StageModule)
-        if self.tell is None:
+        if not trainer.is_global_zero:
             return
         stage = pl_module.stage
         metrics = {name: _finite(float(value)) for name, value in sorted(trainer.callback_metrics.items())}
@@ -46,13 +46,15 @@ class EpochLog(Callback):
             "epoch": trainer.current_epoch,
             **metrics,
             "steps": int(trainer.num_training_batches),
-            "lr": stage.lr * group["lr"] / group["initial_lr"],  # the stage's rate, whatever part the group is of
+            "lr": stage.lr
+            * group["lr"]
+            / group["initial_lr"],  # the rate of the stage, without the factor of the group
             "seconds": round(time.perf_counter() - self._start, 2),
         }
         kept = keep_lines(self.path, stage.objective, trainer.current_epoch)
         write_text(self.path, kept + json.dumps(line) + "\n")
         shown = [f"{name.replace('_', ' ')} {line[name]:.4g}" for name in _SHOWN if line.get(name) is not None]
-        self.tell(
+        self._report(
             f"{stage.objective} {trainer.current_epoch + 1}/{stage.epochs}  {'  '.join(shown)}  {line['seconds']:.1f} s"
         )
 
@@ -65,7 +67,7 @@ def _finite(value: float) -> float | None:
 
 
 def keep_lines(path: Path, objective: str, epoch: int) -> str:
-    """The lines of metrics.jsonl that are older than this epoch: a killed run may have written it already."""
+    """Lines of metrics.jsonl before an epoch, which a killed run may have written already."""
     if not path.is_file():
         return ""
     kept = []
@@ -81,7 +83,7 @@ class BestWeights(Checkpoint):
     """Keeps the weights of the best epoch in a .safetensors file.
 
     Args:
-        path: of the file; read again by `restore`.
+        path: path of the file; `restore` reads it again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -90,7 +92,7 @@ class BestWeights(Checkpoint):
         self.epoch = -1
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save when the score is better than ever, or there is none to compare yet."""
+        """Save the weights if the score is the best so far."""
         assert isinstance(pl_module, StageModule)
         name, mode = pl_module.monitor
         score = float(trainer.callback_metrics[name])
@@ -107,30 +109,30 @@ class BestWeights(Checkpoint):
             save_tensors(self.path, pl_module.objective.state_dict())
 
     def restore(self, module: StageModule) -> None:
-        """Give the objective its best weights back."""
+        """Load the best weights into the objective."""
         module.objective.load_state_dict(read_state(self.path))
 
     def state_dict(self) -> dict[str, Any]:
-        """What is saved in last.ckpt."""
+        """State for last.ckpt."""
         return {"best": self.best, "epoch": self.epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Restore the state of last.ckpt."""
         self.best, self.epoch = state_dict["best"], state_dict["epoch"]
 
 
 class LastState(Checkpoint):
-    """Writes last.ckpt after every epoch, as a whole: Lightning's own callback may leave half a file when killed.
+    """Writes last.ckpt atomically after every epoch: Lightning's own callback may leave a truncated file when killed.
 
     Args:
-        path: of last.ckpt.
+        path: path of last.ckpt.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save everything that resuming needs; every process takes part, the first one writes."""
+        """Save all state that resuming needs; all processes take part, the first one writes."""
         if not trainer.is_global_zero:
             trainer.save_checkpoint(self.path)
             return

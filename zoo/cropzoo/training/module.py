@@ -1,4 +1,4 @@
-"""One stage as Lightning sees it: an objective, its optimizer, its validation score."""
+"""The Lightning module of a training stage: objective, optimizer, learning-rate schedule and validation scores."""
 
 from __future__ import annotations
 
@@ -19,32 +19,39 @@ from cropzoo.models.base import Losses, Objective
 from cropzoo.training.optim import check_frozen, check_scales, parameter_groups
 
 
-def seed_from(*parts: object) -> int:
-    """A number in [0, 2**63) that stands for these values, the same on every machine."""
+def derive_seed(*parts: object) -> int:
+    """Derive a seed in [0, 2**63) from some values; it is the same on every machine."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def rate_factor(step: int, warmup: int, steps: int, floor: float) -> float:
-    """Share of the full rate at a step: a linear rise over `warmup` steps, then a cosine down to `floor`."""
+def learning_rate_factor(step: int, warmup: int, steps: int, lowest: float) -> float:
+    """Learning rate of a step as a fraction of the full rate.
+
+    Args:
+        step: the step, from 0.
+        warmup: number of steps of the linear warm-up.
+        steps: number of all steps; after the warm-up the rate follows half a cosine.
+        lowest: factor of the last step.
+    """
     if step < warmup:
         return (step + 1) / warmup
     progress = min((step - warmup) / max(steps - warmup, 1), 1.0)
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+    return lowest + (1 - lowest) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 class StageModule(pl.LightningModule):
-    """Trains `objective` by one stage of a recipe.
+    """Trains the objective of one stage of a recipe.
 
     Args:
-        objective: what is minimized; holds the backbone.
-        normalizer: from stored numbers to the network's.
-        recipe: all settings.
-        number: which of the recipe's stages; the last one follows the recipe's `freeze` and `lr_scale`.
-        classes: names, for the validation scores of an objective with a head.
+        objective: the objective, which has the backbone.
+        normalizer: module that normalizes a batch.
+        recipe: the recipe.
+        number: index of the stage; the recipe's `freeze` and `lr_scale` apply to the last one.
+        classes: names of the classes, for the validation scores of an objective with a head.
 
     Raises:
-        UsageError: where nothing is left to train, or `lr_scale` names a part that is not there.
+        UsageError: nothing is left to train, or `lr_scale` names an unknown module.
     """
 
     def __init__(
@@ -65,7 +72,7 @@ class StageModule(pl.LightningModule):
         self.train()
 
     def train(self, mode: bool = True) -> StageModule:
-        """Set the mode of everything but a frozen backbone, whose norms and dropout stay as in evaluation."""
+        """Set the mode of all modules except a frozen backbone, which stays in evaluation mode."""
         super().train(mode)
         if self.frozen:
             self.objective.backbone.eval()
@@ -73,22 +80,22 @@ class StageModule(pl.LightningModule):
 
     @property
     def monitor(self) -> tuple[str, str]:
-        """What picks the weights, and whether "max" or "min" of it is best."""
+        """Name of the metric that selects the best weights, and whether "max" or "min" is best."""
         return ("val_miou", "max") if self.scorer is not None else ("val_loss", "min")
 
     def on_train_epoch_start(self) -> None:
-        """No step of this epoch has failed yet."""
+        """Reset the check for losses that are not finite."""
         self._finite = torch.ones((), dtype=torch.bool, device=self.device)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Dropout and the like start each step from its own seed, so that a resumed run goes on as it would have."""
-        torch.manual_seed(seed_from(self.recipe.seed, self.number, self.current_epoch, batch_idx, self.global_rank))
+        """Seed dropout and the like for each step, so that a resumed run repeats an uninterrupted one."""
+        torch.manual_seed(derive_seed(self.recipe.seed, self.number, self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The total loss of a batch."""
         batch = self.normalizer(batch)
         losses = self._losses(batch)
-        self._finite &= losses.total.detach().isfinite()  # read once an epoch: a GPU would wait at every step
+        self._finite &= losses.total.detach().isfinite()  # read once per epoch: a GPU would wait at every step
         self.log_dict(
             {"train_loss": losses.total.detach(), **{f"train_{k}": v.detach() for k, v in losses.parts.items()}},
             on_step=False,
@@ -107,16 +114,16 @@ class StageModule(pl.LightningModule):
             crops, size = len(batch.series), tuple(batch.series.shape[-2:])
             raise CropzooError(
                 f"training {self.stage.objective!r} on a batch of {crops} crop{'s' if crops > 1 else ''} of {size} "
-                "pixels; a norm of this network is left with one value a channel; use a larger image_size, or a "
-                "batch_size that leaves no such batch at the end of an epoch"
+                "pixels; a normalization layer gets one value per channel; use a larger image_size, or a batch_size "
+                "that leaves no such batch at the end of an epoch"
             ) from error
         return losses
 
     def on_validation_epoch_start(self) -> None:
-        """Stop a training that has left the numbers: no later epoch can bring it back.
+        """Stop a training whose loss is not finite: no later epoch can recover it.
 
         Raises:
-            CropzooError: when a loss of this epoch was NaN or infinite.
+            CropzooError: a loss of this epoch was NaN or infinite.
         """
         if not bool(self._finite):
             raise CropzooError(
@@ -125,7 +132,7 @@ class StageModule(pl.LightningModule):
             )
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        """Loss and, with a head, scores of a batch."""
+        """Log the loss of a batch and, with a head, add it to the scores."""
         batch = self.normalizer(batch)
         losses = self.objective(batch)
         self.log("val_loss", losses.total, batch_size=len(batch.series), sync_dist=True)
@@ -138,7 +145,7 @@ class StageModule(pl.LightningModule):
             self.scorer.update(logits, batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the scores of the whole split."""
+        """Log the scores of the split."""
         if self.scorer is None:
             return
         scores = self.scorer.compute()
@@ -146,16 +153,18 @@ class StageModule(pl.LightningModule):
         self.log_dict({"val_oa": scores["oa"], "val_miou": scores["miou"], "val_macro_f1": scores["macro_f1"]})
 
     def configure_optimizers(self) -> Any:
-        """AdamW, weight decay on matrices alone, with the stage's schedule by step."""
+        """AdamW with weight decay on matrices only, and the stage's schedule by step."""
         stage = self.stage
         groups = parameter_groups(self.objective, stage.lr, stage.weight_decay, self.scales)
         optimizer = torch.optim.AdamW(groups, lr=stage.lr)
         steps = int(self.trainer.estimated_stepping_batches)
         warmup = min(round(stage.warmup_epochs * steps / stage.epochs), steps)
-        floor = min(stage.lr_min / stage.lr, 1.0)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, warmup, steps, floor))
+        lowest = min(stage.lr_min / stage.lr, 1.0)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: learning_rate_factor(step, warmup, steps, lowest)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Beside Lightning's own state: which stage this is and whether it was stopped early."""
+        """Add the number of the stage and whether it was stopped early to Lightning's state."""
         checkpoint["cropzoo"] = {"stage": self.number, "stopped": bool(self.trainer.should_stop)}

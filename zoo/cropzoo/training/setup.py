@@ -1,16 +1,16 @@
-"""What a run starts from: its data, checked and described, and its backbone."""
+"""Set-up of a run: its initial backbone, and the files that describe data and environment."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
 from cropzoo.config.catalog import Catalog
 from cropzoo.config.recipe import Recipe, objectives_of
 from cropzoo.config.run_dir import RunFolder
-from cropzoo.data.datamodule import Data
-from cropzoo.data.sample import Dataset
+from cropzoo.data.datamodule import DataModule
 from cropzoo.io import Log, write_json
 from cropzoo.models.base import Backbone
 from cropzoo.models.download import find_checkpoint
@@ -19,48 +19,86 @@ from cropzoo.models.transfer import start_from
 from cropzoo.parallel import get_world_size
 from cropzoo.plugins.registry import Zoo
 from cropzoo.runtime import Runtime
-from cropzoo.training.module import seed_from
+from cropzoo.training.module import derive_seed
 
 SHOWN = 6
-"""New parameters that are listed by name; the rest is counted."""
+"""Number of new parameters that are listed by name; the others are counted."""
 
 
-def describe(folder: RunFolder, recipe: Recipe, zoo: Zoo, data: Data, runtime: Runtime) -> None:
-    """Write split.json and environment.json."""
-    names = [label.name for label in data.dataset.classes]
-    split = {
-        name: {
-            "samples": len(samples),
-            "names": [samples[number].name for number in range(len(samples))],
-            "pixels": dict(zip(names, data.counts[name], strict=True)),
-        }
-        for name, samples in data.splits.items()
-    }
-    write_json(folder.path / "split.json", split)
-    folder.write_environment(runtime.device, get_world_size(), packages(recipe, zoo))
-
-
-def packages(recipe: Recipe, zoo: Zoo) -> list[str]:
-    """Distributions whose plugins take part."""
-    owners = [zoo.backbones[recipe.backbone.name].owner, zoo.datasets[recipe.dataset.name].owner]
-    owners += [zoo.objectives[name].owner for name in objectives_of(recipe)]
-    return [owner.distribution for owner in owners if owner.distribution]
-
-
-def new_backbone(
-    recipe: Recipe, zoo: Zoo, in_channels: int, classes: int, bands: Sequence[str] | None = None
-) -> Backbone:
-    """The recipe's backbone with its initial weights.
+@dataclass(frozen=True)
+class Resources:
+    """What a training needs in addition to its recipe.
 
     Args:
-        recipe: names it, with its options.
-        zoo: where it is looked up.
-        in_channels: number of bands.
-        classes: number of classes; without any the network is built for one.
-        bands: names, by which initial weights are matched; None leaves out the options that only say where those
-            come from, since the backbone gets other weights.
+        zoo: plugins, by which names are looked up.
+        catalog: catalog, in which `recipe.weights` is looked up.
+        runtime: device and workers.
+        log: takes lines of progress.
+        offline: whether to never access the network.
     """
-    torch.manual_seed(seed_from(recipe.seed, "backbone"))
+
+    zoo: Zoo
+    catalog: Catalog
+    runtime: Runtime
+    log: Log
+    offline: bool = False
+
+    def without_log(self) -> Resources:
+        """The same for a process that reports nothing."""
+        return replace(self, log=_discard)
+
+
+def _discard(line: str) -> None:
+    """Take a line of progress of a process other than the first."""
+
+
+def initialize_backbone(recipe: Recipe, data: DataModule, resources: Resources, resuming: bool) -> Backbone:
+    """Create the backbone of a recipe with its initial weights, and load `recipe.weights`.
+
+    Args:
+        recipe: the recipe.
+        data: data module of the training.
+        resources: plugins, catalog and log.
+        resuming: whether the run has weights already; then no other weights are looked for.
+    """
+    bands, classes = data.dataset.bands, data.class_names
+    initial = None if resuming or recipe.weights else bands
+    backbone = create_recipe_backbone(recipe, resources.zoo, len(bands), len(classes), initial)
+    if recipe.weights is None or resuming:
+        return backbone
+    path = find_checkpoint(recipe.weights, resources.catalog, resources.offline)
+    transfer = start_from(
+        backbone,
+        recipe.backbone.name,
+        path,
+        bands,
+        recipe.adapt_bands,
+        classes,
+        lambda bands, classes: create_recipe_backbone(recipe, resources.zoo, bands, classes),
+    )
+    loaded, new = len(transfer.loaded), len(transfer.fresh)
+    resources.log(f"weights {recipe.weights}: {loaded} parameters loaded, {new} newly initialized")
+    for line in transfer.fresh[:SHOWN]:
+        resources.log(f"  new: {line}")
+    if new > SHOWN:
+        resources.log(f"  new: and {new - SHOWN} more")
+    return backbone
+
+
+def create_recipe_backbone(
+    recipe: Recipe, zoo: Zoo, in_channels: int, classes: int, bands: Sequence[str] | None = None
+) -> Backbone:
+    """Create the backbone of a recipe with random or pretrained initial weights.
+
+    Args:
+        recipe: the recipe.
+        zoo: plugins, by which the backbone is looked up.
+        in_channels: number of bands.
+        classes: number of classes; a network for data without labels is built for one.
+        bands: names of the bands, by which pretrained initial weights are matched; None leaves out the options that
+            only name such weights, since the backbone gets other ones.
+    """
+    torch.manual_seed(derive_seed(recipe.seed, "backbone"))
     name, options = recipe.backbone.name, recipe.backbone.options
     if bands is None:
         options = zoo.backbones[name].spec.architecture(options)
@@ -68,24 +106,23 @@ def new_backbone(
     return create_backbone(name, shape, zoo=zoo, options=options, bands=bands)
 
 
-def load_weights(
-    backbone: Backbone, recipe: Recipe, zoo: Zoo, catalog: Catalog, dataset: Dataset, tell: Log, offline: bool
-) -> None:
-    """Start the backbone from `recipe.weights`, and tell what fits."""
-    if recipe.weights is None:
-        return
-    path = find_checkpoint(recipe.weights, catalog, offline)
-    transfer = start_from(
-        backbone,
-        recipe.backbone.name,
-        path,
-        dataset.bands,
-        recipe.adapt_bands,
-        [label.name for label in dataset.classes],
-        lambda bands, classes: new_backbone(recipe, zoo, bands, classes),
-    )
-    tell(f"weights {recipe.weights}: {len(transfer.loaded)} parameters loaded, {len(transfer.fresh)} start new")
-    for line in transfer.fresh[:SHOWN]:
-        tell(f"  new: {line}")
-    if len(transfer.fresh) > SHOWN:
-        tell(f"  new: and {len(transfer.fresh) - SHOWN} more")
+def describe_run(folder: RunFolder, data: DataModule, resources: Resources) -> None:
+    """Write split.json and environment.json."""
+    split = {
+        name: {
+            "samples": len(samples),
+            "names": [samples[number].name for number in range(len(samples))],
+            "pixels": dict(zip(data.class_names, data.counts[name], strict=True)),
+        }
+        for name, samples in data.splits.items()
+    }
+    write_json(folder.path / "split.json", split)
+    packages = plugin_packages(data.recipe, resources.zoo)
+    folder.write_environment(resources.runtime.device, get_world_size(), packages)
+
+
+def plugin_packages(recipe: Recipe, zoo: Zoo) -> list[str]:
+    """Distributions of the plugins of a recipe."""
+    owners = [zoo.backbones[recipe.backbone.name].owner, zoo.datasets[recipe.dataset.name].owner]
+    owners += [zoo.objectives[name].owner for name in objectives_of(recipe)]
+    return [owner.distribution for owner in owners if owner.distribution]

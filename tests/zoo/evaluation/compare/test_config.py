@@ -106,9 +106,9 @@ def test_years_and_sites_of_a_scoring_are_those_of_the_split():
 @pytest.mark.parametrize(
     ("file", "told"),
     [
-        ({"until": "6-15"}, "study.yaml: key 'until' is '6-15'; it must be a day, as 2019-03-01, or 03-01"),
+        ({"until": "6-15"}, "study.yaml: key 'until' is '6-15'; it must be a day such as 2019-03-01 or 03-01"),
         ({"scorings": {"a": {"until": "June"}}}, "study.yaml: key 'scorings.a.until' is 'June'; it must be a day"),
-        ({"until": ["06-15", "2019-07-15"]}, "some days have a year and some none"),
+        ({"until": ["06-15", "2019-07-15"]}, "some days have a year and some do not"),
         ({"until": 615}, "key 'until' is 615; it must be a day"),
         ({"scorings": {"a": {"upsampel": "nearest"}}}, "unknown key 'scorings.a.upsampel'; did you mean 'upsample'"),
         ({"scorings": {"fine": {"upsample": "cubic"}}}, "key 'scorings.fine.upsample' is 'cubic'"),

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from cropzoo.data.dates import date_warnings, parse_day
 from cropzoo.errors import CropzooError
-from cropzoo.evaluation.compare.config import Scoring, Split, Study
+from cropzoo.evaluation.compare.config import Split, Study
 from cropzoo.evaluation.compare.folder import StudyFolder
 from cropzoo.evaluation.compare.grid import GridCell, PlannedRun, StudyPlan
-from cropzoo.evaluation.early_season import trial_until
-from cropzoo.evaluation.evaluate import Trial, open_trial, score_trial
+from cropzoo.evaluation.early_season import truncate_data
+from cropzoo.evaluation.evaluate import evaluate, open_evaluation
 from cropzoo.io import Log, read_json
 from cropzoo.plugins.registry import Zoo
 from cropzoo.runtime import Runtime
@@ -183,22 +183,19 @@ def score_again(
                 continue
             tell(f"{run.name}: scoring {name}")
             try:
-                trial = _open(run, folder, scoring, study.split, zoo)
-                for line in date_warnings({study.split: trial.samples}, trial.recipe):
+                model, data = open_evaluation(
+                    folder.run(run).model, zoo, study.split, scoring.changes(study.split), runtime, scoring.upsample
+                )
+                if scoring.until is not None:
+                    data = truncate_data(data, study.split, scoring.until, parse_day("until", scoring.until))
+                for line in date_warnings({study.split: data.split(study.split)}, data.options.dates):
                     if line not in told:
                         tell(f"{name}: {line}")
                         told.add(line)
-                scores = score_trial(trial, runtime)
+                scores = evaluate(model, data, study.split, runtime)
             except CropzooError as error:
                 failed[f"{run.name}, {name}"] = str(error)
                 tell(f"{run.name}: scoring {name} failed: {error}")
                 continue
             folder.write_scoring(run, name, study, scores)
     return failed
-
-
-def _open(run: PlannedRun, folder: StudyFolder, scoring: Scoring, split: str, zoo: Zoo) -> Trial:
-    trial = open_trial(folder.run(run).model, zoo, split, scoring.changes(split), scoring.upsample)
-    if scoring.until is not None:
-        trial = trial_until(trial, scoring.until, parse_day("until", scoring.until))
-    return trial

@@ -7,9 +7,8 @@ from torch import Tensor, nn
 
 from cropzoo.data.batch import Batch
 from cropzoo.data.normalize import Normalizer
-from cropzoo.errors import UsageError
 from cropzoo.models.base import Model
-from cropzoo.models.checkpoint import Metadata
+from cropzoo.models.checkpoint import Metadata, check_statistics
 from cropzoo.plugins.specs import DateEncoding
 
 _MARCH_0000 = 719468
@@ -106,13 +105,9 @@ class Graph(nn.Module):
 
     def __init__(self, model: Model, metadata: Metadata) -> None:
         super().__init__()
-        if metadata.scale is None or not (metadata.bands and metadata.mean and metadata.std):
-            raise UsageError(
-                "a graph that reads stored numbers; the checkpoint holds no band statistics; "
-                "import it again with --statistics-of DATASET, or export it as safetensors"
-            )
+        scale = check_statistics(metadata, "exporting a graph, which normalizes stored numbers")
         self.model = model
-        self.normalizer = Normalizer(metadata.bands, metadata.bands, metadata.scale, metadata.mean, metadata.std)
+        self.normalizer = Normalizer(metadata.bands, metadata.bands, scale, metadata.mean, metadata.std)
         self.encoding, self.temperature = metadata.dates, metadata.temperature
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:

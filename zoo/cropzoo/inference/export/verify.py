@@ -14,7 +14,7 @@ from cropzoo.data.batch import Batch
 from cropzoo.data.dates import encode_dates
 from cropzoo.data.normalize import Normalizer
 from cropzoo.data.open import open_dataset, open_split
-from cropzoo.data.patches import Item, Key, Tiles
+from cropzoo.data.patches import PatchItem, PatchKey, Tiles
 from cropzoo.errors import CropzooError
 from cropzoo.models.base import Model
 from cropzoo.models.checkpoint import Metadata, scoring_recipe
@@ -80,19 +80,21 @@ def real_series(metadata: Metadata, zoo: Zoo, split: str = "test", most: int = 4
     Raises:
         CropzooError: when the data cannot be had or are not those of the model.
     """
+    from cropzoo.data.datamodule import patch_options  # loads Lightning, which only this check needs
+
     recipe = scoring_recipe(metadata, zoo, {})
     dataset = open_dataset(zoo, recipe.dataset.name, recipe.dataset.options)
     missing = [band for band in metadata.bands if band not in dataset.bands]
     if missing:
         raise CropzooError(f"the data lack the bands {', '.join(missing)}")
     samples = open_split(dataset, split, zoo.datasets[recipe.dataset.name].spec.splits)
-    tiles = Tiles(samples, recipe)
+    tiles = Tiles(samples, patch_options(recipe))
     chosen = np.unique(np.linspace(0, len(tiles) - 1, min(most, len(tiles))).round().astype(int))
-    items = [tiles[Key(0, int(position))] for position in chosen]
+    items = [tiles[PatchKey(0, int(position))] for position in chosen]
     return _joined(items, [dataset.bands.index(band) for band in metadata.bands], metadata.length)
 
 
-def _joined(items: Sequence[Item], picks: Sequence[int], length: int | None) -> Given:
+def _joined(items: Sequence[PatchItem], picks: Sequence[int], length: int | None) -> Given:
     """Tiles as one batch, padded to the longest or to `length`."""
     longest = length or max(len(item.sample.dates) for item in items)
     height, width = items[0].sample.series.shape[-2:]

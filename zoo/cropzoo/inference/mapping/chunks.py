@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.data.dates import at_most, keep_clear
+from cropzoo.data.dates import limit_dates, select_clear_dates
 from cropzoo.data.sample import Sample
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Window
@@ -196,9 +196,11 @@ def _dates(plan: MapPlan, pixels: Pixels, place: tuple[int, int]) -> NDArray[np.
     positions = np.arange(len(pixels.series))
     # A series of positions: the choice is evaluation's own, and no pixel is copied for it.
     sample = Sample(positions[:, None, None, None], plan.dates(pixels.chunk.tile), clear=pixels.clear[:, rows, columns])
-    sample = keep_clear(sample, plan.options.min_clear or 0)
+    sample = select_clear_dates(sample, plan.options.min_clear or 0)
     sampling = "uniform" if plan.facts.date_sampling == "random" else plan.facts.date_sampling
-    chosen: NDArray[np.intp] = at_most(sample, plan.most_dates, sampling, np.random.default_rng(0)).series[:, 0, 0, 0]
+    chosen: NDArray[np.intp] = limit_dates(sample, plan.most_dates, sampling, np.random.default_rng(0)).series[
+        :, 0, 0, 0
+    ]
     return chosen
 
 
