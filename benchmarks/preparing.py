@@ -1,14 +1,14 @@
-"""`cropzoo prepare` of a generated area: memory of all its processes, and speed against reading the same windows alone.
+"""Benchmark of `cropzoo prepare` on a generated area: memory of all processes, and speed compared to reading only.
 
-The area has 2000 x 2000 pixels, 30 dates, 10 bands and a scene classification, in deflate GeoTIFFs; windows of 128
-pixels. `reading` is rasterio in one process: every window of every date once, in the order of `prepare`, files kept
-open, GDAL's own defaults. `prepare` is the whole command, from the shell until its end. Linux only: memory is the sum
-over all processes of the pages that each holds, shared ones divided among those that share them (PSS), in a run of its
-own, as looking takes time too. Processor seconds stand beside, for a machine that has other work.
+The area has 2000 x 2000 pixels, 30 dates, 10 bands and a scene classification, in deflate GeoTIFFs; windows have 128
+pixels. `reading` is rasterio in one process: every window of every date once, in the order of `prepare`, with files
+kept open and GDAL's defaults. `prepare` is the complete command, measured from the shell. Linux only: memory is the
+proportional set size (PSS) summed over all processes, measured in a separate run because sampling takes time. CPU
+seconds are printed as well, for machines that have other work.
 
     python benchmarks/preparing.py --jobs 2
 
-The area is made first, in a few minutes, and kept in cropzoo's cache folder (or --folder) for other times.
+The area is generated first, in a few minutes, and kept in cropzoo's cache folder (or --folder) for later runs.
 """
 
 from __future__ import annotations
@@ -26,69 +26,71 @@ from time import perf_counter, sleep
 from cropzoo.io import cache_folder
 
 SIZE, DATES, WINDOW = 2000, 30, 128
-MOST_BYTES = 1e9
-LEAST_SPEED = 0.5
+MAX_BYTES = 1e9
+MIN_SPEED = 0.5
 INTERVAL = 0.02
 
 
 def main() -> None:
-    """Compare; with --read, read an area's images once and print the seconds."""
+    """Run the benchmark; with --read, read the images of an area once and print the seconds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=cache_folder() / "benchmarks", help="keeps the area")
-    parser.add_argument("--jobs", type=int, default=2, help="of the command, and for making the area")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--size", type=int, default=SIZE, help="pixels on a side, a multiple of 16")
-    parser.add_argument("--dates", type=int, default=DATES)
+    parser.add_argument(
+        "--folder", type=Path, default=cache_folder() / "benchmarks", help="folder of the generated area"
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="processes of the command, and for generating the area")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each; the median is reported")
+    parser.add_argument("--size", type=int, default=SIZE, help="pixels per side, a multiple of 16")
+    parser.add_argument("--dates", type=int, default=DATES, help="number of dates")
     parser.add_argument("--read", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     area, out = args.folder / f"area-{args.size}-{args.dates}", args.folder / "prepared"
     if args.read:
-        print(read(area))
+        print(read_windows(area))
         return
     if not (area / "README.md").is_file():
-        make(area, args.size, args.dates, args.jobs)
-    peak = held_at_most(command(area, out, args.jobs), out)
+        make_area(area, args.size, args.dates, args.jobs)
+    peak = measure_peak_memory(prepare_command(area, out, args.jobs), out)
     print(f"peak {peak / 1e6:.0f} MB", flush=True)
     images = ["--folder", str(args.folder), "--size", str(args.size), "--dates", str(args.dates)]
     reading, preparing = [], []
-    for turn in range(args.repeats):
-        reading.append(timed("reading", [sys.executable, __file__, *images, "--read"]))
+    for run in range(args.repeats):
+        reading.append(time_command("reading", [sys.executable, __file__, *images, "--read"]))
         shutil.rmtree(out, ignore_errors=True)
-        preparing.append(timed("prepare", command(area, out, args.jobs)))
-        print(f"turn {turn + 1} of {args.repeats} done", flush=True)
+        preparing.append(time_command("prepare", prepare_command(area, out, args.jobs)))
+        print(f"run {run + 1} of {args.repeats} done", flush=True)
     report(median(reading), median(preparing), peak, args.size * args.size * args.dates)
 
 
 def report(reading: float, preparing: float, peak: int, pixels: int) -> None:
-    """Print the figures beside their targets; `pixels` counts those of all dates."""
+    """Print the results with their targets; `pixels` counts the pixels of all dates."""
     speed = reading / preparing
     print(
-        f"reading alone {reading:.1f} s ({pixels / reading / 1e6:.1f} Mpx/s), cropzoo prepare {preparing:.1f} s "
-        f"({pixels / preparing / 1e6:.1f} Mpx/s): {speed:.0%} of the speed (target {LEAST_SPEED:.0%}); "
-        f"peak {peak / 1e6:.0f} MB (target under {MOST_BYTES / 1e6:.0f} MB)"
+        f"reading {reading:.1f} s ({pixels / reading / 1e6:.1f} Mpx/s), cropzoo prepare {preparing:.1f} s "
+        f"({pixels / preparing / 1e6:.1f} Mpx/s): {speed:.0%} of the reading speed (target {MIN_SPEED:.0%}); "
+        f"peak {peak / 1e6:.0f} MB (target under {MAX_BYTES / 1e6:.0f} MB)"
     )
-    print("all targets met" if speed >= LEAST_SPEED and peak < MOST_BYTES else "some targets missed")
+    print("all targets met" if speed >= MIN_SPEED and peak < MAX_BYTES else "some targets missed")
 
 
-def make(area: Path, size: int, dates: int, jobs: int) -> None:
-    """The input, by the `synthetic` dataset."""
+def make_area(area: Path, size: int, dates: int, jobs: int) -> None:
+    """Generate the input with the `synthetic` dataset."""
     from cropzoo_plugins.datasets.synthetic import Synthetic
 
     start = perf_counter()
     Synthetic(size=size, block=16, dates=dates).write_images(area, lambda line: print(line, flush=True), jobs)
-    print(f"made the area: {size * size / (perf_counter() - start):.0f} px/s of {dates} dates")
+    print(f"generated the area: {size * size / (perf_counter() - start):.0f} px/s of {dates} dates")
 
 
-def command(area: Path, out: Path, jobs: int) -> list[str]:
-    """The command that is measured."""
+def prepare_command(area: Path, out: Path, jobs: int) -> list[str]:
+    """Command that is measured."""
     program = [sys.executable, "-m", "cropzoo_cli.main", "prepare"]
     parcels = ["--parcels", str(area / "parcels.gpkg"), "--crop-column", "crop_code"]
     images = ["--images", str(area / "S2_*.tif"), "--window", str(WINDOW)]
     return [*program, *parcels, *images, "--out", str(out), "-j", str(jobs)]
 
 
-def read(area: Path) -> float:
-    """Seconds for reading all windows of all dates."""
+def read_windows(area: Path) -> float:
+    """Read all windows of all dates; returns the seconds."""
     import rasterio
     from rasterio.windows import Window
 
@@ -103,33 +105,33 @@ def read(area: Path) -> float:
     return perf_counter() - start
 
 
-def timed(name: str, command: list[str]) -> float:
-    """Seconds of a command from its start to its end; of reading, the seconds that it prints, without its imports."""
-    before, start = processor_seconds(), perf_counter()
+def time_command(name: str, command: list[str]) -> float:
+    """Wall-clock seconds of a command; for reading, the seconds that it prints, without imports."""
+    before, start = cpu_seconds(), perf_counter()
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
     seconds = float(done.stdout) if name == "reading" else perf_counter() - start
-    print(f"{name} {seconds:.1f} s, {processor_seconds() - before:.1f} s of processors", flush=True)
+    print(f"{name} {seconds:.1f} s, {cpu_seconds() - before:.1f} s of CPU time", flush=True)
     return seconds
 
 
-def processor_seconds() -> float:
-    """Of all processes that this one has started and that have ended."""
+def cpu_seconds() -> float:
+    """CPU seconds of all child processes that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
-def held_at_most(command: list[str], out: Path) -> int:
-    """The most bytes that a command and all processes below it held at once.
+def measure_peak_memory(command: list[str], out: Path) -> int:
+    """Peak memory in bytes of a command and all its child processes.
 
     Raises:
-        RuntimeError: it failed.
+        RuntimeError: The command failed.
     """
     shutil.rmtree(out, ignore_errors=True)
     peak = 0
     with TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
         while process.poll() is None:
-            peak = max(peak, sum(held(number) for number in family(process.pid)))
+            peak = max(peak, sum(memory_of(number) for number in process_tree(process.pid)))
             sleep(INTERVAL)
         errors.seek(0)
         if process.returncode:
@@ -137,8 +139,8 @@ def held_at_most(command: list[str], out: Path) -> int:
     return peak
 
 
-def family(process: int) -> list[int]:
-    """The process and all that descend from it."""
+def process_tree(process: int) -> list[int]:
+    """The process and all its descendants."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -152,8 +154,8 @@ def family(process: int) -> list[int]:
     return found
 
 
-def held(process: int) -> int:
-    """Bytes of a process, its part of shared pages; 0 when it has ended."""
+def memory_of(process: int) -> int:
+    """Proportional set size of a process in bytes; 0 if it has ended."""
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""`cropzoo prepare --from DATASET`: a dataset of the zoo written once in the layout, or as images and parcels."""
+"""`cropzoo prepare --from DATASET`: convert a dataset of the zoo to the layout, or write its images and parcels."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from cropzoo_cli.progress import progress
 def convert_dataset(
     zoo: Zoo, source: str, rest: tuple[str, ...], assignments: tuple[str, ...], out: Path, workers: int, overwrite: bool
 ) -> bool:
-    """Convert it; whether the result is in the layout (a generated landscape is written as images and parcels instead).
+    """Convert a dataset; returns whether the result is in the layout of PASTIS.
+
+    A generated landscape is written as images and parcels instead.
 
     Raises:
-        UsageError: settings that are none of the dataset's; more than one root.
+        UsageError: Settings that are not options of the dataset, or more than one root.
     """
     from cropzoo.data.open import open_dataset
-    from cropzoo.prepare.convert import convert
+    from cropzoo.prepare.convert import ConvertOptions, convert
     from cropzoo.prepare.options import ImageSource
 
     settings = parse_assignments(assignments)
@@ -37,5 +39,5 @@ def convert_dataset(
         return False
     made_from = {"dataset": source, "options": options, "license": spec.license}
     with progress("samples") as advance:
-        convert(dataset, spec.splits, out, note, advance, made_from=made_from, overwrite=overwrite, workers=workers)
+        convert(dataset, spec.splits, out, note, advance, ConvertOptions(made_from, overwrite, workers))
     return True

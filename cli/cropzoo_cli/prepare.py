@@ -1,4 +1,4 @@
-"""`cropzoo prepare`: parcels and images, or another dataset, to a dataset that trains."""
+"""`cropzoo prepare`: make a training dataset from parcels and images, or from another dataset."""
 
 from __future__ import annotations
 
@@ -21,81 +21,110 @@ from cropzoo_cli.settings import Settings
 if TYPE_CHECKING:
     from cropzoo.prepare.options import PrepareOptions
 
-INTERRUPTED = 130
-MOST_WORKERS = 8
+EXIT_INTERRUPTED = 130
+MAX_WORKERS = 8
 
-_CONVERSION = ("source", "assignments")
-"""Options of a conversion alone."""
+_CONVERSION_OPTIONS = ("source", "assignments")
+"""Options of a conversion only."""
 
-_BOTH = ("rest", "out", "workers", "overwrite", "as_json")
-"""Those of a conversion that preparing has as well; all others are of preparing alone."""
+_SHARED_OPTIONS = ("rest", "out", "workers", "overwrite", "as_json")
+"""Options of both a conversion and a preparation; all others are of a preparation only."""
 
 
 @click.command()
 @click.argument("rest", nargs=-1, metavar="[ROOT]")
 @click.option(
-    "--parcels", multiple=True, type=click.Path(path_type=Path), help="Vector file of parcels; may be given again."
+    "--parcels", multiple=True, type=click.Path(path_type=Path), help="Vector file of the parcels. Repeatable."
 )
-@click.option("--crop-column", default="crop_code", show_default=True, help="Column with the crop.")
-@click.option("--name-column", default="crop_name", show_default=True, help="Column with its name; need not exist.")
-@click.option("--id-column", default="", help="Column with a parcel's id; numbered if not given.")
-@click.option("--year-column", default="", help="Column with the harvest year: every year becomes samples of its own.")
-@click.option("--season", default="01-01:12-31", show_default=True, help="First and last day of a year's series.")
+@click.option("--crop-column", default="crop_code", show_default=True, help="Parcel column with the crop.")
+@click.option(
+    "--name-column", default="crop_name", show_default=True, help="Parcel column with the crop name, if it exists."
+)
+@click.option("--id-column", default="", help="Parcel column with the parcel id. Default: number the parcels.")
+@click.option(
+    "--year-column", default="", help="Parcel column with the harvest year. Each year becomes separate samples."
+)
+@click.option(
+    "--season", default="01-01:12-31", show_default=True, help="First and last day of the image series of a year."
+)
 @click.option(
     "--images",
     multiple=True,
     metavar="PATTERN",
-    help="Images: a pattern in quotes, a folder, or a STAC item collection.",
+    help="Images: a quoted pattern, a folder, or a STAC item collection. Repeatable.",
 )
-@click.option("--bands", default="", metavar="B02,B03", help="Bands to use; names where the files have none.")
-@click.option("--clear-scl", default="4,5,6", show_default=True, help="Classes of an SCL band that are clear.")
+@click.option(
+    "--bands", default="", metavar="B02,B03", help="Bands to use, or names of the bands of files without descriptions."
+)
+@click.option("--clear-scl", default="4,5,6", show_default=True, help="Classes of the SCL band that are clear.")
 @click.option(
     "--offset",
     type=int,
-    help="What the numbers carry too much, 1000 from baseline 04.00 on; as the metadata say if not given.",
+    help="Radiometric offset subtracted from pixel values (1000 for Sentinel-2 processing baseline 04.00 and later). "
+    "Default: read from metadata.",
 )
 @click.option(
-    "--scale", type=float, help="Reflectance of one stored unit; 1e-4 for integers, 1 for fractions if not given."
+    "--scale", type=float, help="Reflectance of one stored unit. Default: 1e-4 for integers, 1 for floating point."
 )
-@click.option("--classes", type=click.Path(path_type=Path), help="Table of crops: code,name,class,color.")
-@click.option("--min-pixels", type=click.IntRange(min=0), default=0, help="Classes with fewer pixels are rare.")
 @click.option(
-    "--rare", type=click.Choice(["ignore", "merge"]), default="ignore", show_default=True, help="What becomes of them."
+    "--classes", type=click.Path(path_type=Path), help="CSV table of crops with columns code, name, class, color."
+)
+@click.option("--min-pixels", type=click.IntRange(min=0), default=0, help="Treat classes with fewer pixels as rare.")
+@click.option(
+    "--rare",
+    type=click.Choice(["ignore", "merge"]),
+    default="ignore",
+    show_default=True,
+    help="Ignore rare classes, or merge them into one class.",
 )
 @click.option(
     "--conflict",
     type=float,
     default=0.4,
     show_default=True,
-    help="Ignore a pixel whose second crop has a larger share.",
+    help="Ignore pixels whose second crop has a larger share.",
 )
-@click.option("--window", type=int, default=128, show_default=True, help="Pixels on a side of a sample.")
+@click.option("--window", type=int, default=128, show_default=True, help="Sample size in pixels per side.")
 @click.option(
-    "--label-scale", type=int, default=1, show_default=True, help="Labels 2 or 4 times finer than the images."
+    "--label-scale",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Label pixels per image pixel and axis: 1, 2 or 4.",
 )
 @click.option(
-    "--split-by", default="blocks", show_default=True, metavar="blocks|year|COLUMN", help="How samples come to folds."
+    "--split-by",
+    default="blocks",
+    show_default=True,
+    metavar="blocks|year|COLUMN",
+    help="Assign samples to folds by spatial block, by year, or by a parcel column.",
 )
-@click.option("--folds", type=int, default=5, show_default=True, help="Folds of blocks.")
-@click.option("--block", type=int, default=512, show_default=True, help="Pixels on a side of a block.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Deals the blocks.")
-@click.option("--whole-parcels", is_flag=True, help="A parcel counts only in the fold that has most of it.")
+@click.option("--folds", type=int, default=5, show_default=True, help="Number of folds of spatial blocks.")
+@click.option("--block", type=int, default=512, show_default=True, help="Block size in pixels per side.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed of the fold assignment."
+)
+@click.option("--whole-parcels", is_flag=True, help="Use each parcel only in the fold that contains most of it.")
 @click.option("--keep-empty", is_flag=True, help="Keep windows without a parcel.")
-@click.option("--citation", default="", help="Who made the data.")
-@click.option("--license", default="", help="Of the data.")
-@click.option("--from", "source", metavar="DATASET", help="Convert a dataset of the zoo instead; ROOT is its folder.")
+@click.option("--citation", default="", help="Citation of the data sources.")
+@click.option("--license", default="", help="License of the data sources.")
+@click.option(
+    "--from", "source", metavar="DATASET", help="Convert a dataset of the zoo instead; ROOT is the path of its files."
+)
 @click.option(
     "--set",
     "assignments",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Options of that dataset, such as dataset.size=480.",
+    help="Option of the converted dataset, such as dataset.size=480. Repeatable.",
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the new dataset.")
-@click.option("-j", "--workers", type=click.IntRange(min=0), help="Processes; one a core if not given.")
-@click.option("--dry-run", is_flag=True, help="Say what would be made and stop.")
-@click.option("--overwrite", is_flag=True, help="Replace the dataset that is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
+@click.option(
+    "-j", "--workers", type=click.IntRange(min=0), help="Number of processes. Default: one per core, up to 8."
+)
+@click.option("--dry-run", is_flag=True, help="Print the plan without writing anything.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing dataset.")
+@click.option("--json", "as_json", is_flag=True, help="Print a description of the dataset as JSON.")
 @click.pass_obj
 def prepare(
     settings: Settings,
@@ -110,35 +139,35 @@ def prepare(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Turn parcels and images into a dataset, in the layout of PASTIS.
+    """Make a dataset in the layout of PASTIS from parcels and images.
 
     \b
     cropzoo prepare --parcels parcels.gpkg --images 'S2_*.tif' --out ds/
     cropzoo train --backbone tsvit --dataset ds/
     cropzoo prepare --from t31tfm T31TFM/ --out ds/
     """  # noqa: D301 click reads the backspace character itself
-    processes = min(os.cpu_count() or 1, MOST_WORKERS) if workers is None else workers
-    _check_use(source)
+    processes = min(os.cpu_count() or 1, MAX_WORKERS) if workers is None else workers
+    _check_options(source)
     try:
         if source is None:
             options = _options(flags, rest)
-            made = _prepare(options, out, processes, dry_run, overwrite)
+            written = _prepare(options, out, processes, dry_run, overwrite)
         else:
             from cropzoo_cli.convert import convert_dataset
 
-            made = convert_dataset(settings.zoo, source, rest, assignments, out, processes, overwrite)
+            written = convert_dataset(settings.zoo, source, rest, assignments, out, processes, overwrite)
     except KeyboardInterrupt:
-        note(f"interrupted; go on with: {shlex.join(['cropzoo', *sys.argv[1:]])}")
-        raise click.exceptions.Exit(INTERRUPTED) from None
-    if made:
+        note(f"interrupted; resume with: {shlex.join(['cropzoo', *sys.argv[1:]])}")
+        raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
+    if written:
         present(settings.zoo, out, as_json)
 
 
-def _check_use(source: str | None) -> None:
-    """Nothing, if no option is given that would be passed over in silence.
+def _check_options(source: str | None) -> None:
+    """Refuse options that would be ignored.
 
     Raises:
-        UsageError: an option of the other way to use the command.
+        UsageError: An option of the other use of the command.
     """
     context = click.get_current_context()
     given = [
@@ -147,13 +176,13 @@ def _check_use(source: str | None) -> None:
         if option.name and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
     ]
     if source is None:
-        wrong, why = [option for option in given if option.name in _CONVERSION], "they belong to --from DATASET"
+        wrong, why = [option for option in given if option.name in _CONVERSION_OPTIONS], "they require --from DATASET"
     else:
-        wrong = [option for option in given if option.name not in (*_CONVERSION, *_BOTH)]
-        why = f"--from {source} converts a dataset as it is"
+        wrong = [option for option in given if option.name not in (*_CONVERSION_OPTIONS, *_SHARED_OPTIONS)]
+        why = f"--from {source} converts a dataset without changes"
     if wrong:
         names = ", ".join(max(option.opts, key=len) for option in wrong)
-        raise UsageError(f"options {names}; {why}; leave them out")
+        raise UsageError(f"options {names}; {why}; remove them")
 
 
 def _options(flags: dict[str, Any], rest: tuple[str, ...]) -> PrepareOptions:
@@ -161,7 +190,7 @@ def _options(flags: dict[str, Any], rest: tuple[str, ...]) -> PrepareOptions:
 
     lists: dict[str, Any] = {
         "parcels": tuple(path.expanduser() for path in flags.pop("parcels")),
-        "images": (*flags.pop("images"), *rest),  # a shell that expands a pattern leaves its rest here
+        "images": (*flags.pop("images"), *rest),  # a pattern expanded by the shell ends up here
         "bands": tuple(name.strip() for name in flags.pop("bands").split(",") if name.strip()),
         "clear_scl": whole_numbers("--clear-scl", flags.pop("clear_scl")),
     }
@@ -170,14 +199,14 @@ def _options(flags: dict[str, Any], rest: tuple[str, ...]) -> PrepareOptions:
 
 
 def _prepare(options: PrepareOptions, out: Path, workers: int, dry_run: bool, overwrite: bool) -> bool:
-    """Whether there is a dataset now."""
+    """Prepare a dataset; returns whether it exists afterwards."""
     from cropzoo.prepare.build import execute_plan, plan_signature
     from cropzoo.prepare.journal import Journal
     from cropzoo.prepare.plan import make_plan, plan_lines
 
     journal = Journal(out.expanduser())
     if not dry_run:
-        journal.check()
+        journal.check_folder()
     plan = make_plan(options, workers, note)
     for line in plan.notes:
         warn(line)
@@ -186,7 +215,7 @@ def _prepare(options: PrepareOptions, out: Path, workers: int, dry_run: bool, ov
         return False
     journal.start(plan_signature(plan), overwrite)
     if journal.finished:
-        note(f"{out} is made already, of these files and options; --overwrite makes it again")
+        note(f"{out} exists already, prepared from the same files and options; pass --overwrite to write it again")
         return True
     with progress("samples") as advance:
         for line in execute_plan(plan, journal, workers, advance):
@@ -195,7 +224,7 @@ def _prepare(options: PrepareOptions, out: Path, workers: int, dry_run: bool, ov
 
 
 def present(zoo: Zoo, out: Path, as_json: bool) -> None:
-    """Write the dataset's card and quicklook, and print what it holds."""
+    """Write the dataset card and quicklook, and print a description of the dataset."""
     from cropzoo.reports.dataset_page import write_pages
 
     with progress("samples read for the quicklook") as advance:

@@ -49,7 +49,7 @@ def test_a_conversion_of_other_files_is_not_mixed_in(command, dataset_options, t
         dataset_options("mtlcc", tmp_path / place)
     words = ("prepare", "--out", "ds", "-j", "1", "--from", "mtlcc")
     assert command(*words, "one/MTLCC", folder=tmp_path).code == 0
-    assert "begun with other source" in command(*words, "two/MTLCC", folder=tmp_path).error
+    assert "started with other source" in command(*words, "two/MTLCC", folder=tmp_path).error
     assert command(*words, "two/MTLCC", "--overwrite", folder=tmp_path).code == 0
 
 

@@ -19,14 +19,14 @@ def test_a_second_go_makes_nothing_again(order: Any, command: Any, prepared: Any
     before = {path: path.stat().st_mtime_ns for path in (prepared.folder / "ds/DATA_S2").iterdir()}
     ended = command(*order(site.folder), folder=prepared.folder)
     assert ended.code == 0
-    assert "made already" in ended.err
+    assert "exists already" in ended.err.replace("\n", " ")
     assert before == {path: path.stat().st_mtime_ns for path in (prepared.folder / "ds/DATA_S2").iterdir()}
 
 
 def test_other_options_need_overwrite(order: Any, command: Any, site: Any, tmp_path: Path) -> None:
     assert command(*order(site.folder), folder=tmp_path).code == 0
     other = order(site.folder, "--conflict", "0.2")
-    assert "begun with other options" in command(*other, folder=tmp_path).error.replace("\n", " ")
+    assert "started with other options" in command(*other, folder=tmp_path).error.replace("\n", " ")
     assert command(*other, "--overwrite", folder=tmp_path).code == 0
 
 
@@ -41,7 +41,7 @@ def test_a_changed_file_of_the_same_name_is_no_going_on(order: Any, command: Any
         table.write_text("code,name,class\n*,,all\n")
     else:
         geopandas.read_file(own / "parcels.gpkg").iloc[1:].to_file(own / "parcels.gpkg")
-    assert f"begun with other {changed}" in command(*words, folder=own.parent).error.replace("\n", " ")
+    assert f"started with other {changed}" in command(*words, folder=own.parent).error.replace("\n", " ")
     assert command(*words, "--overwrite", folder=own.parent).code == 0
 
 
@@ -50,10 +50,10 @@ def test_files_or_a_pattern_are_one_order(order: Any, command: Any, site: Any, t
     words = list(order(site.folder))
     place = words.index("--images") + 1
     words[place : place + 1] = sorted(site.folder.glob("S2_*.tif"))
-    assert "made already" in command(*words, folder=tmp_path).err
+    assert "exists already" in command(*words, folder=tmp_path).err
 
 
-def test_a_truncated_image_stops_it_until_it_is_mended(
+def test_a_truncated_image_stops_it_until_it_is_replaced(
     read: Any, order: Any, command: Any, own: Path, site: Any
 ) -> None:
     image = own / "S2_2019-05-16.tif"
@@ -120,7 +120,7 @@ def assert_same(one: Path, other: Path) -> None:
 def test_a_folder_of_something_else(order: Any, command: Any, own: Path) -> None:
     (own.parent / "ds").mkdir()
     (own.parent / "ds/thesis.txt").write_text("mine")
-    assert "no preparation made" in command(*order(own, "--overwrite"), folder=own.parent).error
+    assert "no preparation wrote" in command(*order(own, "--overwrite"), folder=own.parent).error
 
 
 def test_a_full_disk_leaves_no_dataset(order: Any, command: Any, own: Path) -> None:

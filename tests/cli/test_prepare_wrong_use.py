@@ -19,9 +19,9 @@ from shapely.geometry import box
         (["--label-scale", "3"], "--label-scale is 3; it must be 1, 2 or 4"),
         (["--conflict", "2"], "--conflict is 2.0"),
         (["--folds", "2"], "--folds is 2"),
-        (["--season", "summer"], "--season is 'summer'; it must be like 09-01:08-31"),
+        (["--season", "summer"], "--season is 'summer'; it must be first to last day, such as 09-01:08-31"),
         (["--split-by", "year"], "--split-by is 'year'; it must be used with --year-column"),
-        (["--split-by", "crop_name"], "it must hold train, val and test"),
+        (["--split-by", "crop_name"], "it must contain train, val and test"),
         (["--clear-scl", "a"], "--clear-scl is 'a'"),
         (["--classes", "nowhere.csv"], "nowhere.csv"),
         (["--bands", "B04,B99"], "B99"),
@@ -36,7 +36,7 @@ def test_wrong_use(order: Any, command: Any, site: Any, tmp_path: Path, words: l
 def test_a_date_whose_crs_is_wrong_is_missed_aloud(order: Any, command: Any, geotiff: ModuleType, own: Path) -> None:
     geotiff.rewrite(own / "S2_2019-05-16.tif", crs="EPSG:32632")
     ended = command(*order(own), folder=own.parent)
-    assert "no parcel lies on tile" in ended.err
+    assert "has no parcel and is left out" in ended.err.replace("\n", " ")
     assert "S2_2019-05-16.tif" in ended.err
 
 
@@ -56,7 +56,7 @@ def test_nothing_given(command: Any, tmp_path: Path) -> None:
     ("words", "told"),
     [
         (("--from", "synthetic", "--dry-run", "--window", "64"), "options --window, --dry-run; --from synthetic"),
-        (("--parcels", "p.gpkg", "--images", "*.tif", "--set", "dataset.size=480"), "options --set; they belong to"),
+        (("--parcels", "p.gpkg", "--images", "*.tif", "--set", "dataset.size=480"), "options --set; they require"),
     ],
 )
 def test_no_option_is_passed_over_in_silence(command: Any, tmp_path: Path, words: tuple[str, ...], told: str) -> None:

@@ -16,7 +16,7 @@ from cropzoo.data.sample import LabelClass, Sample
 from cropzoo.errors import UnknownName
 from cropzoo.geo.raster.grid import Grid
 from cropzoo.geo.vector.parcel_table import ParcelTable
-from cropzoo.geo.vector.reader import extract_polygons
+from cropzoo.geo.vector.polygons import extract_polygons
 from cropzoo.plugins.registry import load_zoo
 
 BODY = """

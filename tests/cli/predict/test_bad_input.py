@@ -82,11 +82,11 @@ def nothing(own: Path, write: Callable[..., None]) -> None:
         (named("", "", ""), (), "its bands have no descriptions, and nothing tells their order"),
         (beside(crs="EPSG:32632", transform=Affine(10, 0, 300_000, 0, -10, 5_600_000)), (), "and a map has one"),
         (beside(transform=Affine(10, 0, 510_005, 0, -10, 5_600_000)), (), "of a pixel beside each other's"),
-        (beside(transform=Affine(10, 0, 500_100, 0, -10, 5_600_000)), (), "overlap without being the same"),
+        (beside(transform=Affine(10, 0, 500_100, 0, -10, 5_600_000)), (), "overlap without being equal"),
         (undated, (), "S2_spring.tif'; neither its name nor its tags hold a date"),
         (nothing, ("--aoi", "none.gpkg"), "area 'none.gpkg'; there is no such file"),
         (nothing, ("--aoi", "plain.gpkg"), "area 'plain.gpkg'; it has no CRS"),
-        (nothing, ("--aoi", "far.gpkg"), "they have no ground in common"),
+        (nothing, ("--aoi", "far.gpkg"), "and they do not overlap"),
         (nothing, ("--season-start", "2021-01-01"), "no image lies in it, they are of 2019-04-01 to 2019-07-30"),
         (nothing, ("--season-start", "31.12."), "--season-start is '31.12.'; it must be a day"),
         (nothing, ("--outputs", "class,sureness"), "unknown output 'sureness'"),
@@ -131,6 +131,6 @@ def test_wrong_places(predict: Any, command: Any, run_folder: Path, scene: Path,
     assert "folder.tif'; it is a folder" in predict(out="folder.tif").error
     (tmp_path / "file").write_text("")
     assert "file" in predict(out="file/map.tif").error
-    assert "there" in predict(images=f"{tmp_path}/none_*.tif").error
+    assert "no image (.tif, .tiff, .jp2, .vrt) was found" in predict(images=f"{tmp_path}/none_*.tif").error
     order = ("--images", f"{scene}/S2_*.tif", "--out", "map.tif")
     assert "unknown checkpoint 'nothing'" in command("predict", "nothing", *order, folder=tmp_path).error

@@ -15,7 +15,7 @@ from cropzoo import CropzooError, LabelClass, Sample
 from cropzoo.data.pastis.reader import Layout
 from cropzoo.data.sample import IGNORE
 from cropzoo.data.statistics import band_statistics
-from cropzoo.prepare.convert import convert
+from cropzoo.prepare.convert import ConvertOptions, convert
 
 SPLITS = ("train", "val", "test")
 
@@ -71,7 +71,7 @@ class Told:
 
 def run(made: Made, out: Path, splits: Sequence[str] = SPLITS, **options: object) -> Told:
     told = Told()
-    convert(made, splits, out, told.line, told.count, **options)  # type: ignore[arg-type]
+    convert(made, splits, out, told.line, told.count, ConvertOptions(**options))  # type: ignore[arg-type]
     return told
 
 
@@ -152,7 +152,7 @@ def test_a_conversion_that_was_cut_off_goes_on(tmp_path: Path) -> None:
     made.parts["train"] = again
     told = run(made, out)
     assert again.read == 2
-    assert told.lines[0] == "3 of 10 samples are there; going on with the others"
+    assert told.lines[0] == "3 of 10 samples exist already; resuming with the others"
     assert told.counts[0] == (3, 10)
     made.parts["train"] = whole
     check_same(made, out)
@@ -169,7 +169,7 @@ def test_a_sample_that_was_cut_off_is_written_again(tmp_path: Path, monkeypatch:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(converting.Journal, "add", killed)
+        patched.setattr(converting.Journal, "add_sample", killed)
         with pytest.raises(KeyboardInterrupt):
             run(made, out)
     (series,) = (out / "DATA_S2").iterdir()
@@ -182,10 +182,10 @@ def test_a_finished_one_is_left_alone_or_replaced(tmp_path: Path) -> None:
     made, out = dataset(), tmp_path / "ds"
     run(made, out)
     before = (out / "metadata.geojson").stat().st_mtime_ns
-    assert run(made, out).lines == [f"{str(out)!r} is there and whole; --overwrite makes it anew"]
+    assert run(made, out).lines == [f"{str(out)!r} is complete already; pass --overwrite to write it again"]
     assert (out / "metadata.geojson").stat().st_mtime_ns == before
     other = replace(made, parts={**made.parts, "val": made.parts["train"]})
-    with pytest.raises(CropzooError, match="it was begun with other samples"):
+    with pytest.raises(CropzooError, match="it was started with other samples"):
         run(other, out)
     check_same(made, out)
     run(other, out, overwrite=True)
@@ -195,7 +195,7 @@ def test_a_finished_one_is_left_alone_or_replaced(tmp_path: Path) -> None:
 
 def test_a_folder_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(CropzooError, match="it holds files that no preparation made"):
+    with pytest.raises(CropzooError, match="it contains files that no preparation wrote"):
         run(dataset(), tmp_path, overwrite=True)
     assert (tmp_path / "thesis.tex").exists()
 
@@ -212,7 +212,7 @@ def test_other_splits_are_left_out(tmp_path: Path) -> None:
     made = dataset()
     made.parts["unlabeled"] = made.parts["val"]
     told = run(made, tmp_path / "ds", (*SPLITS, "unlabeled"))
-    assert told.lines[0] == "left out: unlabeled; train, val and test are kept"
+    assert told.lines[0] == "splits unlabeled are left out; train, val and test are kept"
     assert len(Layout(tmp_path / "ds").patches) == 10
 
 
@@ -227,7 +227,7 @@ def test_val_may_be_empty_and_train_not(tmp_path: Path) -> None:
 
 
 def test_datasets_that_have_no_labels(tmp_path: Path) -> None:
-    with pytest.raises(CropzooError, match=r"dataset without classes; .*use the dataset as it is"):
+    with pytest.raises(CropzooError, match=r"dataset without classes; .*use the dataset without conversion"):
         run(replace(dataset(), classes=()), tmp_path / "ds")
     made = dataset()
     made.parts["val"] = [replace(made.parts["val"][0], labels=None, parcels=None)]

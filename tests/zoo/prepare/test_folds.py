@@ -35,7 +35,7 @@ def test_the_same_seed_deals_the_same_way_and_another_does_not() -> None:
 
 
 def test_fewer_blocks_than_folds_is_an_error() -> None:
-    with pytest.raises(CropzooError, match="5 folds; there are 4 blocks"):
+    with pytest.raises(CropzooError, match="5 folds; there are only 4 blocks"):
         assign_folds(np.ones((4, 2), np.int64), 5, 0)
 
 

@@ -48,9 +48,9 @@ def plan_of(options: PrepareOptions, **changes: Any) -> PreparePlan:
 
 def test_a_column_deals_each_year_by_its_own_parcels(options: PrepareOptions) -> None:
     plan = plan_of(options)
-    dealt = {(place.year, fold) for place, fold in zip(plan.places, plan.folds.of, strict=True)}
-    assert dealt == {(2018, 1), (2019, 2), (2020, 3)}
-    assert all((plan.labels(number).labels != 255).all() for number in range(len(plan.places)))
+    assigned = {(sample.year, fold) for sample, fold in zip(plan.samples, plan.folds.of, strict=True)}
+    assert assigned == {(2018, 1), (2019, 2), (2020, 3)}
+    assert all((plan.labels(number).labels != 255).all() for number in range(len(plan.samples)))
 
 
 def test_parcels_of_another_fold_are_not_counted(options: PrepareOptions, tmp_path: Path) -> None:
@@ -61,11 +61,11 @@ def test_parcels_of_another_fold_are_not_counted(options: PrepareOptions, tmp_pa
     for number, counts in enumerate(plan.counts):
         labels = plan.labels(number).labels
         assert counts.tolist() == [int((labels == index).sum()) for index in range(3)]
-    assert plan.counts.sum() < len(plan.places) * 16 * 16
+    assert plan.counts.sum() < len(plan.samples) * 16 * 16
 
 
 def test_ids_are_plain_numbers_as_readers_of_pastis_want(options: PrepareOptions) -> None:
-    assert [place.id for place in plan_of(options).places] == [str(number) for number in range(1, 13)]
+    assert [sample.id for sample in plan_of(options).samples] == [str(number) for number in range(1, 13)]
 
 
 def test_a_second_crop_has_half_a_pixel_at_most(options: PrepareOptions) -> None:
@@ -74,9 +74,9 @@ def test_a_second_crop_has_half_a_pixel_at_most(options: PrepareOptions) -> None
 
 
 def test_a_class_that_only_tests_is_told(options: PrepareOptions, tmp_path: Path) -> None:
-    assert not any("without a training pixel" in note for note in plan_of(options).notes)
+    assert not any("without training pixels" in note for note in plan_of(options).notes)
     frame = geopandas.read_file(tmp_path / "parcels.gpkg")
     frame.loc[(frame.year == 2020) & (frame.crop_code == 2), "crop_code"] = 7
     frame.to_file(tmp_path / "parcels.gpkg")
-    [note] = [note for note in plan_of(options).notes if "without a training pixel" in note]
-    assert note.startswith("classes without a training pixel (fold 1), so missed in val and test: 7 (512); ")
+    [note] = [note for note in plan_of(options).notes if "without training pixels" in note]
+    assert note.startswith("classes without training pixels (fold 1) that val or test contain: 7 (512); ")

@@ -1,1 +1,1 @@
-"""From parcels and images, or from another dataset, to a dataset in the layout of `cropzoo.data.pastis`."""
+"""Preparing datasets: from parcels and images, or from another dataset, to the layout of `cropzoo.data.pastis`."""

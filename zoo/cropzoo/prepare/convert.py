@@ -1,9 +1,10 @@
-"""Any dataset, written once in the layout of `data.pastis`: fast to read, and every reader of PASTIS can use it."""
+"""Converting a dataset to the layout of `data.pastis`, which is fast to read and which every PASTIS reader supports."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,125 +21,138 @@ from cropzoo.parallel import each
 from cropzoo.prepare.journal import Journal
 
 FOLDS = {"train": 1, "val": 2, "test": 3}
-"""The fold of each split: the division of the dataset is kept, and there is one way to use it."""
+"""Fold of each split. The splits of the dataset are kept, in a single rotation."""
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """Options of a conversion.
+
+    Args:
+        made_from: Description of the source stored with the result: name, license and options.
+        overwrite: Whether to replace another dataset that cropzoo wrote to the folder.
+        workers: Number of processes; up to 1 uses the current process.
+    """
+
+    made_from: Mapping[str, Any] = field(default_factory=dict)
+    overwrite: bool = False
+    workers: int = 1
 
 
 def convert(
     dataset: Dataset,
     splits: Sequence[str],
     out: Path,
-    tell: Log,
+    log: Log,
     progress: ProgressCallback,
-    *,
-    made_from: Mapping[str, Any] | None = None,
-    overwrite: bool = False,
-    workers: int = 1,
+    options: ConvertOptions | None = None,
 ) -> None:
-    """Write the samples of train, val and test with their series, dates, labels, parcels, masks and places.
+    """Write the train, val and test samples with their series, dates, labels, parcels, cloud masks and georeference.
 
-    Values are stored as the dataset gives them; patches are numbered from 1, through train, val and test. Folds 1, 2
-    and 3 are train, val and test in a single rotation: of a dataset with folds of its own, those of the fold that was
-    asked for. A call that was interrupted goes on with the samples that are not whole yet when it is made again.
+    Values are stored without changes; patches are numbered from 1 through train, val and test. Folds 1, 2 and 3 are
+    train, val and test in a single rotation; of a dataset with folds, those of the requested fold. Calling it again
+    after an interruption writes the remaining samples.
 
     Args:
-        dataset: labeled; all its samples have the same parts (parcels, cloud mask) and the same label scale.
-        splits: that it has; those besides train, val and test are left out.
-        out: a new folder, or one that this began.
-        tell: takes a line for the user.
-        progress: called after every sample.
-        made_from: what the dataset is, for the files' own account: its name, license and options.
-        overwrite: replace another dataset that cropzoo wrote there.
-        workers: processes; up to 1 works in this one.
+        dataset: Labeled dataset whose samples all have the same parts (parcels, cloud mask) and label scale.
+        splits: Names of its splits; others than train, val and test are left out.
+        out: New folder, or folder of an interrupted conversion.
+        log: Called with messages for the user.
+        progress: Called after every sample.
+        options: Further options.
 
     Raises:
-        CropzooError: a dataset without classes or training samples; a sample without labels or unlike another; a
-            folder that holds something else; a disk that is full. What is whole stays.
+        CropzooError: A dataset without classes or training samples, a sample without labels or with other parts than
+            the first one, a folder that contains something else, or a full disk. Complete samples are kept.
     """
-    parts = _splits(dataset, splits, tell)
-    journal, source = Journal(out), dict(made_from or {})
-    journal.start(_order(dataset, parts, source), overwrite)
+    options = options or ConvertOptions()
+    parts = _select_splits(dataset, splits, log)
+    journal, source = Journal(out), dict(options.made_from)
+    journal.start(_make_signature(dataset, parts, source), options.overwrite)
     if journal.finished:
-        tell(f"{str(out)!r} is there and whole; --overwrite makes it anew")
+        log(f"{str(out)!r} is complete already; pass --overwrite to write it again")
         return
-    places = _places(parts)
-    done = journal.read()
+    samples = _list_samples(parts)
+    done = journal.read_samples()
     if done:
-        tell(f"{len(done)} of {len(places)} samples are there; going on with the others")
-    made = _Made(len(dataset.bands))
-    for facts in done.values():
-        made.take(facts)
-    progress(len(made.patches), len(places))
-    missing = [place for place in places if place.id not in done]
-    for facts in each(_write, _Work(journal, dataset, parts), missing, workers):
-        made.take(facts)
-        progress(len(made.patches), len(places))
-    _finish(out, dataset, parts, source, made, [place.id for place in places])
+        log(f"{len(done)} of {len(samples)} samples exist already; resuming with the others")
+    written = _WrittenSamples(len(dataset.bands))
+    for record in done.values():
+        written.add(record)
+    progress(len(written.patches), len(samples))
+    missing = [sample for sample in samples if sample.id not in done]
+    for record in each(_write_sample, _Context(journal, dataset, parts), missing, options.workers):
+        written.add(record)
+        progress(len(written.patches), len(samples))
+    _write_index(out, dataset, parts, source, written)
     journal.close()
     counts = ", ".join(f"{len(samples)} of {split}" for split, samples in parts.items())
-    tell(f"{len(places)} samples ({counts}) in the one rotation that the dataset was asked for")
+    log(f"{len(samples)} samples ({counts}) in a single rotation, with the splits of the dataset")
 
 
-def _splits(dataset: Dataset, splits: Sequence[str], tell: Log) -> dict[str, Sequence[Sample]]:
-    """The samples of train, val and test."""
+def _select_splits(dataset: Dataset, splits: Sequence[str], log: Log) -> dict[str, Sequence[Sample]]:
+    """Samples of train, val and test."""
     if not dataset.classes:
         raise CropzooError(
-            "conversion of a dataset without classes; the layout has labels in every patch; use the dataset as it is"
+            "conversion of a dataset without classes; the layout requires labels in every patch; use the dataset "
+            "without conversion"
         )
     if other := [name for name in splits if name not in FOLDS]:
-        tell(f"left out: {', '.join(other)}; train, val and test are kept")
+        log(f"splits {', '.join(other)} are left out; train, val and test are kept")
     parts = {name: dataset.split(name) for name in FOLDS if name in splits}
     if not len(parts.get("train", ())):
-        raise CropzooError("conversion of a dataset; its split 'train' is empty; choose another division")
+        raise CropzooError("conversion of a dataset; its split 'train' is empty; choose other splits")
     return parts
 
 
-def _finish(
+def _write_index(
     out: Path,
     dataset: Dataset,
     parts: Mapping[str, Sequence[Sample]],
     source: Mapping[str, Any],
-    made: _Made,
-    ids: Sequence[str],
+    written: _WrittenSamples,
 ) -> None:
-    """Write the tables that make the patches a dataset."""
+    """Write the index files of the dataset."""
     finish(
         out,
-        patches=[made.patches[id] for id in ids],
+        patches=[written.patches[sample.id] for sample in _list_samples(parts)],
         classes=dataset.classes,
         bands=dataset.bands,
         scale=dataset.scale,
-        label_scale=int(made.parts["label_scale"]),
+        label_scale=int(written.parts["label_scale"]),
         citation=dataset.citation,
         license=str(source.get("license", "")),
         made_from={"converted": source, "samples": {split: len(samples) for split, samples in parts.items()}},
         rotations=[{split: [fold] for split, fold in FOLDS.items()}],
-        moments=made.moments,
+        moments=written.statistics,
     )
 
 
-class _Place(NamedTuple):
-    """A sample: its number as text, its split and its position there."""
+class _SamplePosition(NamedTuple):
+    """Sample with its number as text, its split and its position in the split."""
 
     id: str
     split: str
     position: int
 
 
-class _Work(NamedTuple):
-    """What every process needs."""
+class _Context(NamedTuple):
+    """Objects that every process needs."""
 
     journal: Journal
     dataset: Dataset
     parts: Mapping[str, Sequence[Sample]]
 
 
-def _places(parts: Mapping[str, Sequence[Sample]]) -> list[_Place]:
+def _list_samples(parts: Mapping[str, Sequence[Sample]]) -> list[_SamplePosition]:
     pairs = [(split, position) for split, samples in parts.items() for position in range(len(samples))]
-    return [_Place(str(number), split, position) for number, (split, position) in enumerate(pairs, start=1)]
+    return [_SamplePosition(str(number), split, position) for number, (split, position) in enumerate(pairs, start=1)]
 
 
-def _order(dataset: Dataset, parts: Mapping[str, Sequence[Sample]], source: Mapping[str, Any]) -> dict[str, Any]:
-    """All that decides what is made, as far as it can be told without reading the samples."""
+def _make_signature(
+    dataset: Dataset, parts: Mapping[str, Sequence[Sample]], source: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything that determines the result, as far as it is known without reading the samples."""
     classes = [[each.name, each.code, each.color] for each in dataset.classes]
     return {
         "source": {key: str(value) for key, value in source.items()},
@@ -150,22 +164,22 @@ def _order(dataset: Dataset, parts: Mapping[str, Sequence[Sample]], source: Mapp
     }
 
 
-def _write(work: _Work, place: _Place) -> dict[str, Any]:
-    """Write one sample and note it; returns what the journal holds of it."""
-    sample = work.parts[place.split][place.position]
+def _write_sample(context: _Context, position: _SamplePosition) -> dict[str, Any]:
+    """Write one sample and record it; returns its journal record."""
+    sample = context.parts[position.split][position.position]
     if sample.labels is None:
         raise CropzooError(
-            f"conversion of sample {sample.name!r} of {place.split}; it has no labels; the layout has labels in every "
-            "patch; use the dataset as it is"
+            f"conversion of sample {sample.name!r} of {position.split}; it has no labels; the layout requires labels "
+            "in every patch; use the dataset without conversion"
         )
-    moments = RunningStats(sample.series.shape[1])
-    add_sample(moments, sample)
-    write_patch(work.journal.folder, place.id, sample, void=len(work.dataset.classes))
+    statistics = RunningStats(sample.series.shape[1])
+    add_sample(statistics, sample)
+    write_patch(context.journal.folder, position.id, sample, void=len(context.dataset.classes))
     parcels = np.zeros(1) if sample.parcels is None else np.asarray(sample.parcels)
-    facts = {
-        "id": place.id,
+    record = {
+        "id": position.id,
         "name": sample.name,
-        "fold": FOLDS[place.split],
+        "fold": FOLDS[position.split],
         "dates": np.asarray(sample.dates).tolist(),
         "size": list(sample.series.shape[-2:]),
         "place": sample.place,
@@ -176,47 +190,48 @@ def _write(work: _Work, place: _Place) -> dict[str, Any]:
         },
         "parcels": int(np.unique(parcels[parcels > 0]).size),
         "cover": float((parcels > 0).mean()),
-        "moments": moments.as_dict(),
+        "moments": statistics.as_dict(),
     }
-    work.journal.add(facts)
-    return facts
+    context.journal.add_sample(record)
+    return record
 
 
-class _Made:
-    """What is known of the samples that are whole; the rest of the journal's facts is not kept in memory."""
+class _WrittenSamples:
+    """Index entries and statistics of written samples; the rest of their journal records is not kept in memory."""
 
     def __init__(self, bands: int) -> None:
         self.bands = bands
         self.patches: dict[str, Patch] = {}
-        self.moments: dict[int, RunningStats] = {}
+        self.statistics: dict[int, RunningStats] = {}
         self.parts: dict[str, Any] = {}
         self._first = ""
 
-    def take(self, facts: Mapping[str, Any]) -> None:
-        """Count a sample in.
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Add a written sample.
 
         Raises:
-            CropzooError: it has other parts than the first one; a reader would take them for one another.
+            CropzooError: It has other parts than the first sample; a reader would confuse them.
         """
-        self.parts, self._first = self.parts or facts["parts"], self._first or facts["name"]
-        if facts["parts"] != self.parts:
+        self.parts, self._first = self.parts or record["parts"], self._first or record["name"]
+        if record["parts"] != self.parts:
             raise CropzooError(
-                f"conversion of sample {facts['name']!r}; it has {_told(facts['parts'])}, and {self._first!r} has "
-                f"{_told(self.parts)}; the layout needs the same of all; use the dataset as it is"
+                f"conversion of sample {record['name']!r}; it has {_describe_parts(record['parts'])}, and "
+                f"{self._first!r} has {_describe_parts(self.parts)}; the layout requires equal parts in all samples; "
+                "use the dataset without conversion"
             )
-        fold = int(facts["fold"])
-        self.moments.setdefault(fold, RunningStats(self.bands)).merge(RunningStats.from_dict(facts["moments"]))
-        self.patches[facts["id"]] = Patch(
-            id=facts["id"],
+        fold = int(record["fold"])
+        self.statistics.setdefault(fold, RunningStats(self.bands)).merge(RunningStats.from_dict(record["moments"]))
+        self.patches[record["id"]] = Patch(
+            id=record["id"],
             fold=fold,
-            dates=tuple(facts["dates"]),
-            size=(facts["size"][0], facts["size"][1]),
-            place=facts["place"],
-            parcels=facts["parcels"],
-            cover=facts["cover"],
+            dates=tuple(record["dates"]),
+            size=(record["size"][0], record["size"][1]),
+            place=record["place"],
+            parcels=record["parcels"],
+            cover=record["cover"],
         )
 
 
-def _told(parts: Mapping[str, Any]) -> str:
+def _describe_parts(parts: Mapping[str, Any]) -> str:
     names = [words for key, words in (("parcels", "parcels"), ("clear", "a cloud mask")) if parts[key]]
     return f"labels at scale {parts['label_scale']}, and {' and '.join(names) or 'neither parcels nor a cloud mask'}"

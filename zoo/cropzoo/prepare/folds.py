@@ -1,4 +1,4 @@
-"""The fold of every sample: blocks of ground, years, or what a column of the parcels says."""
+"""Folds of samples: by spatial blocks, by year, or by a column of the parcels."""
 
 from __future__ import annotations
 
@@ -12,79 +12,79 @@ from cropzoo.data.pastis.schema import rotations
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.scene import ImageStack
 from cropzoo.geo.vector.parcel_table import ParcelTable
-from cropzoo.prepare.options import BLOCKS, SMALLEST, YEAR, PrepareOptions
-from cropzoo.prepare.windows import SampleWindow, window_corners
+from cropzoo.prepare.options import BLOCKS, MIN_WINDOW, YEAR, PrepareOptions
+from cropzoo.prepare.windows import SampleWindow
 
 FIXED = {"train": 1, "val": 2, "test": 3}
-"""Folds of a split that the parcel file names."""
+"""Fold of each split that the parcel file names."""
 
 
 def find_block(row: int, column: int, block: int) -> tuple[int, int]:
-    """Which block of that many pixels a window starts in."""
+    """Block (row, column) in which a window starts; `block` is its size in pixels."""
     return row // block, column // block
 
 
 def fit_block_size(block: int, window: int, sizes: Sequence[tuple[int, int]], folds: int) -> int:
-    """The block size to use: the one asked for, halved until twice as many blocks as folds fit, down to one window.
+    """Block size in pixels: the requested one, halved until there are twice as many blocks as folds, down to a window.
 
     Args:
-        block: asked for, pixels.
-        window: pixels; blocks hold whole windows.
-        sizes: (height, width) of the tiles in pixels.
-        folds: how many folds.
+        block: Requested block size in pixels.
+        window: Window size in pixels; blocks consist of complete windows.
+        sizes: Height and width of each image stack in pixels.
+        folds: Number of folds.
     """
     across = max(block // window, 1)
-    while across > 1 and _count(across * window, sizes) < 2 * folds:
+    while across > 1 and _count_blocks(across * window, sizes) < 2 * folds:
         across //= 2
     return across * window
 
 
-def _count(block: int, sizes: Sequence[tuple[int, int]]) -> int:
+def _count_blocks(block: int, sizes: Sequence[tuple[int, int]]) -> int:
     return sum(-(-height // block) * -(-width // block) for height, width in sizes)
 
 
 def assign_folds(counts: NDArray[np.int64], folds: int, seed: int) -> list[int]:
-    """A fold, from 1, for every block, so that each class is spread over the folds as evenly as it goes.
+    """Fold of each block, from 1, with every class spread over the folds as evenly as possible.
 
-    The block with the largest share of any class comes first; each goes to the fold that lacks most of what it holds.
-    Every fold gets a block at least. The same seed deals the same way.
+    Blocks are assigned in the order of their largest share of any class; each goes to the fold that lacks most of its
+    classes. Every fold gets at least one block. The same seed gives the same folds.
 
     Args:
-        counts: (blocks, classes), pixels of each class in each block.
-        folds: how many.
-        seed: breaks ties.
+        counts: Pixels of each class in each block, (blocks, classes).
+        folds: Number of folds.
+        seed: Random seed that breaks ties.
 
     Raises:
-        CropzooError: fewer blocks than folds.
+        CropzooError: There are fewer blocks than folds.
 
     Source: after Sechidis et al. 2011, doi:10.1007/978-3-642-23808-6_10 (iterative stratification), by pixels.
     """
     blocks = len(counts)
     if blocks < folds:
-        raise CropzooError(f"split into {folds} folds; there are {blocks} blocks of ground; use smaller windows")
+        raise CropzooError(f"split into {folds} folds; there are only {blocks} blocks; use smaller windows")
     shares = counts / np.maximum(counts.sum(axis=0, keepdims=True), 1)
     generator = np.random.default_rng(seed)
     shuffled = generator.permutation(blocks)
     order = shuffled[np.argsort(-shares[shuffled].max(axis=1, initial=0), kind="stable")]
-    lacks = np.full((folds, counts.shape[1]), 1 / folds)
+    missing = np.full((folds, counts.shape[1]), 1 / folds)
     empty = set(range(folds))
-    dealt = np.zeros(blocks, np.int64)
+    assigned = np.zeros(blocks, np.int64)
     for position, block in enumerate(order):
         open_folds = sorted(empty) if blocks - position == len(empty) else range(folds)
-        need = [float(lacks[fold] @ shares[block]) for fold in open_folds]
+        need = [float(missing[fold] @ shares[block]) for fold in open_folds]
         fold = list(open_folds)[int(np.argmax(need))]
-        lacks[fold] -= shares[block]
+        missing[fold] -= shares[block]
         empty.discard(fold)
-        dealt[block] = fold + 1
-    return [int(fold) for fold in dealt]
+        assigned[block] = fold + 1
+    return [int(fold) for fold in assigned]
 
 
-LEAST = 3
-"""Folds that a split into train, val and test needs."""
+MIN_FOLDS = 3
+"""Number of folds that a split into train, val and test needs."""
 
 
 ANY_FOLD = -1
-"""The fold of a parcel that counts wherever it is: too thin for the center of a pixel."""
+"""Fold of a parcel that is used everywhere: it is too narrow to contain the center of a pixel."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,10 @@ class Folds:
     """Folds of samples.
 
     Args:
-        of: the fold of each place, from 1.
-        rotations: which folds train, validate and test, for each choice of `fold`.
-        how: the rule, in words.
-        of_parcels: the fold that each parcel is for, ignored in the others; None where the ground alone decides.
+        of: Fold of each sample, from 1.
+        rotations: Folds for training, validation and testing, for each choice of `fold`.
+        how: Description of the rule.
+        of_parcels: Fold of each parcel, which is ignored in the others; None if folds depend on the location only.
     """
 
     of: tuple[int, ...]
@@ -106,91 +106,92 @@ class Folds:
 
 def fold_samples(
     options: PrepareOptions,
-    tiles: Sequence[ImageStack],
+    stacks: Sequence[ImageStack],
     parcels: ParcelTable,
-    places: Sequence[SampleWindow],
+    samples: Sequence[SampleWindow],
     counts: NDArray[np.int64],
 ) -> tuple[Folds, list[str]]:
-    """The folds of the places, and what the user should know of them.
+    """Folds of the samples, and warnings for the user.
 
     Args:
-        options: say how to split.
-        tiles: of the images.
-        parcels: with a column of splits where that is the way.
-        places: the samples.
-        counts: (places, classes), pixels.
+        options: Options of the preparation.
+        stacks: Image stacks.
+        parcels: Parcels, with a split column if the options name one.
+        samples: Windows of the samples.
+        counts: Pixels of each class in each sample, (samples, classes).
 
     Raises:
-        CropzooError: years, or values of the column, that make no split.
+        CropzooError: Years, or values of the column, from which no split can be made.
     """
     if options.split_by == YEAR:
-        return _by_year(places), []
+        return _split_by_year(samples), []
     if options.split_by != BLOCKS:
-        return _by_column(options.split_by, tiles, parcels, places), []
-    sizes = [(tile.grid.height, tile.grid.width) for tile in tiles]
+        return _split_by_column(options.split_by, stacks, parcels, samples), []
+    sizes = [(stack.grid.height, stack.grid.width) for stack in stacks]
     side = fit_block_size(options.block, options.window, sizes, options.folds)
-    keys = [(place.tile, *find_block(place.window.row, place.window.column, side)) for place in places]
+    keys = [(sample.stack, *find_block(sample.window.row, sample.window.column, side)) for sample in samples]
     known = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-    if len(known) < LEAST:
-        single = Folds((1,) * len(places), tuple(rotations(LEAST)), "one fold")
-        smaller = max(SMALLEST, min(min(size) for size in sizes) // 4)
+    if len(known) < MIN_FOLDS:
+        single = Folds((1,) * len(samples), tuple(rotations(MIN_FOLDS)), "one fold")
+        smaller = max(MIN_WINDOW, min(min(size) for size in sizes) // 4)
         return single, [
-            f"{len(known)} block(s) of ground cannot be split into train, val and test, so this will not train; "
-            f"give smaller windows, such as --window {smaller}, or a larger area"
+            f"{len(known)} spatial block(s) cannot be split into train, val and test, so training will fail; "
+            f"use smaller windows, such as --window {smaller}, or a larger area"
         ]
     totals = np.zeros((len(known), counts.shape[1]), np.int64)
     for key, found in zip(keys, counts, strict=True):
         totals[known[key]] += found
     folds = min(options.folds, len(known))
-    dealt = assign_folds(totals, folds, options.seed)
+    assigned = assign_folds(totals, folds, options.seed)
     notes = []
     if folds < options.folds:
-        notes.append(
-            f"{len(known)} blocks of ground make {folds} folds, not {options.folds}; smaller windows make more"
-        )
+        notes.append(f"{len(known)} spatial blocks make {folds} folds, not {options.folds}; smaller windows make more")
     if side < options.block // options.window * options.window:
-        notes.append(f"blocks of {side} pixels, not {options.block}, so that every fold has some")
-    how = f"blocks of {side} x {side} pixels, dealt so that classes are spread evenly (seed {options.seed})"
-    return Folds(tuple(dealt[known[key]] for key in keys), tuple(rotations(folds)), how), notes
+        notes.append(f"blocks are {side} pixels wide, not {options.block}, so that every fold has several")
+    how = f"blocks of {side} x {side} pixels, assigned so that classes are spread evenly (seed {options.seed})"
+    return Folds(tuple(assigned[known[key]] for key in keys), tuple(rotations(folds)), how), notes
 
 
-def _by_year(places: Sequence[SampleWindow]) -> Folds:
-    """A fold a year in their order: with fold 1 the last year tests and the one before validates."""
-    years = sorted({place.year for place in places if place.year is not None})
-    if len(years) < LEAST:
+def _split_by_year(samples: Sequence[SampleWindow]) -> Folds:
+    """One fold per year, in order: with fold 1, the last year is the test split and the one before is val."""
+    years = sorted({sample.year for sample in samples if sample.year is not None})
+    if len(years) < MIN_FOLDS:
         raise CropzooError(
             f"--split-by year; there are {len(years)} years with images ({', '.join(map(str, years))}); "
-            "train, val and test need one each"
+            "train, val and test need at least one each"
         )
-    folds = tuple(years.index(place.year) + 1 for place in places if place.year is not None)
+    folds = tuple(years.index(sample.year) + 1 for sample in samples if sample.year is not None)
     return Folds(folds, tuple(rotations(len(years))), f"years {', '.join(map(str, years))} are folds 1 to {len(years)}")
 
 
-def _by_column(column: str, tiles: Sequence[ImageStack], parcels: ParcelTable, places: Sequence[SampleWindow]) -> Folds:
-    """The split that most parcels of a window and its year have, by area."""
+def _split_by_column(
+    column: str, stacks: Sequence[ImageStack], parcels: ParcelTable, samples: Sequence[SampleWindow]
+) -> Folds:
+    """Split of most of the parcel area of a window and its year."""
     values = [value.strip().lower() for value in parcels.splits or ()]
     known = {value for value in values if value}
     if known <= FIXED.keys() and known:
         number = dict(FIXED)
-        turns: tuple[dict[str, list[int]], ...] = ({name: [fold] for name, fold in FIXED.items()},)
+        split_rotations: tuple[dict[str, list[int]], ...] = ({name: [fold] for name, fold in FIXED.items()},)
     elif known and all(value.isdigit() and int(value) > 0 for value in known):
         number = {value: int(value) for value in known}
-        turns = tuple(rotations(max(LEAST, *number.values())))
+        split_rotations = tuple(rotations(max(MIN_FOLDS, *number.values())))
     else:
         raise CropzooError(
-            f"--split-by {column!r}; the column holds {', '.join(sorted(known)) or 'nothing'}; "
-            "it must hold train, val and test, or the numbers of folds from 1"
+            f"--split-by {column!r}; the column contains {', '.join(sorted(known)) or 'nothing'}; "
+            "it must contain train, val and test, or fold numbers from 1"
         )
     folds = []
-    for place in places:
-        tile = tiles[place.tile]
+    for sample in samples:
+        grid = stacks[sample.stack].grid
         areas: dict[int, float] = {}
-        laid = parcels.to_crs(tile.grid.crs)
-        for position, area in laid.areas_within(window_corners(tile.grid, place.window)):
+        for position, area in parcels.to_crs(grid.crs).areas_within(grid.window_corners(sample.window)):
             value = values[position]
-            if value and (parcels.years is None or parcels.years[position] == place.year):
+            if value and (parcels.years is None or parcels.years[position] == sample.year):
                 areas[number[value]] = areas.get(number[value], 0.0) + area
         folds.append(max(areas, key=lambda fold: (areas[fold], -fold)) if areas else 1)
     own = np.array([number.get(value, 0) for value in values], np.int64)
-    how = f"column {column!r} of the parcels, by the larger area of a window; parcels of other folds are ignored in it"
-    return Folds(tuple(folds), turns, how, own)
+    how = (
+        f"column {column!r} of the parcels, by the largest parcel area in a window; parcels of other folds are ignored"
+    )
+    return Folds(tuple(folds), split_rotations, how, own)

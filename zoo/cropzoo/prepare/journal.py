@@ -1,4 +1,4 @@
-"""What is done of a preparation, on disk, so that an interrupted one goes on where it stopped."""
+"""Journal of a preparation on disk, so that an interrupted one resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -15,16 +15,27 @@ from cropzoo.io import read_json, write_json, write_text
 
 FOLDER = ".prepare"
 _VERSION = 1
-_MADE = ("DATA_S2", "DATA_CLEAR", "ANNOTATIONS", FOLDER, "quicklook.html", "README.md", "dataset.json", "classes.csv")
+_OUTPUTS = (
+    "DATA_S2",
+    "DATA_CLEAR",
+    "ANNOTATIONS",
+    FOLDER,
+    "quicklook.html",
+    "README.md",
+    "dataset.json",
+    "classes.csv",
+)
 _INDEX = ("metadata.geojson", "NORM_S2_patch.json")
 
 
 @dataclass(frozen=True)
 class Journal:
-    """The state of a preparation in `folder`/.prepare: the order that it follows, and a file for each sample made.
+    """State of a preparation in `folder`/.prepare: its signature, and a record of each written sample.
+
+    The signature is everything that determines the result; it is stored as order.json.
 
     Args:
-        folder: of the dataset.
+        folder: Folder of the dataset.
     """
 
     folder: Path
@@ -35,67 +46,74 @@ class Journal:
 
     @property
     def finished(self) -> bool:
-        """Whether the dataset is whole: its index is written last."""
+        """Whether the dataset is complete: its index is written last."""
         return (self.folder / "metadata.geojson").is_file()
 
-    def check(self) -> None:
-        """Refuse a folder that `start` would refuse whatever the order, before work is done for it."""
+    def check_folder(self) -> None:
+        """Check the folder before any work is done.
+
+        Raises:
+            CropzooError: The path is a file, or the folder contains files of something else.
+        """
         if self.folder.exists() and not self.folder.is_dir():
-            raise CropzooError(f"--out {str(self.folder)!r}; it is a file; name a folder")
+            raise CropzooError(f"--out {str(self.folder)!r}; it is a file; choose a folder")
         known = (self.folder / FOLDER / "order.json").is_file()
         if self.folder.is_dir() and any(self.folder.iterdir()) and not known:
             raise CropzooError(
-                f"--out {str(self.folder)!r}; it holds files that no preparation made; name another folder"
+                f"--out {str(self.folder)!r}; it contains files that no preparation wrote; choose another folder"
             )
 
-    def start(self, order: dict[str, Any], overwrite: bool) -> None:
-        """Begin, or go on with what an equal order began.
+    def start(self, signature: dict[str, Any], overwrite: bool) -> None:
+        """Start a preparation, or resume one with the same signature.
 
         Args:
-            order: all that decides what is made, as JSON has it.
-            overwrite: remove what another preparation made; a folder that none made is refused all the same.
+            signature: Everything that determines the result, as JSON values.
+            overwrite: Whether to remove the result of another preparation; a folder of something else is refused
+                nevertheless.
 
         Raises:
-            CropzooError: the folder is a file, holds something else, or was made by another order.
+            CropzooError: The path is a file, or the folder contains files of something else or of a preparation with
+                another signature.
         """
-        order = json.loads(json.dumps({"version": _VERSION, **order}))
+        signature = json.loads(json.dumps({"version": _VERSION, **signature}))
         path = self.folder / FOLDER / "order.json"
-        self.check()
+        self.check_folder()
         if overwrite and path.is_file():
             self._clear()
         found = _rename_options(read_json(path)) if path.is_file() else None
-        if found not in (None, order):
-            changed = list(_differing(found, order))
+        if found not in (None, signature):
+            changed = list(_list_differences(found, signature))
             raise CropzooError(
-                f"--out {str(self.folder)!r}; it was begun with other {', '.join(changed)}; give those again to go on, "
-                "--overwrite to start anew, or another folder"
+                f"--out {str(self.folder)!r}; it was started with other {', '.join(changed)}; pass the same ones to "
+                "resume, --overwrite to restart, or choose another folder"
             )
         try:
             self._done.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CropzooError(
-                f"--out {str(self.folder)!r}; the folder cannot be made or written ({error.strerror}); name another"
+                f"--out {str(self.folder)!r}; the folder cannot be created or written ({error.strerror}); "
+                "choose another"
             ) from error
         if found is None:
-            write_json(path, order)
+            write_json(path, signature)
 
-    def add(self, facts: dict[str, Any]) -> None:
-        """Note that a sample is whole."""
-        write_text(self._done / f"{facts['id']}.json", json.dumps(facts))
+    def add_sample(self, record: dict[str, Any]) -> None:
+        """Record a sample that is complete."""
+        write_text(self._done / f"{record['id']}.json", json.dumps(record))
 
-    def read(self) -> dict[str, dict[str, Any]]:
-        """What is known of each sample that is whole, by id."""
+    def read_samples(self) -> dict[str, dict[str, Any]]:
+        """Records of all complete samples, by id."""
         return {path.stem: read_json(path) for path in sorted(self._done.glob("*.json"))}
 
     def close(self) -> None:
-        """Remove what only a preparation that goes on needs, and the scratch files of one that was killed."""
+        """Remove the sample records and the temporary files of a killed preparation."""
         for scratch in self.folder.glob("*/.*.npy.*"):
             scratch.unlink(missing_ok=True)
         shutil.rmtree(self._done, ignore_errors=True)
 
     def _clear(self) -> None:
-        """Remove a former dataset, its index first: half of it must not look whole."""
-        for name in (*_INDEX, *_MADE):
+        """Remove an earlier dataset, its index first: an incomplete one must not look complete."""
+        for name in (*_INDEX, *_OUTPUTS):
             path = self.folder / name
             if path.is_dir():
                 shutil.rmtree(path)
@@ -103,16 +121,16 @@ class Journal:
                 path.unlink(missing_ok=True)
 
 
-def _rename_options(order: dict[str, Any]) -> dict[str, Any]:
-    """The order of a preparation with the option names of today: version 0.1 wrote `licence`."""
-    if not isinstance(order, dict) or not isinstance(order.get("options"), dict):
-        return order
-    return {**order, "options": rename_keys(order["options"], {"licence": "license"})}
+def _rename_options(signature: dict[str, Any]) -> dict[str, Any]:
+    """Signature with the current option names: version 0.1 wrote `licence`."""
+    if not isinstance(signature, dict) or not isinstance(signature.get("options"), dict):
+        return signature
+    return {**signature, "options": rename_keys(signature["options"], {"licence": "license"})}
 
 
-def _differing(found: dict[str, Any], order: dict[str, Any]) -> Iterator[str]:
-    """What differs, in words: of options, which."""
-    for key, value in order.items():
+def _list_differences(found: dict[str, Any], signature: dict[str, Any]) -> Iterator[str]:
+    """Names of what differs; of options, which ones."""
+    for key, value in signature.items():
         former = found.get(key)
         if former == value:
             continue

@@ -1,4 +1,4 @@
-"""What the user asks `cropzoo prepare` for."""
+"""Options of `cropzoo prepare`."""
 
 from __future__ import annotations
 
@@ -12,46 +12,48 @@ from cropzoo.errors import UsageError
 from cropzoo.io import Log
 
 BLOCKS, YEAR = "blocks", "year"
-"""Ways to split that are no column of the parcel file."""
+"""Ways to split that are not a column of the parcel file."""
 
-SMALLEST = 8
-"""Pixels on a side of the smallest window."""
+MIN_WINDOW = 8
+"""Pixels per side of the smallest window."""
 
 _SEASON = re.compile(r"(\d{2})-(\d{2}):(\d{2})-(\d{2})")
 
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """What to make of which files; see the flags of `cropzoo prepare`.
+    """Options of a preparation, see the flags of `cropzoo prepare`.
 
     Args:
-        parcels: vector files.
-        images: patterns of image files, or STAC item collections.
-        crop_column, name_column: of the parcels: the crop, and its name, which need not exist.
-        id_column: of the parcels: their ids; empty to number them.
-        year_column: of the parcels: the harvest year; then every year is a sample of its own. Empty for none.
-        season: first and last day of a year's series, "MM-DD:MM-DD"; it starts in the year before if the first is
-            later.
-        bands: names to use, or names for bands without description; empty for all.
-        clear_scl: classes of an SCL band that are clear.
-        offset: what the digital numbers carry too much; None for what the metadata say.
-        scale: reflectance of one stored unit; None for Sentinel-2's 1e-4, and for 1 where images hold fractions.
-        classes: table of crops and classes; None for one class a crop.
-        min_pixels: a class with fewer is rare.
-        rare: "ignore" or "merge".
-        conflict: a pixel is ignored where its second crop has a larger share.
-        window: pixels on a side of a sample.
-        label_scale: how many times finer than the images labels are.
-        split_by: "blocks", "year", or a column of the parcels with train, val and test, or with fold numbers.
-        folds: of blocks.
-        block: pixels on a side of a block.
-        seed: deals the blocks.
-        whole_parcels: a parcel counts only in the fold that has most of it.
-        keep_empty: keep windows without any parcel.
-        citation, license: of the sources, for card and checkpoints.
+        parcels: Vector files of the parcels.
+        images: Patterns of image files, or STAC item collections.
+        crop_column: Parcel column with the crop.
+        name_column: Parcel column with the crop name; need not exist.
+        id_column: Parcel column with the id; empty to number the parcels.
+        year_column: Parcel column with the harvest year, which makes separate samples for each year; empty for none.
+        season: First and last day of the series of a year, "MM-DD:MM-DD"; it starts in the previous year if the first
+            day is later than the last.
+        bands: Bands to use, or names for bands without descriptions; empty for all.
+        clear_scl: Classes of the SCL band that are clear.
+        offset: Radiometric offset of the digital numbers; None to read it from metadata.
+        scale: Reflectance of one stored unit; None for 1e-4 for integers (Sentinel-2) and 1 for floats.
+        classes: Table of crops and classes; None for one class per crop.
+        min_pixels: Classes with fewer pixels are rare.
+        rare: What to do with rare classes, "ignore" or "merge".
+        conflict: Pixels whose second crop has a larger share are ignored.
+        window: Pixels per side of a sample.
+        label_scale: Label pixels per image pixel and axis.
+        split_by: "blocks", "year", or a parcel column with train, val and test, or with fold numbers.
+        folds: Number of folds of blocks.
+        block: Pixels per side of a block.
+        seed: Random seed of the fold assignment.
+        whole_parcels: Whether each parcel is used only in the fold that contains most of it.
+        keep_empty: Whether to keep windows without a parcel.
+        citation: Citation of the sources, for the dataset card and checkpoints.
+        license: License of the sources, for the dataset card and checkpoints.
 
     Raises:
-        UsageError: a value that is not allowed.
+        UsageError: An invalid value.
     """
 
     parcels: tuple[Path, ...]
@@ -81,23 +83,30 @@ class PrepareOptions:
     license: str = ""
 
     def __post_init__(self) -> None:
-        _need(bool(self.parcels), "--parcels", "nothing", "a parcel file")
-        _need(bool(self.images), "--images", "nothing", "image files, a pattern in quotes, or a STAC item collection")
-        _need(self.window >= SMALLEST, "--window", self.window, f"{SMALLEST} pixels or more")
-        _need(self.label_scale in (1, 2, 4), "--label-scale", self.label_scale, "1, 2 or 4")
-        _need(self.scale is None or self.scale > 0, "--scale", self.scale, "a number above 0")
-        _need(0 <= self.conflict <= 0.5, "--conflict", self.conflict, "a share from 0 to 0.5: no second has more")
-        _need(self.rare in ("ignore", "merge"), "--rare", self.rare, "'ignore' or 'merge'")
-        _need(self.folds >= 3, "--folds", self.folds, "3 or more: one to test, one to validate, the others to train")
-        _need(self.block >= 1, "--block", self.block, "1 pixel or more")
-        _need(self.split_by != YEAR or bool(self.year_column), "--split-by", YEAR, "used with --year-column")
+        _require(bool(self.parcels), "--parcels", "nothing", "a vector file of parcels")
+        _require(
+            bool(self.images), "--images", "nothing", "image files, a pattern in quotes, or a STAC item collection"
+        )
+        _require(self.window >= MIN_WINDOW, "--window", self.window, f"{MIN_WINDOW} pixels or more")
+        _require(self.label_scale in (1, 2, 4), "--label-scale", self.label_scale, "1, 2 or 4")
+        _require(self.scale is None or self.scale > 0, "--scale", self.scale, "a number above 0")
+        _require(
+            0 <= self.conflict <= 0.5,
+            "--conflict",
+            self.conflict,
+            "a share from 0 to 0.5, the largest possible share of a second crop",
+        )
+        _require(self.rare in ("ignore", "merge"), "--rare", self.rare, "'ignore' or 'merge'")
+        _require(self.folds >= 3, "--folds", self.folds, "3 or more: one to test, one to validate, the others to train")
+        _require(self.block >= 1, "--block", self.block, "1 pixel or more")
+        _require(self.split_by != YEAR or bool(self.year_column), "--split-by", YEAR, "used with --year-column")
         self.span(2000)
 
     def span(self, year: int) -> tuple[date, date]:
         """First and last day of the series of a year.
 
         Raises:
-            UsageError: a season that is none.
+            UsageError: An invalid season.
         """
         found = _SEASON.fullmatch(self.season)
         try:
@@ -106,35 +115,37 @@ class PrepareOptions:
             first, last = (int(found[1]), int(found[2])), (int(found[3]), int(found[4]))
             return date(year - (first > last), *first), date(year, *last)
         except ValueError:
-            raise UsageError(f"--season is {self.season!r}; it must be like 09-01:08-31, first to last day") from None
+            raise UsageError(
+                f"--season is {self.season!r}; it must be first to last day, such as 09-01:08-31"
+            ) from None
 
     def as_dict(self) -> dict[str, Any]:
-        """Every option as JSON has it."""
+        """All options as JSON values."""
         plain = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         plain["parcels"] = [str(path) for path in self.parcels]
         plain["classes"] = None if self.classes is None else str(self.classes)
         return plain
 
 
-def _need(holds: bool, option: str, value: object, must: str) -> None:
-    if not holds:
-        raise UsageError(f"{option} is {value!r}; it must be {must}")
+def _require(valid: bool, option: str, value: object, expected: str) -> None:
+    if not valid:
+        raise UsageError(f"{option} is {value!r}; it must be {expected}")
 
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """What a dataset offers for `cropzoo prepare --from NAME`, where it has images and parcels to give."""
+    """Dataset that writes images and parcels with `cropzoo prepare --from NAME`."""
 
-    def write_images(self, folder: Path, tell: Log, workers: int) -> None:
-        """Fill an empty folder with an image a date, `S2_2018-05-16.tif`, and the parcels, `parcels.gpkg`.
+    def write_images(self, folder: Path, log: Log, workers: int, /) -> None:
+        """Write one image per date, such as `S2_2018-05-16.tif`, and the parcels, `parcels.gpkg`.
 
         Args:
-            folder: made if need be.
-            tell: is called with a line on how far it got, now and then.
-            workers: processes; up to 1 works in this one.
+            folder: Empty folder, created if it does not exist.
+            log: Called with a progress line now and then.
+            workers: Number of processes; up to 1 uses the current process.
 
         Raises:
-            UsageError: the folder holds something.
-            CropzooError: it can't be written.
+            UsageError: The folder is not empty.
+            CropzooError: A file cannot be written.
         """
         ...

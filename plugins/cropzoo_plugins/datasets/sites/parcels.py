@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from cropzoo import CropzooError
 from cropzoo.geo.raster.grid import Grid, Window
+from cropzoo.geo.vector.layer import read_layer
 from cropzoo.geo.vector.parcel_table import Crop, ParcelTable, format_field, parse_crop
 from cropzoo.geo.vector.rasterize import rasterize_centers
-from cropzoo.geo.vector.reader import read_layer, require_column
+from cropzoo.geo.vector.reader import require_column
 
 STEM = "parcels"
 """The stem of a parcel file, `parcels.gpkg` or any other vector format."""

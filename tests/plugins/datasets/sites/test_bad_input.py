@@ -106,7 +106,7 @@ def test_a_band_that_no_file_has(site: Path) -> None:
 
 def test_two_bands_of_one_name(geotiff: ModuleType, site: Path) -> None:
     geotiff.rewrite(site / "S2_2019-03-01.tif", names=("B04", "B04", "SCL"))
-    check_refused(site, r"two bands have one description: \('B04', 'B04', 'SCL'\)")
+    check_refused(site, r"two bands have the same description: \('B04', 'B04', 'SCL'\)")
 
 
 def test_another_data_type(geotiff: ModuleType, site: Path) -> None:
@@ -119,7 +119,7 @@ def test_another_data_type(geotiff: ModuleType, site: Path) -> None:
 def test_a_truncated_raster(site: Path, file: str, share: float) -> None:
     whole = (site / file).read_bytes()
     (site / file).write_bytes(whole[: int(share * len(whole))])
-    check_refused(site, rf"{file}'; it cannot be read, so it is truncated or no GeoTIFF; copy or download it again")
+    check_refused(site, rf"{file}'; it cannot be read, so it is truncated or not a GeoTIFF; copy or download it again")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -111,7 +111,7 @@ def test_places_apart_are_tiles_of_their_own(make: ModuleType, tmp_path: Path) -
 
 def test_footprints_that_overlap(make: ModuleType, tmp_path: Path) -> None:
     make.make_series(tmp_path)
-    message = r"S2_2019-03-01.tif' and '.*S2_2019-05-16.tif'; their footprints overlap without being the same"
+    message = r"S2_2019-03-01.tif' and '.*S2_2019-05-16.tif'; their footprints overlap without being equal"
     moved = tmp_path / "S2_2019-05-16.tif"
     make.rewrite(moved, transform=make.Affine(10, 0, 500_005, 0, -10, 5_600_000))
     check_refused(rf"{message} \(transform .*\); warp or clip", tmp_path)
@@ -135,7 +135,7 @@ def test_a_hundredth_of_a_pixel_is_no_difference(make: ModuleType, tmp_path: Pat
 def test_pixels_that_do_not_divide(make: ModuleType, tmp_path: Path) -> None:
     make.write_raster(tmp_path / "2019-05-16_B04.tif", make.pixels("B04"))
     make.write_raster(tmp_path / "2019-05-16_B05.tif", make.pixels("B05")[:40, :40], pixel=15)
-    check_refused("B05.tif'; its 40 x 40 pixels are no whole multiple in size of the 60 x 60 of .*B04.tif'", tmp_path)
+    check_refused("B05.tif'; its 40 x 40 pixels do not evenly divide the 60 x 60 pixels of .*B04.tif'", tmp_path)
 
 
 def test_a_band_that_a_date_lacks(make: ModuleType, tmp_path: Path) -> None:
@@ -149,21 +149,21 @@ def test_a_band_that_a_date_lacks(make: ModuleType, tmp_path: Path) -> None:
 def test_a_mask_that_a_date_lacks(make: ModuleType, tmp_path: Path) -> None:
     make.make_series(tmp_path)
     make.write_raster(tmp_path / "S2_2019-05-16.tif", np.stack([make.pixels("B04")] * 2), ("B04", "B08"))
-    check_refused(r"of 2019-05-16 .*band 'SCL' is missing; .*give every date an SCL band or none", tmp_path)
+    check_refused(r"of 2019-05-16 .*band 'SCL' is missing; .*provide an SCL band for every date or for none", tmp_path)
 
 
 def test_images_that_cannot_be_used(make: ModuleType, tmp_path: Path) -> None:
     make.make_series(tmp_path)
     make.rewrite(tmp_path / "S2_2019-05-16.tif", lambda values: values.astype(np.float32))
-    check_refused(r"05-16.tif'; it holds float32 and '.*03-01.tif' holds uint16; store all images in one", tmp_path)
+    check_refused(r"05-16.tif'; it stores float32 and '.*03-01.tif' stores uint16; store all images in one", tmp_path)
     make.rewrite(tmp_path / "S2_2019-05-16.tif", lambda values: values.astype(np.complex64))
-    check_refused("05-16.tif'; band 'B04' holds complex64", tmp_path)
+    check_refused("05-16.tif'; band 'B04' has data type complex64", tmp_path)
     make.write_raster(tmp_path / "S2_2019-05-16.tif", make.pixels("B04")[None].repeat(2, 0), ("B04", "B04"))
-    check_refused(r"two bands have one description: \('B04', 'B04'\); rename one", tmp_path)
+    check_refused(r"two bands have the same description: \('B04', 'B04'\); rename one", tmp_path)
     (tmp_path / "S2_2019-05-16.tif").write_bytes(b"II*\0")
-    check_refused("05-16.tif'; it cannot be read, so it is truncated or no GeoTIFF", tmp_path)
+    check_refused("05-16.tif'; it cannot be read, so it is truncated or not a GeoTIFF", tmp_path)
     (tmp_path / "S2_2019-05-16.tif").rename(tmp_path / "2019-05-16_B04.jp2")
-    check_refused("05-16_B04.jp2'; it cannot be read, so it is truncated or no raster", tmp_path)
+    check_refused("05-16_B04.jp2'; it cannot be read, so it is truncated or not a raster", tmp_path)
 
 
 def test_a_raster_without_a_date(make: ModuleType, tmp_path: Path) -> None:
@@ -181,12 +181,12 @@ def test_bands_asked_for(make: ModuleType, tmp_path: Path) -> None:
     make.make_series(tmp_path)
     with pytest.raises(UsageError, match="a band is named twice"):
         find_images(tmp_path, ("B04", "B04"))
-    with pytest.raises(UsageError, match="nothing but the SCL mask"):
+    with pytest.raises(UsageError, match="only the SCL mask"):
         find_images(tmp_path, ("SCL",))
     with pytest.raises(UsageError, match=r"names 'B09'; no image such as '.*S2_2019-03-01.tif' has it; did you mean"):
         find_images(tmp_path, ("B04", "B09"))
     make.make_series(tmp_path / "masks", bands=("SCL",))
-    check_refused("nothing but the SCL mask; give the bands too", tmp_path / "masks")
+    check_refused("only the SCL mask; add the spectral bands", tmp_path / "masks")
 
 
 def test_two_products_of_a_day(make: ModuleType, tmp_path: Path) -> None:

@@ -52,7 +52,9 @@ def test_scale_and_offset_of_the_band_count_before_names(make: ModuleType, tmp_p
         assert offset_of(tmp_path) == expected
     with rasterio.open(path, "r+") as file:
         file.scales, file.offsets = (1e-6,), (-0.1,)
-    with pytest.raises(CropzooError, match=r"B04.tif'; its metadata give an offset of 100000 for band 'B04'; correct"):
+    with pytest.raises(
+        CropzooError, match=r"B04.tif'; its metadata declare an offset of 100000 for band 'B04'; correct"
+    ):
         find_images(tmp_path)
 
 
@@ -72,7 +74,10 @@ def test_a_baseline_says_nothing_of_fractions(
     path = tmp_path / "S2_2022-05-16_N0400_B04.tif"
     make.write_raster(path, make.pixels("B04").astype(np.float32) / 10_000)
     assert offset_of(tmp_path) == 0
-    assert "of baseline 04.00 or later and hold fractions; their offset counts as taken off" in caplog.text
+    assert (
+        "have processing baseline 04.00 or later and store floats; their offset is assumed to be subtracted already"
+        in caplog.text
+    )
     make.write_raster(path, make.pixels("B04").astype(np.float32), tags={"BOA_ADD_OFFSET": -1000})
     assert offset_of(tmp_path) == 1000
 

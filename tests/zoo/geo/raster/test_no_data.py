@@ -50,7 +50,7 @@ def test_nan(make: ModuleType, tmp_path: Path, pixel: int) -> None:
     values[3, 4] = np.nan
     make.write_raster(tmp_path / "2019-05-16_B04.tif", values, pixel=pixel)
     make.write_raster(tmp_path / "2019-05-16_B08.tif", make.pixels("B08").astype(np.float32))
-    with pytest.raises(CropzooError, match=r"2019-05-16_B04.tif'; it holds NaN or infinity that is not declared"):
+    with pytest.raises(CropzooError, match=r"2019-05-16_B04.tif'; it contains NaN or infinity that is not declared"):
         StackReader(find_images(tmp_path)[0]).read(ALL)
     make.rewrite(tmp_path / "2019-05-16_B04.tif", nodata=np.nan)
     series, clear = StackReader(find_images(tmp_path)[0]).read(ALL)

@@ -213,7 +213,7 @@ def test_a_date_into_an_array(make: ModuleType, tmp_path: Path) -> None:
 @pytest.mark.parametrize("window", [(-1, 0, 2, 2), (0, -1, 2, 2), (0, 0, 0, 2), (59, 0, 2, 2), (0, 59, 2, 2)])
 def test_a_window_beyond_the_tile(make: ModuleType, tmp_path: Path, window: tuple[int, int, int, int]) -> None:
     make.make_series(tmp_path)
-    with pytest.raises(ValueError, match="does not lie in 60 x 60 pixels"):
+    with pytest.raises(ValueError, match="is not inside 60 x 60 pixels"):
         StackReader(find_images(tmp_path)[0]).read(Window(*window))
 
 

@@ -76,7 +76,9 @@ def test_an_offset_that_no_product_has_is_passed_over(make: ModuleType, tmp_path
 def test_levels_do_not_mix(make: ModuleType, tmp_path: Path) -> None:
     make.make_product(tmp_path)
     make.make_product(tmp_path, "20190519T104031", level="1C")
-    with pytest.raises(CropzooError, match="they are of Level-1C and Level-2A; give the images of one level"):
+    with pytest.raises(
+        CropzooError, match="their processing levels are Level-1C and Level-2A; use images of one level"
+    ):
         find_images(tmp_path)
 
 
@@ -91,7 +93,7 @@ def test_files_out_of_their_product_warn_of_an_offset(
     [tile] = find_images(flat)
     assert (tile.read_dtype, tile.name) == ("uint16", "T31UFS")
     assert "2 file(s) such as" in caplog.text
-    assert "an offset of 1000 stays in" in caplog.text
+    assert "an offset of 1000 remains in" in caplog.text
     caplog.clear()
     shutil.copy(next((tmp_path / "a").rglob("MTD*.xml")), flat)
     assert find_images(flat)[0].read_dtype == "int16"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from cropzoo import CropzooError
+from cropzoo.geo.raster import stac
 from cropzoo.geo.raster.discover import find_images
 from cropzoo.geo.raster.grid import Window
 from cropzoo.geo.raster.reader import StackReader
@@ -87,7 +89,7 @@ def test_several_bands_in_an_asset(make: ModuleType, tmp_path: Path) -> None:
     assert tile.bands == ("B08", "vv")
     np.testing.assert_array_equal(StackReader(tile).read(ALL)[0][0], values[:2])
     make.write_items(path, [item(make, {"data": {**asset, "eo:bands": [{"name": "a"}, {"name": "b"}]}})])
-    with pytest.raises(CropzooError, match=r"asset 'data' has 2 named band.s. and '.*S2_2019-05-16.tif' 3; give"):
+    with pytest.raises(CropzooError, match=r"asset 'data' has 2 named band.s. and '.*S2_2019-05-16.tif' 3; name"):
         find_images(path)
 
 
@@ -124,7 +126,7 @@ def test_what_is_not_on_this_disk(make: ModuleType, files: Path) -> None:
     for href, message in (
         ("https://example.org/b04.tif", "'https://example.org/b04.tif' is not on this disk; download the images first"),
         ("s3://bucket/b04.tif", "'s3://bucket/b04.tif' is not on this disk"),
-        ("data/missing.tif", "there is no file 'data/missing.tif'; addresses are relative to the JSON file"),
+        ("data/missing.tif", "there is no file 'data/missing.tif'; hrefs are relative to the JSON file"),
     ):
         make.write_items(path, [item(make, earth_search(href=href))])
         with pytest.raises(CropzooError, match=rf"item 'item' of '.*items.json', asset 'red'; {message}"):
@@ -135,7 +137,7 @@ def test_what_is_not_on_this_disk(make: ModuleType, files: Path) -> None:
 @pytest.mark.parametrize("text", ["[]", "{}", '{"type": "FeatureCollection"}', '{"type": "Catalog", "links": []}', "{"])
 def test_no_stac(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(CropzooError, match=r"a.json'(; it is no STAC item| cannot be read)"):
+    with pytest.raises(CropzooError, match=r"a.json'; the file (is not a STAC item|cannot be read)"):
         find_images(tmp_path / "a.json")
 
 
@@ -146,5 +148,62 @@ def test_items_that_say_too_little(make: ModuleType, files: Path) -> None:
     start = {"datetime": None, "start_datetime": "2019-05-16T00:00:00Z"}
     assert len(find_images(make.write_items(path, [item(make, earth_search(), **start)]))) == 1
     make.write_items(path, [item(make, {"thumbnail": {"href": "a.png", "roles": [{}]}})])
-    with pytest.raises(CropzooError, match="none of its assets is a raster of bands; take the item out"):
+    with pytest.raises(CropzooError, match="none of its assets is a raster of bands; remove the item"):
         find_images(path)
+
+
+def test_items_of_projection_and_other_extensions(make: ModuleType, files: Path) -> None:
+    extensions = ["https://stac-extensions.github.io/projection/v2.0.0/schema.json", "https://example.org/own.json"]
+    properties = {"proj:code": "EPSG:32631", "proj:shape": [60, 60], "proj:transform": [10, 0, 0, 0, -10, 0]}
+    value = {**item(make, earth_search(), **properties), "stac_extensions": extensions, "bbox": [3, 50, 4, 51]}
+    value["links"] = [{"rel": "self", "href": "https://example.org/item.json"}, {"rel": "root"}, 5]
+    value["geometry"] = {"type": "Polygon", "coordinates": [[[3, 50], [4, 50], [4, 51], [3, 50]]]}
+    [stack] = find_images(make.write_items(files.parent / "items.json", [value]))
+    assert stack.bands == ("B04", "B08")
+
+
+def test_folders_with_characters_that_urls_reserve(make: ModuleType, files: Path) -> None:
+    folder = files.parent / "50% #1?"
+    folder.mkdir()
+    files.rename(folder / "data")
+    [stack] = find_images(make.write_items(folder / "items.json", [item(make, earth_search())]))
+    assert stack.bands == ("B04", "B08")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"properties": 5},
+        {"properties": {"datetime": {"a": 1}}},
+        {"properties": {"datetime": "2019-05-16Tlater"}},
+        {"properties": {"datetime": "2019-05-16T10:40:31Z", "mgrs:utm_zone": [31], "mgrs:latitude_band": {}}},
+        {"id": {"name": 1}, "stac_version": [], "stac_extensions": 7, "bbox": "x", "links": {"a": 1}},
+        {"assets": {"red": [], "nir": {"href": 5}, "blue": {}}},
+        {"assets": {"red": {"href": "data/b04x.tif", "eo:bands": {"name": 1}, "roles": "data", "type": 5}}},
+        {"assets": {"red": {"href": "data/b04x.tif", "bands": [5, {"name": []}], "raster:bands": [{"nodata": []}]}}},
+        {"assets": {"red": {"href": "x" * 5000 + ".tif"}}},
+        {"assets": {"red": {"href": "a\0b.tif"}}},
+    ],
+)
+def test_items_of_wrong_types_are_read_or_refused(make: ModuleType, files: Path, changes: dict[str, Any]) -> None:
+    path = make.write_items(files.parent / "items.json", [{**item(make, earth_search()), **changes}])
+    with suppress(CropzooError):
+        assert find_images(path)
+
+
+def test_files_that_are_too_large_or_too_deep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "items.json"
+    for text in ("[" * 100_000, '{"type": "Feature", "assets": ' + '{"a": ' * 100_000, "9" * 5000, "\udcff"):
+        path.write_bytes(text.encode(errors="surrogateescape"))
+        with pytest.raises(CropzooError, match=r"items.json'; the file cannot be read \(.*\); download it again"):
+            find_images(path)
+    monkeypatch.setattr(stac, "_MAX_BYTES", 2**20)
+    path.write_bytes(b" " * (2**20 + 1))
+    with pytest.raises(CropzooError, match=r"items.json'; the file is larger than 1 MiB; split it"):
+        find_images(path)
+
+
+@pytest.mark.parametrize("address", ["https://example.org/items.json", "s3://bucket/items.json", "/vsicurl/http://a"])
+def test_the_network_is_never_used(address: str) -> None:
+    with pytest.raises(CropzooError, match="is not on this disk; download the images first"):
+        stac.LocalStacIO().read_json(address)

@@ -128,7 +128,7 @@ def test_beside_the_images(tmp_path, grid):
         assert "it covers longitude 3.012" in str(told.value)
         assert "the images cover longitude 3.0000 to 3.0127" in str(told.value)
     other_side = read_aoi(write(tmp_path / "pole.geojson", box(170, -80, 175, -75), crs="EPSG:4326"))
-    with pytest.raises(CropzooError, match="no ground in common"):
+    with pytest.raises(CropzooError, match="and they do not overlap"):
         other_side.window(grid)
 
 
@@ -150,8 +150,8 @@ def two_layers(path):
         (lambda path: path.write_text("hello"), "cannot be read as vector data"),
         (lambda path: path.write_bytes(b""), "cannot be read as vector data"),
         (lambda path: path.mkdir(), "cannot be read as vector data"),
-        (lambda path: write(path, star(0), crs=None), "it has no CRS; write it into the file"),
-        (lambda path: write(path, Point(X, Y), LineString([(X, Y), (X + 9, Y)])), "it holds no polygon"),
+        (lambda path: write(path, star(0), crs=None), "it has no CRS; add it to the file"),
+        (lambda path: write(path, Point(X, Y), LineString([(X, Y), (X + 9, Y)])), "it contains no polygon"),
         (two_layers, r"2 layers with geometries \(a, b\)"),
     ],
     ids=["missing", "text", "empty", "folder", "no crs", "points", "layers"],

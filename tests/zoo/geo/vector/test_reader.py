@@ -16,7 +16,8 @@ from shapely import GeometryCollection, LineString, MultiPoint, MultiPolygon, Po
 
 from cropzoo import CropzooError
 from cropzoo.geo.raster.grid import Grid
-from cropzoo.geo.vector.reader import ParcelTable, read_parcels
+from cropzoo.geo.vector.parcel_table import ParcelTable
+from cropzoo.geo.vector.reader import read_parcels
 
 FOUR = (box(0, 0, 2, 2), box(2, 0, 4, 2), box(0, 2, 2, 4), box(500, 0, 510, 4))
 """The last one lies 5 km from the images."""
@@ -123,7 +124,7 @@ def test_shapes_that_are_no_plain_polygons(write: Write, read: Read) -> None:
     np.testing.assert_allclose(areas, [4, 2, 15, 5, 8, 7], rtol=1e-3)
     assert (table.left_out, table.repaired) == (4, 2)
     assert table.notes == [
-        "4 shape(s) near the images are no polygons and were left out",
+        "4 shape(s) near the images are not polygons and were left out",
         "2 polygon(s) were invalid and were repaired",
     ]
 
@@ -189,14 +190,14 @@ def test_a_column_that_is_missing(write: Write, read: Read, option: str) -> None
 )
 def test_ids_that_are_none(write: Write, read: Read, field: Any, problem: str) -> None:
     path = write("p.gpkg", number=["1", field, "3", "4"])
-    with pytest.raises(CropzooError, match=rf"p.gpkg'; column 'number' holds {problem}; ids of parcels are whole"):
+    with pytest.raises(CropzooError, match=rf"p.gpkg'; column 'number' contains {problem}; parcel ids are integers"):
         read(path, id_column="number")
 
 
 def test_an_id_twice(write: Write, read: Read) -> None:
     path = write("p.gpkg", number=[5, 5, 6, 5], year=[2018, 2019, 2018, 2018])
     assert read(path, id_column="number", year_column="year").ids.tolist() == [5, 5, 6]
-    with pytest.raises(CropzooError, match=r"p.gpkg'; id 5 of column 'number' occurs twice; name a column"):
+    with pytest.raises(CropzooError, match=r"p.gpkg'; id 5 of column 'number' occurs twice; choose a column"):
         read(path, id_column="number")
     again = write("q.gpkg", number=[5, 5, 6, 5], year=[2018, 2018, 2018, 2018])
     with pytest.raises(CropzooError, match="occurs twice in 2018"):
@@ -206,7 +207,7 @@ def test_an_id_twice(write: Write, read: Read) -> None:
 @pytest.mark.parametrize("field", ["soon", None, "1800", "20190501"])
 def test_years_that_are_none(write: Write, read: Read, field: Any) -> None:
     path = write("p.gpkg", year=["2018", field, "2018", "2018"])
-    with pytest.raises(CropzooError, match=r"p.gpkg'; column 'year' holds '.*', which is no year; write a year like"):
+    with pytest.raises(CropzooError, match=r"p.gpkg'; column 'year' contains '.*', which is not a year; set a year"):
         read(path, year_column="year")
 
 
@@ -214,12 +215,12 @@ def test_parcels_of_another_place(write: Write, read: Read, make_grid: Callable[
     path = write("p.gpkg", crs="EPSG:3035")
     wanted = (
         r"p.gpkg' covers longitude 2.9999 to 3.0720, latitude 50.5472 to 50.5563; the images cover longitude 4.4113 to "
-        r"4.4119, latitude 50.5430 to 50.5434, and no parcel touches them; give parcels and images of one area, or"
+        r"4.4119, latitude 50.5430 to 50.5434, and no parcel intersects them; use parcels and images of the same"
     )
     with pytest.raises(CropzooError, match=wanted):
         read(path, around=[make_grid(east=10_000)])
     points = write("q.geojson", [Point(1, 1), Point(2, 2)])
-    with pytest.raises(CropzooError, match=r"no parcel touches them \(2 shapes there are no polygons\)"):
+    with pytest.raises(CropzooError, match=r"no parcel intersects them \(2 shapes near them are not polygons\)"):
         read(points)
     with pytest.raises(CropzooError, match=r"p.gpkg' covers longitude.*q.geojson' covers longitude"):
         read(path, points, around=[make_grid(east=10_000)])
@@ -245,10 +246,10 @@ def test_files_that_cannot_be_read(write: Write, read: Read, tmp_path: Path, mak
     geopandas.read_file(two).to_file(two, layer="second")
     with pytest.raises(CropzooError, match=r"two.gpkg'; it has 2 layers with geometries \(two, second\)"):
         read(two)
-    with pytest.raises(CropzooError, match=r"bare.shp'; they have no CRS; write it into the file"):
+    with pytest.raises(CropzooError, match=r"bare.shp'; they have no CRS; add it to the file"):
         read(write("bare.shp", crs=None))
     grid = make_grid()
-    with pytest.raises(CropzooError, match=r"p.gpkg'; the images beside them have no CRS"):
+    with pytest.raises(CropzooError, match=r"p.gpkg'; the images have no CRS"):
         read(tmp_path / "p.gpkg", around=[Grid(4, 4, grid.transform, None)])
-    with pytest.raises(CropzooError, match="no file is named"):
+    with pytest.raises(CropzooError, match="no file is given"):
         read()

@@ -151,7 +151,7 @@ def test_what_stood_there_stays_until_the_table_is_whole(
     parcels, path, out = make_parcels(BOXES), make_map(LABELS), tmp_path / "made" / "out.gpkg"
     out.parent.mkdir()
     out.write_text("mine")
-    with pytest.raises(UsageError, match=r"out\.gpkg.*exists already; --overwrite"):
+    with pytest.raises(UsageError, match=r"out\.gpkg.*exists already; pass --overwrite"):
         map_parcels(path, parcels, out)
 
     def fail(*args: Any, append: bool, **options: Any) -> None:

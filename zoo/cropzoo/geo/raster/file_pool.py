@@ -1,4 +1,4 @@
-"""Open rasters, a bounded number of them."""
+"""Pool of open rasters with a bounded size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_OPEN_FILES = 1024
 
 
 def default_open_limit() -> int:
-    """How many files a process may keep open without getting in the way of others: half of what the system allows."""
+    """Number of files that a process may keep open: half of the system limit, so that others can open files too."""
     try:
         import resource
     except ImportError:  # Windows has no such limit on files that GDAL opens
@@ -29,13 +29,14 @@ def default_open_limit() -> int:
 
 
 class FilePool:
-    """Reads windows of many files and keeps the ones used last open.
+    """Reads windows of many files and keeps the most recently used files open.
 
-    Opening a file costs as much as reading a small window, and closing it empties its cache. A copy in another process,
-    pickled or forked, opens its own files: two processes that share one would move each other's place in it.
+    Opening a file takes as long as reading a small window, and closing it empties its cache. A copy in another process,
+    pickled or forked, opens its own files: two processes sharing a file would move each other's file position.
 
     Args:
-        limit: files to keep open; the least recently used one is closed first. None for `default_open_limit()`.
+        limit: Number of files to keep open; the least recently used one is closed first. None for
+            `default_open_limit()`.
     """
 
     def __init__(self, limit: int | None = None) -> None:
@@ -44,10 +45,10 @@ class FilePool:
         self._process = os.getpid()
 
     def read(self, path: Path, numbers: list[int], window: Window, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """The bands of a window, (N, h, w), into `out` if given.
+        """Bands of a window, (N, h, w), written to `out` if given.
 
         Raises:
-            CropzooError: the file cannot be read.
+            CropzooError: The file cannot be read.
         """
         try:
             values: NDArray[Any] = self._get(path).read(numbers, window=_as_rasterio(window), out=out)
@@ -56,7 +57,7 @@ class FilePool:
         return values
 
     def read_masks(self, path: Path, numbers: list[int], window: Window) -> NDArray[Any]:
-        """The mask of each band in a window, (N, h, w), 0 where there is no data."""
+        """Mask of each band in a window, (N, h, w), 0 where there is no data."""
         try:
             values: NDArray[Any] = self._get(path).read_masks(numbers, window=_as_rasterio(window))
         except RasterioError as error:
@@ -64,7 +65,7 @@ class FilePool:
         return values
 
     def close(self) -> None:
-        """Close all files; the next read opens them again."""
+        """Close all files; the next read reopens them."""
         while self._open:
             self._open.popitem()[1].close()
 

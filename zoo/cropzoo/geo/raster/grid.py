@@ -1,4 +1,4 @@
-"""Rasters on disk: where their pixels lie, and opening them with errors that name the file."""
+"""Grids and windows of rasters, and opening rasters with errors that name the file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cropzoo.errors import CropzooError
 
 
 class Window(NamedTuple):
-    """A rectangle of pixels: its first row and column, its height and width."""
+    """Rectangle of pixels: first row and column, height and width."""
 
     row: int
     column: int
@@ -28,7 +28,14 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the pixels of a raster lie: height and width in pixels, affine transform, CRS (None if unknown)."""
+    """Position of the pixels of a raster.
+
+    Args:
+        height: Number of rows.
+        width: Number of columns.
+        transform: Affine transform from columns and rows to the CRS.
+        crs: CRS; None if unknown.
+    """
 
     height: int
     width: int
@@ -36,7 +43,7 @@ class Grid:
     crs: Any
 
     def difference(self, other: Grid) -> str:
-        """How the other grid differs, in words; empty where it is the same to a hundredth of a pixel."""
+        """Description of how another grid differs; empty if it is equal to a hundredth of a pixel."""
         if (self.height, self.width) != (other.height, other.width):
             return f"{other.height} x {other.width} pixels against {self.height} x {self.width}"
         if self.crs != other.crs:
@@ -49,60 +56,69 @@ class Grid:
         return ""
 
     def corners(self) -> list[tuple[float, float]]:
-        """The outer corners in the CRS's units, around the raster."""
-        rows_columns = ((0, 0), (0, self.width), (self.height, self.width), (self.height, 0))
-        return [self.locate(row, column) for row, column in rows_columns]
+        """Outer corners of the raster in CRS units, in order around it."""
+        return self.window_corners(Window(0, 0, self.height, self.width))
+
+    def window_corners(self, window: Window) -> list[tuple[float, float]]:
+        """Outer corners of a window in CRS units, in order around it."""
+        row, column, height, width = window
+        ends = ((row, column), (row, column + width), (row + height, column + width), (row + height, column))
+        return [self.locate(*end) for end in ends]
 
     def locate(self, row: int, column: int) -> tuple[float, float]:
-        """The upper left corner of a pixel in the CRS's units."""
+        """Upper left corner of a pixel in CRS units."""
         a, b, c, d, e, f = tuple(self.transform)[:6]
         return a * column + b * row + c, d * column + e * row + f
 
 
 def format_crs(crs: Any) -> str:
-    """Code of a CRS, as "EPSG:32631", its definition where it has none, "none" for no CRS."""
+    """Code of a CRS, such as "EPSG:32631", or its definition if it has no code; "none" without a CRS."""
     return str(crs.to_string()) if crs else "none"
 
 
 @contextmanager
 def open_raster(path: Path) -> Iterator[Any]:
-    """An open raster; whatever GDAL fails at inside the block becomes an error that names the file."""
-    lost = _LostTags()
+    """Open a raster; any GDAL failure inside the block becomes an error that names the file.
+
+    Raises:
+        CropzooError: The file cannot be read.
+    """
+    tag_errors = _TagErrorFilter()
     log = logging.getLogger("rasterio._env")
-    log.addFilter(lost)
+    log.addFilter(tag_errors)
     try:
         with warnings.catch_warnings():
-            # A raster without a georeference is fine until parcels are to be laid on it, and then it is an error.
+            # A raster without a georeference is fine unless parcels are rasterized on it, which is an error then.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(path) as source:
-                if lost.seen:
+                if tag_errors.seen:
                     raise RasterioIOError("the end of the file is missing")
                 yield source
     except RasterioError as error:
         raise unreadable_error(path) from error
     finally:
-        log.removeFilter(lost)
+        log.removeFilter(tag_errors)
 
 
 def unreadable_error(path: Path) -> CropzooError:
-    """The error for a file that GDAL fails at."""
+    """Error for a file that GDAL cannot read."""
     kind = "GeoTIFF" if path.suffix.lower() in (".tif", ".tiff") else "raster"
     return CropzooError(
-        f"raster {str(path)!r}; it cannot be read, so it is truncated or no {kind}; copy or download it again"
+        f"raster {str(path)!r}; it cannot be read, so it is truncated or not a {kind}; copy or download it again"
     )
 
 
-class _LostTags(logging.Filter):
-    """Notes that GDAL could not read a tag: it opens a file whose end is cut off, without its CRS or band names."""
+class _TagErrorFilter(logging.Filter):
+    """Records that GDAL could not read a tag: it opens a truncated file without its CRS or band names."""
 
     seen = False
 
     def filter(self, record: logging.LogRecord) -> bool:
-        lost = "IO error during reading" in record.getMessage()
-        self.seen |= lost
-        return not lost
+        is_tag_error = "IO error during reading" in record.getMessage()
+        self.seen |= is_tag_error
+        return not is_tag_error
 
 
 def read_grid(source: Any) -> Grid:
-    """The grid of an open raster."""
+    """Grid of an open raster."""
     return Grid(source.height, source.width, source.transform, source.crs)

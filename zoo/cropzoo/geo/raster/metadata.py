@@ -1,4 +1,4 @@
-"""What the header of a raster says, and what lies beside it about its product."""
+"""Metadata of images: raster headers, product metadata files, and the radiometric offset that they declare."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cropzoo.geo.raster.naming import SCL, SENTINEL2_BANDS, sentinel2_band
 
 _METADATA = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
 _LEVELS_UP = 5
-"""From a band in IMG_DATA/R10m to the folder of its product."""
+"""Levels from a band in IMG_DATA/R10m to the folder of its product."""
 
 _ADD_OFFSET = re.compile(r"<(?:BOA|RADIO)_ADD_OFFSET\s+band_id=\"([0-9]{1,2})\"\s*>\s*(-?[0-9]{1,5})\s*<")
 _BASELINE = re.compile(r"<PROCESSING_BASELINE>\s*(\d+\.\d+)")
@@ -24,7 +24,21 @@ _BASELINE = re.compile(r"<PROCESSING_BASELINE>\s*(\d+\.\d+)")
 
 @dataclass(frozen=True)
 class Header:
-    """A raster's grid and, per band in the order of the file: description ("" if none), type, nodata and so on."""
+    """Header of a raster.
+
+    Args:
+        path: Path of the file.
+        grid: Grid of the file.
+        names: Band descriptions in the order of the file, "" where missing.
+        dtypes: NumPy name of the data type of each band.
+        nodata: Declared nodata value of each band.
+        masked: Whether each band has a mask in the file.
+        scales: Declared scale of each band.
+        offsets: Declared offset of each band.
+        blocks: Height and width of the stored blocks of each band.
+        tags: Tags of the file.
+        band_tags: Tags of each band.
+    """
 
     path: Path
     grid: Grid
@@ -41,24 +55,29 @@ class Header:
 
 @dataclass(frozen=True)
 class ProductMetadata:
-    """What a product's metadata file says: its baseline (-1 unknown), and by band what its numbers carry too much."""
+    """Content of the metadata file of a product.
+
+    Args:
+        baseline: Processing baseline, 400 for 04.00; -1 if unknown.
+        offsets: Radiometric offset of the stored numbers by band.
+    """
 
     baseline: int = -1
     offsets: Mapping[str, int] = field(default_factory=dict)
 
 
 class HeaderReader:
-    """Reads headers and remembers what many files share: grids, and the metadata of products."""
+    """Reads headers and caches what many files share: grids and product metadata."""
 
     def __init__(self) -> None:
         self._grids: dict[tuple[Any, ...], Grid] = {}
-        self._notes: dict[Path, ProductMetadata] = {}
+        self._products: dict[Path, ProductMetadata] = {}
 
     def read(self, path: Path) -> Header:
-        """The header of a raster.
+        """Header of a raster.
 
         Raises:
-            CropzooError: the file cannot be read.
+            CropzooError: The file cannot be read.
         """
         with open_raster(path) as source:
             bands = range(1, source.count + 1)
@@ -76,24 +95,24 @@ class HeaderReader:
                 band_tags=tuple(source.tags(number) for number in bands),
             )
 
-    def notes(self, path: Path) -> ProductMetadata:
-        """What the metadata file of the product says that a raster belongs to; nothing where there is none."""
+    def read_product_metadata(self, path: Path) -> ProductMetadata:
+        """Metadata of the product that a raster belongs to; empty if there is no metadata file."""
         folder = path.absolute().parent
-        if folder not in self._notes:
+        if folder not in self._products:
             folders = [folder, *folder.parents][:_LEVELS_UP]
             files = (above / name for above in folders for name in _METADATA)
             found = next((file for file in files if file.is_file()), None)
-            self._notes[folder] = ProductMetadata() if found is None else _read_notes(found)
-        return self._notes[folder]
+            self._products[folder] = ProductMetadata() if found is None else _read_product_metadata(found)
+        return self._products[folder]
 
     def _shared(self, grid: Grid) -> Grid:
-        """One object for equal grids: comparing two CRS takes longer than all else here."""
+        """One object for equal grids: comparing two CRS takes longer than everything else here."""
         key = (grid.height, grid.width, tuple(grid.transform), grid.crs.to_wkt() if grid.crs else "")
         return self._grids.setdefault(key, grid)
 
 
-def _read_notes(path: Path) -> ProductMetadata:
-    """Read by pattern: an XML parser would expand what a hostile file asks it to."""
+def _read_product_metadata(path: Path) -> ProductMetadata:
+    """Read by regular expressions: an XML parser would expand the entities of a hostile file."""
     text = path.read_text(encoding="utf-8", errors="replace")
     baseline = _BASELINE.search(text)
     offsets = {
@@ -105,22 +124,22 @@ def _read_notes(path: Path) -> ProductMetadata:
 
 
 def parse_baseline(text: object) -> int:
-    """400 of "04.00"; -1 of what is no baseline."""
+    """Processing baseline as a number, 400 for "04.00"; -1 if the text is not a baseline."""
     match = re.fullmatch(r"N?(\d{2})\.?(\d{2})", str(text).strip())
     return int(match[1] + match[2]) if match else -1
 
 
-ADDED = 1000
-"""What ESA adds since baseline 04.00."""
+ADDED_OFFSET = 1000
+"""Offset that ESA adds since processing baseline 04.00."""
 
 _SINCE = 400
 _TAGS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
 
 
 def declared_offset(scale: object, offset: object) -> int | None:
-    """The offset in stored numbers, of a scale and an offset that give reflectance = scale * number + offset.
+    """Offset in stored numbers for a scale and offset with reflectance = scale * number + offset.
 
-    None where they declare nothing, that is a scale of 1 and no offset.
+    None if they declare nothing, that is a scale of 1 and no offset.
     """
     scale, offset = _number(scale, 1.0), _number(offset, 0.0)
     if scale == 0 or (scale == 1 and offset == 0):
@@ -129,20 +148,20 @@ def declared_offset(scale: object, offset: object) -> int | None:
     return round(found) if np.isfinite(found) else None
 
 
-def header_offset(header: Header, index: int, name: str, notes: ProductMetadata, baseline: int) -> int:
-    """The offset of one band of a file.
+def header_offset(header: Header, index: int, name: str, product: ProductMetadata, baseline: int) -> int:
+    """Radiometric offset of one band of a file.
 
-    The nearest source counts: tags BOA_ADD_OFFSET or RADIO_ADD_OFFSET (negative numbers, as ESA writes them); scale and
-    offset of the band; for Sentinel-2's bands of integers also a tag PROCESSING_BASELINE, the metadata file of the
-    product, and the baseline in a name. Numbers with a fraction are no digital numbers any more, so a baseline alone
-    says nothing about them.
+    The first source that declares it is used: tags BOA_ADD_OFFSET or RADIO_ADD_OFFSET (negative numbers, as ESA writes
+    them); scale and offset of the band; for Sentinel-2 bands stored as integers also a tag PROCESSING_BASELINE, the
+    metadata file of the product, and the baseline in a name. Floats are not digital numbers, so a baseline without
+    another source says nothing about them.
 
     Args:
-        header: of the file.
-        index: of the band, from 0.
-        name: of the band.
-        notes: what the product's metadata file says.
-        baseline: that names tell, -1 unknown.
+        header: Header of the file.
+        index: Index of the band, from 0.
+        name: Name of the band.
+        product: Metadata of the product.
+        baseline: Processing baseline in names, -1 if unknown.
     """
     if name == SCL:
         return 0
@@ -157,23 +176,23 @@ def header_offset(header: Header, index: int, name: str, notes: ProductMetadata,
     if known is None or not is_digital(header.dtypes[index]):
         return 0
     tagged = tagged_baseline(header.tags)
-    if tagged < 0 and notes.offsets:
-        return notes.offsets.get(known, 0)
-    return baseline_offset(next((each for each in (tagged, notes.baseline) if each >= 0), baseline))
+    if tagged < 0 and product.offsets:
+        return product.offsets.get(known, 0)
+    return baseline_offset(next((each for each in (tagged, product.baseline) if each >= 0), baseline))
 
 
 def baseline_offset(baseline: int) -> int:
-    """The offset of all bands of a processing baseline."""
-    return ADDED if baseline >= _SINCE else 0
+    """Radiometric offset of all bands of a processing baseline."""
+    return ADDED_OFFSET if baseline >= _SINCE else 0
 
 
 def tagged_baseline(tags: Mapping[str, str]) -> int:
-    """The processing baseline that a file's tags tell, -1 unknown."""
+    """Processing baseline in the tags of a file, -1 if unknown."""
     return parse_baseline(tags.get("PROCESSING_BASELINE", ""))
 
 
 def is_digital(dtype: str) -> bool:
-    """Whether stored numbers can be Sentinel-2's digital numbers: integers of 16 bits or more."""
+    """Whether a data type can hold Sentinel-2 digital numbers: integers of 16 bits or more."""
     kind = np.dtype(dtype)
     return kind.kind in "iu" and kind.itemsize >= 2
 

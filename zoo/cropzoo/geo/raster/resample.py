@@ -1,4 +1,4 @@
-"""From coarse pixels to fine ones on the same ground, the same in whatever window it is done."""
+"""Resampling of coarse bands to the finest grid; a pixel does not depend on the window in which it is read."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class AxisMap:
-    """Which coarse rows (or columns) a run of fine ones is made of.
+    """Coarse rows (or columns) from which consecutive fine rows are interpolated.
 
     Args:
-        start, stop: the coarse rows to read.
-        lower, upper: per fine row, the coarse rows above and below its center, counted from `start`.
-        weight: per fine row, the share of `upper`, in [0, 1).
-        nearest: per fine row, the coarse row that holds its center, counted from `start`.
+        start, stop: Range of coarse rows to read.
+        lower, upper: For each fine row, the coarse rows above and below its center, counted from `start`.
+        weight: For each fine row, the weight of `upper`, in [0, 1).
+        nearest: For each fine row, the coarse row that contains its center, counted from `start`.
     """
 
     start: int
@@ -31,14 +31,19 @@ class AxisMap:
 
 @lru_cache(maxsize=256)
 def make_axis_map(first: int, count: int, fine: int, coarse: int) -> AxisMap:
-    """The axis for `count` fine rows from `first` on, of a raster with `fine` rows over one with `coarse` rows.
+    """Axis map for a range of fine rows; cached, since all bands and dates of a window use the same one.
 
-    All follows from the fine row's own number in whole numbers, so that no window sees another result. At the edge of
-    the raster the outermost coarse row counts alone. `fine` may be the smaller one where only `nearest` is used.
-    Kept, as every band and date of a window asks for the same one: not to be changed.
+    Positions are computed in integers from the number of the fine row, so that they do not depend on the window. At
+    the edge of the raster, only the outermost coarse row is used. Do not modify the arrays.
+
+    Args:
+        first: First fine row.
+        count: Number of fine rows.
+        fine: Rows of the fine raster; it may be the smaller number if only `nearest` is used.
+        coarse: Rows of the coarse raster.
     """
     rows = np.arange(first, first + count, dtype=np.int64)
-    # The center of a fine row lies at (2 * row + 1) * coarse / (2 * fine), that of a coarse one at its number + 1/2.
+    # The center of a fine row is at (2 * row + 1) * coarse / (2 * fine), that of a coarse one at its number + 1/2.
     position = (2 * rows + 1) * coarse
     lower, rest = np.divmod(position - fine, 2 * fine)
     nearest = position // (2 * fine)
@@ -49,49 +54,49 @@ def make_axis_map(first: int, count: int, fine: int, coarse: int) -> AxisMap:
 
 
 def pick_nearest(values: NDArray[Any], rows: AxisMap, columns: AxisMap) -> NDArray[Any]:
-    """The coarse values (..., h, w) at the center of each fine pixel, (..., H, W)."""
+    """Coarse values (..., h, w) at the center of each fine pixel, (..., H, W)."""
     return values.take(columns.nearest, axis=-1).take(rows.nearest, axis=-2)
 
 
 def interpolate(
-    values: NDArray[Any], lost: NDArray[np.bool_] | None, rows: AxisMap, columns: AxisMap
+    values: NDArray[Any], missing: NDArray[np.bool_] | None, rows: AxisMap, columns: AxisMap
 ) -> NDArray[np.floating[Any]]:
-    """Coarse values brought to the fine grid bilinearly; lost ones are left out of the mean.
+    """Coarse values interpolated bilinearly on the fine grid; pixels without data are left out of the mean.
 
-    Where the pixel at the center is lost itself, the result means nothing.
+    If the pixel at the center has no data itself, the result is undefined.
 
     Args:
-        values: (N, h, w), the coarse rows and columns that the axes name.
-        lost: like values, True where there is no data; None if nowhere.
-        rows: of the window.
-        columns: of the window.
+        values: Coarse values, (N, h, w), of the rows and columns of the axis maps.
+        missing: Mask of the shape of `values`, True where there is no data; None if there is data everywhere.
+        rows: Axis map of the rows of the window.
+        columns: Axis map of the columns of the window.
 
     Returns:
         (N, H, W), float32 for types of up to 16 bits and float32, else float64.
     """
     small = values.dtype.itemsize <= 2 or values.dtype == np.float32
     exact: NDArray[np.floating[Any]] = values.astype(np.float32 if small else np.float64)
-    if lost is None or not lost.any():
-        return _between(exact, rows, columns)
-    exact[lost] = 0
-    share = _between((~lost).astype(exact.dtype), rows, columns)
-    total = _between(exact, rows, columns)
+    if missing is None or not missing.any():
+        return _interpolate_both(exact, rows, columns)
+    exact[missing] = 0
+    share = _interpolate_both((~missing).astype(exact.dtype), rows, columns)
+    total = _interpolate_both(exact, rows, columns)
     np.divide(total, share, out=total, where=share > 0)
     return total
 
 
-def _between(values: NDArray[np.floating[Any]], rows: AxisMap, columns: AxisMap) -> NDArray[np.floating[Any]]:
-    """Linear along columns, then along rows, (N, H, W).
+def _interpolate_both(values: NDArray[np.floating[Any]], rows: AxisMap, columns: AxisMap) -> NDArray[np.floating[Any]]:
+    """Interpolate linearly along columns, then along rows, (N, H, W).
 
-    Each goes along the last axis but one, where a step copies whole rows; along the last it takes three times as long.
+    Both run along the second to last axis, where complete rows are copied; along the last it takes three times as long.
     """
     turned = np.ascontiguousarray(values.swapaxes(-1, -2))
-    wide = np.ascontiguousarray(_down(turned, columns).swapaxes(-1, -2))
-    return _down(wide, rows)
+    wide = np.ascontiguousarray(_interpolate_rows(turned, columns).swapaxes(-1, -2))
+    return _interpolate_rows(wide, rows)
 
 
-def _down(values: NDArray[np.floating[Any]], axis: AxisMap) -> NDArray[np.floating[Any]]:
-    """Linear along the last axis but one; a + (b - a) * w gives a constant back exactly."""
+def _interpolate_rows(values: NDArray[np.floating[Any]], axis: AxisMap) -> NDArray[np.floating[Any]]:
+    """Interpolate linearly along the second to last axis; a + (b - a) * w reproduces a constant exactly."""
     lower = values.take(axis.lower, axis=-2)
     result: NDArray[np.floating[Any]] = values.take(axis.upper, axis=-2)
     result -= lower

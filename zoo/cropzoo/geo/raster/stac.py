@@ -1,20 +1,23 @@
-"""Images listed by STAC items on disk: an item, or a collection of items as searches give them.
+"""Images listed by STAC items on local disk: a single item or an item collection, as a search returns it.
 
-Read as plain JSON: of the STAC model only dates, assets and what they say of their bands are needed, in the forms of
-STAC 1.0 (`eo:bands`, `raster:bands`) and 1.1 (`bands`).
+Bands are read in the forms of STAC 1.0 (`eo:bands`, `raster:bands`) and 1.1 (`bands`).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import pystac
+
 from cropzoo.errors import CropzooError
-from cropzoo.geo.raster import naming as names
+from cropzoo.geo.raster import naming
 from cropzoo.geo.raster.dates import days_since_epoch, find_date
+from cropzoo.geo.raster.file_search import check_local
 from cropzoo.geo.raster.metadata import (
     HeaderReader,
     ProductMetadata,
@@ -25,10 +28,12 @@ from cropzoo.geo.raster.metadata import (
     parse_baseline,
     tagged_baseline,
 )
-from cropzoo.geo.raster.scan import FoundBand, check_local, make_band_file
-from cropzoo.io import read_json
+from cropzoo.geo.raster.scan import FoundBand, make_band_file
 
-_COMMON = {
+_MAX_BYTES = 2**28
+"""Largest STAC file that is read: about 5,000 items of Sentinel-2."""
+
+_COMMON_NAMES = {
     "coastal": "B01",
     "blue": "B02",
     "green": "B03",
@@ -47,156 +52,221 @@ _COMMON = {
     "swir22": "B12",
     "scl": "SCL",
 }
-"""The common names of Sentinel-2's bands; "rededge" alone stands for three of them, so it names none."""
+"""Common names of Sentinel-2's bands. "rededge" without a number is used for three bands, so it names none."""
 
-_NO_DATA_ROLES = {"thumbnail", "overview", "metadata", "visual", "cloud", "snow-ice"}
-_PICTURES = {"visual", "preview", "thumbnail", "overview", "rendered_preview"}
-_MEDIA = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff")
+_SKIPPED_ROLES = {"thumbnail", "overview", "metadata", "visual", "cloud", "snow-ice"}
+_SKIPPED_ASSETS = {"visual", "preview", "thumbnail", "overview", "rendered_preview"}
+_MEDIA_TYPES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff")
+
+
+class LocalStacIO(pystac.StacIO):
+    """Reads STAC files of bounded size from local disk.
+
+    It never uses the network, so `--offline` changes nothing.
+    """
+
+    def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
+        """Text of a file.
+
+        Raises:
+            CropzooError: A URL, or a file that is larger than 256 MiB.
+            OSError: The file cannot be read.
+            UnicodeDecodeError: The file is not UTF-8.
+        """
+        href = os.fspath(source)
+        check_local(href, f"images {href!r}")
+        with Path(href.removeprefix("file://")).open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)  # a pipe or device has no size that could be checked before
+        if len(content) > _MAX_BYTES:
+            raise CropzooError(
+                f"images {href!r}; the file is larger than {_MAX_BYTES >> 20} MiB; split it into several files of items"
+            )
+        return content.decode()
+
+    def write_text(self, dest: Any, txt: str, *args: Any, **kwargs: Any) -> None:
+        """Not supported: STAC files are only read."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class _Asset:
-    """One raster of an item: what its bands are called (None: as in the file), and what is said of each."""
+class _RasterAsset:
+    """Raster of an item.
+
+    Args:
+        key: Key of the asset.
+        href: Path or URL of the file.
+        bands: Names of the bands; None to use the descriptions in the file.
+        metadata: What the asset declares about each band: scale, offset, nodata.
+    """
 
     key: str
     href: str
     bands: tuple[str, ...] | None
-    notes: tuple[Mapping[str, Any], ...]
+    metadata: tuple[Mapping[str, Any], ...]
 
 
-def read_items(path: Path, asked: Sequence[str], headers: HeaderReader) -> list[FoundBand]:
-    """The layers of all items in a file.
+def read_items(path: Path, bands: Sequence[str], headers: HeaderReader) -> list[FoundBand]:
+    """Band files of all items in a file.
 
-    Assets that are no raster, pictures and masks are passed over, and with `asked` all other bands than these and SCL.
-    Where an item has a band in several files, those on this disk count.
+    Assets that are not rasters, previews and quality masks are skipped. If `bands` are given, all other bands but SCL
+    are skipped too. If an item has a band in several files, those on local disk are used.
 
     Args:
-        path: of an item collection or an item; relative addresses of assets are relative to it.
-        asked: bands that the user names.
-        headers: for the rasters' headers.
+        path: Path of an item or item collection; relative hrefs of assets are relative to it.
+        bands: Band names given by the user.
+        headers: Reader of the file headers.
 
     Raises:
-        CropzooError: no STAC; an item without a date; a raster that is missing or on the network.
+        CropzooError: The file is not valid STAC, an item has no date, or a raster is missing or on the network.
     """
-    return [found for item in _items(path) for found in _read_item(item, path, asked, headers)]
+    return [found for item in load_items(path) for found in _read_item(item, path, bands, headers)]
 
 
-def _items(path: Path) -> list[dict[str, Any]]:
-    value = read_json(path)
-    kind = value.get("type") if isinstance(value, dict) else None
-    items = value.get("features") if kind == "FeatureCollection" else [value] if kind == "Feature" else None
-    if not isinstance(items, list) or not all(isinstance(item, dict) and _mapping(item, "assets") for item in items):
+def load_items(path: Path) -> list[pystac.Item]:
+    """STAC items in a file: an item, an item collection, or a GeoJSON FeatureCollection of items.
+
+    Raises:
+        CropzooError: The file cannot be read, is too large, or is not valid STAC.
+    """
+    try:
+        content: Any = LocalStacIO().read_json(str(path))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CropzooError(f"images {str(path)!r}; the file cannot be read ({error}); download it again") from error
+    kind = content.get("type") if isinstance(content, dict) else None
+    features = content.get("features") if kind == "FeatureCollection" else [content] if kind == "Feature" else None
+    if not isinstance(features, list) or not all(isinstance(each, dict) and _dict(each, "assets") for each in features):
         raise CropzooError(
-            f"images {str(path)!r}; it is no STAC item or item collection (a FeatureCollection whose features have "
-            "assets); save the result of a search as one, or give the image files themselves"
+            f"images {str(path)!r}; the file is not a STAC item or item collection (a FeatureCollection whose features "
+            "have assets); save the result of a search as one, or pass the image files themselves"
         )
-    return items
+    return [_parse_item(feature, path) for feature in features]
 
 
-def _read_item(item: dict[str, Any], path: Path, asked: Sequence[str], headers: HeaderReader) -> Iterator[FoundBand]:
-    properties = _mapping(item, "properties")
-    name = str(item.get("id", ""))
+def _parse_item(feature: dict[str, Any], path: Path) -> pystac.Item:
+    name, properties = str(feature.get("id", "")), _dict(feature, "properties")
     stamp = str(properties.get("datetime") or properties.get("start_datetime") or "")
-    day = find_date(stamp[:10])
-    if day is None:
-        raise CropzooError(f"item {name!r} of {str(path)!r}; it has no datetime; give it one")
-    files = list(_on_disk(item, path, asked))
-    if not files:
-        raise CropzooError(
-            f"item {name!r} of {str(path)!r}; none of its assets is a raster of {', '.join(asked) or 'bands'}; "
-            "take the item out, or check option 'bands'"
+    if find_date(stamp[:10]) is None:
+        raise CropzooError(f"item {name!r} of {str(path)!r}; it has no datetime; add one")
+    # Links and geometry are not needed, and pystac would follow and check them.
+    assets = {key: asset for key, asset in _dict(feature, "assets").items() if _is_asset(asset)}
+    known = {"type": "Feature", "id": name, "geometry": None, "stac_version": pystac.get_stac_version()}
+    try:
+        return pystac.Item.from_dict(
+            {**known, "properties": {**properties, "datetime": stamp}, "assets": assets},
+            migrate=False,
+            preserve_dict=False,
         )
-    for asset, file in files:
+    except (pystac.STACError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise CropzooError(f"item {name!r} of {str(path)!r}; it is not a valid STAC item ({error}); fix it") from error
+
+
+def _is_asset(asset: Any) -> bool:
+    return isinstance(asset, dict) and isinstance(asset.get("href"), str)
+
+
+def _read_item(item: pystac.Item, path: Path, requested: Sequence[str], headers: HeaderReader) -> Iterator[FoundBand]:
+    assert item.datetime is not None  # set by `_parse_item`
+    rasters = list(_find_rasters(item, path, requested))
+    if not rasters:
+        raise CropzooError(
+            f"item {item.id!r} of {str(path)!r}; none of its assets is a raster of {', '.join(requested) or 'bands'}; "
+            "remove the item, or check option 'bands'"
+        )
+    declared = parse_baseline(
+        item.properties.get("s2:processing_baseline", item.properties.get("processing:version", ""))
+    )
+    for asset, file in rasters:
         header = headers.read(file)
         bands = asset.bands or header.names
         if len(bands) != len(header.names) or not all(bands):
             raise CropzooError(
-                f"item {name!r} of {str(path)!r}; asset {asset.key!r} has {len(bands)} named band(s) and {str(file)!r} "
-                f"{len(header.names)}; give the asset a name for every band of the file in 'eo:bands' or 'bands'"
+                f"item {item.id!r} of {str(path)!r}; asset {asset.key!r} has {len(bands)} named band(s) and "
+                f"{str(file)!r} {len(header.names)}; name every band of the file in 'eo:bands' or 'bands' of the asset"
             )
-        above = [name, *names.path_names(file)]
-        product_notes = headers.notes(file)
-        said = parse_baseline(properties.get("s2:processing_baseline", properties.get("processing:version", "")))
-        named = said if said >= 0 else names.find_baseline(above)
-        baseline = max(tagged_baseline(header.tags), named if named >= 0 else product_notes.baseline)
+        above = [item.id, *naming.path_names(file)]
+        metadata = headers.read_product_metadata(file)
+        named = declared if declared >= 0 else naming.find_baseline(above)
+        baseline = max(tagged_baseline(header.tags), named if named >= 0 else metadata.baseline)
         for index, band in enumerate(bands):
-            notes = asset.notes[index] if index < len(asset.notes) else {}
-            offset = _item_offset(properties, notes, band, header.dtypes[index])
+            notes = asset.metadata[index] if index < len(asset.metadata) else {}
+            offset = _declared_item_offset(item.properties, notes, band, header.dtypes[index])
             if offset is None:
-                offset = header_offset(header, index, band, ProductMetadata() if said >= 0 else product_notes, named)
+                offset = header_offset(header, index, band, ProductMetadata() if declared >= 0 else metadata, named)
             yield FoundBand(
-                layer=make_band_file(header, index, band, offset, _nodata(notes, file)),
-                day=days_since_epoch(day),
-                tile=_tile(properties) or names.find_mgrs_tile(above),
-                product=f"{path}/{name}",
+                band=make_band_file(header, index, band, offset, _declared_nodata(notes, file)),
+                day=days_since_epoch(item.datetime.date()),
+                tile=_find_tile(item.properties) or naming.find_mgrs_tile(above),
+                product=f"{path}/{item.id}",
                 baseline=baseline,
-                level=names.find_level(above),
+                level=naming.find_level(above),
             )
 
 
-def _on_disk(item: dict[str, Any], path: Path, asked: Sequence[str]) -> Iterator[tuple[_Asset, Path]]:
-    """The rasters of an item that are to be read, each with its file."""
-    by_bands: dict[tuple[str, ...] | str, list[_Asset]] = {}
-    for asset in _assets(item, asked):
+def _find_rasters(item: pystac.Item, path: Path, requested: Sequence[str]) -> Iterator[tuple[_RasterAsset, Path]]:
+    """Rasters of an item that are to be read, each with its file."""
+    by_bands: dict[tuple[str, ...] | str, list[_RasterAsset]] = {}
+    for asset in _list_raster_assets(item, requested):
         by_bands.setdefault(asset.bands or asset.key, []).append(asset)
     for several in by_bands.values():
-        local = [(asset, file) for asset in several if (file := _file(asset.href, path)) is not None]
+        local = [(asset, file) for asset in several if (file := _find_file(asset.href, path)) is not None]
         if local:
             yield from local
             continue
-        what = f"item {str(item.get('id', ''))!r} of {str(path)!r}, asset {several[0].key!r}"
-        check_local(several[0].href, what)
+        subject = f"item {item.id!r} of {str(path)!r}, asset {several[0].key!r}"
+        check_local(several[0].href, subject)
         raise CropzooError(
-            f"{what}; there is no file {several[0].href!r}; addresses are relative to the JSON file; "
-            "correct them, download the asset, or choose the bands that you have by option 'bands'"
+            f"{subject}; there is no file {several[0].href!r}; hrefs are relative to the JSON file; "
+            "correct them, download the asset, or choose the available bands by option 'bands'"
         )
 
 
-def _assets(item: dict[str, Any], asked: Sequence[str]) -> Iterator[_Asset]:
-    """The assets of an item that are rasters of bands."""
-    for key, asset in sorted(_mapping(item, "assets").items()):
-        if key.partition("-")[0] in _PICTURES or not isinstance(asset, dict) or not _is_raster(asset):
+def _list_raster_assets(item: pystac.Item, requested: Sequence[str]) -> Iterator[_RasterAsset]:
+    """Assets of an item that are rasters of requested bands."""
+    for key, asset in sorted(item.assets.items()):
+        if key.partition("-")[0] in _SKIPPED_ASSETS or not _is_raster(asset):
             continue
-        listed = _list(asset, "bands") or _list(asset, "eo:bands")
-        bands = tuple(found for entry in listed if (found := _band_name(entry, key, asked, alone=len(listed) == 1)))
-        if not listed and (alone := _band_name({}, key, asked, alone=True)):
-            bands = (alone,)
-        if any(name in names.AUXILIARY_BANDS and name not in asked for name in bands):
+        fields = asset.extra_fields
+        listed = _dicts(fields, "bands") or _dicts(fields, "eo:bands")
+        single = len(listed) == 1
+        bands = tuple(name for entry in listed if (name := _find_band_name(entry, key, requested, single=single)))
+        if not listed and (name := _find_band_name({}, key, requested, single=True)):
+            bands = (name,)
+        if any(name in naming.AUXILIARY_BANDS and name not in requested for name in bands):
             continue
-        if asked and bands and not {*bands} & {*asked, names.SCL}:
+        if requested and bands and not {*bands} & {*requested, naming.SCL}:
             continue
-        raster = _list(asset, "raster:bands") or _list(asset, "bands") or [{}]
-        yield _Asset(key, str(asset.get("href", "")), bands or None, tuple({**asset, **entry} for entry in raster))
+        declared = _dicts(fields, "raster:bands") or _dicts(fields, "bands") or [{}]
+        yield _RasterAsset(key, asset.href, bands or None, tuple({**fields, **entry} for entry in declared))
 
 
-def _is_raster(asset: dict[str, Any]) -> bool:
-    """By its address, else its media type; pictures are none."""
-    roles = asset.get("roles")
-    if isinstance(roles, list) and any(role in _NO_DATA_ROLES for role in roles if isinstance(role, str)):
+def _is_raster(asset: pystac.Asset) -> bool:
+    """Whether suffix, media type and roles are those of a raster of bands."""
+    roles: Any = asset.roles
+    if isinstance(roles, list) and any(role in _SKIPPED_ROLES for role in roles if isinstance(role, str)):
         return False
-    suffix = Path(str(asset.get("href", "")).partition("?")[0]).suffix.lower()
-    return suffix in names.RASTER_SUFFIXES or (not suffix and str(asset.get("type", "")).startswith(_MEDIA))
+    suffix = Path(asset.href.partition("?")[0]).suffix.lower()
+    return suffix in naming.RASTER_SUFFIXES or (not suffix and str(asset.media_type).startswith(_MEDIA_TYPES))
 
 
-def _band_name(entry: Mapping[str, Any], key: str, asked: Sequence[str], *, alone: bool) -> str:
-    """What a band is called: the first known one of its name, its asset's key and its common name, else its name."""
-    given = [str(entry.get("name", "")), *([key.removesuffix("-jp2")] if alone else [])]
+def _find_band_name(entry: Mapping[str, Any], key: str, requested: Sequence[str], *, single: bool) -> str:
+    """Name of a band: the first known one of its name, the key of its asset and its common name, else its name."""
+    given = [str(entry.get("name", "")), *([key.removesuffix("-jp2")] if single else [])]
     common = str(entry.get("eo:common_name", entry.get("common_name", "")))
     for text in (*given, common):
-        if text in asked:
+        if text in requested:
             return text
-        known = names.find_band(text, asked) or _COMMON.get(text.lower())
+        known = naming.find_band(text, requested) or _COMMON_NAMES.get(text.lower())
         if known:
             return known
-    return given[0] or ("" if not alone else given[-1])
+    return given[0] or (given[-1] if single else "")
 
 
-def _item_offset(properties: Mapping[str, Any], notes: Mapping[str, Any], band: str, dtype: str) -> int | None:
-    """The offset that an item tells of; None where it tells nothing.
+def _declared_item_offset(properties: Mapping[str, Any], notes: Mapping[str, Any], band: str, dtype: str) -> int | None:
+    """Radiometric offset declared by an item; None if it declares nothing.
 
-    Earth Search says in a property of its own that it has taken the offset off, and leaves it in `raster:bands`.
+    Earth Search says in a property that the offset is subtracted already, and leaves it in `raster:bands`.
     """
-    if band == names.SCL:
+    if band == naming.SCL:
         return 0
     if any(properties.get(f"{prefix}:boa_offset_applied") is True for prefix in ("earthsearch", "sentinel")):
         return 0
@@ -204,38 +274,44 @@ def _item_offset(properties: Mapping[str, Any], notes: Mapping[str, Any], band: 
     declared = None if offset is None else declared_offset(scale, offset)
     if declared:
         return declared
-    said = parse_baseline(properties.get("s2:processing_baseline", properties.get("processing:version", "")))
-    if said >= 0 and declared is None and names.sentinel2_band(band) and is_digital(dtype):
-        return baseline_offset(said)
+    baseline = parse_baseline(properties.get("s2:processing_baseline", properties.get("processing:version", "")))
+    if baseline >= 0 and declared is None and naming.sentinel2_band(band) and is_digital(dtype):
+        return baseline_offset(baseline)
     return declared
 
 
-def _nodata(notes: Mapping[str, Any], file: Path) -> float | None:
-    value = notes.get("nodata", 0 if names.is_esa_name(file) else None)
+def _declared_nodata(notes: Mapping[str, Any], file: Path) -> float | None:
+    value = notes.get("nodata", 0 if naming.is_esa_name(file) else None)
     try:
         return None if value is None else float(value)
     except (TypeError, ValueError, OverflowError):
         return None
 
 
-def _tile(properties: Mapping[str, Any]) -> str:
-    parts = [properties.get(f"mgrs:{part}") for part in ("utm_zone", "latitude_band", "grid_square")]
+def _find_tile(properties: Mapping[str, Any]) -> str:
+    parts = [str(properties.get(f"mgrs:{part}") or "") for part in ("utm_zone", "latitude_band", "grid_square")]
     joined = f"{parts[0]:0>2}{parts[1]}{parts[2]}" if all(parts) else ""
     texts = (properties.get("s2:mgrs_tile"), str(properties.get("grid:code", "")).removeprefix("MGRS-"), joined)
-    return names.find_mgrs_tile(f"T{str(text).removeprefix('T')}" for text in texts if text)
+    return naming.find_mgrs_tile(f"T{str(text).removeprefix('T')}" for text in texts if text)
 
 
-def _file(href: str, path: Path) -> Path | None:
-    """The file on this disk that an address means; None where there is none."""
+def _find_file(href: str, path: Path) -> Path | None:
+    """File on local disk that an href points to; None if there is none.
+
+    Joined as paths, not as URLs: folder names may contain '#', '?' and '%'.
+    """
     text = href.removeprefix("file://")
-    return next((file for each in (text, unquote(text)) if (file := path.parent / each).is_file()), None)
+    try:
+        return next((file for each in (text, unquote(text)) if (file := path.parent / each).is_file()), None)
+    except OSError:  # a name that is too long
+        return None
 
 
-def _mapping(value: Mapping[str, Any], key: str) -> dict[str, Any]:
+def _dict(value: Mapping[str, Any], key: str) -> dict[str, Any]:
     found = value.get(key)
     return found if isinstance(found, dict) else {}
 
 
-def _list(value: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+def _dicts(value: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     found = value.get(key)
     return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []

@@ -1,1 +1,1 @@
-"""Parcels as polygons in files: reading them, the classes that their crops make, and their labels on a grid."""
+"""Vector files: reading and writing parcels and areas of interest, and rasterizing them."""

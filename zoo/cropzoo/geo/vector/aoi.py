@@ -1,4 +1,4 @@
-"""The area to map: polygons of a file, laid on the map's grid."""
+"""Area of interest: the polygons of a file, as a window and mask of a grid."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ from pyproj.exceptions import CRSError, ProjError
 
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Grid, Window, format_crs
+from cropzoo.geo.vector.layer import describe_grid_extent
+from cropzoo.geo.vector.polygons import extract_polygons
 from cropzoo.geo.vector.rasterize import rasterize_shapes, split_rows, to_cell_shapes
-from cropzoo.geo.vector.reader import describe_grid_extent, extract_polygons
 
-_PIECES = 400
-"""Points along an outline before it is projected: a straight edge bends in another CRS."""
+_OUTLINE_POINTS = 400
+"""Points along an outline before it is projected; a straight edge bends in another CRS."""
 
 
 @dataclass(frozen=True, eq=False)
 class AreaOfInterest:
-    """Polygons; a pixel belongs to them if its center does.
+    """Polygons of a file; a pixel is inside if its center is.
 
     Args:
-        path: of the file.
-        geometry: (n,) objects, valid polygons and multi-polygons, n at least 1.
-        crs: theirs.
+        path: Path of the file.
+        geometry: Valid polygons and multi-polygons, (n,), n at least 1.
+        crs: CRS of the geometry.
     """
 
     path: Path
@@ -43,17 +44,17 @@ class AreaOfInterest:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of outline and CRS."""
+        """SHA-256 of geometry and CRS."""
         found = hashlib.sha256(str(self.crs.to_wkt()).encode())
         for shape in shapely.to_wkb(self.geometry):
             found.update(shape)
         return found.hexdigest()
 
     def window(self, grid: Grid) -> Window:
-        """The smallest window of a grid that holds every pixel that the area touches.
+        """Smallest window of a grid that contains every pixel that the area intersects.
 
         Raises:
-            CropzooError: naming the file and both extents: they have no ground in common, or the grid has no CRS.
+            CropzooError: Area and grid do not overlap, or the grid has no CRS.
         """
         west, south, east, north = self._on(grid).bounds
         a, b, c, d, e, f = tuple(grid.transform)[:6]
@@ -64,54 +65,54 @@ class AreaOfInterest:
         return Window(top, left, max(1, bottom - top), max(1, right - left))
 
     def mask(self, grid: Grid, window: Window) -> NDArray[np.bool_]:
-        """Which pixels of a window of a grid belong to the area, (h, w); the same in every window.
+        """Pixels of a window of a grid that are inside the area, (h, w); independent of the window.
 
         Raises:
-            CropzooError: as `window`.
+            CropzooError: Area and grid do not overlap, or the grid has no CRS.
         """
         part = self._on(grid)
         pieces = shapely.get_parts(part)
         shapely.prepare(part)
         rows = []
         for strip in split_rows(window, 1):
-            outline = _outline(grid, strip)
+            outline = shapely.Polygon(grid.window_corners(strip))
             if part.contains_properly(outline):
                 rows.append(np.ones((strip.height, strip.width), np.bool_))
             elif not part.intersects(outline):
                 rows.append(np.zeros((strip.height, strip.width), np.bool_))
             else:
-                # Whole pieces: cut at the window they would have corners that depend on it.
+                # Complete polygons: clipped to the window, they would have corners that depend on it.
                 near = pieces[shapely.intersects(pieces, outline)]
                 shapes = to_cell_shapes(near, [1] * len(near), grid, strip, 1)
                 rows.append(rasterize_shapes(shapes, strip.height, strip.width) > 0)
         return np.concatenate(rows)
 
     def _on(self, grid: Grid) -> Any:
-        """What of the area lies on a grid, in its CRS, as one polygon or multi-polygon."""
+        """Part of the area on a grid, in its CRS, as one polygon or multi-polygon."""
         key = (grid.height, grid.width, tuple(grid.transform)[:6], format_crs(grid.crs))
-        if key not in self._laid:
-            self._laid[key] = self._lay(grid)
-        return self._laid[key]
+        if key not in self._clipped:
+            self._clipped[key] = self._clip(grid)
+        return self._clipped[key]
 
     @cached_property
-    def _laid(self) -> dict[Any, Any]:
+    def _clipped(self) -> dict[Any, Any]:
         return {}
 
-    def _lay(self, grid: Grid) -> Any:
+    def _clip(self, grid: Grid) -> Any:
         if not grid.crs:
             raise CropzooError(
-                f"area {str(self.path)!r}; the images have no CRS, so that it cannot be laid on them; write the CRS "
-                "into the images"
+                f"area {str(self.path)!r}; the images have no CRS, so it cannot be placed on them; add the CRS to "
+                "the images"
             )
         try:
             shapes = self._projected(grid.crs)
         except (CRSError, ProjError) as error:
             raise CropzooError(
-                f"area {str(self.path)!r}; its CRS and that of the images cannot be brought together ({error}); write "
-                "the right CRS into the file"
+                f"area {str(self.path)!r}; it cannot be transformed to the CRS of the images ({error}); correct the "
+                "CRS in the file"
             ) from error
-        frame = _outline(grid, Window(0, 0, grid.height, grid.width))
-        # One pixel more than the grid: an edge of what is cut off must not lie on the center of a pixel.
+        frame = shapely.Polygon(grid.corners())
+        # One pixel more than the grid: a clipping edge must not run through the center of a pixel.
         margin = math.sqrt(frame.area / (grid.height * grid.width))
         found = extract_polygons(
             np.array([shapely.union_all(shapes).intersection(frame.buffer(margin))], object)
@@ -119,17 +120,17 @@ class AreaOfInterest:
         if not len(found) or not found[0].intersects(frame.buffer(-margin * 1e-6)):
             raise CropzooError(
                 f"area {str(self.path)!r}; it covers {self._extent()}, the images cover "
-                f"{describe_grid_extent([grid])}, and they have no ground in common; "
-                "give an area at the images, or correct the CRS of either"
+                f"{describe_grid_extent([grid])}, and they do not overlap; "
+                "use an area within the images, or correct the CRS of either"
             )
         return found[0]
 
     def _projected(self, crs: Any) -> NDArray[Any]:
         shapes = self.geometry
         if not pyproj.CRS.from_user_input(crs).equals(self.crs, ignore_axis_order=True):
-            shapes = shapely.segmentize(shapes, shapely.length(shapes).max() / _PIECES)
+            shapes = shapely.segmentize(shapes, shapely.length(shapes).max() / _OUTLINE_POINTS)
             shapes = geopandas.GeoSeries(shapes, crs=self.crs).to_crs(crs).to_numpy()
-        # Far from the images a projection may have no numbers, or turn a polygon over.
+        # Far from the images a projection may yield no coordinates, or flip a polygon.
         return extract_polygons(shapes).geometry
 
     def _extent(self) -> str:
@@ -139,10 +140,13 @@ class AreaOfInterest:
 
 
 def read_aoi(path: Path) -> AreaOfInterest:
-    """The polygons of a file that pyogrio reads, such as a GeoPackage, GeoJSON or shapefile.
+    """Area of interest in a vector file such as a GeoPackage, GeoJSON or shapefile.
+
+    Args:
+        path: Path of a file that pyogrio reads.
 
     Raises:
-        CropzooError: naming the file: missing, unreadable, several layers, no CRS, no polygon.
+        CropzooError: The file is missing, unreadable, or has several layers, no CRS or no polygon.
     """
     if not path.exists():
         raise CropzooError(f"area {str(path)!r}; there is no such file; check its name")
@@ -153,7 +157,7 @@ def read_aoi(path: Path) -> AreaOfInterest:
             raise CropzooError(f"area {str(path)!r}; it has {what}; write the polygons to a file of one layer")
         frame = pyogrio.read_dataframe(path, layer=layers[0], columns=[])
         if frame.crs is None:
-            raise CropzooError(f"area {str(path)!r}; it has no CRS; write it into the file")
+            raise CropzooError(f"area {str(path)!r}; it has no CRS; add it to the file")
         shapes = extract_polygons(np.array(frame.geometry, object)).geometry
     except (DataSourceError, DataLayerError, UnicodeDecodeError, shapely.errors.ShapelyError) as error:
         raise CropzooError(
@@ -161,11 +165,5 @@ def read_aoi(path: Path) -> AreaOfInterest:
             "shapefile"
         ) from error
     if not len(shapes):
-        raise CropzooError(f"area {str(path)!r}; it holds no polygon; draw the area as polygons")
+        raise CropzooError(f"area {str(path)!r}; it contains no polygon; draw the area as polygons")
     return AreaOfInterest(path, shapes, frame.crs)
-
-
-def _outline(grid: Grid, window: Window) -> Any:
-    row, column, height, width = window
-    ends = ((row, column), (row, column + width), (row + height, column + width), (row + height, column))
-    return shapely.Polygon([grid.locate(*end) for end in ends])

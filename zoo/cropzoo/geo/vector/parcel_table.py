@@ -1,4 +1,4 @@
-"""The parcels of a region, of one file or several."""
+"""Parcel tables: geometry, ids, crops and years of parcels from one file or several."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from cropzoo.errors import CropzooError
 
 Crop = int | str | None
-"""A crop as the file writes it; digits are a number; None where the field is empty."""
+"""Crop as stored in the file; digits are a number; None if the field is empty."""
 
 _NUMBER = re.compile(r"[+-]?\d+(\.0*)?")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -27,7 +27,7 @@ _YEARS = range(1900, 2101)
 
 
 def parse_crop(value: Any) -> Crop:
-    """A number for a whole number or digits, None for an empty field, else the text without spaces around it."""
+    """Crop in a field: a number for an integer or digits, None for an empty field, else the stripped text."""
     text = format_field(value)
     if _NUMBER.fullmatch(text):
         return int(text.partition(".")[0])
@@ -35,8 +35,8 @@ def parse_crop(value: Any) -> Crop:
 
 
 def format_field(value: Any) -> str:
-    """The text of a field without spaces around it, empty for an empty field; whole numbers have no decimals."""
-    # NaN, and the day that is none, differ from themselves.
+    """Stripped text of a field, empty for an empty field; integers are written without decimals."""
+    # NaN and NaT differ from themselves.
     if value is None or (isinstance(value, float | date) and value != value):
         return ""
     if isinstance(value, float) and value.is_integer():
@@ -45,7 +45,7 @@ def format_field(value: Any) -> str:
 
 
 def parse_crops(values: Sequence[Any]) -> tuple[Crop, ...]:
-    """The crops of a column: numbers, or texts if any of them is one; digits are texts then."""
+    """Crops in a column: numbers, or texts if any of them is a text; digits are texts then."""
     crops = tuple(map(parse_crop, values))
     if any(isinstance(crop, str) for crop in crops):
         return tuple(format_field(value) or None for value in values)
@@ -53,10 +53,15 @@ def parse_crops(values: Sequence[Any]) -> tuple[Crop, ...]:
 
 
 def parse_years(values: Iterable[Any], path: Path, column: str) -> tuple[int, ...]:
-    """The years of a column that holds years or days.
+    """Years in a column of years or dates.
+
+    Args:
+        values: Fields of the column.
+        path: Path of the file, for messages.
+        column: Name of the column, for messages.
 
     Raises:
-        CropzooError: naming the file: a field that is empty or no year from 1900 to 2100.
+        CropzooError: A field that is empty or not a year from 1900 to 2100.
     """
     years = []
     for value in values:
@@ -64,26 +69,31 @@ def parse_years(values: Iterable[Any], path: Path, column: str) -> tuple[int, ..
         year = parse_crop(text[:4] if _DAY.match(text) else text)
         if not isinstance(year, int) or year not in _YEARS:
             raise CropzooError(
-                f"parcels {str(path)!r}; column {column!r} holds {text!r}, which is no year; "
-                "write a year like 2019 for every parcel, or remove those without"
+                f"parcels {str(path)!r}; column {column!r} contains {text!r}, which is not a year; "
+                "set a year such as 2019 for every parcel, or remove parcels without one"
             )
         years.append(year)
     return tuple(years)
 
 
 def parse_ids(values: Iterable[Any], path: Path, column: str) -> NDArray[np.int32]:
-    """The parcel ids of a column.
+    """Parcel ids in a column.
+
+    Args:
+        values: Fields of the column.
+        path: Path of the file, for messages.
+        column: Name of the column, for messages.
 
     Raises:
-        CropzooError: naming the file: a field that is no whole number from 1 to 2147483647.
+        CropzooError: A field that is not an integer from 1 to 2147483647.
     """
     ids = []
     for value in values:
         number = parse_crop(value)
         if not isinstance(number, int) or not 1 <= number <= np.iinfo(np.int32).max:
             raise CropzooError(
-                f"parcels {str(path)!r}; column {column!r} holds {format_field(value)!r}; ids of parcels are "
-                "whole numbers from 1 to 2147483647; name another column, or none, and the parcels are numbered"
+                f"parcels {str(path)!r}; column {column!r} contains {format_field(value)!r}; parcel ids are "
+                "integers from 1 to 2147483647; choose another column, or none to number the parcels"
             )
         ids.append(number)
     return np.array(ids, np.int32)
@@ -91,18 +101,18 @@ def parse_ids(values: Iterable[Any], path: Path, column: str) -> NDArray[np.int3
 
 @dataclass(frozen=True, eq=False)
 class ParcelTable:
-    """n parcels; every field but the CRS and the counts has one entry each.
+    """Table of n parcels; every field but the CRS and the counts has one entry per parcel.
 
     Args:
-        geometry: (n,) objects of shapely, valid polygons and multi-polygons in two dimensions.
-        crs: of the geometry, a CRS of pyproj.
-        ids: (n,), int32, from 1; 1..n in the order of the files unless a column gave them.
-        crops: numbers or texts, never both; None in a parcel without crop.
-        names: of the crops, empty where unknown.
-        years: None without a column of years.
-        splits: texts as in the file, empty where it is; None without a column of splits.
-        left_out: shapes near the images that are no polygons.
-        repaired: polygons that were invalid, such as those that cross themselves.
+        geometry: Valid 2D polygons and multi-polygons of shapely, (n,).
+        crs: CRS of the geometry (pyproj).
+        ids: Parcel ids, (n,), int32, from 1; 1..n in the order of the files unless read from a column.
+        crops: Crops, all numbers or all texts; None for a parcel without a crop.
+        names: Crop names, empty if unknown.
+        years: Harvest years; None without a year column.
+        splits: Texts of the split column, empty if the field is empty; None without a split column.
+        left_out: Number of shapes near the images that are not polygons.
+        repaired: Number of polygons that were invalid, such as self-intersecting ones.
     """
 
     geometry: NDArray[Any]
@@ -120,7 +130,7 @@ class ParcelTable:
         return len(self.geometry)
 
     def to_crs(self, crs: Any) -> ParcelTable:
-        """The same parcels in another CRS of pyproj, of rasterio or by its name; made once and kept."""
+        """The same parcels in another CRS (of pyproj, of rasterio, or its name); computed once and cached."""
         if crs not in self._projected:
             found = pyproj.CRS.from_user_input(crs)
             table = self
@@ -131,22 +141,22 @@ class ParcelTable:
         return self._projected[crs]
 
     def within(self, area: Any) -> NDArray[np.intp]:
-        """Positions of the parcels that touch an area, (k,), increasing.
+        """Positions of the parcels that intersect an area, (k,), increasing.
 
         Args:
-            area: a polygon, its corners, or bounds (west, south, east, north), in the CRS of this table.
+            area: Polygon, its corners, or bounds (west, south, east, north), in the CRS of this table.
         """
         positions: NDArray[np.intp] = np.sort(self._tree.query(_outline(area), predicate="intersects"))
         return positions
 
     def areas_within(self, area: Any) -> list[tuple[int, float]]:
-        """Position of each parcel that touches an area, given as to `within`, and what it covers of it in CRS units."""
+        """Position and intersected area (squared CRS units) of each parcel that intersects an area (see `within`)."""
         positions = self.within(area)
         covered = shapely.area(shapely.intersection(self.geometry[positions], _outline(area)))
         return list(zip(positions.tolist(), covered.tolist(), strict=True))
 
     def subset(self, mask: NDArray[Any]) -> ParcelTable:
-        """The parcels where a mask (n,) is true, or at positions (k,); they keep their ids."""
+        """Parcels where a mask (n,) is true, or at positions (k,); they keep their ids."""
         positions = np.arange(len(self))[mask]
         return replace(
             self,
@@ -160,14 +170,14 @@ class ParcelTable:
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know of these parcels, a sentence each."""
+        """Warnings about these parcels, one sentence each."""
         without = sum(crop is None for crop in self.crops)
-        told = {
-            "shape(s) near the images are no polygons and were left out": self.left_out,
+        counts = {
+            "shape(s) near the images are not polygons and were left out": self.left_out,
             "polygon(s) were invalid and were repaired": self.repaired,
             "parcel(s) have no crop; their pixels are ignored": without,
         }
-        return [f"{count} {text}" for text, count in told.items() if count]
+        return [f"{count} {text}" for text, count in counts.items() if count]
 
     @cached_property
     def _tree(self) -> Any:

@@ -1,4 +1,4 @@
-"""Parcels on a grid of cells: which parcel holds the center of a cell."""
+"""Rasterizing polygons: which polygon contains the center of each cell of a grid."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.geo.vector.parcel_table import ParcelTable
 
 _STEPS = 1024
-"""Steps of a cell to which corners are rounded, 2.4 mm of a cell of 2.5 m. On whole steps moving a polygon by cells is
-exact, so that a cell comes out the same in every window, and edges on the lines of the grid lie on them."""
+"""Corners are rounded to this fraction of a cell, 2.4 mm for a cell of 2.5 m. Moving rounded corners by whole cells is
+exact, so that a cell is the same in every window, and edges on grid lines stay on them."""
 
 _CELLS = 1 << 22
-"""Cells that are held at a time."""
+"""Largest number of cells in memory."""
 
 Shape = tuple[dict[str, Any], int]
 
 
-def split_rows(window: Window, finer: int) -> Iterator[Window]:
-    """A window in parts of whole rows, few enough for their cells (`finer` a pixel and axis) to fit in memory."""
-    rows = max(1, _CELLS // (window.width * finer * finer))
+def split_rows(window: Window, scale: int) -> Iterator[Window]:
+    """Parts of a window with complete rows, whose cells (`scale` per pixel and axis) fit in memory."""
+    rows = max(1, _CELLS // (window.width * scale * scale))
     for row in range(0, window.height, rows):
         yield Window(window.row + row, window.column, min(rows, window.height - row), window.width)
 
 
 def to_cell_shapes(
-    polygons: NDArray[Any], numbers: Iterable[int], grid: Grid, window: Window, finer: int
+    polygons: NDArray[Any], numbers: Iterable[int], grid: Grid, window: Window, scale: int
 ) -> list[Shape]:
-    """Polygons in cells from the upper left corner of a window, each with a number, for `rasterize_shapes`.
+    """Polygons in cell coordinates of a window, each with a number, for `rasterize_shapes`.
 
     Args:
-        polygons: (n,) objects of shapely in the grid's CRS.
-        numbers: n, from 1.
-        grid: of the image.
-        window: part of it, in pixels.
-        finer: cells a pixel and axis.
+        polygons: Polygons of shapely in the CRS of the grid, (n,).
+        numbers: Number of each polygon, from 1.
+        grid: Grid of the image.
+        window: Window of the grid, in pixels.
+        scale: Cells per pixel and axis.
     """
     a, b, c, d, e, f = tuple(grid.transform)[:6]
-    turn = np.linalg.inv(np.array([[a, b], [d, e]])) * finer
-    corner = np.array([window.column, window.row]) * finer
+    turn = np.linalg.inv(np.array([[a, b], [d, e]])) * scale
+    corner = np.array([window.column, window.row]) * scale
 
     def to_cells(points: NDArray[np.float64]) -> NDArray[np.float64]:
         cells: NDArray[np.float64] = np.round((points - (c, f)) @ turn.T * _STEPS) / _STEPS - corner
@@ -55,7 +55,7 @@ def to_cell_shapes(
 
 
 def rasterize_shapes(shapes: Sequence[Shape], height: int, width: int) -> NDArray[np.int32]:
-    """The number of the shape that holds the center of each cell, (height, width), 0 for none; the last one wins."""
+    """Number of the shape that contains the center of each cell, (height, width), 0 for none; the last one wins."""
     cells = np.zeros((height, width), np.int32)
     if shapes:
         rasterize(shapes, out=cells)
@@ -63,16 +63,16 @@ def rasterize_shapes(shapes: Sequence[Shape], height: int, width: int) -> NDArra
 
 
 def rasterize_centers(table: ParcelTable, grid: Grid, window: Window, *, label_scale: int = 1) -> NDArray[np.int32]:
-    """The parcel that holds the center of each label pixel, the later one where parcels overlap.
+    """Parcel that contains the center of each label pixel; where parcels overlap, the later one.
 
     Args:
-        table: in any CRS that the grid's can be made of.
-        grid: of the image.
-        window: part of it, in pixels.
-        label_scale: label pixels a pixel and axis.
+        table: Parcels in any CRS that can be transformed to that of the grid.
+        grid: Grid of the image.
+        window: Window of the grid, in pixels.
+        label_scale: Label pixels per image pixel and axis.
 
     Returns:
-        (height * label_scale, width * label_scale), 1 + the parcel's position in the table, 0 for none.
+        1 + the position of the parcel in the table, 0 for none, (height * label_scale, width * label_scale).
     """
     table = table.to_crs(grid.crs)
     parts = []
@@ -84,7 +84,5 @@ def rasterize_centers(table: ParcelTable, grid: Grid, window: Window, *, label_s
 
 
 def find_parcels(table: ParcelTable, grid: Grid, window: Window) -> NDArray[np.intp]:
-    """Positions of the parcels that touch a window; the table is in the grid's CRS."""
-    row, column, height, width = window
-    ends = ((row, column), (row, column + width), (row + height, column + width), (row + height, column))
-    return table.within([grid.locate(*end) for end in ends])
+    """Positions of the parcels that intersect a window; the table is in the CRS of the grid."""
+    return table.within(grid.window_corners(window))

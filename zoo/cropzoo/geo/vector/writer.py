@@ -1,4 +1,4 @@
-"""Vector files in pieces: read with all their columns, written as a whole or not at all."""
+"""Vector files in chunks: read with all their columns, written atomically."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from cropzoo.errors import CropzooError, UsageError
 from cropzoo.io import atomic_write
 
 
-def write_geojson(path: Path, pieces: Iterable[geopandas.GeoDataFrame]) -> int:
-    """Write features in longitude and latitude, as readers of GeoJSON expect, and return how many they are.
+def write_geojson(path: Path, chunks: Iterable[geopandas.GeoDataFrame]) -> int:
+    """Write features in longitude and latitude, as readers of GeoJSON expect; returns the number of features.
 
-    A file of GeoJSON has no schema: what GDAL appends to it takes the types that the features before seem to have, so
-    that a column which begins with small numbers or without any would cut off large ones or make texts of them. So
-    each piece becomes lines of features of its own, which are strung together.
+    A GeoJSON file has no schema: GDAL appends with the types inferred from the features before, so that a column which
+    starts with small numbers or empty fields would truncate large numbers or turn them into texts. Therefore each chunk
+    is written as separate lines of features, which are concatenated.
 
     Args:
-        path: of the file; beside it stands one piece while it is written.
-        pieces: of the features.
+        path: Path of the file; one chunk is written next to it temporarily.
+        chunks: Features.
     """
     lines, count = path.with_name(f"{path.name}l"), 0
     head = {"type": "FeatureCollection", "name": path.stem}
     with path.open("wb") as file:
         file.write(json.dumps(head, ensure_ascii=False)[:-1].encode() + b', "features": [')
-        for piece in pieces:
-            placed = piece.to_crs("EPSG:4326")
+        for chunk in chunks:
+            placed = chunk.to_crs("EPSG:4326")
             pyogrio.write_dataframe(placed, lines, driver="GeoJSONSeq", COORDINATE_PRECISION="15")
             with lines.open("rb") as features:
                 for feature in features:
@@ -55,64 +55,74 @@ DRIVERS = {
     ".fgb": "FlatGeobuf",
     ".shp": "ESRI Shapefile",
 }
-"""By the suffix of the file that is written."""
+"""GDAL driver by suffix of the file."""
 
 _FAILURES = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, UnicodeDecodeError, RuntimeError)
 _LAST = (".shp",)
-"""Of a file in several parts the one that gets its name last: without it there is no layer."""
+"""Of a dataset with several files, the one that is renamed last: without it there is no layer."""
 
 _INDICES = (".qix", ".sbn", ".sbx")
-"""Where the features of a shapefile lie; those of the file that is replaced would be wrong."""
+"""Spatial indexes of a shapefile; those of a replaced file would be wrong."""
 
-_LONGEST = 200
-"""Letters of a message."""
+_MAX_MESSAGE = 200
+"""Characters of a message."""
 
-_UNLIKE = (FeatureError, FieldError, GeometryError)
-"""What a format raises that cannot hold a column or a geometry."""
+_UNSUPPORTED = (FeatureError, FieldError, GeometryError)
+"""Errors of a format that cannot store a column or a geometry."""
 
 
 @dataclass(frozen=True)
 class VectorFile:
-    """A layer of polygons.
+    """Layer of geometries in a file.
 
     Args:
-        path: of the file.
-        layer: its name in it.
-        count: features.
-        columns: names.
-        kinds: of those that would change where some fields are empty, as pandas names it: whole numbers and yes or no.
-        kind: of geometry, as GDAL names it.
-        crs: of the geometries.
+        path: Path of the file.
+        layer: Name of the layer.
+        count: Number of features.
+        columns: Names of the columns.
+        nullable_dtypes: Nullable pandas data type of integer and boolean columns, which pandas would change where
+            fields are empty.
+        geometry_type: GDAL name of the geometry type.
+        crs: CRS of the geometries.
     """
 
     path: Path
     layer: str
     count: int
     columns: tuple[str, ...]
-    kinds: Mapping[str, str]
-    kind: str
+    nullable_dtypes: Mapping[str, str]
+    geometry_type: str
     crs: Any
 
     def read(self, start: int, count: int, columns: Iterable[str] | None = None) -> geopandas.GeoDataFrame:
-        """Features from number `start` on, with some columns or all; empty fields leave the others as they are.
+        """Features from number `start` on; empty fields do not change the type of a column.
+
+        Args:
+            start: First feature, from 0.
+            count: Number of features.
+            columns: Columns to read; None for all.
 
         Raises:
-            CropzooError: naming the file.
+            CropzooError: The file cannot be read.
         """
         names = list(self.columns if columns is None else columns)
         with _reading(self.path):
             frame = pyogrio.read_dataframe(
                 self.path, layer=self.layer, columns=names, skip_features=start, max_features=count
             )
-        changed = {name: self.kinds[name] for name in names if name in self.kinds and frame[name].dtype.kind in "fO"}
+        changed = {
+            name: self.nullable_dtypes[name]
+            for name in names
+            if name in self.nullable_dtypes and frame[name].dtype.kind in "fO"
+        }
         return frame.astype(changed)
 
 
 def open_vector_file(path: Path) -> VectorFile:
-    """The one layer of a file that has geometries.
+    """The only layer of a file that has geometries.
 
     Raises:
-        CropzooError: naming the file: missing, unreadable, several layers, none with geometries, no CRS.
+        CropzooError: The file is missing, unreadable, or has several layers, no layer with geometries or no CRS.
     """
     if not path.exists():
         raise CropzooError(f"parcels {str(path)!r}; there is no such file; check its name")
@@ -120,53 +130,58 @@ def open_vector_file(path: Path) -> VectorFile:
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
         if len(layers) != 1:
             found = f"{len(layers)} layers with geometries ({', '.join(layers)})" if layers else "no geometries"
-            raise CropzooError(f"parcels {str(path)!r}; it has {found}; give a file of one layer of polygons")
+            raise CropzooError(f"parcels {str(path)!r}; it has {found}; use a file with one layer of polygons")
         info = pyogrio.read_info(path, layer=layers[0], force_feature_count=True)
     if not info["crs"]:
-        raise CropzooError(f"parcels {str(path)!r}; they have no CRS; write it into the file")
+        raise CropzooError(f"parcels {str(path)!r}; they have no CRS; add it to the file")
     names = tuple(map(str, info["fields"]))
     known = {"i": "Int64", "u": "Int64", "b": "boolean"}
     stored = zip(names, (np.dtype(kind).kind for kind in info["dtypes"]), strict=True)
-    kinds = {name: known[kind] for name, kind in stored if kind in known}
-    return VectorFile(path, layers[0], info["features"], names, kinds, info["geometry_type"], info["crs"])
+    dtypes = {name: known[kind] for name, kind in stored if kind in known}
+    return VectorFile(path, layers[0], info["features"], names, dtypes, info["geometry_type"], info["crs"])
 
 
 def check_output_path(out: Path, source: Path, overwrite: bool) -> None:
-    """Nothing, if a file can be written there.
+    """Check that an output file can be written.
+
+    Args:
+        out: Path of the output file.
+        source: Path of the input file.
+        overwrite: Whether an existing file may be replaced.
 
     Raises:
-        UsageError: a suffix that tells no format, the file that is read, a folder, or a file that is there.
+        UsageError: The suffix is unknown, or the path is the input file, a folder, or an existing file.
     """
     if out.suffix.lower() not in DRIVERS:
         raise UsageError(f"--out {str(out)!r}; its name must end in {', '.join(DRIVERS)}")
     if out.is_dir():
         raise UsageError(f"--out {str(out)!r}; it is a folder; name a file, such as {str(out / 'parcels.gpkg')!r}")
     if out.exists() and source.exists() and out.samefile(source):
-        raise UsageError(f"--out {str(out)!r}; it is the file of the parcels themselves; name another")
+        raise UsageError(f"--out {str(out)!r}; it is the input file of the parcels; choose another name")
     if out.exists() and not overwrite:
-        raise UsageError(f"--out {str(out)!r}; it exists already; --overwrite replaces it, or name another file")
+        raise UsageError(f"--out {str(out)!r}; it exists already; pass --overwrite or choose another name")
 
 
 def supports_append(out: Path) -> bool:
-    """Whether a file of this format can be added to; else all parcels are held in memory at once."""
+    """Whether features can be appended to a file of this format; otherwise all parcels are held in memory."""
     return out.suffix.lower() != ".fgb"
 
 
-def write_vector_file(out: Path, source: VectorFile, pieces: Iterable[geopandas.GeoDataFrame]) -> tuple[str, ...]:
-    """Write features piece by piece; the file gets its name when all are there, and what stood there stays otherwise.
+def write_vector_file(out: Path, source: VectorFile, chunks: Iterable[geopandas.GeoDataFrame]) -> tuple[str, ...]:
+    """Write features chunk by chunk; the file replaces an existing one only when it is complete.
 
-    GeoJSON is written in longitude and latitude, as its readers expect; all else in the CRS that comes.
+    GeoJSON is written in longitude and latitude, as its readers expect; other formats in the CRS of the chunks.
 
     Args:
-        out: the file, its format told by the suffix.
-        source: where the features came from; their number must be the same.
-        pieces: with equal columns.
+        out: Path of the file; the suffix determines the format.
+        source: File from which the features were read; the number of features must be the same.
+        chunks: Features, all with the same columns.
 
     Returns:
-        What the format could not hold as it is, such as long names of columns in a shapefile, a line each.
+        What the format had to change, such as long column names in a shapefile, one line each.
 
     Raises:
-        CropzooError: naming the file.
+        CropzooError: The file cannot be written.
     """
     driver = DRIVERS[out.suffix.lower()]
     try:
@@ -175,14 +190,14 @@ def write_vector_file(out: Path, source: VectorFile, pieces: Iterable[geopandas.
     except OSError as error:
         raise CropzooError(f"cannot write {str(out)!r}; {error.strerror}") from error
     try:
-        # Of a shapefile GDAL itself writes the suffix in small letters.
+        # GDAL writes the suffix of a shapefile in lower case.
         scratch = folder / f"{out.stem}{out.suffix.lower()}"
-        told: list[str] = []
+        changes: list[str] = []
         with _writing(out):
             if driver == "GeoJSON":
-                written = write_geojson(scratch, pieces)
+                written = write_geojson(scratch, chunks)
             else:
-                written = _write_layer(scratch, driver, source.kind, pieces, told)
+                written = _write_layer(scratch, driver, source.geometry_type, chunks, changes)
             if written != source.count:
                 raise DataSourceError(f"{written} of {source.count} parcels arrived")
         for file in sorted(folder.iterdir(), key=lambda file: file.suffix.lower() in _LAST):
@@ -190,51 +205,53 @@ def write_vector_file(out: Path, source: VectorFile, pieces: Iterable[geopandas.
                 file.replace(target)
         for suffix in _INDICES if driver == "ESRI Shapefile" else ():
             out.with_suffix(suffix).unlink(missing_ok=True)
-        return tuple(dict.fromkeys(told))
+        return tuple(dict.fromkeys(changes))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write_layer(path: Path, driver: str, kind: str, pieces: Iterable[geopandas.GeoDataFrame], told: list[str]) -> int:
-    """Write a new file piece by piece, add what GDAL warns of to `told`, and return how many features there are."""
+def _write_layer(
+    path: Path, driver: str, geometry_type: str, chunks: Iterable[geopandas.GeoDataFrame], changes: list[str]
+) -> int:
+    """Write a new file chunk by chunk and add GDAL's warnings to `changes`; returns the number of features."""
     options: dict[str, Any] = {}
-    for piece in pieces:
+    for chunk in chunks:
         append = bool(options)
-        options = options or _options(driver, kind, piece)
+        options = options or _driver_options(driver, geometry_type, chunk)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            pyogrio.write_dataframe(piece, path, append=append, layer=path.stem, **options)
-        told += [_first_line(str(each.message)) for each in caught]
+            pyogrio.write_dataframe(chunk, path, append=append, layer=path.stem, **options)
+        changes += [_first_line(str(each.message)) for each in caught]
     count: int = pyogrio.read_info(path, force_feature_count=True)["features"]
     return count
 
 
-def _options(driver: str, kind: str, first: geopandas.GeoDataFrame) -> dict[str, Any]:
-    """What a driver needs to be told to take every geometry and column; of all pieces the first one tells it.
+def _driver_options(driver: str, geometry_type: str, first: geopandas.GeoDataFrame) -> dict[str, Any]:
+    """Options with which a driver accepts every geometry and column.
 
     Args:
-        driver: of GDAL.
-        kind: of geometry of the layer that the features come from.
-        first: piece.
+        driver: Name of the GDAL driver.
+        geometry_type: Geometry type of the layer from which the features were read.
+        first: First chunk.
     """
     options: dict[str, Any] = {"driver": driver}
-    one_kind = kind.removeprefix("Multi") in ("Polygon", "Polygon Z")
+    only_polygons = geometry_type.removeprefix("Multi") in ("Polygon", "Polygon Z")
     if driver == "ESRI Shapefile":
-        options["geometry_type"] = kind.removeprefix("Multi") if one_kind else "Polygon"
+        options["geometry_type"] = geometry_type.removeprefix("Multi") if only_polygons else "Polygon"
     else:
-        # A layer of polygons may hold no multi-polygon, and of what a shapefile calls polygons some are.
-        options |= {"geometry_type": f"Multi{kind.removeprefix('Multi')}" if one_kind else "Unknown"}
-        options |= {"promote_to_multi": one_kind}
+        # A layer of polygons cannot hold multi-polygons, and some "polygons" of a shapefile are multi-polygons.
+        options["geometry_type"] = f"Multi{geometry_type.removeprefix('Multi')}" if only_polygons else "Unknown"
+        options["promote_to_multi"] = only_polygons
     if driver == "GPKG":
-        # It keeps the number and the geometry of a feature in columns, whose names may be those of the user's.
-        options |= {"FID": _free("fid", first.columns), "GEOMETRY_NAME": _free("geom", first.columns)}
+        # It stores number and geometry of a feature in columns, whose names may collide with the user's.
+        options |= {"FID": _unused_name("fid", first.columns), "GEOMETRY_NAME": _unused_name("geom", first.columns)}
     if driver == "FlatGeobuf" and (first.geometry.isna() | first.geometry.is_empty).any():
-        options["SPATIAL_INDEX"] = "NO"  # which holds no feature without a geometry
+        options["SPATIAL_INDEX"] = "NO"  # the index cannot hold features without a geometry
     return options
 
 
-def _free(name: str, taken: Collection[str]) -> str:
-    """The name with as many underscores as make it none of those taken; databases do not tell capitals apart."""
+def _unused_name(name: str, taken: Collection[str]) -> str:
+    """The name, with underscores appended until it is not taken; databases ignore case."""
     known = {str(each).casefold() for each in taken}
     while name in known:
         name += "_"
@@ -242,7 +259,7 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 
 def split_range(count: int, size: int) -> Iterator[tuple[int, int]]:
-    """Start and length of pieces; one empty piece of nothing, so that its columns are written."""
+    """Start and length of chunks; one empty chunk if there is nothing, so that the columns are written."""
     yield from ((start, min(size, count - start)) for start in range(0, max(count, 1), size))
 
 
@@ -250,7 +267,7 @@ def split_range(count: int, size: int) -> Iterator[tuple[int, int]]:
 def _reading(path: Path) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
-            # numbers of GDAL's own, which nobody reads; a column `id` is kept as it is
+            # about GDAL's feature ids, which are not used; a column `id` is kept unchanged
             warnings.filterwarnings("ignore", "Several features with id", RuntimeWarning)
             yield
     except _FAILURES as error:
@@ -265,13 +282,13 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (*_FAILURES, OSError) as error:
-        other = isinstance(error, _UNLIKE) and path.suffix.lower() != ".gpkg"
-        advice = "name a .gpkg, which holds every kind; " if other else ""
+        other = isinstance(error, _UNSUPPORTED) and path.suffix.lower() != ".gpkg"
+        advice = "choose a .gpkg file, which supports all types; " if other else ""
         raise CropzooError(
-            f"cannot write {str(path)!r}; {_first_line(error)}; {advice}nothing that stood there was changed"
+            f"cannot write {str(path)!r}; {_first_line(error)}; {advice}an existing file is unchanged"
         ) from error
 
 
 def _first_line(error: Exception | str) -> str:
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return line if len(line) < _LONGEST else f"{line[:_LONGEST]} ..."  # a warning may hold a whole field
+    return line if len(line) < _MAX_MESSAGE else f"{line[:_MAX_MESSAGE]} ..."  # a warning may contain a complete field

@@ -16,7 +16,8 @@ from pyproj.exceptions import CRSError, ProjError
 
 from cropzoo.data.legend import read_crop_table
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.geo.vector.reader import extract_polygons, require_column
+from cropzoo.geo.vector.polygons import extract_polygons
+from cropzoo.geo.vector.reader import require_column
 from cropzoo.geo.vector.writer import (
     VectorFile,
     check_output_path,

@@ -8,7 +8,7 @@ import pytest
 
 from cropzoo import CropzooError
 from cropzoo.geo.raster.discover import find_images
-from cropzoo.geo.raster.scan import dated_folders, find_files
+from cropzoo.geo.raster.file_search import find_date_folders, find_files
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -18,8 +18,8 @@ def touch(folder: Path, *names: str) -> None:
         path.touch()
 
 
-def found(*patterns: str | Path, asked: tuple[str, ...] = ()) -> list[str]:
-    return [candidate.path.name for candidate in find_files(patterns, asked)[0]]
+def found(*patterns: str | Path, bands: tuple[str, ...] = ()) -> list[str]:
+    return [candidate.path.name for candidate in find_files(patterns, bands)[0]]
 
 
 def test_globs_files_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +43,7 @@ def test_what_is_no_band_is_passed_over(tmp_path: Path) -> None:
     touch(tmp_path, "2019-05-16_B04.tif", "2019-05-16_AOT.tif", "QI_DATA/T31UFS_20190516T104031_B04.jp2", *names)
     assert found(tmp_path) == ["2019-05-16_B04.tif"]
     assert found(tmp_path / "*") == ["2019-05-16_B04.tif"]
-    assert found(tmp_path, asked=("B04", "AOT")) == ["2019-05-16_AOT.tif", "2019-05-16_B04.tif"]
+    assert found(tmp_path, bands=("B04", "AOT")) == ["2019-05-16_AOT.tif", "2019-05-16_B04.tif"]
 
 
 def test_item_collections(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_item_collections(tmp_path: Path) -> None:
 def test_nothing_there(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     touch(tmp_path, "notes.txt", "product.zip")
-    with pytest.raises(CropzooError, match=r"no image \(.tif, .tiff, .jp2, .vrt\) is there; check the path, quote"):
+    with pytest.raises(CropzooError, match=r"no image \(.tif, .tiff, .jp2, .vrt\) was found; check the path, quote"):
         find_files([tmp_path / name])
 
 
@@ -82,7 +82,7 @@ def test_the_network_is_never_asked(address: str) -> None:
     ],
 )
 def test_folders_that_may_hold_the_date(path: str, root: str, folders: tuple[str, ...]) -> None:
-    assert dated_folders(Path(path), Path(root)) == folders
+    assert find_date_folders(Path(path), Path(root)) == folders
 
 
 @pytest.mark.parametrize("source", ["/vsicurl/http://127.0.0.1:9/a.tif", "http://127.0.0.1:9/a.tif"])
