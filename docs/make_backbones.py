@@ -14,8 +14,8 @@ from pages import fill
 
 from cropzoo import load_zoo
 from cropzoo.config.catalog import Catalog, load_catalog
-from cropzoo.config.merge import normalize
-from cropzoo.config.recipe import Choice
+from cropzoo.config.recipe import PluginChoice
+from cropzoo.config.short_forms import expand_short_forms
 from cropzoo.models.factory import TOLD
 from cropzoo.plugins.registry import Zoo, known_options, load_target
 from cropzoo.plugins.specs import BackboneSpec
@@ -36,7 +36,7 @@ def page() -> str:
 
 
 def _described(zoo: Zoo, catalog: Catalog, spec: BackboneSpec) -> dict[str, Any]:
-    costs = costs_of(zoo, Choice(name=spec.name), DEFAULT_SIZE)
+    costs = costs_of(zoo, PluginChoice(name=spec.name), DEFAULT_SIZE)
     factory = load_target(spec.build, spec.name)
     options = {name: _plain(each.default) for name, each in known_options(factory).items() if name not in TOLD}
     return {
@@ -57,7 +57,7 @@ def _plain(value: object) -> str:
 
 def _published(spec: BackboneSpec, catalog: Catalog) -> Iterator[str]:
     for name, entry in catalog.entries.items():
-        backbone = normalize(entry.recipe, name).get("backbone", {}).get("name")
+        backbone = expand_short_forms(entry.recipe, name).get("backbone", {}).get("name")
         for score in entry.scores if backbone == spec.name else ():
             values = {"OA": score.oa, "mIoU": score.miou}
             told = ", ".join(f"{what} {value:g}" for what, value in values.items() if value is not None)

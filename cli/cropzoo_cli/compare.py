@@ -13,6 +13,7 @@ import click
 from cropzoo.config.catalog import Catalog
 from cropzoo.config.merge import parse_assignments
 from cropzoo.config.schema import read_mapping
+from cropzoo.config.upgrade import upgrade_recipe
 from cropzoo.errors import UsageError
 from cropzoo_cli.options import compute_options, pass_catalog, shard_of, whole_numbers
 from cropzoo_cli.output import note, print_json, print_table
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cropzoo.evaluation.compare.grid import StudyPlan
     from cropzoo.evaluation.compare.summary import StudySummary
     from cropzoo.evaluation.compare.tables import Table
+    from cropzoo.plugins.registry import Zoo
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -83,10 +85,10 @@ def compare(
     from cropzoo.evaluation.compare.folder import StudyFolder
     from cropzoo.evaluation.compare.grid import make_plan
 
-    plan = make_plan(_study(study, config, assignments, flags), settings.zoo, catalog)
+    plan = make_plan(_study(study, config, assignments, flags, settings.zoo), settings.zoo, catalog)
     folder = StudyFolder(out)
     folder.check_place()
-    folder.check(plan.runs, list(settings.zoo.objectives))
+    folder.check(plan.runs, settings.zoo)
     if dry_run:
         _list(plan, folder, part, as_json)
         return
@@ -123,7 +125,9 @@ def _errors(
         )
 
 
-def _study(file: Path | None, config: Path | None, assignments: tuple[str, ...], flags: Mapping[str, Any]) -> Study:
+def _study(
+    file: Path | None, config: Path | None, assignments: tuple[str, ...], flags: Mapping[str, Any], zoo: Zoo
+) -> Study:
     """What file and flags ask for."""
     from cropzoo.evaluation.compare.config import read_study
 
@@ -135,11 +139,11 @@ def _study(file: Path | None, config: Path | None, assignments: tuple[str, ...],
         given["folds"] = list(whole_numbers("--folds", flags["folds"]))
     if flags["label_fractions"] is not None:
         given["label_fractions"] = _fractions(flags["label_fractions"])
-    recipe = [] if config is None else [(str(config), read_mapping(config))]
-    recipe.append(("--set", parse_assignments(assignments)))
+    recipe = [] if config is None else [(str(config), upgrade_recipe(read_mapping(config), zoo.objectives))]
+    recipe.append(("--set", parse_assignments(assignments, zoo)))
     content = {} if file is None else read_mapping(file)
     where = "the command line" if file is None else f"{file} and the command line" if given else str(file)
-    return read_study(content, given, recipe, where)
+    return read_study(content, given, recipe, where, zoo.objectives)
 
 
 def _fractions(text: str) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cropzoo.config.catalog import Size
-from cropzoo.config.recipe import Choice
+from cropzoo.config.recipe import PluginChoice
 from cropzoo.plugins.registry import Zoo
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ DEFAULT_SIZE = Size(bands=10, classes=19, dates=60, pixels=24)
 """What costs are counted at where nothing else is said: the setting of PASTIS."""
 
 
-def costs_of(zoo: Zoo, backbone: Choice, size: Size, upsample: int = 1) -> Costs:
+def costs_of(zoo: Zoo, backbone: PluginChoice, size: Size, upsample: int = 1) -> Costs:
     """The costs of a new model of that size; initial weights are not looked for."""
     from cropzoo.models.factory import create_model
     from cropzoo.models.flops import count_costs

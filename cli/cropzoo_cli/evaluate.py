@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cropzoo.config.catalog import Catalog
-from cropzoo.config.merge import merge, normalize, parse_assignments
+from cropzoo.config.merge import merge, parse_assignments
+from cropzoo.config.short_forms import expand_short_forms
 from cropzoo.data.dates import parse_days
 from cropzoo.errors import UsageError
 from cropzoo.models.download import find_checkpoint
@@ -180,4 +181,4 @@ def scoring_changes(dataset: str | None, batch_size: int | None, assignments: tu
         changes["dataset"] = {"name": dataset}
     if batch_size is not None:
         changes["batch_size"] = batch_size
-    return merge(changes, normalize(parse_assignments(assignments), "--set"))
+    return merge(changes, expand_short_forms(parse_assignments(assignments), "--set"))

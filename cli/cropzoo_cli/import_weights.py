@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from cropzoo.config.catalog import Catalog
-from cropzoo.config.merge import normalize, parse_assignments
+from cropzoo.config.merge import parse_assignments
+from cropzoo.config.short_forms import expand_short_forms
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo_cli.options import check_suffix, pass_catalog
 from cropzoo_cli.output import note
@@ -67,7 +68,7 @@ def _plan(
     plan: dict[str, Any] = {"backbone": dict(spec.published), "dataset": {}}
     if like is not None:
         entry = catalog[like]
-        recipe = normalize(entry.recipe, like)
+        recipe = expand_short_forms(entry.recipe, like)
         section = recipe.get("backbone", {})
         if section.get("name", backbone) != backbone:
             raise UsageError(f"catalog entry {like!r} is of backbone {section['name']!r}, not {backbone!r}")

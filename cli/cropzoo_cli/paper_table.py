@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from cropzoo.config.catalog import Catalog
-from cropzoo.config.merge import normalize
-from cropzoo.config.recipe import Choice
+from cropzoo.config.recipe import PluginChoice
+from cropzoo.config.short_forms import expand_short_forms
 from cropzoo.errors import CropzooError
 from cropzoo.plugins.registry import Zoo
 from cropzoo_cli.costs import DEFAULT_SIZE, costs_of
@@ -67,19 +67,19 @@ def _cells(record: dict[str, Any], data: Sequence[str]) -> Iterator[str]:
         yield " / ".join(ABSENT if value is None else f"{value:g}" for value in values) or ABSENT
 
 
-def _described(zoo: Zoo, name: str, own: dict[str, Any]) -> tuple[Choice | None, float | None]:
+def _described(zoo: Zoo, name: str, own: dict[str, Any]) -> tuple[PluginChoice | None, float | None]:
     """The backbone that a name of the table stands for, and its published size in millions."""
     if name in zoo.backbones:
-        return Choice(name=name), zoo.backbones[name].spec.parameters
+        return PluginChoice(name=name), zoo.backbones[name].spec.parameters
     # a variant: by its settings for PASTIS, else by the first that it has
     for entry_name in sorted(own, key=lambda each: not each.endswith(".pastis")):
-        section = dict(normalize(own[entry_name].recipe, entry_name).get("backbone", {}))
+        section = dict(expand_short_forms(own[entry_name].recipe, entry_name).get("backbone", {}))
         if section.get("name") in zoo.backbones:
-            return Choice(name=section.pop("name"), options=section), own[entry_name].parameters
+            return PluginChoice(name=section.pop("name"), options=section), own[entry_name].parameters
     return None, None
 
 
-def _costs(zoo: Zoo, choice: Choice | None) -> dict[str, Any]:
+def _costs(zoo: Zoo, choice: PluginChoice | None) -> dict[str, Any]:
     if choice is None:
         return {"parameters": None, "gflops": None, "error": None}
     try:

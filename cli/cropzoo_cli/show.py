@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cropzoo.config.catalog import Catalog, CatalogEntry, Size
-from cropzoo.config.merge import normalize
-from cropzoo.config.recipe import Choice
+from cropzoo.config.recipe import PluginChoice
+from cropzoo.config.short_forms import expand_short_forms
 from cropzoo.errors import UnknownName, UsageError
 from cropzoo.plugins.registry import Entry, Zoo
 from cropzoo_cli.costs import DEFAULT_SIZE, costs_of, format_parameters, format_size
@@ -110,7 +110,7 @@ def _spec(zoo: Zoo, entry: Entry[Any], member: Mapping[str, Any] = MappingProxyT
         if option not in given
     }
     if spec.kind == "backbone":
-        facts |= _costs(zoo, Choice(name=spec.name, options=dict(member)), DEFAULT_SIZE, spec.parameters)
+        facts |= _costs(zoo, PluginChoice(name=spec.name, options=dict(member)), DEFAULT_SIZE, spec.parameters)
     return {key: value for key, value in facts.items() if value not in ("", (), {}, None)}
 
 
@@ -121,7 +121,7 @@ def _entry(zoo: Zoo, name: str, catalog: Catalog) -> dict[str, Any]:
     section = entry.recipe.get("backbone", {})
     options = {"name": section} if isinstance(section, str) else dict(section)
     if entry.size is not None and "name" in options:
-        backbone = Choice(name=options.pop("name"), options=options)
+        backbone = PluginChoice(name=options.pop("name"), options=options)
         facts |= _costs(zoo, backbone, entry.size, entry.parameters)
     facts["recipe"] = entry.recipe
     facts["published scores"] = [
@@ -132,7 +132,7 @@ def _entry(zoo: Zoo, name: str, catalog: Catalog) -> dict[str, Any]:
 
 
 def _without_weights(zoo: Zoo, name: str, entry: CatalogEntry) -> str:
-    data = normalize(entry.recipe, name).get("dataset", {}).get("name", "synthetic")
+    data = expand_short_forms(entry.recipe, name).get("dataset", {}).get("name", "synthetic")
     if data in zoo.datasets:
         return f"none; train it with -c {name}"
     return f"none; to train it with -c {name}, name data of yours (--dataset): no plugin here offers {data!r}"
@@ -182,7 +182,9 @@ def _content(metadata: Metadata) -> dict[str, Any]:
     return {key: value for key, value in content.items() if value not in ("", None, [], {})}
 
 
-def _costs(zoo: Zoo, backbone: Choice, size: Size, published: float | None = None, upsample: int = 1) -> dict[str, Any]:
+def _costs(
+    zoo: Zoo, backbone: PluginChoice, size: Size, published: float | None = None, upsample: int = 1
+) -> dict[str, Any]:
     costs = costs_of(zoo, backbone, size, upsample)
     return {
         "parameters": format_parameters(costs.parameters, published),

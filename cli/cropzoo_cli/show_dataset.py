@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cropzoo.config.merge import parse_assignments
-from cropzoo.config.recipe import dataset_at
+from cropzoo.config.short_forms import dataset_at
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.plugins.registry import Zoo
 from cropzoo_cli.options import check_picture

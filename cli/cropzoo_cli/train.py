@@ -10,10 +10,11 @@ import click
 import yaml
 
 from cropzoo.config.catalog import Catalog
-from cropzoo.config.merge import parse_assignments, resolve
-from cropzoo.config.recipe import Recipe
+from cropzoo.config.merge import parse_assignments, read_recipe, resolve_recipe
+from cropzoo.config.recipe import Recipe, flat_settings
 from cropzoo.config.run_dir import RunFolder
 from cropzoo.config.schema import read_mapping
+from cropzoo.config.upgrade import upgrade_recipe
 from cropzoo.errors import UsageError
 from cropzoo.parallel import is_rank_zero
 from cropzoo.plugins.registry import Zoo
@@ -116,16 +117,16 @@ def train(
         raise UsageError("--out and --name both name the run folder; give one of them")
     if resume and overwrite:
         raise UsageError("--resume resumes a run and --overwrite replaces it; give one of them")
-    layers, entry = _layers(config, assignments, flags)
+    layers, entry = _layers(settings.zoo, config, assignments, flags)
     if resume:
         if name is None and out is None:
-            name = run_name(resolve(settings.zoo, catalog, *layers, entry=entry)[0])
+            name = run_name(resolve_recipe(settings.zoo, catalog, *layers, entry=entry)[0])
         folder = RunFolder(out or Path("runs") / str(name))
         if entry is not None:
-            layers.insert(0, (entry, resolve(settings.zoo, catalog, *layers, entry=entry)[0].to_mapping()))
+            layers.insert(0, (entry, resolve_recipe(settings.zoo, catalog, *layers, entry=entry)[0].to_mapping()))
         recipe = _stored_recipe(settings.zoo, catalog, folder, layers)
     else:
-        recipe, used = resolve(settings.zoo, catalog, *layers, entry=entry)
+        recipe, used = resolve_recipe(settings.zoo, catalog, *layers, entry=entry)
         if used:
             note(f"settings of catalog entry {used} are the defaults (--print-config shows them)")
         folder = RunFolder(out or Path("runs") / (name or run_name(recipe)))
@@ -148,20 +149,20 @@ def run_name(recipe: Recipe) -> str:
 
 
 def _layers(
-    config: str | None, assignments: tuple[str, ...], flags: dict[str, Any]
+    zoo: Zoo, config: str | None, assignments: tuple[str, ...], flags: dict[str, Any]
 ) -> tuple[list[tuple[str, dict[str, Any]]], str | None]:
     """Layers of settings, the last one with the highest priority, and the catalog entry of --config if it is one."""
     layers: list[tuple[str, dict[str, Any]]] = []
     path = Path(config or "")
     is_file = config is not None and (path.exists() or path.suffix in (".yaml", ".yml"))
     if is_file:
-        layers.append((str(config), read_mapping(path)))
+        layers.append((str(config), upgrade_recipe(read_mapping(path), zoo.objectives)))
     given: dict[str, Any] = {key: flags[key] for key in RECIPE_FLAGS if flags.get(key) is not None}
     given |= {key: True for key in ("adapt_bands", "freeze") if flags[key]}
     if flags["lr_scale"]:
         given["lr_scale"] = _parse_factors(flags["lr_scale"])
     layers.append(("the command line", given))
-    layers.append(("--set", parse_assignments(assignments)))
+    layers.append(("--set", parse_assignments(assignments, zoo)))
     return layers, None if is_file else config
 
 
@@ -186,10 +187,10 @@ def _parse_factors(assignments: tuple[str, ...]) -> dict[str, float]:
 def _stored_recipe(zoo: Zoo, catalog: Catalog, folder: RunFolder, layers: list[tuple[str, dict[str, Any]]]) -> Recipe:
     """The recipe of a run to resume; flags may repeat its settings, but not change them."""
     stored = folder.stored_recipe()
-    recipe = Recipe.from_mapping(stored, str(folder.recipe), list(zoo.objectives))
-    requested, _ = resolve(zoo, catalog, (str(folder.recipe), stored), *layers)
+    recipe = read_recipe(zoo, stored, str(folder.recipe))
+    requested, _ = resolve_recipe(zoo, catalog, (str(folder.recipe), stored), *layers)
     if requested != recipe:
-        old, new = _flatten(recipe.to_mapping()), _flatten(requested.to_mapping())
+        old, new = flat_settings(recipe), flat_settings(requested)
         keys = [key for key in {**old, **new} if old.get(key, "unset") != new.get(key, "unset")]
         changed = [f"{key} {old.get(key, 'unset')!r} -> {new.get(key, 'unset')!r}" for key in keys]
         raise UsageError(
@@ -197,14 +198,6 @@ def _stored_recipe(zoo: Zoo, catalog: Catalog, folder: RunFolder, layers: list[t
             "leave them out, or start another run with --name"
         )
     return recipe
-
-
-def _flatten(mapping: dict[str, Any]) -> dict[str, Any]:
-    """Flatten the sections of a recipe to keys such as "section.key"."""
-    flat: dict[str, Any] = {}
-    for key, value in mapping.items():
-        flat |= {f"{key}.{name}": item for name, item in value.items()} if isinstance(value, dict) else {key: value}
-    return flat
 
 
 def _fit(

@@ -93,7 +93,7 @@ def test_other_settings_are_listed_one_by_one(command, run_folder):
     error = command("train", *asked, "--resume", "--out", run_folder, folder=run_folder).error
     assert "backbone.width 'unset' -> 9" in error
     assert "segmentation.epochs 3 -> 5" in error
-    assert "pretrain ['cscl'] -> []" in error
+    assert "stages ['cscl', 'segmentation'] -> ['segmentation']" in error
     assert "batch_size" not in error
 
 

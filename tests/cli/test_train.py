@@ -117,7 +117,7 @@ def test_printed_config_is_a_config(command, tmp_path):
     printed = command("train", *QUICK, "--print-config", folder=tmp_path).out
     (tmp_path / "config.yaml").write_text(printed)
     assert command("train", "-c", "config.yaml", "--print-config", folder=tmp_path).out == printed
-    assert yaml.safe_load(printed)["segmentation"]["epochs"] == 1
+    assert yaml.safe_load(printed)["stages"][-1]["epochs"] == 1
     assert not (tmp_path / "runs").exists()
 
 

@@ -25,6 +25,7 @@ def cropzoo_objectives() -> Sequence[ObjectiveSpec]:
             source="Tarasiou et al. 2022, arXiv:2104.04310",
             license="Apache-2.0",
             needs_labels=True,
+            renamed_options={"normalise": "normalize"},
         ),
         ObjectiveSpec(
             name="mtm",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from cropzoo.config.catalog import builtin_catalog, load_catalog, read_catalog
-from cropzoo.config.merge import resolve
+from cropzoo.config.merge import resolve_recipe
 from cropzoo.errors import CropzooError, UnknownName
 from cropzoo.plugins.registry import load_zoo
 
-GOOD = "version: 1\nentries:\n  net.fields: {summary: a, source: b, recipe: {backbone: net, dataset: fields}}\n"
-HEAD = "version: 1\nentries:\n  net.fields: {summary: a, source: b, "
+GOOD = "version: 2\nentries:\n  net.fields: {summary: a, source: b, recipe: {backbone: net, dataset: fields}}\n"
+HEAD = "version: 2\nentries:\n  net.fields: {summary: a, source: b, "
 SHA = f"sha256: {'0' * 64}"
 
 
@@ -27,7 +27,7 @@ def write(tmp_path):
     ("text", "message"),
     [
         ("entries: {}\n", "mine.yaml: key 'version' is missing"),
-        ("version: 2\nentries: {}\n", "mine.yaml: key 'version' is 2; input should be 1"),
+        ("version: 3\nentries: {}\n", "mine.yaml: key 'version' is 3; input should be 1 or 2"),
         ("version: 1\nentrys: {}\n", "mine.yaml: unknown key 'entrys'; did you mean 'entries'?"),
         ("version: 1\nentries:\n  a: 3\n", "mine.yaml: key 'entries.a' is 3; input should be a valid dictionary"),
         ("version: 1\nentries:\n  Net: {}\n", "mine.yaml: entry 'Net'; a name is lower-case letters and digits"),
@@ -44,7 +44,7 @@ def write(tmp_path):
         (HEAD + "weights: {url: 'https://x', " + SHA + ", size: 0, license: M}}\n", "key 'weights.size' is 0"),
         (HEAD + "recipe: {epoch: 3}}\n", "entry 'net.fields': recipe: 'epoch'; did you mean 'epochs'"),
         (HEAD + "recipe: {epochs: many}}\n", "recipe: stage 'segmentation': key 'epochs' is 'many'"),
-        (HEAD + "recipe: {cscl: {lr: -1}}}\n", "recipe: stage 'cscl': key 'lr' is -1"),
+        (HEAD + "recipe: {objectives: {cscl: {lr: -1}}}}\n", "recipe: stage 'cscl': key 'lr' is -1"),
         (HEAD + "recipe: {backbone: [net]}}\n", "recipe: backbone is ['net']; it must be a name or a mapping"),
         (HEAD + "summary: c}\n", "key 'summary' is given twice"),
         ("version: 1\nentries: !!python/name:os.system\n", "mine.yaml: not readable as YAML"),
@@ -53,7 +53,7 @@ def write(tmp_path):
 def test_a_mistake_is_told_with_file_entry_field_and_what_is_allowed(write, text, message):
     path = write(text)
     with pytest.raises(CropzooError) as caught:
-        read_catalog(path, ("cscl", "segmentation"))
+        read_catalog(path)
     told = str(caught.value)
     assert told.replace("unknown setting in ", "").startswith(str(path))
     assert message in told
@@ -165,7 +165,7 @@ def published_zoo(make_plugin):
 def test_published_settings_and_scores_are_those_of_the_paper(published_zoo, name):
     catalog = load_catalog(published_zoo)
     entry, wanted = catalog[name], PUBLISHED[name]
-    recipe, _ = resolve(published_zoo, catalog, (name, entry.recipe), ("flags", {"pretrain": "cscl"}))
+    recipe, _ = resolve_recipe(published_zoo, catalog, (name, entry.recipe), ("flags", {"pretrain": "cscl"}))
     options = recipe.backbone.options
     found = {
         "patch_size": options["patch_size"],
@@ -196,7 +196,7 @@ def test_every_built_in_recipe_resolves_and_its_pair_is_found(published_zoo):
         backbone = entry.recipe["backbone"]["name"]
         if backbone not in published_zoo.backbones:
             continue
-        recipe, pair = resolve(published_zoo, catalog, entry=name)
+        recipe, pair = resolve_recipe(published_zoo, catalog, entry=name)
         assert pair == name
         assert recipe.backbone.name == backbone
         resolved += 1
@@ -204,7 +204,7 @@ def test_every_built_in_recipe_resolves_and_its_pair_is_found(published_zoo):
 
 
 def test_built_in_weights_say_what_is_needed_to_trust_them():
-    for name, entry in read_catalog(builtin_catalog(), ("cscl", "segmentation")).items():
+    for name, entry in read_catalog(builtin_catalog()).items():
         assert entry.summary
         assert entry.source
         if entry.weights:
@@ -213,5 +213,22 @@ def test_built_in_weights_say_what_is_needed_to_trust_them():
 
 def test_the_catalog_is_read_without_the_objectives_that_its_recipes_name():
     catalog = load_catalog(load_zoo([]))
-    assert "cscl" in catalog["tsvit.synthetic"].recipe
+    assert "cscl" in catalog["tsvit.synthetic"].recipe["objectives"]
     assert catalog.problems == ()
+
+
+def test_a_catalog_of_version_1_is_read(write):
+    recipe = "{backbone: net, turns: false, epochs: 9, cscl: {lr: 0.5, window: 5}, other: {strength: 3}}"
+    path = write(f"version: 1\nentries:\n  net.fields: {{summary: a, source: b, licence: MIT, recipe: {recipe}}}\n")
+    [entry] = read_catalog(path, ("cscl",)).values()
+    assert entry.license == "MIT"
+    assert entry.recipe == {
+        "version": 2,
+        "backbone": "net",
+        "flip_rotate": False,
+        "epochs": 9,
+        "objectives": {"cscl": {"lr": 0.5, "options": {"window": 5}}, "other": {"options": {"strength": 3}}},
+    }
+    path = write("version: 1\nentries:\n  net.fields: {summary: a, source: b, recipe: {bakbone: {dim: 3}}}\n")
+    with pytest.raises(UnknownName, match=r"entry 'net.fields': recipe: 'bakbone'; did you mean 'backbone'"):
+        read_catalog(path)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from cropzoo.config.recipe import Recipe, normalize
+from cropzoo.config.recipe import Recipe, Stage
 from cropzoo.config.schema import parse_yaml
+from cropzoo.config.short_forms import STAGE_FIELDS, expand_short_forms
 from cropzoo.errors import UnknownName, UsageError
 
-OBJECTIVES = ("cscl", "segmentation")
 BASE = {"backbone": "tsvit", "dataset": "synthetic"}
 
 
 def recipe(**values):
-    return Recipe.from_mapping({**BASE, **values}, "a file", OBJECTIVES)
+    return Recipe.from_mapping({**BASE, **values}, "a file")
 
 
 def test_what_is_not_given_has_its_default():
@@ -25,14 +25,16 @@ def test_what_is_not_given_has_its_default():
 
 
 def test_whole_run_values_reach_every_stage_and_a_section_its_own():
-    made = recipe(pretrain="cscl", lr=0.5, epochs=7, pretrain_epochs=3, cscl={"lr": 0.1, "window": 5})
+    made = recipe(
+        pretrain="cscl", lr=0.5, epochs=7, pretrain_epochs=3, objectives={"cscl": {"lr": 0.1, "options": {"window": 5}}}
+    )
     first, last = made.stages
     assert (first.epochs, first.lr, first.options) == (3, 0.1, {"window": 5})
     assert (last.epochs, last.lr, last.options) == (7, 0.5, {})
 
 
 def test_a_section_has_its_own_epochs():
-    made = recipe(pretrain=["cscl"], epochs=7, cscl={"epochs": 2}, segmentation={"epochs": 9})
+    made = recipe(pretrain=["cscl"], epochs=7, objectives={"cscl": {"epochs": 2}, "segmentation": {"epochs": 9}})
     assert [stage.epochs for stage in made.stages] == [2, 9]
 
 
@@ -40,17 +42,20 @@ def test_the_mapping_form_comes_back_as_it_was_even_through_yaml():
     made = recipe(
         backbone={"name": "tsvit", "dim": 64},
         dataset={"name": "geotiff", "root": "fields", "min_clear": 0.25},
-        pretrain=["cscl"],
-        cscl={"epochs": 2, "lr_min": 5e-6, "window": 5},
+        stages=[
+            {"objective": "cscl", "epochs": 2, "lr_min": 5e-6, "options": {"window": 5}},
+            "segmentation",
+            {"objective": "cscl", "epochs": 3, "auxiliary": {"boundary": 0.5}},
+        ],
         precision="bf16",
         seed=7,
     )
     text = yaml.safe_dump(made.to_mapping(), sort_keys=False)
-    assert Recipe.from_mapping(parse_yaml(text, "yaml"), "yaml", OBJECTIVES) == made
+    assert Recipe.from_mapping(parse_yaml(text, "yaml"), "yaml") == made
 
 
 def test_a_stage_of_a_plugin_that_is_gone_is_still_read():
-    made = recipe(pretrain=["other"], other={"strength": 3})
+    made = recipe(stages=[{"objective": "other", "options": {"strength": 3}}, "segmentation"])
     assert made.stages[0].options == {"strength": 3}
 
 
@@ -65,16 +70,48 @@ def test_min_clear_stands_alone_or_in_the_dataset():
     ("values", "kind", "message"),
     [
         ({"epoch": 3}, UnknownName, "unknown setting in a file: 'epoch'; did you mean 'epochs'"),
-        ({"stages": []}, UnknownName, "unknown setting in a file: 'stages'"),
+        ({"stages": []}, UsageError, "a file: key 'stages' is []; tuple should have at least 1 item"),
+        ({"stages": 3}, UsageError, "a file: stages is 3; it must be a list such as [{objective: cscl, epochs: 6}]"),
+        ({"stages": [3]}, UsageError, "a file: stages.0 is 3; it must be a mapping with any of objective, epochs"),
+        ({"stages": [{"lr": 1}]}, UsageError, "a file: stages.0 is {'lr': 1}; it must name its objective"),
+        (
+            {"stages": [{"objective": "cscl", "window": 5}]},
+            UnknownName,
+            "unknown setting in a file: stages.0: 'window'; known: auxiliary, epochs, lr, lr_min, objective, options, "
+            "warmup_epochs, weight_decay; options of the objective belong in options",
+        ),
+        ({"stages": ["cscl"], "pretrain": "cscl"}, UsageError, "a file: stages and pretrain are given"),
+        (
+            {"stages.2.lr": 1},
+            UsageError,
+            "a file: stages.2 is set, but the run has no such stage; its stages are 0 seg",
+        ),
+        ({"stages.last.lr": 1}, UsageError, "a file: 'stages.last.lr'; a stage is addressed by its index from 0"),
+        (
+            {"stages": ["cscl", "cscl"], "objectives": {"cscl": {"lr": 1}}},
+            UsageError,
+            "a file: settings are given for 'cscl', which is the objective of stages.0 and stages.1; address one of "
+            "them, such as --set stages.0.lr=VALUE",
+        ),
+        (
+            {"objectives": 3},
+            UsageError,
+            "a file: objectives is 3; it must be a mapping of objectives to their settings",
+        ),
+        ({"objectives": {"cscl": {"windw": 5}}}, UnknownName, "unknown setting in a file: objectives.cscl: 'windw'"),
+        ({"version": 3}, UsageError, "a file: version is 3; this cropzoo reads version 2; upgrade cropzoo"),
+        ({"cscl": {"lr": 1}}, UnknownName, "unknown setting in a file: 'cscl'; known: "),
         ({"backbone": 3}, UsageError, "a file: backbone is 3; it must be a name or a mapping with a name"),
         ({"backbone": {"name": 3}}, UsageError, "a file: backbone is {'name': 3}; it must be"),
         ({"backbone": {"dim": 3}}, UsageError, "a file: key 'backbone.name' is missing"),
         ({"pretrain": 3}, UsageError, "a file: pretrain is 3; it must be a list of objectives"),
         ({"objective": 3}, UsageError, "a file: objective is 3"),
-        ({"pretrain": ["cscl", "cscl"]}, UsageError, "a file: stages are cscl, cscl, segmentation; an objective"),
-        ({"segmentation": 5}, UsageError, "a file: segmentation is 5; it must be a mapping"),
-        ({"cscl": {}}, UsageError, "a file: settings are given for 'cscl', which is no stage of this run"),
-        ({"segmentation": {"lr": 0}}, UsageError, "a file: stage 'segmentation': key 'lr' is 0; input should be"),
+        (
+            {"objectives": {"cscl": {}}},
+            UsageError,
+            "a file: settings are given for 'cscl', which is no stage of this run",
+        ),
+        ({"segmentation.lr": 0}, UsageError, "a file: stage 'segmentation': key 'lr' is 0; input should be"),
         ({"batch_size": "16"}, UsageError, "a file: key 'batch_size' is '16'"),
         ({"date_sampling": "best"}, UsageError, "a file: key 'date_sampling' is 'best'; input should be 'uniform', "),
         ({"precision": "8"}, UsageError, "a file: key 'precision' is '8'"),
@@ -87,9 +124,49 @@ def test_what_cannot_be_is_refused_and_named(values, kind, message):
     assert str(caught.value).startswith(message)
 
 
+def test_an_objective_may_be_several_stages():
+    made = recipe(stages=["cscl", {"objective": "cscl", "options": {"window": 5}}, "segmentation"], pretrain_epochs=3)
+    assert [(stage.objective, stage.epochs, stage.options) for stage in made.stages] == [
+        ("cscl", 3, {}),
+        ("cscl", 3, {"window": 5}),
+        ("segmentation", 20, {}),
+    ]
+
+
+def test_the_fields_of_a_stage_are_known():
+    assert {"objective", "options", "auxiliary", *STAGE_FIELDS} == set(Stage.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("path", "settings"),
+    [
+        ("lr", {"lr": 1}),
+        ("backbone.dim", {"backbone": {"dim": 1}}),
+        ("cscl.window", {"objectives": {"cscl": {"options": {"window": 1}}}}),
+        ("cscl.lr", {"objectives": {"cscl": {"lr": 1}}}),
+        ("cscl.options.lr", {"objectives": {"cscl": {"options": {"lr": 1}}}}),
+        ("objectives.backbone.lr", {"objectives": {"backbone": {"lr": 1}}}),
+        ("objectives.cscl.options.window", {"objectives": {"cscl": {"options": {"window": 1}}}}),
+        ("stages.1.window", {"stages": {1: {"options": {"window": 1}}}}),
+        ("stages.0.options.window", {"stages": {0: {"options": {"window": 1}}}}),
+        ("stages.0.epochs", {"stages": {0: {"epochs": 1}}}),
+    ],
+)
+def test_a_key_with_dots_is_a_path(path, settings):
+    assert expand_short_forms({path: 1}, "here") == settings
+
+
+@pytest.mark.parametrize(
+    "path", ["a..b", ".a", "backbone.a.b", "cscl.lr.x", "stages.0", "objectives.cscl", "cscl.options"]
+)
+def test_a_path_of_another_form_is_refused(path):
+    with pytest.raises(UsageError, match="here: "):
+        expand_short_forms({path: 1}, "here")
+
+
 def test_short_forms_are_written_out_and_the_layer_is_left_alone():
     layer = {"backbone": "tsvit", "pretrain": "cscl, none", "min_clear": 0.5, "dataset": {"root": "fields"}}
-    settings = normalize(layer, "here")
+    settings = expand_short_forms(layer, "here")
     assert settings == {
         "backbone": {"name": "tsvit"},
         "pretrain": ["cscl"],

@@ -10,7 +10,7 @@ from cropzoo.config.run_dir import RunFolder, versions
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.io import read_json, write_json
 
-RECIPE = Recipe.from_mapping({"backbone": "net", "dataset": "fields"}, "a test", ())
+RECIPE = Recipe.from_mapping({"backbone": "net", "dataset": "fields"}, "a test")
 
 
 def test_a_new_folder_gets_its_recipe(tmp_path):

@@ -1,4 +1,4 @@
-"""Stages that others join: the mapping form, there and back."""
+"""Stages with auxiliary objectives: the mapping form, there and back."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ import pytest
 from cropzoo.config.recipe import Recipe
 from cropzoo.errors import UsageError
 
-OBJECTIVES = ("cscl", "boundary", "segmentation")
-
 
 def recipe(**values: Any) -> Recipe:
-    return Recipe.from_mapping({"backbone": "tsvit", "dataset": "synthetic", **values}, "a file", OBJECTIVES)
+    return Recipe.from_mapping({"backbone": "tsvit", "dataset": "synthetic", **values}, "a file")
 
 
-@pytest.mark.parametrize("form", ["cscl:0.1, boundary:2", {"cscl": 0.1, "boundary": 2}])
-def test_both_forms_say_the_same(form: object) -> None:
-    [stage] = recipe(segmentation={"auxiliary": form}, cscl={"window": 5}).stages
+@pytest.mark.parametrize(
+    "form",
+    [
+        "cscl:0.1, boundary:2",
+        {"cscl": 0.1, "boundary": 2},
+        [{"objective": "cscl", "weight": 0.1}, {"objective": "boundary", "weight": 2}],
+    ],
+)
+def test_all_forms_give_the_same_stage(form: object) -> None:
+    [stage] = recipe(objectives={"segmentation": {"auxiliary": form}, "cscl": {"options": {"window": 5}}}).stages
     assert [(each.objective, each.weight, each.options) for each in stage.auxiliary] == [
         ("cscl", 0.1, {"window": 5}),
         ("boundary", 2.0, {}),
@@ -28,30 +33,41 @@ def test_both_forms_say_the_same(form: object) -> None:
 
 def test_the_mapping_form_gives_the_same_recipe() -> None:
     made = recipe(
-        pretrain="boundary",
-        boundary={"epochs": 2},
-        segmentation={"auxiliary": "cscl:0.1,boundary:1", "loss": "focal"},
-        cscl={"window": 5},
+        stages=[
+            {"objective": "boundary", "epochs": 2},
+            {"objective": "segmentation", "auxiliary": "cscl:0.1,boundary:1", "options": {"loss": "focal"}},
+        ],
+        objectives={"cscl": {"options": {"window": 5}}},
     )
     mapping = made.to_mapping()
-    assert mapping["cscl"] == {"window": 5}
-    assert mapping["segmentation"]["auxiliary"] == {"cscl": 0.1, "boundary": 1.0}
-    assert Recipe.from_mapping(mapping, "a file", OBJECTIVES) == made
+    assert [stage["objective"] for stage in mapping["stages"]] == ["boundary", "segmentation"]
+    assert mapping["stages"][1]["auxiliary"] == [
+        {"objective": "cscl", "weight": 0.1, "options": {"window": 5}},
+        {"objective": "boundary", "weight": 1.0},
+    ]
+    assert mapping["stages"][1]["options"] == {"loss": "focal"}
+    assert Recipe.from_mapping(mapping, "a file") == made
 
 
 def test_none_joins_nothing() -> None:
-    assert recipe(segmentation={"auxiliary": "none"}).stages[0].auxiliary == ()
+    assert recipe(**{"segmentation.auxiliary": "none"}).stages[0].auxiliary == ()
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"segmentation": {"auxiliary": "cscl"}}, "auxiliary is 'cscl'; it must be objectives with their weights"),
-        ({"segmentation": {"auxiliary": "cscl:much"}}, "such as 'cscl:0.1'"),
-        ({"segmentation": {"auxiliary": {"cscl": 0}}}, "key 'auxiliary.0.weight' is 0"),
-        ({"segmentation": {"auxiliary": "segmentation:1"}}, "it is joined by itself"),
-        ({"segmentation": {"auxiliary": "cscl:1"}, "cscl": {"lr": 1e-3}}, "cscl.lr is given, but 'cscl' only joins"),
-        ({"cscl": {"window": 5}}, "which is no stage of this run"),
+        ({"segmentation.auxiliary": "cscl"}, "auxiliary is 'cscl'; it must be objectives with their weights"),
+        ({"segmentation.auxiliary": "cscl:much"}, "such as 'cscl:0.1'"),
+        ({"segmentation.auxiliary": [{"weight": 1}]}, "such as 'cscl:0.1'"),
+        ({"segmentation.auxiliary": [{"objective": "cscl"}]}, "key 'auxiliary.0.weight' is missing"),
+        ({"segmentation.auxiliary": "cscl:1,cscl:2"}, "it names an objective twice"),
+        ({"segmentation.auxiliary": {"cscl": 0}}, "key 'auxiliary.0.weight' is 0"),
+        ({"segmentation.auxiliary": "segmentation:1"}, "auxiliary names the objective of the stage itself"),
+        (
+            {"segmentation.auxiliary": "cscl:1", "cscl.lr": 1e-3},
+            "cscl.lr is given, but 'cscl' is only an auxiliary obj",
+        ),
+        ({"cscl.window": 5}, "which is no stage of this run"),
         ({"lr_scale": {"backbone": "a"}}, "lr_scale"),
         ({"label_fraction": 0}, "label_fraction"),
         ({"train_years": "2018,then"}, "train_years is '2018,then'; it must be whole numbers"),

@@ -37,7 +37,7 @@ def dataset(**splits: list[Sample]) -> Any:
 
 def recipe(**values: Any) -> Recipe:
     settings = {"backbone": "tsvit", "dataset": "fields", "image_size": 8, "batch_size": 3, **values}
-    return Recipe.from_mapping(settings, "a test", ("segmentation",))
+    return Recipe.from_mapping(settings, "a test")
 
 
 def module(inputs: ModelInputs | None = None, source: Any = None, **values: Any) -> DataModule:

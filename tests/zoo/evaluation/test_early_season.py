@@ -76,7 +76,7 @@ def scored(monkeypatch):
 
 def data_of(samples):
     dataset = SimpleNamespace(bands=("a",), scale=1.0, mean=(0.0,), std=(1.0,), classes=(), split=lambda name: samples)
-    recipe = Recipe.from_mapping({"backbone": "a", "dataset": "b"}, "a test", ())
+    recipe = Recipe.from_mapping({"backbone": "a", "dataset": "b"}, "a test")
     return DataModule(dataset, recipe, ModelInputs("doy"))
 
 

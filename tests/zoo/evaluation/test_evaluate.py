@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from cropzoo import LabelClass, load_zoo
-from cropzoo.config.recipe import Choice
+from cropzoo.config.recipe import PluginChoice
 from cropzoo.errors import UnknownName
 from cropzoo.models.checkpoint import Metadata, scoring_recipe
 
 TRAINED = Metadata(
-    backbone=Choice(name="tsvit"),
+    backbone=PluginChoice(name="tsvit"),
     in_channels=2,
     image_size=24,
     classes=(LabelClass("a", 0, "#000000"), LabelClass("b", 1, "#ffffff")),

@@ -91,7 +91,7 @@ def test_a_map_shows_what_evaluation_scores(
 
     metadata = read_metadata(path)
     recipe = Recipe.from_mapping(
-        {**RECIPE, "backbone": backbone, "image_size": 8, "length": length, "date_sampling": sampling}, "test", ()
+        {**RECIPE, "backbone": backbone, "image_size": 8, "length": length, "date_sampling": sampling}, "test"
     )
     dataset: Any = SimpleNamespace(
         bands=metadata.bands, scale=1e-4, mean=metadata.mean, std=metadata.std, classes=metadata.classes

@@ -10,13 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cropzoo.config.recipe import Choice
+from cropzoo.config.recipe import PluginChoice
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.models.checkpoint import FORMAT, KEY, Metadata, read_metadata, read_state, save_checkpoint, save_tensors
 
 FIELDS = {
-    "backbone": Choice(name="tiny", options={"width": 3}),
+    "backbone": PluginChoice(name="tiny", options={"width": 3}),
     "in_channels": 2,
     "image_size": 24,
     "classes": (LabelClass("wheat", 1, "#ff0000"), LabelClass("maize", 2, "#00ff00")),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cropzoo.config.catalog import Catalog
-from cropzoo.config.recipe import Choice, Recipe
+from cropzoo.config.recipe import PluginChoice, Recipe
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError, UnknownName, UsageError
 from cropzoo.models import factory
@@ -25,7 +25,7 @@ CLASSES = tuple(LabelClass(name, number, "#000000") for number, name in enumerat
 
 def metadata(name, size=8, **options):
     return Metadata(
-        backbone=Choice(name=name, options=options), in_channels=2, image_size=size, classes=CLASSES, dates="doy"
+        backbone=PluginChoice(name=name, options=options), in_channels=2, image_size=size, classes=CLASSES, dates="doy"
     )
 
 
@@ -154,9 +154,7 @@ def test_initial_weights_are_told_the_bands_and_are_not_asked_for_where_a_checkp
     make_plugin, tmp_path
 ):
     zoo = load_zoo([make_plugin("told", TOLD_BANDS)])
-    recipe = Recipe.from_mapping(
-        {"backbone": {"name": "told", "source": "hub"}, "dataset": "any"}, "a test", ["segmentation"]
-    )
+    recipe = Recipe.from_mapping({"backbone": {"name": "told", "source": "hub"}, "dataset": "any"}, "a test")
     assert create_recipe_backbone(recipe, zoo, 2, 3, ("red", "nir")).told == ("hub", ("red", "nir"))
     resumed = create_recipe_backbone(recipe, zoo, 2, 3)
     assert resumed.told == ("none", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cropzoo.config.recipe import Choice
+from cropzoo.config.recipe import PluginChoice
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.models.checkpoint import Metadata, save_checkpoint
@@ -26,7 +26,7 @@ def trained(tiny_zoo, tmp_path):
     model = make(tiny_zoo)
     labels = tuple(LabelClass(name, number, "#000000") for number, name in enumerate("abc"))
     note = Metadata(
-        backbone=Choice(name="tiny"), in_channels=2, image_size=24, classes=labels, bands=BANDS, dates="doy"
+        backbone=PluginChoice(name="tiny"), in_channels=2, image_size=24, classes=labels, bands=BANDS, dates="doy"
     )
     save_checkpoint(tmp_path / "m.safetensors", model.state_dict(), note)
     return model, tmp_path / "m.safetensors"
@@ -99,7 +99,7 @@ def test_other_bands_are_an_error_unless_asked_for(tiny_zoo, trained, bands, dif
 
 def test_weights_that_do_not_say_their_bands_need_to_be_asked_for(tiny_zoo, trained):
     model, path = trained
-    note = Metadata(backbone=Choice(name="tiny"), in_channels=2, image_size=24,
+    note = Metadata(backbone=PluginChoice(name="tiny"), in_channels=2, image_size=24,
                     classes=(LabelClass("a", 0, "#000000"),), dates="doy")  # fmt: skip
     save_checkpoint(path, model.state_dict(), note)
     with pytest.raises(UsageError, match="do not say which bands"):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from cropzoo.config.catalog import Catalog
-from cropzoo.config.recipe import Choice, Recipe
+from cropzoo.config.recipe import PluginChoice, Recipe
 from cropzoo.data.datamodule import DataModule, ModelInputs, check_resolution
 from cropzoo.data.sample import LabelClass, Sample
 from cropzoo.errors import UsageError
@@ -31,7 +31,7 @@ def make(zoo: Any, upsample: int, **options: Any) -> Model:
 
 def recipe(upsample: int = 1, **values: Any) -> Recipe:
     mapping = {"backbone": "tiny", "dataset": "made", "head": {"upsample": upsample}, **values}
-    return Recipe.from_mapping(mapping, "a test", ["segmentation"])
+    return Recipe.from_mapping(mapping, "a test")
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])
@@ -82,7 +82,9 @@ def test_other_scales_are_refused(tiny_zoo, scale):
 def test_a_checkpoint_brings_its_resolution_back(tiny_zoo, tmp_path: Path):
     model = make(tiny_zoo, 2).eval()
     labels = tuple(LabelClass(name, number, "#000000") for number, name in enumerate("abc"))
-    note = Metadata(backbone=Choice(name="tiny"), in_channels=2, image_size=6, upsample=2, classes=labels, dates="doy")
+    note = Metadata(
+        backbone=PluginChoice(name="tiny"), in_channels=2, image_size=6, upsample=2, classes=labels, dates="doy"
+    )
     save_checkpoint(tmp_path / "m.safetensors", model.state_dict(), note)
     loaded = load_model(tmp_path / "m.safetensors", zoo=tiny_zoo, catalog=Catalog({}, {}))
     assert torch.equal(loaded(*BATCH), model(*BATCH))

@@ -12,7 +12,6 @@ from cropzoo.plugins.specs import InvalidSpec
 COMMON = {"name": "a", "build": "package.module:Factory", "summary": "one line", "source": "a paper", "license": "MIT"}
 
 INVALID = [
-    (ObjectiveSpec, "name", "seed", "no key of a recipe"),
     (BackboneSpec, "name", "", "a text that is not empty"),
     (BackboneSpec, "name", 7, "a text that is not empty"),
     (BackboneSpec, "name", "TSViT", "kebab-case"),
@@ -64,9 +63,9 @@ def test_specs_are_frozen():
         ObjectiveSpec(**COMMON, needs_labels=True).name = "b"
 
 
-def test_no_objective_takes_the_place_of_a_recipes_key():
-    from cropzoo.config.recipe import STAGE_FIELDS, Recipe
-    from cropzoo.plugins.specs import RECIPE_KEYS
-
-    keys = {*Recipe.model_fields, *STAGE_FIELDS, "pretrain", "pretrain_epochs", "objective"} - {"options"}
-    assert keys == RECIPE_KEYS
+def test_options_have_their_names_of_today():
+    spec = ObjectiveSpec(**COMMON, needs_labels=True, renamed_options={"colour": "color"})
+    assert spec.upgrade_options({"colour": 1, "size": 2}) == {"color": 1, "size": 2}
+    for wrong in ({"a": 1}, ["a"], {"a": "b", "b": "c"}):
+        with pytest.raises(InvalidSpec, match="renamed_options"):
+            ObjectiveSpec(**COMMON, needs_labels=True, renamed_options=wrong)

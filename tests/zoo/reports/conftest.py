@@ -24,8 +24,7 @@ CLASSES = (
 RECIPE = """\
 backbone: {name: tsvit, dim: 32}
 dataset: {name: fields, note: <script>alert(1)</script>}
-pretrain: [cscl]
-objective: segmentation
+stages: [{objective: cscl}, {objective: segmentation}]
 seed: 4
 """
 

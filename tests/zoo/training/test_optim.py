@@ -30,7 +30,7 @@ class Headed(Objective):
 
 def module(objective: Objective, number: int = 1, **values: Any) -> StageModule:
     base = {"backbone": "tsvit", "dataset": "synthetic", "pretrain": "cscl", **values}
-    recipe = Recipe.from_mapping(base, "a file", ("cscl", "segmentation"))
+    recipe = Recipe.from_mapping(base, "a file")
     normalizer = Normalizer("a", "a", 1.0, (0.0,), (1.0,))
     return StageModule(objective, normalizer, recipe, number, ("a", "b"))
 

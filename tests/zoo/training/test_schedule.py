@@ -79,10 +79,9 @@ def run(folder: Path, seed: int = 0, clip: float = 1.0, **stage: float) -> tuple
     torch.manual_seed(derive_seed(seed, "backbone"))
     settings = {"epochs": 4, "lr": 0.1, "lr_min": 0.01, "warmup_epochs": 1.5, **stage}
     recipe = Recipe.from_mapping(
-        {"backbone": {"name": "plain"}, "dataset": {"name": "none"}, "objective": "steep", "steep": settings,
+        {"backbone": {"name": "plain"}, "dataset": {"name": "none"}, "stages": [{"objective": "steep", **settings}],
          "image_size": 4, "batch_size": 2, "seed": seed},
         "a test",
-        ["steep"],
     )  # fmt: skip
     objective = Steep(Plain())
     module = StageModule(objective, Normalizer(["a"], ["a"], 1.0, [0.0], [1.0]), recipe, 0, ("x", "y"))
@@ -148,7 +147,7 @@ class Normed(Objective):
 
 
 def test_a_batch_that_leaves_a_norm_one_value_is_an_error() -> None:
-    recipe = Recipe.from_mapping({"backbone": "plain", "dataset": "any"}, "a test", ["segmentation"])
+    recipe = Recipe.from_mapping({"backbone": "plain", "dataset": "any"}, "a test")
     normalizer = Normalizer(("a",), ("a",), 1.0, (0.0,), (1.0,))
     module = StageModule(Normed(Plain()), normalizer, recipe, 0, ())
     batch = Batch(torch.randn(1, 2, 1, 8, 8), torch.ones(1, 2, dtype=torch.int64), torch.ones(1, 2, dtype=torch.bool))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from cropzoo.config.recipe import RATE_FIELDS, Recipe, normalize
+from cropzoo.config.recipe import build_recipe
 from cropzoo.config.schema import Readable, Real, Schema, Whole, read_mapping
+from cropzoo.config.short_forms import expand_short_forms, list_stages
+from cropzoo.config.upgrade import upgrade_recipe
 from cropzoo.errors import CropzooError, UnknownName
 from cropzoo.plugins.registry import Zoo
 
@@ -81,8 +82,8 @@ class CatalogEntry(Schema):
     parameters: Real | None = Field(None, gt=0)
 
 
-class _File(Schema):
-    version: Literal[1]
+class _CatalogFile(Schema):
+    version: Literal[1, 2]
     entries: dict[str, dict[str, Any]]
 
 
@@ -117,43 +118,35 @@ def read_catalog(file: Readable, objectives: Iterable[str] = (), ours: bool = Fa
     """The entries of one file.
 
     Args:
-        file: in the schema of registry.yaml.
-        objectives: names that may stand for a section in a recipe, beside those of its stages.
-        ours: the file comes with cropzoo.
+        file: file in the schema of registry.yaml; version 1 is upgraded.
+        objectives: names of known objectives, which recipes of version 1 use as keys.
+        ours: whether the file is part of cropzoo.
 
     Raises:
-        CropzooError: naming file, entry and field, and what is allowed.
+        CropzooError: the file is wrong; the message names the file, the entry and the field.
     """
-    content = _File.parse(read_mapping(file, ours), str(file))
+    content = _CatalogFile.parse(read_mapping(file, ours), str(file))
     entries = {}
     for name, values in content.entries.items():
         where = f"{file}: entry {name!r}"
         if not _ENTRY_NAME.fullmatch(name):
             raise CropzooError(f"{where}; a name is lower-case letters and digits joined by '-' or '.'")
-        entries[name] = CatalogEntry.parse(values, where)
-        _check_recipe(entries[name].recipe, f"{where}: recipe", objectives)
+        entry = CatalogEntry.parse(values, where)
+        if content.version == 1:
+            entry = entry.model_copy(update={"recipe": upgrade_recipe(entry.recipe, objectives)})
+        _check_recipe(entry.recipe, f"{where}: recipe")
+        entries[name] = entry
     return entries
 
 
-def _check_recipe(recipe: Mapping[str, Any], where: str, objectives: Iterable[str]) -> None:
-    """Refuse a key or value that no recipe can have; an entry need not name backbone and dataset, nor every stage."""
-    settings = normalize(recipe, where)
-    stages = [*settings.get("pretrain", ()), settings.get("objective", "segmentation")]
-    keys = {*Recipe.model_fields, *RATE_FIELDS, "epochs", "pretrain", "pretrain_epochs", "objective"}
-    others = [
-        name
-        for name, value in settings.items()
-        if name not in stages and (name in objectives or (isinstance(value, Mapping) and _is_new(name, keys)))
-    ]
-    whole: dict[str, Any] = {"backbone": {}, "dataset": {}, **settings, "pretrain": [*others, *stages[:-1]]}
+def _check_recipe(recipe: Mapping[str, Any], where: str) -> None:
+    """Check keys and values; backbone, dataset and stages may be missing, and objectives need not be installed."""
+    settings = expand_short_forms(recipe, where)
     for section in ("backbone", "dataset"):
-        whole[section] = {"name": "any", **whole[section]}
-    Recipe.from_mapping(whole, where, {*objectives, *others})
-
-
-def _is_new(name: str, keys: Collection[str]) -> bool:
-    """Whether a section may stand for an objective whose plugin is not installed, and is no misspelt key."""
-    return name not in keys and not get_close_matches(name, keys, cutoff=0.6)
+        settings[section] = {"name": "any", **settings.get(section, {})}
+    others = [{"objective": name} for name in settings.get("objectives", {})]
+    stages = [*others, *list_stages(settings, where)]
+    build_recipe({**settings, "stages": stages}, where)
 
 
 def load_catalog(zoo: Zoo, extra: Iterable[Path] = ()) -> Catalog:

@@ -1,159 +1,308 @@
-"""Layers of settings into one recipe: flags over a file over the catalog over defaults."""
+"""Layers of settings merged into one recipe: flags over a file over a catalog entry over defaults."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from cropzoo.config.catalog import Catalog
-from cropzoo.config.recipe import RATE_FIELDS, STAGE_FIELDS, Recipe, auxiliary_names, normalize
+from cropzoo.config.recipe import RECIPE_KEYS, Recipe, build_recipe, check_keys, check_objectives
 from cropzoo.config.schema import parse_yaml
-from cropzoo.errors import CropzooError, UsageError
+from cropzoo.config.short_forms import (
+    DEFAULT_OBJECTIVE,
+    RATE_FIELDS,
+    Settings,
+    expand_short_forms,
+    iterate_sections,
+    list_stages,
+    objectives_in,
+    overlay_section,
+    patch_stages,
+    set_path,
+)
+from cropzoo.config.upgrade import RENAMED_KEYS
+from cropzoo.errors import CropzooError, UnknownName, UsageError
 from cropzoo.plugins.registry import Zoo
+from cropzoo.plugins.specs import Spec
 
-__all__ = ["merge", "normalize", "parse_assignments", "resolve"]
-
-Settings = dict[str, Any]
-_NO_STAGE = ("backbone", "dataset", "head", "lr_scale")
+_log = logging.getLogger("cropzoo")
 
 
 def merge(lower: Settings, upper: Settings) -> Settings:
-    """`upper` over `lower`: sections are merged key by key, all else is replaced.
+    """`upper` over `lower`, both expanded: sections are merged key by key, other values are replaced.
 
-    A rate or number of epochs given for the whole run replaces what a lower layer gave to one stage, and another
-    name for a section drops the options that the lower layer gave to the name before. A stage that `upper` leaves out
-    takes its settings along.
+    - A list of stages replaces the list below; `pretrain` and `objective` rebuild the list, in which a stage that stays
+      keeps its settings. The settings of an objective that is not used any more are dropped.
+    - A rate or number of epochs for all stages replaces that of single stages below.
+    - Another name of a backbone or dataset drops the options of the name below.
     """
-    merged = {key: dict(value) if isinstance(value, Mapping) else value for key, value in lower.items()}
-    if "pretrain" in upper:
-        for name in set(lower.get("pretrain", ())) - set(upper["pretrain"]):
-            merged.pop(name, None)
-    for field, section in _sections_set_by(upper, merged):
-        section.pop(field, None)
+    merged = deepcopy(lower)
+    _rebuild_stages(merged, upper)
+    _drop_overridden(merged, upper)
+    for name, section in upper.get("objectives", {}).items():
+        _overlay_objective(merged, name, section)
     for key, value in upper.items():
         below = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(below, dict) and not _renames(value, below):
+        if key == "stages":
+            merged[key] = _merge_stages(below, value)
+        elif key in ("objectives", "pretrain", "objective"):
+            continue
+        elif isinstance(value, Mapping) and isinstance(below, dict) and not _has_other_name(value, below):
             merged[key] = {**below, **value}
         else:
             merged[key] = value
+    _drop_settings(merged, lower, upper)
     return merged
 
 
-def _renames(value: Mapping[str, Any], below: Settings) -> bool:
+def _has_other_name(value: Mapping[str, Any], below: Settings) -> bool:
     return "name" in value and "name" in below and value["name"] != below["name"]
 
 
-def _sections_set_by(upper: Settings, merged: Settings) -> Iterator[tuple[str, Settings]]:
-    """Each field that `upper` gives for several stages, with the section of each of those stages."""
-    stages = {name: value for name, value in merged.items() if isinstance(value, dict) and name not in _NO_STAGE}
-    last = upper.get("objective", merged.get("objective", "segmentation"))
-    for name, section in stages.items():
+def _rebuild_stages(merged: Settings, upper: Settings) -> None:
+    """Rebuild the stages of `merged` as `upper` names them."""
+    stages = merged.get("stages")
+    if isinstance(upper.get("stages"), list):
+        for key in ("pretrain", "objective", "stages"):
+            merged.pop(key, None)
+    elif not {"pretrain", "objective"} & upper.keys():
+        return
+    elif isinstance(stages, list):
+        first, last = stages[:-1], stages[-1]
+        names = upper.get("pretrain", _names(first))
+        if upper.get("objective", last["objective"]) != last["objective"]:
+            last = _take(first, upper["objective"])
+        merged["stages"] = [*(_take(first, name) for name in names), last]
+    else:
+        merged |= {key: upper[key] for key in ("pretrain", "objective") if key in upper}
+
+
+def _drop_settings(merged: Settings, lower: Settings, upper: Settings) -> None:
+    """Drop the settings that `lower` has for an objective which is no stage, or not even auxiliary, any more."""
+    objectives, own = merged.get("objectives", {}), upper.get("objectives", {})
+    named, stages = objectives_in(merged), _stage_names(merged)
+    for name in objectives.keys() & objectives_in(lower) - named - own.keys():
+        del objectives[name]
+    for name in objectives.keys() & set(_stage_names(lower)) - set(stages):
+        kept = {"options", *own.get(name, {})}
+        objectives[name] = {key: value for key, value in objectives[name].items() if key in kept}
+
+
+def _stage_names(settings: Settings) -> list[str]:
+    """The objectives that settings name as stages; the default of the last one is not among them."""
+    stages = settings.get("stages")
+    last = [settings["objective"]] if "objective" in settings else []
+    return _names(stages) if isinstance(stages, list) else [*settings.get("pretrain", ()), *last]
+
+
+def _names(stages: Iterable[Settings]) -> list[str]:
+    return [stage["objective"] for stage in stages]
+
+
+def _take(stages: list[Settings], objective: str) -> Settings:
+    """Remove and return the first stage of an objective; a new one if there is none."""
+    for number, stage in enumerate(stages):
+        if stage["objective"] == objective:
+            return stages.pop(number)
+    return {"objective": objective}
+
+
+def _drop_overridden(merged: Settings, upper: Settings) -> None:
+    """Remove the rates and epochs of single stages that `upper` gives for all of them."""
+    for section in iterate_sections(merged):
         for field in RATE_FIELDS:
             if field in upper:
-                yield field, section
+                section.pop(field, None)
+    stages = merged.get("stages")
+    last = upper.get("objective", merged.get("objective", DEFAULT_OBJECTIVE))
+    if isinstance(upper.get("stages"), list) and upper["stages"]:
+        last = upper["stages"][-1]["objective"]
+    elif isinstance(stages, list) and stages:
+        last = stages[-1]["objective"]
+        for stage in stages:
+            if ("epochs" if stage is stages[-1] else "pretrain_epochs") in upper:
+                stage.pop("epochs", None)
+    for name, section in merged.get("objectives", {}).items():
         if ("epochs" if name == last else "pretrain_epochs") in upper:
-            yield "epochs", section
+            section.pop("epochs", None)
 
 
-def parse_assignments(assignments: Iterable[str]) -> Settings:
-    """Settings of `--set a.b=c` arguments; values are read as YAML.
+def _overlay_objective(merged: Settings, name: str, section: Settings) -> None:
+    """Settings of an objective over those below: of its stages, of its own, and the options where it is auxiliary."""
+    options = section.get("options", {})
+    objectives = merged.setdefault("objectives", {})
+    found = objectives.get(name, {})
+    for stage in merged["stages"] if isinstance(merged.get("stages"), list) else ():
+        if stage["objective"] == name:
+            if "auxiliary" in section and "auxiliary" in stage:
+                found = {**found, "auxiliary": stage["auxiliary"]}
+            for key in section.keys() - {"options"}:
+                stage.pop(key, None)
+            _drop_options(stage, options)
+    objectives[name] = overlay_section(found, section)
+    for each in (each for below in iterate_sections(merged) for each in below.get("auxiliary", ())):
+        if each["objective"] == name:
+            _drop_options(each, options)
+
+
+def _drop_options(section: Settings, options: Mapping[str, Any]) -> None:
+    if "options" in section:
+        section["options"] = {key: value for key, value in section["options"].items() if key not in options}
+
+
+def _merge_stages(below: Any, above: Any) -> Any:
+    """A list replaces what is below; changes by index apply to a list below, or wait for one."""
+    if isinstance(above, list) or below is None:
+        return above
+    if isinstance(below, list):
+        return patch_stages(below, above, "the recipe")
+    return {**below, **{number: overlay_section(below.get(number, {}), change) for number, change in above.items()}}
+
+
+def parse_assignments(assignments: Iterable[str], zoo: Zoo | None = None) -> Settings:
+    """Settings of `--set PATH=VALUE` arguments; values are read as YAML. Old names are replaced, with a warning.
+
+    Args:
+        assignments: the arguments; `set_path` describes the paths.
+        zoo: its specs say which options have new names; None replaces only the names of settings.
 
     Raises:
-        UsageError: for an argument without "=" or with an empty part.
+        UsageError: an argument has no "=", or its path or value cannot be read.
     """
     settings: Settings = {}
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
-        keys = path.split(".")
-        if not equals or not all(keys) or len(keys) > 2:
-            raise UsageError(f"--set {assignment!r}; it must read key=value or section.key=value")
+        if not equals:
+            raise UsageError(f"--set {assignment!r}; it must be key=value, section.key=value or objective.key=value")
         try:
             value = parse_yaml(text, f"--set {path}")
         except CropzooError as error:
             raise UsageError(str(error)) from None
-        section = settings.get(keys[0])
-        if len(keys) == 1 and isinstance(section, dict) and isinstance(value, str):
-            section["name"] = value
-        elif len(keys) == 1:
-            settings[keys[0]] = value
-        elif isinstance(section, dict):
-            section[keys[1]] = value
-        else:
-            settings[keys[0]] = {**({} if section is None else {"name": section}), keys[1]: value}
+        if path in RENAMED_KEYS:
+            _log.warning("--set %s is deprecated; use --set %s", path, RENAMED_KEYS[path])
+            path = RENAMED_KEYS[path]
+        set_path(settings, path, value, f"--set {assignment!r}")
+    if zoo is not None:
+        for old, new in _rename_options(zoo, settings):
+            _log.warning("--set: option %s is deprecated; use %s", old, new)
     return settings
 
 
-def resolve(
+def resolve_recipe(
     zoo: Zoo, catalog: Catalog, *layers: tuple[str, Mapping[str, Any]], entry: str | None = None
 ) -> tuple[Recipe, str]:
-    """The recipe of these layers, the strongest last, over an entry of the catalog.
+    """The recipe of these layers over the defaults of a catalog entry.
 
     Args:
-        layers: (what it is, settings).
-        entry: the catalog entry that gives the defaults; the one named BACKBONE.DATASET if None.
+        zoo: names are looked up in it.
+        catalog: its entries hold the defaults.
+        layers: pairs of source and settings, in the order of increasing priority.
+        entry: catalog entry of the defaults; the one named BACKBONE.DATASET if None.
 
     Returns:
-        The recipe and the name of the entry that gave its defaults, empty if none did.
+        The recipe, and the name of the entry that gave its defaults, or an empty string.
 
     Raises:
-        UsageError: for anything that is unknown or not allowed, named with the layer.
+        UsageError: a name or key is unknown or a value is not allowed; the message names the layer.
     """
-    asked: Settings = {}
+    given: Settings = {}
     for where, layer in layers:
-        asked = merge(asked, _checked(zoo, layer, where))
-    named = merge(_checked(zoo, catalog[entry].recipe, f"catalog entry {entry!r}"), asked) if entry else asked
+        given = merge(given, _check_layer(zoo, layer, where))
+    named = merge(_read_entry(zoo, catalog[entry].recipe, entry), given) if entry else given
     dataset = named.get("dataset", {}).get("name", "synthetic")
     backbone = named.get("backbone", {}).get("name")
     if not backbone:
         raise UsageError(f"no backbone is named; add --backbone NAME, one of: {', '.join(zoo.backbones)}")
     _look_up(zoo, backbone, dataset)
 
-    asked = merge({"backbone": {"name": backbone}, "dataset": {"name": dataset}}, asked)
+    given = merge({"backbone": {"name": backbone}, "dataset": {"name": dataset}}, given)
     pair = entry or f"{backbone}.{dataset}"
     defaults = catalog.entries[pair].recipe if pair in catalog.entries else {}
-    lower = _checked(zoo, defaults, f"catalog entry {pair!r}")
-    merged = merge(lower, asked)
-    _leave_out(zoo, merged, lower, asked)
-    return Recipe.from_mapping(merged, "the recipe", zoo.objectives), pair if defaults else ""
+    merged = merge(_read_entry(zoo, defaults, pair), given)
+    _rename_options(zoo, merged)
+    stages = list_stages(merged, "the recipe")
+    for stage in stages:
+        for name in (stage["objective"], *_names(stage["auxiliary"])):
+            zoo.objectives[name]
+    check_objectives(given.get("objectives", {}), stages, "the recipe")
+    return build_recipe(merged, "the recipe"), pair if defaults else ""
 
 
-def _leave_out(zoo: Zoo, merged: Settings, lower: Settings, asked: Settings) -> None:
-    """Take out what the entry says of objectives that are no stage of this run, after looking up those that are."""
-    stages = [*merged.get("pretrain", ()), merged.get("objective", "segmentation")]
-    joined = {name for stage in stages for name in auxiliary_names(merged.get(stage), "the recipe")}
-    for name in (*stages, *sorted(joined)):
-        zoo.objectives[name]
-    for name in lower.keys() & merged.keys() & set(zoo.objectives) - set(stages):
-        if name not in joined and name not in asked:
-            merged.pop(name)
-        elif name in joined:  # the stage that it joins has its own epochs and rates
-            merged[name] = {k: v for k, v in merged[name].items() if k not in STAGE_FIELDS or k in asked.get(name, {})}
+def read_recipe(zoo: Zoo, values: Mapping[str, Any], where: str) -> Recipe:
+    """The stored recipe of a run, whose options may have names of earlier versions.
+
+    Raises:
+        UsageError: a key is unknown, or a value is not allowed.
+    """
+    settings = expand_short_forms(values, where)
+    _rename_options(zoo, settings)
+    return build_recipe(settings, where)
 
 
-def _checked(zoo: Zoo, layer: Mapping[str, Any], where: str) -> Settings:
-    settings = normalize(layer, where)
-    if "/" in settings.get("backbone", {}).get("name", ""):
-        settings["backbone"] = _member(zoo, settings["backbone"], where)
-    for key in settings:
-        if key in zoo.objectives and not isinstance(settings[key], Mapping):
-            raise UsageError(f"{where}: {key} is {settings[key]!r}; it must be a mapping of that stage's settings")
+def _check_layer(zoo: Zoo, layer: Mapping[str, Any], where: str) -> Settings:
+    settings = _expand_layer(zoo, layer, where)
+    check_keys(settings, where, zoo.objectives)
+    for name in settings.get("objectives", {}):
+        if name not in zoo.objectives:
+            raise UnknownName(f"setting in {where}:", name, {*RECIPE_KEYS, *zoo.objectives})
     return settings
 
 
-def _member(zoo: Zoo, section: Settings, where: str) -> Settings:
-    """The section of a family's member, with the family's name and the option that the member's name stands for."""
+def _read_entry(zoo: Zoo, recipe: Mapping[str, Any], name: str) -> Settings:
+    return _expand_layer(zoo, recipe, f"catalog entry {name!r}")
+
+
+def _expand_layer(zoo: Zoo, layer: Mapping[str, Any], where: str) -> Settings:
+    settings = expand_short_forms(layer, where)
+    if "/" in settings.get("backbone", {}).get("name", ""):
+        settings["backbone"] = _expand_member(zoo, settings["backbone"], where)
+    _rename_options(zoo, settings)
+    return settings
+
+
+def _expand_member(zoo: Zoo, section: Settings, where: str) -> Settings:
+    """The section of a family's member, with the family's name and the option that selects the member."""
     name, options = zoo.backbone_choice(section["name"])
     for option in options.keys() & section.keys():
         raise UsageError(
-            f"{where}: backbone is {section['name']!r} and backbone.{option} is {section[option]!r}; leave one out"
+            f"{where}: backbone is {section['name']!r} and backbone.{option} is {section[option]!r}; remove one of them"
         )
     return {**section, "name": name, **options}
 
 
 def _look_up(zoo: Zoo, backbone: str, dataset: str) -> None:
-    """Look names up, so that an unknown one is told with the close ones before anything is built."""
+    """Look names up, so that an unknown one is reported with the close ones before anything is built."""
     zoo.backbones[backbone]
     if dataset not in zoo.datasets and Path(dataset).is_dir():
         raise UsageError(f"dataset {dataset!r} is a folder; end its name in '/' to use the dataset prepared there")
     zoo.datasets[dataset]
+
+
+def _rename_options(zoo: Zoo, settings: Settings) -> list[tuple[str, str]]:
+    """Replace option names of earlier versions in place; pairs of the old and the new path of each."""
+    renamed: list[tuple[str, str]] = []
+
+    def rename(spec: Spec, options: Settings, path: str) -> None:
+        for old in spec.renamed_options.keys() & options.keys():
+            new = spec.renamed_options[old]
+            value = options.pop(old)
+            options.setdefault(new, value)
+            renamed.append((f"{path}.{old}", f"{path}.{new}"))
+
+    for kind, shelf in (("backbone", zoo.backbones), ("dataset", zoo.datasets)):
+        section = settings.get(kind, {})
+        if isinstance(section, dict) and section.get("name") in shelf:
+            rename(shelf[section["name"]].spec, section, kind)
+    sections = dict(settings.get("objectives", {}))
+    if isinstance(settings.get("stages"), list):
+        sections |= {f"stages.{number}": stage for number, stage in enumerate(settings["stages"])}
+    for path, section in sections.items():
+        items = [(section.get("objective", path), section)]
+        items += [(each["objective"], each) for each in section.get("auxiliary", ()) if isinstance(each, dict)]
+        for name, item in items:
+            if name in zoo.objectives and item.get("options"):
+                rename(zoo.objectives[name].spec, item["options"], path)
+    return renamed

@@ -1,41 +1,28 @@
-"""The recipe: all that defines a run, frozen and validated.
-
-Its mapping form is one and the same in recipe.yaml, in `--config` files and in the catalog:
-
-    backbone: {name: tsvit, dim: 64}
-    dataset: {name: synthetic, seed: 3}
-    pretrain: [cscl]
-    cscl: {epochs: 10, window: 5}
-    segmentation: {epochs: 20, lr: 1e-3, auxiliary: {boundary: 0.1}}
-    batch_size: 16
-"""
+"""The recipe: everything that defines a run, frozen and validated. `short_forms` describes its mapping form."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import chain
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from cropzoo.config.schema import Flag, Real, Schema, Whole, rename_keys
+from cropzoo.config.schema import Flag, Real, Schema, Whole
+from cropzoo.config.short_forms import SHORT_KEYS, STAGE_FIELDS, VERSION, Settings, expand_short_forms, list_stages
 from cropzoo.errors import UnknownName, UsageError
 
 SCALES = (1, 2, 4)
-"""How many times finer than the images features can be."""
+"""Scale factors between the images' resolution and that of the features."""
 
 
 def objectives_of(recipe: Recipe) -> list[str]:
-    """The objectives of all stages, with those that join them."""
-    joined = [each.objective for stage in recipe.stages for each in stage.auxiliary]
-    return [*(stage.objective for stage in recipe.stages), *joined]
+    """The objectives of all stages, then their auxiliary objectives."""
+    auxiliary = [each.objective for stage in recipe.stages for each in stage.auxiliary]
+    return [*(stage.objective for stage in recipe.stages), *auxiliary]
 
 
 class Auxiliary(Schema):
-    """An objective whose loss, times `weight`, is added to that of a stage.
-
-    Its options stand in the section of its name, as those of a stage do.
-    """
+    """An objective whose loss, times `weight`, is added to the loss of a stage."""
 
     objective: str
     weight: Real = Field(gt=0)
@@ -43,10 +30,9 @@ class Auxiliary(Schema):
 
 
 class Stage(Schema):
-    """One objective with its own epochs and rates.
+    """One objective with its own number of epochs and learning rate.
 
-    The rate rises linearly over `warmup_epochs`, then falls on a cosine to `lr_min`, by step. In the mapping form
-    `auxiliary` is a text such as "cscl:0.1,boundary:0.5", or a mapping of names to weights.
+    The learning rate rises linearly over `warmup_epochs`, then falls on a cosine to `lr_min`; it changes every step.
     """
 
     objective: str
@@ -58,133 +44,67 @@ class Stage(Schema):
     warmup_epochs: Real = Field(1.0, ge=0)
     weight_decay: Real = Field(0.01, ge=0)
 
-
-RATE_FIELDS = ("lr", "lr_min", "warmup_epochs", "weight_decay")
-STAGE_FIELDS = ("epochs", *RATE_FIELDS)
-
-
-def auxiliary_weights(value: Any, where: str) -> dict[str, float]:
-    """Names of objectives with their weights, from either form that `auxiliary` may have.
-
-    Raises:
-        UsageError: for anything else.
-    """
-    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-        return dict(value)
-    weights: dict[str, float] = {}
-    try:
-        for part in str(value or "").split(","):
-            if part.strip() not in ("", "none"):
-                name, _, weight = part.partition(":")
-                weights[name.strip()] = float(weight)
-    except ValueError:
-        raise UsageError(
-            f"{where}: auxiliary is {value!r}; it must be objectives with their weights, such as 'cscl:0.1'"
-        ) from None
-    return weights
-
-
-def auxiliary_names(section: Any, where: str) -> tuple[str, ...]:
-    """The objectives that the section of a stage is joined by."""
-    return tuple(auxiliary_weights(section.get("auxiliary"), where)) if isinstance(section, Mapping) else ()
-
-
-def make_stage(
-    objective: str, section: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]], where: str
-) -> Stage:
-    """The stage of a section.
-
-    Args:
-        objective: of the stage.
-        section: its settings and, with any other key, the objective's options.
-        options: of each objective that it is joined by.
-        where: what the section stands in, for messages.
-
-    Raises:
-        UsageError: for a value that is not allowed.
-    """
-    where = f"{where}: stage {objective!r}"
-    weights = auxiliary_weights(section.get("auxiliary"), where)
-    if objective in weights:
-        raise UsageError(f"{where}: it is joined by itself; name another objective in auxiliary")
-    joined = [{"objective": name, "weight": weight, "options": options[name]} for name, weight in weights.items()]
-    fields = {key: section[key] for key in STAGE_FIELDS if key in section}
-    own = {key: value for key, value in section.items() if key not in (*STAGE_FIELDS, "auxiliary")}
-    return Stage.parse({"objective": objective, "options": own, "auxiliary": joined, **fields}, where)
-
-
-def sections(stages: Iterable[Stage]) -> dict[str, dict[str, Any]]:
-    """The mapping form of stages: a section for each of them, and for each objective that joins one."""
-    found: dict[str, dict[str, Any]] = {}
-    for stage in stages:
-        rates = {name: getattr(stage, name) for name in STAGE_FIELDS}
-        weights = {joined.objective: joined.weight for joined in stage.auxiliary}
-        found[stage.objective] = {**rates, **({"auxiliary": weights} if weights else {}), **stage.options}
-        for joined in stage.auxiliary:
-            if joined.options:
-                found.setdefault(joined.objective, dict(joined.options))
-    return found
+    def to_mapping(self) -> Settings:
+        """The mapping form, with every default written out."""
+        values = {"objective": self.objective, **{field: getattr(self, field) for field in STAGE_FIELDS}}
+        if self.auxiliary:
+            values["auxiliary"] = [each.model_dump(mode="json", exclude_defaults=True) for each in self.auxiliary]
+        return {**values, **({"options": dict(self.options)} if self.options else {})}
 
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 DateSampling = Literal["uniform", "random", "clearest"]
 
 
-class Choice(Schema):
-    """A plugin's name with the options for its factory."""
+class PluginChoice(Schema):
+    """The name of a plugin's entry with the options for its factory."""
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
 
 
 class HeadChoice(Schema):
-    """What stands between the backbone's features and an objective or the head.
+    """The part between the backbone's features and the objective.
 
     Args:
-        upsample: how many times finer than the images features and logits are, for labels that are.
+        upsample: scale factor between the images' resolution and that of features and logits, for finer labels.
     """
 
     upsample: Literal[1, 2, 4] = 1
 
 
-LISTS = {"train_years": int, "test_years": int, "train_sites": str, "test_sites": str}
-"""Settings that a text with commas, or one value, may give, with the type of their items."""
-
-
-RENAMED = {"turns": "flip_rotate", "date_drop": "temporal_dropout", "clip_norm": "gradient_clip_norm"}
-"""Settings of earlier versions, and what they are called today."""
-
-
 class Recipe(Schema):
-    """What a run is made of.
+    """Everything that defines a run.
 
     Args:
-        stages: pre-training objectives in order, then the one whose head is the result.
+        backbone: network and its options.
+        dataset: dataset and its options.
+        stages: pre-training stages in order, then the stage whose head is the result.
         head: resolution of features and logits.
-        weights: a checkpoint file or catalog entry that the backbone starts from.
-        adapt_bands: take weights that were trained on other bands, as far as they fit.
-        freeze: the last stage leaves the backbone as it is.
-        lr_scale: factors of the last stage's rate for parts of it by name, such as {backbone: 0.1}.
-        label_fraction: share of the training split's parcels, of each class, whose labels are used.
-        train_years, test_years: seasons of the samples of train and val, and of test; all if empty.
-        train_sites, test_sites: likewise sites, by name or pattern such as "T31*".
-        image_size: side of the crops in training and of the tiles in evaluation, px.
-        length: dates that the backbone is built for: series are padded and sampled to it; None for any number.
-        max_dates: at most so many dates of a sample are used; None for all.
-        date_sampling: which ones, in training; evaluation replaces "random" by "uniform".
-        min_clear: share of clear pixels that a date of a crop needs to be used; 0 keeps all.
-        batch_size: crops a step, over all processes together.
-        flip_rotate: flips and quarter turns in training.
-        temporal_dropout: share of dates that training leaves out at random.
-        end_early: share of crops whose series training ends at a random date, for maps early in a season.
-        gradient_clip_norm: gradients are scaled down to this norm; 0 for never.
-        patience: stop a stage after so many epochs without a better validation score; 0 for never.
-        seed: of initial weights, order, crops and dropping.
-        precision: of Lightning's Trainer.
+        weights: checkpoint file, run folder or catalog entry that initializes the backbone.
+        adapt_bands: accept weights that were trained on other bands, and load what fits.
+        freeze: keep the backbone's weights in the last stage.
+        lr_scale: learning-rate multipliers of modules in the last stage, such as {backbone: 0.1}.
+        label_fraction: share of the training parcels of each class whose labels are used.
+        train_years, test_years: years of the training and validation samples, and of the test samples; all if empty.
+        train_sites, test_sites: sites of these samples, by name or pattern such as "T31*"; all if empty.
+        image_size: side of the training crops and of the evaluation tiles, px.
+        length: number of dates that the backbone is built for, to which series are padded and sampled; None for any.
+        max_dates: largest number of dates of a sample that are used; None for all.
+        date_sampling: selection of these dates in training; evaluation replaces "random" by "uniform".
+        min_clear: share of clear pixels that a date of a crop needs to be used; 0 keeps all dates.
+        batch_size: crops per step, over all processes together.
+        flip_rotate: random flips and quarter turns in training.
+        temporal_dropout: share of dates that are dropped at random in training.
+        end_early: share of training crops whose series end at a random date, for maps early in a season.
+        gradient_clip_norm: norm to which gradients are clipped; 0 disables clipping.
+        patience: epochs without a better validation score after which a stage stops; 0 disables early stopping.
+        seed: random seed of initial weights, sampling order, crops and augmentation.
+        precision: number format, as in Lightning's Trainer.
     """
 
-    backbone: Choice
-    dataset: Choice
+    backbone: PluginChoice
+    dataset: PluginChoice
     stages: tuple[Stage, ...] = Field(min_length=1)
     head: HeadChoice = Field(default_factory=lambda: HeadChoice())
     weights: str | None = None
@@ -221,143 +141,128 @@ class Recipe(Schema):
         """Names of the objectives before the last."""
         return tuple(stage.objective for stage in self.stages[:-1])
 
-    def to_mapping(self) -> dict[str, Any]:
+    def to_mapping(self) -> Settings:
         """The mapping form, with every default written out."""
         plain = self.model_dump(mode="json", exclude={"backbone", "dataset", "stages", "min_clear"})
         return {
+            "version": VERSION,
             "backbone": {"name": self.backbone.name, **self.backbone.options},
             "dataset": {"name": self.dataset.name, "min_clear": self.min_clear, **self.dataset.options},
-            "pretrain": list(self.pretrain),
-            "objective": self.stages[-1].objective,
-            **sections(self.stages),
+            "stages": [stage.to_mapping() for stage in self.stages],
             **plain,
         }
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any], where: str, objectives: Iterable[str]) -> Recipe:
-        """The recipe of a merged mapping.
+    def from_mapping(cls, values: Mapping[str, Any], where: str) -> Recipe:
+        """The recipe of a mapping.
 
         Args:
-            where: what the mapping is, for messages.
-            objectives: every known one, to tell a section that no stage uses from an unknown key.
+            values: settings of the present version; `upgrade_recipe` reads those of earlier ones.
+            where: the source of the mapping, for messages.
 
         Raises:
-            UsageError: for a key that is unknown or a value that is not allowed.
+            UsageError: a key is unknown, or a value is not allowed.
         """
-        rest, known = normalize(values, where), set(objectives)
-        names = [*rest.pop("pretrain", ()), rest.pop("objective", "segmentation")]
-        if len(set(names)) < len(names):
-            raise UsageError(f"{where}: stages are {', '.join(names)}; an objective can be a stage only once")
-        shared = {name: rest.pop(name) for name in RATE_FIELDS if name in rest}
-        epochs = {True: rest.pop("epochs", None), False: rest.pop("pretrain_epochs", None)}
-        joined = {name: auxiliary_names(rest.get(name), where) for name in names}
-        used = {*names, *chain.from_iterable(joined.values())}
-        given = {name: _section(rest.pop(name), name, where) for name in sorted((known | used) & rest.keys())}
-        for name in given.keys() - used:
+        settings = expand_short_forms(values, where)
+        check_objectives(settings.get("objectives", {}), list_stages(settings, where), where)
+        return build_recipe(settings, where)
+
+
+RECIPE_KEYS = (*Recipe.model_fields, *SHORT_KEYS)
+"""Keys of settings."""
+
+
+def flat_settings(recipe: Recipe) -> Settings:
+    """Every setting of a recipe by its path, such as "cscl.window"; "stages.0.lr" if an objective has two stages."""
+    flat: Settings = {}
+    for key, value in recipe.to_mapping().items():
+        if key == "stages":
+            names = [stage["objective"] for stage in value]
+            flat[key] = names
+            for number, stage in enumerate(value):
+                path = stage["objective"] if names.count(stage["objective"]) == 1 else f"stages.{number}"
+                own = {name: item for name, item in stage.items() if name not in ("objective", "options")}
+                flat |= {f"{path}.{name}": item for name, item in (own | stage.get("options", {})).items()}
+        else:
+            flat |= {f"{key}.{name}": item for name, item in value.items()} if isinstance(value, dict) else {key: value}
+    return flat
+
+
+def check_keys(settings: Mapping[str, Any], where: str, objectives: Iterable[str] = ()) -> None:
+    """Check the keys of settings.
+
+    Args:
+        settings: the settings.
+        where: their source, for messages.
+        objectives: names of objectives, which are suggested too.
+
+    Raises:
+        UsageError: a key is the name of an objective.
+        UnknownName: a key is unknown; the message names the close ones.
+    """
+    for key in settings.keys() - set(RECIPE_KEYS):
+        if key in objectives:
+            raise UsageError(f"{where}: {key!r} is an objective, not a setting; write {key}.KEY, or use objectives")
+        raise UnknownName(f"setting in {where}:", key, {*RECIPE_KEYS, *objectives})
+
+
+def check_objectives(objectives: Mapping[str, Settings], stages: Sequence[Settings], where: str) -> None:
+    """Check that the settings of each objective apply to one stage, or to auxiliary objectives.
+
+    Args:
+        objectives: settings by objective.
+        stages: from `list_stages`.
+        where: the source of the settings, for messages.
+
+    Raises:
+        UsageError: no stage or several stages have the objective, or a setting would have no effect.
+    """
+    joined = {each["objective"] for stage in stages for each in stage["auxiliary"]}
+    for name, section in objectives.items():
+        numbers = [number for number, stage in enumerate(stages) if stage["objective"] == name]
+        if len(numbers) > 1:
+            places = " and ".join(f"stages.{number}" for number in numbers)
+            key = next(iter(section), "lr")
+            raise UsageError(
+                f"{where}: settings are given for {name!r}, which is the objective of {places}; address one of them, "
+                f"such as --set stages.{numbers[0]}.{key}=VALUE"
+            )
+        if not numbers and name not in joined:
             raise UsageError(
                 f"{where}: settings are given for {name!r}, which is no stage of this run; add --pretrain {name}"
             )
-        stages = []
-        for name in names:
-            count = epochs[name == names[-1]]
-            section = {**shared, **({} if count is None else {"epochs": count}), **given.get(name, {})}
-            options = {each: _joined_options(given.get(each, {}), each, names, where) for each in joined[name]}
-            stages.append(make_stage(name, section, options, where))
-        dataset = rest.pop("dataset", {})
-        if "min_clear" in dataset:
-            rest["min_clear"] = dataset.pop("min_clear")
-        allowed = {*cls.model_fields, *STAGE_FIELDS, "pretrain", "pretrain_epochs", "objective"} - {"stages"}
-        for key in rest:
-            if key not in allowed:
-                raise UnknownName(f"setting in {where}:", key, allowed | known)
-        rest |= {"backbone": _choice(rest.get("backbone", {})), "dataset": _choice(dataset), "stages": stages}
-        return cls.parse(rest, where)
+        unread = [] if numbers else [key for key in (*STAGE_FIELDS, "auxiliary") if key in section]
+        if unread:
+            raise UsageError(
+                f"{where}: {name}.{unread[0]} is given, but {name!r} is only an auxiliary objective, without epochs "
+                "and rates of its own; remove it"
+            )
 
 
-def normalize(layer: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The mapping form with its short forms written out.
-
-    `backbone: tsvit` becomes a mapping with a name, `pretrain: cscl` a list of one, as do years and sites,
-    `min_clear` an item of the dataset, and a dataset whose name has a "/" is the prepared one in that folder.
+def build_recipe(settings: Mapping[str, Any], where: str) -> Recipe:
+    """The recipe of expanded settings.
 
     Raises:
-        UsageError: for one of these that is neither form.
+        UsageError: a key is unknown, or a value is not allowed.
     """
-    settings = rename_keys(layer, RENAMED)
-    for key in ("backbone", "dataset"):
-        if key in settings:
-            settings[key] = _named(settings[key], f"{where}: {key}")
-    if "/" in settings.get("dataset", {}).get("name", ""):
-        settings["dataset"] = {**dataset_at(settings["dataset"].pop("name")), **settings["dataset"]}
-    if "min_clear" in settings:
-        dataset = settings.setdefault("dataset", {})
-        if "min_clear" in dataset:
-            raise UsageError(f"{where}: min_clear is given twice, alone and as dataset.min_clear; leave one out")
-        dataset["min_clear"] = settings.pop("min_clear")
-    for key, kind in LISTS.items():
-        if key in settings:
-            try:
-                settings[key] = as_list(settings[key], kind)
-            except ValueError as error:
-                raise UsageError(f"{where}: {key} is {settings[key]!r}; {error}") from None
-    if "pretrain" in settings:
-        chosen = settings["pretrain"]
-        names = chosen.split(",") if isinstance(chosen, str) else chosen or []
-        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-            raise UsageError(f"{where}: pretrain is {chosen!r}; it must be a list of objectives")
-        settings["pretrain"] = [name.strip() for name in names if name.strip() not in ("", "none")]
-    if not isinstance(settings.get("objective", ""), str):
-        raise UsageError(f"{where}: objective is {settings['objective']!r}; it must be the name of an objective")
-    return settings
+    check_keys(settings, where)
+    values = {key: value for key, value in settings.items() if key not in SHORT_KEYS}
+    values["stages"] = [_make_stage(stage, where) for stage in list_stages(settings, where)]
+    dataset = dict(values.get("dataset", {}))
+    if "min_clear" in dataset:
+        values["min_clear"] = dataset.pop("min_clear")
+    values |= {"backbone": _choice(values.get("backbone", {})), "dataset": _choice(dataset)}
+    return Recipe.parse(values, where)
 
 
-def as_list(value: Any, kind: type) -> list[Any]:
-    """Several values of one, or of a text with commas, as they come from a command line; none of nothing.
-
-    Raises:
-        ValueError: for one that is not of the kind, which is int or str.
-    """
-    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
-    try:
-        return [] if value is None else [kind(part) for part in (str(part).strip() for part in parts) if part]
-    except ValueError:
-        raise ValueError("it must be whole numbers with commas between them") from None
+def _make_stage(stage: Settings, where: str) -> Stage:
+    where = f"{where}: stage {stage['objective']!r}"
+    if stage["objective"] in [each["objective"] for each in stage["auxiliary"]]:
+        raise UsageError(f"{where}: auxiliary names the objective of the stage itself; name another objective")
+    return Stage.parse(stage, where)
 
 
-def dataset_at(folder: str) -> dict[str, Any]:
-    """The section of the dataset that `cropzoo prepare` made in a folder."""
-    return {"name": "prepared", "root": folder}
-
-
-def _named(value: Any, what: str) -> dict[str, Any]:
-    section = {"name": value} if isinstance(value, str) else value
-    if not isinstance(section, Mapping) or not isinstance(section.get("name", ""), str):
-        raise UsageError(f"{what} is {value!r}; it must be a name or a mapping with a name")
-    return dict(section)
-
-
-def _section(value: Any, objective: str, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise UsageError(f"{where}: {objective} is {value!r}; it must be a mapping of that stage's settings")
-    return value
-
-
-def _choice(section: Mapping[str, Any]) -> dict[str, Any]:
+def _choice(section: Mapping[str, Any]) -> Settings:
     options = dict(section)
     named = {"name": options.pop("name")} if "name" in options else {}
     return {**named, "options": options}
-
-
-def _joined_options(section: Mapping[str, Any], objective: str, stages: Iterable[str], where: str) -> dict[str, Any]:
-    """The options of an objective that joins a stage; only one that is a stage too has epochs and rates.
-
-    Raises:
-        UsageError: for epochs or rates that nothing would read.
-    """
-    unread = [key for key in (*STAGE_FIELDS, "auxiliary") if key in section]
-    if unread and objective not in stages:
-        raise UsageError(
-            f"{where}: {objective}.{unread[0]} is given, but {objective!r} only joins another stage (auxiliary), which "
-            "has its own epochs and rates; leave it out"
-        )
-    return {key: value for key, value in section.items() if key not in (*STAGE_FIELDS, "auxiliary")}

@@ -14,6 +14,7 @@ import yaml
 
 from cropzoo.config.recipe import Recipe
 from cropzoo.config.schema import read_mapping
+from cropzoo.config.upgrade import upgrade_recipe
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.io import read_json, write_json, write_text
 
@@ -114,7 +115,7 @@ class RunFolder:
         """
         if not self.recipe.is_file():
             raise UsageError(f"there is no run to resume in {str(self.path)!r}; start one without --resume")
-        return read_mapping(self.recipe)
+        return upgrade_recipe(read_mapping(self.recipe))
 
     @property
     def finished(self) -> bool:

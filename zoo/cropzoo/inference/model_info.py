@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.config.recipe import Choice, DateSampling, Recipe, normalize
+from cropzoo.config.recipe import DateSampling, PluginChoice, Recipe
+from cropzoo.config.short_forms import expand_short_forms
 from cropzoo.data.sample import LabelClass
 from cropzoo.io import sha256_of
 from cropzoo.models.checkpoint import Metadata, check_statistics
@@ -18,13 +19,13 @@ from cropzoo.plugins.specs import DateEncoding
 
 def recipe_of(metadata: Metadata, path: Path) -> Recipe:
     """What of the training decides how a map is made; plugins that only training needs are not looked for."""
-    trained = normalize(metadata.recipe, "the checkpoint's recipe")
+    trained = expand_short_forms(metadata.recipe, "the checkpoint's recipe")
     read = "max_dates", "date_sampling", "batch_size", "precision"
     kept: dict[str, Any] = {str(key): trained[key] for key in read if key in trained}
     dataset = trained.get("dataset", {})
     if "min_clear" in dataset:
         kept["min_clear"] = dataset["min_clear"]
-    parts = {"backbone": metadata.backbone, "dataset": Choice(name="none"), "stages": [{"objective": "none"}]}
+    parts = {"backbone": metadata.backbone, "dataset": PluginChoice(name="none"), "stages": [{"objective": "none"}]}
     shape = {"length": metadata.length, "image_size": metadata.image_size}
     return Recipe.parse({**parts, **shape, **kept}, f"the recipe of {str(path)!r}")
 

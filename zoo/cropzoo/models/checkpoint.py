@@ -13,9 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cropzoo.config.merge import merge
-from cropzoo.config.recipe import Choice, Recipe, normalize
+from cropzoo.config.merge import merge, read_recipe
+from cropzoo.config.recipe import PluginChoice, Recipe
 from cropzoo.config.schema import Flag, Real, Schema, Whole, rename_keys
+from cropzoo.config.short_forms import expand_short_forms
+from cropzoo.config.upgrade import upgrade_recipe
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError, UnknownName, UsageError
 from cropzoo.io import atomic_write
@@ -34,7 +36,7 @@ def scoring_recipe(metadata: Metadata, zoo: Zoo, changes: Mapping[str, Any]) -> 
     Raises:
         UsageError: when no data are named, or a change is not for scoring to make.
     """
-    changes = normalize(changes, "the command line")
+    changes = expand_short_forms(changes, "the command line")
     for key in changes:
         if key not in _CHANGEABLE:
             raise UnknownName("setting of a scoring:", key, _CHANGEABLE, "all else is as the checkpoint was trained")
@@ -44,7 +46,7 @@ def scoring_recipe(metadata: Metadata, zoo: Zoo, changes: Mapping[str, Any]) -> 
         "length": metadata.length,
     }
     trained.setdefault("image_size", metadata.image_size)
-    trained = normalize(trained, "the checkpoint's recipe")
+    trained = expand_short_forms(trained, "the checkpoint's recipe")
     if "name" in changes.get("dataset", {}):  # other data have seasons, sites and parcels of their own
         trained = {key: value for key, value in trained.items() if key not in (*_CHOICES, "label_fraction")}
     merged = merge(trained, changes)
@@ -54,7 +56,7 @@ def scoring_recipe(metadata: Metadata, zoo: Zoo, changes: Mapping[str, Any]) -> 
     )  # other data, but clouds as the model knows them
     if "name" not in merged.get("dataset", {}):
         raise UsageError("the checkpoint does not say what it was trained on; name the data with --dataset")
-    return Recipe.from_mapping(merged, "the checkpoint's recipe", zoo.objectives)
+    return read_recipe(zoo, merged, "the checkpoint's recipe")
 
 
 FORMAT = 1
@@ -93,7 +95,7 @@ class Metadata(Schema):
     renamed: ClassVar = {"licence": "license"}
 
     format: Whole = FORMAT
-    backbone: Choice
+    backbone: PluginChoice
     in_channels: Whole = Field(ge=1)
     image_size: Whole = Field(ge=1)
     length: Whole | None = Field(None, ge=1)
@@ -113,6 +115,11 @@ class Metadata(Schema):
     versions: dict[str, str] = Field(default_factory=dict)
     license: str = ""
     citation: str = ""
+
+    @field_validator("recipe", mode="before")
+    @classmethod
+    def _upgrade_recipe(cls, value: Any) -> Any:
+        return upgrade_recipe(value) if isinstance(value, dict) else value
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -212,7 +219,7 @@ def check_head(metadata: Metadata) -> None:
     if not metadata.head:
         raise UsageError(
             f"predicting with a checkpoint of {metadata.backbone.name!r} that was pre-trained alone, by "
-            f"{metadata.recipe.get('objective', 'an objective without a head')!r}; it has no head, so it tells no "
+            f"{_last_objective(metadata.recipe)!r}; it has no head, so it tells no "
             "classes apart; train one on labeled data: cropzoo train --weights CHECKPOINT"
         )
 
@@ -233,6 +240,11 @@ def check_statistics(metadata: Metadata, action: str) -> float:
             "import it again with --statistics-of DATASET"
         )
     return metadata.scale
+
+
+def _last_objective(recipe: Mapping[str, Any]) -> str:
+    stages = recipe.get("stages") or [{}]
+    return str(stages[-1].get("objective", "an objective without a head"))
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

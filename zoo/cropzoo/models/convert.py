@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from cropzoo.config.recipe import Choice
+from cropzoo.config.recipe import PluginChoice
 from cropzoo.config.run_dir import versions
 from cropzoo.config.schema import Schema, Whole
 from cropzoo.data.open import open_dataset
@@ -84,7 +84,7 @@ def import_published(
     load_exactly(model, convert_published(name, read_published(path), zoo=zoo), f"published file {str(path)!r}")
     spec = zoo.backbones[name].spec
     metadata = Metadata(
-        backbone=Choice(name=name, options=sizes.backbone),
+        backbone=PluginChoice(name=name, options=sizes.backbone),
         in_channels=sizes.bands,
         image_size=sizes.image_size,
         length=sizes.length,

@@ -51,6 +51,9 @@ def build(spec: Spec, owner: str, args: Sequence[Any], options: Mapping[str, Any
     factory = load_target(spec.build, what)
     known = dict(list(known_options(factory).items())[len(args) :])
     for name in options:
+        if name in spec.renamed_options:
+            new = spec.renamed_options[name]
+            raise UsageError(f"option {name!r} of {spec.kind} {spec.name!r} has a new name; use {new!r}")
         if name not in known:
             raise UnknownName(f"option of {spec.kind} {spec.name!r}:", name, known)
     for name, parameter in known.items():

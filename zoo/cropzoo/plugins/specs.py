@@ -19,16 +19,6 @@ _NAME = re.compile(r"[a-z0-9]+([-.][a-z0-9]+)*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
-RECIPE_KEYS = frozenset((
-    "adapt_bands", "backbone", "batch_size", "gradient_clip_norm", "dataset", "temporal_dropout", "date_sampling",
-    "end_early", "epochs", "freeze", "head", "image_size", "label_fraction", "length", "lr", "lr_min",
-    "lr_scale", "max_dates", "min_clear", "objective", "patience", "precision", "pretrain", "pretrain_epochs",
-    "seed", "stages", "test_sites", "test_years", "train_sites", "train_years", "flip_rotate", "warmup_epochs",
-    "weight_decay", "weights",
-))  # fmt: skip
-"""Keys of a recipe: an objective of such a name could not have a section there."""
-
-
 class InvalidSpec(CropzooError):
     """A spec with a field that does not hold what it must."""
 
@@ -43,6 +33,8 @@ class Spec:
         summary: one line.
         source: the paper or the code that it follows.
         license: SPDX identifier.
+        renamed_options: option names of earlier versions of the plugin, with their names of today; recipes and
+            checkpoints with the old names stay readable.
 
     Raises:
         InvalidSpec: naming the field and what it must hold.
@@ -55,6 +47,7 @@ class Spec:
     summary: str
     source: str
     license: str
+    renamed_options: Mapping[str, str] = field(default_factory=dict)
 
     def __new__(cls, **fields: Any) -> Self:
         """A new spec; an old name of a field is an error that says the new one."""
@@ -68,6 +61,14 @@ class Spec:
             self.check("\n" not in value, text, "a single line")
         self.check(bool(_NAME.fullmatch(self.name)), "name", "kebab-case: lower-case letters, digits, '-' and '.'")
         self.check(bool(_TARGET.fullmatch(self.build)), "build", "'package.module:factory'")
+        renamed = self.renamed_options
+        names = isinstance(renamed, Mapping) and all(isinstance(name, str) for pair in renamed.items() for name in pair)
+        distinct = names and not renamed.keys() & set(renamed.values())
+        self.check(distinct, "renamed_options", "a mapping of old names to new ones")
+
+    def upgrade_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options under their names of today."""
+        return {self.renamed_options.get(name, name): value for name, value in options.items()}
 
     def check(self, holds: bool, name: str, must: str) -> None:
         """Raise `InvalidSpec` for the field of that name unless `holds`."""
@@ -119,8 +120,8 @@ class BackboneSpec(Spec):
     deviations: tuple[str, ...] = ()
 
     def architecture(self, options: Mapping[str, object]) -> dict[str, object]:
-        """The options without those that only say where initial weights come from."""
-        return {name: value for name, value in options.items() if name not in self.initial}
+        """The options under their names of today, without those that only name the source of initial weights."""
+        return {name: value for name, value in self.upgrade_options(options).items() if name not in self.initial}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -180,5 +181,4 @@ class ObjectiveSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check(self.name not in RECIPE_KEYS, "name", "no key of a recipe")
         self.check(isinstance(self.needs_labels, bool), "needs_labels", "True or False")

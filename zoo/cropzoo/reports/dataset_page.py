@@ -13,7 +13,7 @@ from markupsafe import Markup
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 
 from cropzoo import __version__
-from cropzoo.config.recipe import dataset_at
+from cropzoo.config.short_forms import dataset_at
 from cropzoo.data.open import open_dataset
 from cropzoo.data.pastis.reader import Layout
 from cropzoo.data.sample import Dataset, Sample

@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 
 from cropzoo import __version__
+from cropzoo.config.short_forms import DEFAULT_OBJECTIVE
+from cropzoo.config.upgrade import upgrade_recipe
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
 from cropzoo.io import read_json, write_text
@@ -57,7 +59,7 @@ def read_run(folder: Path) -> RunFiles:
         raise CropzooError(f"{str(recipe)!r} cannot be read; {error}") from error
     return RunFiles(
         name=folder.resolve().name,
-        recipe=_mapping(settings, recipe),
+        recipe=upgrade_recipe(_mapping(settings, recipe)),
         recipe_text=text,
         stages=_read_stages(folder / "metrics.jsonl"),
         metrics=_read(folder / "metrics.json"),
@@ -125,11 +127,12 @@ def write_report(run_folder: Path, patches: Sequence[ReportPatch] = (), classes:
 def _context(run: RunFiles, patches: Sequence[ReportPatch], classes: Sequence[LabelClass]) -> dict[str, Any]:
     split = next((name for name in ("test", "val") if run.metrics.get(name)), "")
     scores = with_all_keys(run.metrics.get(split))
+    objectives = _objectives(run.recipe)
     return {
         "run": run,
         "title": _title(run),
-        "pretrain": [str(name) for name in run.recipe.get("pretrain") or ()],
-        "objective": str(run.recipe.get("objective") or "segmentation"),
+        "pretrain": objectives[:-1],
+        "objective": objectives[-1],
         "seed": run.recipe.get("seed"),
         "split": split,
         "scores": scores,
@@ -146,6 +149,13 @@ def _context(run: RunFiles, patches: Sequence[ReportPatch], classes: Sequence[La
         "marks": marks(patches) if patches else [],
         "version": __version__,
     }
+
+
+def _objectives(recipe: Mapping[str, Any]) -> list[str]:
+    """The objectives of the stages; a recipe that somebody changed by hand may hold anything."""
+    stages = recipe.get("stages")
+    named = [stage for stage in stages if isinstance(stage, dict)] if isinstance(stages, list) else []
+    return [str(stage.get("objective")) for stage in named] or [DEFAULT_OBJECTIVE]
 
 
 def _title(run: RunFiles) -> str:

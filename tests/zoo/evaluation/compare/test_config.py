@@ -36,14 +36,15 @@ def test_the_mapping_form_gives_the_same_study():
 
 def test_flags_go_over_the_file_and_the_last_settings_win():
     found = study(
-        {"seeds": 5, "recipe": {"batch_size": 2, "lr": 0.5, "cscl": {"window": 5}}},
+        {"seeds": 5, "recipe": {"batch_size": 2, "lr": 0.5, "cscl.window": 5}},
         {"seeds": [1]},
         ("a.yaml", {"batch_size": 3, "min_clear": 0.5}),
-        ("--set", {"batch_size": 4, "cscl": {"dilation": 2}}),
+        ("--set", {"batch_size": 4, "cscl.dilation": 2}),
     )
     assert found.seeds == (1,)
     assert found.recipe == {
-        "batch_size": 4, "lr": 0.5, "cscl": {"window": 5, "dilation": 2}, "dataset": {"min_clear": 0.5},
+        "batch_size": 4, "lr": 0.5, "objectives": {"cscl": {"options": {"window": 5, "dilation": 2}}},
+        "dataset": {"min_clear": 0.5},
     }  # fmt: skip
 
 

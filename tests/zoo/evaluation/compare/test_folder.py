@@ -11,8 +11,6 @@ from cropzoo.evaluation.compare.config import read_study
 from cropzoo.evaluation.compare.folder import StudyFolder, differences
 from cropzoo.io import write_text
 
-OBJECTIVES = ("cscl", "mtm", "segmentation")
-
 
 def test_states(plan, folder, finish):
     run = plan().runs[0]
@@ -23,19 +21,19 @@ def test_states(plan, folder, finish):
     assert folder.state(run) == "finished"
 
 
-def test_runs_of_the_same_recipe_are_welcome(plan, folder, finish):
+def test_runs_of_the_same_recipe_are_welcome(zoo, plan, folder, finish):
     found = plan(variants={"plain": {}, "joint": {"segmentation": {"auxiliary": "cscl:0.1"}}})
     for run in found.runs:
         finish(folder, run)
-    folder.check(plan(seeds=3, pretrain=["none", "cscl", "mtm"]).runs, OBJECTIVES)
-    folder.check(found.runs, OBJECTIVES)
+    folder.check(plan(seeds=3, pretrain=["none", "cscl", "mtm"]).runs, zoo)
+    folder.check(found.runs, zoo)
 
 
-def test_another_recipe_is_refused_with_what_differs(plan, folder, finish):
+def test_another_recipe_is_refused_with_what_differs(zoo, plan, folder, finish):
     for run in plan(seeds=3).runs:
         finish(folder, run)
     with pytest.raises(UsageError) as error:
-        folder.check(plan(seeds=3, epochs=12, recipe={"lr": 0.5}).runs, OBJECTIVES)
+        folder.check(plan(seeds=3, epochs=12, recipe={"lr": 0.5}).runs, zoo)
     told = str(error.value)
     assert "give it another --out, or remove their folders" in told
     assert "net-none-seed0': segmentation.epochs 10 -> 12; segmentation.lr 0.001 -> 0.5" in told

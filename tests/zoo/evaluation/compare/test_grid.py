@@ -79,7 +79,6 @@ def test_the_baseline_can_be_chosen(plan):
         ({"backbones": ["nett"]}, "run nett-none: unknown backbone 'nett'; did you mean 'net'"),
         ({"pretrain": ["none", "csl"]}, "unknown objective 'csl'; did you mean 'cscl'"),
         ({"dataset": "sinthetic"}, "unknown dataset 'sinthetic'; did you mean 'synthetic'"),
-        ({"pretrain": ["segmentation"]}, "an objective can be a stage only once"),
         ({"recipe": {"batchsize": 3}}, "run net-none: .*'batchsize'; did you mean 'batch_size'"),
         ({"recipe": {"mtm": {"share": 0.5}}}, "recipe: settings are given for 'mtm', which no run uses; add it to"),
         ({"variants": {"a": {"mtm": {}}}}, "variant 'a': settings are given for 'mtm', which no run uses"),

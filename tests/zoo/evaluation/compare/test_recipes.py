@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cropzoo.config.catalog import Catalog, CatalogEntry
-from cropzoo.config.merge import resolve
+from cropzoo.config.merge import resolve_recipe
 from cropzoo.config.recipe import Recipe
 from cropzoo.errors import UsageError
 from cropzoo.evaluation.compare.config import read_study
@@ -95,7 +95,7 @@ def test_training_by_the_written_recipe_gives_that_recipe(zoo):
     entry = CatalogEntry(
         summary="a",
         source="b",
-        recipe={"max_dates": 9, "lr": 0.1, "cscl": {"window": 7}, "segmentation": {"epochs": 5}},
+        recipe={"max_dates": 9, "lr": 0.1, "cscl.window": 7, "segmentation.epochs": 5},
     )
     catalog = Catalog({"net.synthetic": entry}, {})
     settings = {"backbones": ["net"], "pretrain": ["none", "cscl"], "pretrain_epochs": 2}
@@ -104,8 +104,8 @@ def test_training_by_the_written_recipe_gives_that_recipe(zoo):
     assert len(found.cells) == 4
     for run in found.runs:
         written = run.recipe.to_mapping()
-        assert resolve(zoo, catalog, ("file", written))[0] == run.recipe
-        assert Recipe.from_mapping(written, "file", zoo.objectives) == run.recipe
+        assert resolve_recipe(zoo, catalog, ("file", written))[0] == run.recipe
+        assert Recipe.from_mapping(written, "file") == run.recipe
     assert epochs(recipes(found)["net-cscl"]) == {"cscl": 2, "segmentation": 3}
     assert recipes(found)["net-cscl"].stages[0].options == {"window": 7}
 

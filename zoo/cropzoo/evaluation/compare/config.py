@@ -4,7 +4,7 @@ backbones: [tsvit, unet3df]
 pretrain: [none, cscl, cscl+mtm]
 seeds: 5
 dataset: synthetic
-variants: {window5: {cscl: {window: 5}}, joint: {segmentation: {auxiliary: "cscl:0.1"}}}
+variants: {window5: {cscl.window: 5}, joint: {segmentation.auxiliary: "cscl:0.1"}}
 recipe: {batch_size: 8}
 """
 
@@ -18,8 +18,9 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from cropzoo.config.merge import merge
-from cropzoo.config.recipe import as_list, normalize
 from cropzoo.config.schema import Real, Schema, Whole
+from cropzoo.config.short_forms import VERSION, as_list, expand_short_forms
+from cropzoo.config.upgrade import upgrade_recipe
 from cropzoo.data.dates import parse_day, parse_days
 from cropzoo.errors import UsageError
 
@@ -136,6 +137,7 @@ class Study(Schema):
         recipe: settings of all runs, in the recipe's mapping form.
     """
 
+    version: Literal[2] = VERSION
     backbones: tuple[str, ...] = ()
     pretrain: tuple[str, ...] = ("none",)
     seeds: tuple[Whole, ...] = (0,)
@@ -240,7 +242,11 @@ def _unique(value: Any) -> Any:
 
 
 def read_study(
-    file: Mapping[str, Any], flags: Mapping[str, Any], settings: Iterable[tuple[str, Mapping[str, Any]]], where: str
+    file: Mapping[str, Any],
+    flags: Mapping[str, Any],
+    settings: Iterable[tuple[str, Mapping[str, Any]]],
+    where: str,
+    objectives: Iterable[str] = (),
 ) -> Study:
     """The study of a file and the flags over it.
 
@@ -249,11 +255,16 @@ def read_study(
         flags: keys of a study that replace the file's.
         settings: (what it is, settings in a recipe's mapping form) over the file's `recipe`, the strongest last.
         where: what file and flags are, for messages.
+        objectives: names of known objectives, which files of version 1 use as keys.
 
     Raises:
         UsageError: for an unknown key, a value that is not allowed, or an empty grid.
     """
     study = Study.parse({**file, **flags}, where)
+    if "version" not in file:
+        variants = {name: upgrade_recipe(values, objectives) for name, values in study.variants.items()}
+        recipe = upgrade_recipe(study.recipe, objectives)
+        study = study.model_copy(update={"recipe": recipe, "variants": variants})
     recipe = _shared(study.recipe, f"{where}: recipe")
     for name, layer in settings:
         recipe = merge(recipe, _shared(layer, name))
@@ -263,7 +274,9 @@ def read_study(
 
 def _shared(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Settings that say nothing of the axes."""
-    found = normalize(settings, where)
+    found = expand_short_forms(settings, where)
+    if isinstance(found.get("stages"), list):
+        raise UsageError(f"{where}: stages is given, but stages differ between the runs; give pretrain of the study")
     for key in _OWNED.keys() & found.keys():
         raise UsageError(f"{where}: {key} is given, but it differs between the runs; give {_OWNED[key]} of the study")
     if "name" in found.get("backbone", {}):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from cropzoo.config.recipe import Recipe
+from cropzoo.config.merge import read_recipe
+from cropzoo.config.recipe import Recipe, flat_settings
 from cropzoo.config.run_dir import RunFolder
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.evaluation.compare.config import Scoring, Study
 from cropzoo.evaluation.compare.grid import PlannedRun
 from cropzoo.io import read_json, sha256_of, write_json, write_text
+from cropzoo.plugins.registry import Zoo
 
 State = Literal["finished", "unfinished", "new"]
 
@@ -107,7 +109,7 @@ class StudyFolder:
         folder = self.run(run)
         return "finished" if folder.finished else "unfinished" if folder.recipe.is_file() else "new"
 
-    def check(self, runs: Iterable[PlannedRun], objectives: Sequence[str]) -> None:
+    def check(self, runs: Iterable[PlannedRun], zoo: Zoo) -> None:
         """Refuse runs that are there and were begun by another recipe.
 
         Raises:
@@ -117,7 +119,7 @@ class StudyFolder:
         for run in runs:
             folder = self.run(run)
             if folder.recipe.is_file():
-                stored = Recipe.from_mapping(folder.stored_recipe(), str(folder.recipe), objectives)
+                stored = read_recipe(zoo, folder.stored_recipe(), str(folder.recipe))
                 if stored != run.recipe:
                     told.append(f"{str(folder.path)!r}: {'; '.join(differences(stored, run.recipe))}")
         if told:
@@ -163,17 +165,9 @@ def _origin(weights: str, scoring: Scoring, split: str) -> dict[str, Any]:
 
 def differences(old: Recipe, new: Recipe) -> list[str]:
     """What differs between two recipes, such as "segmentation.lr 0.001 -> 0.01"."""
-    before, after = _flat(old.to_mapping()), _flat(new.to_mapping())
+    before, after = flat_settings(old), flat_settings(new)
     keys = [key for key in {**before, **after} if before.get(key, "unset") != after.get(key, "unset")]
     return [f"{key} {before.get(key, 'unset')!r} -> {after.get(key, 'unset')!r}" for key in keys]
-
-
-def _flat(mapping: dict[str, Any]) -> dict[str, Any]:
-    """The settings of sections as "section.key"."""
-    flat: dict[str, Any] = {}
-    for key, value in mapping.items():
-        flat |= {f"{key}.{name}": item for name, item in value.items()} if isinstance(value, dict) else {key: value}
-    return flat
 
 
 def _yaml(mapping: dict[str, Any]) -> str:

@@ -8,8 +8,9 @@ from itertools import product
 from typing import Any
 
 from cropzoo.config.catalog import Catalog
-from cropzoo.config.merge import resolve
-from cropzoo.config.recipe import Recipe, auxiliary_names, normalize
+from cropzoo.config.merge import resolve_recipe
+from cropzoo.config.recipe import Recipe
+from cropzoo.config.short_forms import DEFAULT_OBJECTIVE, expand_short_forms, iterate_sections
 from cropzoo.errors import UnknownName, UsageError
 from cropzoo.evaluation.compare.config import Budget, Study, objectives_of
 from cropzoo.plugins.registry import Zoo, known_options, load_target
@@ -56,9 +57,6 @@ class PlannedRun:
 SHARE = 0.25
 """Of the budget that a stage of pre-training has where neither the study nor the catalog says so."""
 
-LAST = "segmentation"
-"""The objective of a last stage that is not given."""
-
 
 def make_recipe(cell: GridCell, study: Study, zoo: Zoo, catalog: Catalog, seed: int, fold: int | None) -> Recipe:
     """The recipe of a run: the axes over the variant over what the study says over the catalog.
@@ -69,15 +67,17 @@ def make_recipe(cell: GridCell, study: Study, zoo: Zoo, catalog: Catalog, seed: 
         UsageError: for anything in it that is unknown or not allowed; pre-training that leaves nothing of the budget.
     """
     shared, variant = study.recipe, study.variants.get(cell.variant, {})
-    used = {*objectives_of(cell.pretrain), variant.get("objective", shared.get("objective", LAST))}
+    used = {*objectives_of(cell.pretrain), variant.get("objective", shared.get("objective", DEFAULT_OBJECTIVE))}
     common, axes = _common(study), _axes(cell, seed, fold)
 
     def resolved() -> Recipe:
         def kept(settings: Mapping[str, Any]) -> dict[str, Any]:
-            return {key: value for key, value in settings.items() if key in used or key not in zoo.objectives}
+            objectives = settings.get("objectives", {}).items()
+            own = {name: section for name, section in objectives if name in used or name not in zoo.objectives}
+            return {**settings, "objectives": own}
 
         layers = [("recipe", kept(shared)), ("the study", common), (f"variant {cell.variant!r}", kept(variant))]
-        return resolve(zoo, catalog, *layers, ("the axes of the study", axes))[0]
+        return resolve_recipe(zoo, catalog, *layers, ("the axes of the study", axes))[0]
 
     try:
         recipe = resolved()
@@ -131,9 +131,9 @@ def check_objectives(study: Study, zoo: Zoo) -> None:
     used = {name for pretrain in study.pretrain for name in objectives_of(pretrain)}
     for name in sorted(used):
         zoo.objectives[name]
-    used |= {LAST, *_others(study)}
+    used |= {DEFAULT_OBJECTIVE, *_others(study)}
     for where, settings in (("recipe", study.recipe), *((f"variant {n!r}", v) for n, v in study.variants.items())):
-        for name in settings.keys() & set(zoo.objectives) - used:
+        for name in settings.get("objectives", {}).keys() & set(zoo.objectives) - used:
             raise UsageError(f"{where}: settings are given for {name!r}, which no run uses; add it to pretrain")
 
 
@@ -149,7 +149,7 @@ def check_scorings(study: Study, trained: Iterable[str], zoo: Zoo) -> None:
         UsageError: for an unknown dataset, an option that it does not take, or another fold than that of the training.
     """
     for (name, scoring), own in product(study.all_scorings.items(), dict.fromkeys(trained)):
-        options = dict(normalize(scoring.changes(study.split), f"scoring {name!r}").get("dataset", {}))
+        options = dict(expand_short_forms(scoring.changes(study.split), f"scoring {name!r}").get("dataset", {}))
         chosen = options.pop("name", own)
         known = known_options(load_target(zoo.datasets[chosen].spec.build, f"dataset {chosen!r}"))
         for option in options.keys() - known.keys() - {"min_clear"}:
@@ -163,8 +163,8 @@ def _others(study: Study) -> Iterator[str]:
     for settings in (study.recipe, *study.variants.values()):
         if "objective" in settings:
             yield settings["objective"]
-        for section in settings.values():
-            yield from auxiliary_names(section, "the study")
+        for section in iterate_sections(settings):
+            yield from (each["objective"] for each in section.get("auxiliary", ()))
 
 
 def check_folds(study: Study, zoo: Zoo) -> None:
