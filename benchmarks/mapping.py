@@ -1,19 +1,18 @@
-"""Maps of a generated area: speed beside that of the bare network on the same windows in memory, and peak memory.
+"""Speed of a map compared with the network alone on the same windows in memory, and peak memory, on a generated area.
 
-The network is TSViT-S (dim 64, 4 heads of 16) with random weights for 10 bands and 20 classes, the area 24 dates of 10
-bands and a scene classification in deflate GeoTIFFs. `bare` is the network alone: the batches of a chunk are made
-first, and only it is timed. `map` is all of it: reading, blending, parts, and the Cloud-Optimized GeoTIFF with class
-and confidence. Both see every window as often, with as many threads. Windows that two chunks both see count in neither.
+The network is TSViT-S (dim 64, 4 heads of 16) with random weights for 10 bands and 20 classes. The area has 24 dates of
+10 bands and a scene classification in deflate GeoTIFFs. `bare` times only the network on the batches of each chunk.
+`map` times the complete map: reading, blending, partial results, and the Cloud-Optimized GeoTIFF with class and
+confidence. Both predict the same windows with the same number of threads.
 
-Peak memory is that of a fresh process that maps an area of --size, and one of twice that on a side, by a network that
-costs nothing (the mean of each band), with one thread that reads ahead. Linux only.
+Peak memory is that of a new process that maps an area of --size, and of twice that size, with a network that takes no
+time (the mean of each band) and one reader thread. Linux only.
 
     python benchmarks/mapping.py --speed-size 1000
 
-The areas are made first and kept in cropzoo's cache folder (or --folder) for other times. The network has one thread
-unless --threads says otherwise: on a machine that has other work several threads wait for each other, and nothing can
-be compared. A core maps some thousand pixels a second then, so that the area of the speed is small unless --speed-size
-says otherwise. Processor seconds stand beside.
+Areas are generated once and kept in cropzoo's cache folder (or --folder). The network uses one thread unless --threads
+is given, because several threads on a busy machine wait for each other and results cannot be compared. One core maps a
+few thousand pixels per second, so that the default area is small. CPU seconds are reported, too.
 """
 
 from __future__ import annotations
@@ -34,20 +33,22 @@ from cropzoo.data.sample import LabelClass
 from cropzoo.io import cache_folder
 
 DATES, BANDS, CLASSES = 24, ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"), 20
-LEAST_SPEED, MOST_RISE = 0.85, 1.10
+MIN_SPEED, MAX_RISE = 0.85, 1.10
 OUTPUTS = ("class", "confidence")
 
 
 def main() -> None:
-    """Compare; with --peak, map an area by the network that costs nothing and print the peak in bytes."""
+    """Run the comparison; with --peak, map an area with the trivial network and print the peak in bytes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=cache_folder() / "benchmarks", help="keeps the areas")
-    parser.add_argument("--speed-size", type=int, default=500, help="pixels on a side of the area of the speed")
-    parser.add_argument("--size", type=int, default=1000, help="pixels on a side of the smaller area of the memory")
-    parser.add_argument("--window-batch", type=int, default=16, help="windows that the network sees at a time")
-    parser.add_argument("--threads", type=int, default=1, help="of the network")
+    parser.add_argument(
+        "--folder", type=Path, default=cache_folder() / "benchmarks", help="folder of the generated areas"
+    )
+    parser.add_argument("--speed-size", type=int, default=500, help="side of the area for the speed, in pixels")
+    parser.add_argument("--size", type=int, default=1000, help="side of the smaller area for the memory, in pixels")
+    parser.add_argument("--window-batch", type=int, default=16, help="windows per batch")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the network")
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--readers", type=int, default=1, help="threads that read ahead")
+    parser.add_argument("--readers", type=int, default=1, help="reader threads")
     parser.add_argument("--peak", type=int, metavar="SIZE", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peak:
@@ -57,14 +58,14 @@ def main() -> None:
     peaks = [fresh_peak(args, size) for size in (args.size, 2 * args.size)]
     rise = peaks[1] / peaks[0]
     print(
-        f"peak {peaks[0] / 1e6:.0f} MB at {args.size} x {args.size}, {peaks[1] / 1e6:.0f} MB at twice that on a side: "
-        f"{rise:.2f} times (target up to {MOST_RISE:.2f})"
+        f"peak {peaks[0] / 1e6:.0f} MB at {args.size} x {args.size}, {peaks[1] / 1e6:.0f} MB at twice that side: "
+        f"{rise:.2f} times (target up to {MAX_RISE:.2f})"
     )
-    print("all targets met" if kept >= LEAST_SPEED and rise <= MOST_RISE else "some targets missed")
+    print("all targets met" if kept >= MIN_SPEED and rise <= MAX_RISE else "some targets missed")
 
 
 def compare_speed(args: argparse.Namespace) -> float:
-    """Speed of the map as a share of the bare network's."""
+    """Speed of the map as a share of the network's."""
     import torch
 
     from cropzoo.inference.predictor import TorchPredictor
@@ -72,57 +73,57 @@ def compare_speed(args: argparse.Namespace) -> float:
 
     torch.set_num_threads(args.threads)
     predictor = TorchPredictor(checkpoint(args.folder), load_zoo())
-    plan = plan_of(area(args.folder, args.speed_size), predictor, args.window_batch)
-    bare, whole = [], []
+    plan = plan_map(area(args.folder, args.speed_size), predictor, args.window_batch)
+    bare, complete = [], []
     for _ in range(args.repeats):
         bare.append(time_bare(plan, predictor))
-        whole.append(time_map(plan, predictor, args.folder / "map" / "map.tif", args.readers))
-    (alone, alone_busy), (all_of_it, busy) = (np.median(taken, axis=0) for taken in (bare, whole))
+        complete.append(time_map(plan, predictor, args.folder / "map" / "map.tif", args.readers))
+    (alone, alone_busy), (all_of_it, busy) = (np.median(taken, axis=0) for taken in (bare, complete))
     kept, pixels = alone / all_of_it, args.speed_size**2
     print(
         f"{predictor.device.type}, {len(plan.chunks)} chunks: bare {alone:.1f} s ({pixels / alone:,.0f} px/s), map "
-        f"{all_of_it:.1f} s ({pixels / all_of_it:,.0f} px/s): {kept:.0%} of the speed (target {LEAST_SPEED:.0%}); "
-        f"processor seconds {alone_busy:.1f} and {busy:.1f}",
+        f"{all_of_it:.1f} s ({pixels / all_of_it:,.0f} px/s): {kept:.0%} of the speed (target {MIN_SPEED:.0%}); "
+        f"CPU seconds {alone_busy:.1f} and {busy:.1f}",
         flush=True,
     )
     return float(kept)
 
 
 def time_bare(plan: Any, predictor: Any) -> tuple[float, float]:
-    """Seconds of the clock and of processors of the network alone on every batch of a plan."""
-    from cropzoo.inference.mapping.chunks import ChunkReader, batches
+    """Wall and CPU seconds of the network alone on every batch of a plan."""
+    from cropzoo.inference.mapping.chunks import ChunkReader, make_batches
 
     reader, seconds, busy = ChunkReader(plan), 0.0, 0.0
     for chunk in plan.chunks:
-        works = list(batches(plan, reader.read(chunk)))
+        batches = list(make_batches(plan, reader.read(chunk)))
         start, busy_start = perf_counter(), process_time()
-        for work in works:
-            predictor.probabilities(work.series, work.dates, work.valid, work.first)
+        for batch in batches:
+            predictor.probabilities(batch.series, batch.dates, batch.valid, batch.first)
         seconds += perf_counter() - start
         busy += process_time() - busy_start
     return seconds, busy
 
 
 def time_map(plan: Any, predictor: Any, out: Path, readers: int) -> tuple[float, float]:
-    """Seconds of the clock and of processors of a whole map."""
-    from cropzoo.inference.mapping.predict import Run, run_map
+    """Wall and CPU seconds of a complete map."""
+    from cropzoo.inference.mapping.predict import RunOptions, run_map
 
     shutil.rmtree(out.parent, ignore_errors=True)
     out.parent.mkdir(parents=True)
     start, busy = perf_counter(), process_time()
-    run_map(plan, predictor, out, Run(readers=readers), warn=lambda line: None)
+    run_map(plan, predictor, out, RunOptions(readers=readers), warn=lambda line: None)
     return perf_counter() - start, process_time() - busy
 
 
 def peak(folder: Path, size: int, readers: int) -> int:
-    """Peak bytes of this process over a whole map of an area."""
-    network = Light()
-    time_map(plan_of(area(folder, size), network, 64), network, folder / "map" / "light.tif", readers)
+    """Peak memory of this process while it maps an area, in bytes."""
+    network = TrivialNetwork()
+    time_map(plan_map(area(folder, size), network, 64), network, folder / "map" / "light.tif", readers)
     return peak_resident_bytes()
 
 
 def fresh_peak(args: argparse.Namespace, size: int) -> int:
-    """Peak bytes of a fresh process."""
+    """Peak memory of a new process that maps an area, in bytes."""
     import subprocess
 
     area(args.folder, size)
@@ -139,19 +140,19 @@ def fresh_peak(args: argparse.Namespace, size: int) -> int:
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
-def plan_of(images: Path, predictor: Any, batch: int) -> Any:
-    """The plan of a map of an area."""
-    from cropzoo.inference.mapping.inputs import images_for
+def plan_map(images: Path, predictor: Any, batch: int) -> Any:
+    """Plan a map of an area."""
+    from cropzoo.inference.mapping.inputs import find_map_images
     from cropzoo.inference.mapping.options import MapOptions
     from cropzoo.inference.mapping.plan import make_plan
 
     patterns = (f"{images}/S2_*.tif",)
     options = MapOptions(patterns, outputs=OUTPUTS, batch_size=batch)
-    return make_plan(images_for(BANDS, patterns), predictor.facts, options)
+    return make_plan(find_map_images(BANDS, patterns), predictor.facts, options)
 
 
-class Light:
-    """A network that costs nothing: the mean of each band over the dates stands for a class."""
+class TrivialNetwork:
+    """A trivial network: the mean of each band over the dates is the score of a class."""
 
     precision = "32-true"
 
@@ -165,19 +166,19 @@ class Light:
     def probabilities(
         self, series: NDArray[Any], dates: NDArray[np.int64], valid: NDArray[np.bool_], first: int
     ) -> NDArray[np.float32]:
-        """Shares of the bands in their sum, (B, C, S, S)."""
+        """Share of each band in the sum of bands, (B, C, S, S)."""
         means = series.mean(axis=1, dtype=np.float32) + 1
         shares: NDArray[np.float32] = means / means.sum(axis=1, keepdims=True)
         return shares
 
 
 def classes() -> tuple[LabelClass, ...]:
-    """Names without meaning."""
+    """Classes with placeholder names."""
     return tuple(LabelClass(f"crop {number}", number, f"#{number:02x}{4 * number:02x}ff") for number in range(CLASSES))
 
 
 def checkpoint(folder: Path) -> Path:
-    """TSViT-S with random weights."""
+    """Write a checkpoint of TSViT-S with random weights."""
     import torch
 
     from cropzoo.models.checkpoint import Metadata, save_checkpoint
@@ -203,7 +204,7 @@ def checkpoint(folder: Path) -> Path:
 
 
 def area(folder: Path, size: int) -> Path:
-    """The images of an area: fields of 16 pixels with noise, a third of each date under clouds."""
+    """Generate the images of an area: fields of 16 pixels with noise, a third of each date under clouds."""
     images = folder / f"mapping-{size}-{DATES}"
     if not (images / "done").is_file():
         shutil.rmtree(images, ignore_errors=True)
@@ -211,12 +212,12 @@ def area(folder: Path, size: int) -> Path:
         for number in range(DATES):
             write_image(images, size, number)
         (images / "done").touch()
-        print(f"made the area of {size} x {size} pixels", flush=True)
+        print(f"generated the area of {size} x {size} pixels", flush=True)
     return images
 
 
 def write_image(folder: Path, size: int, number: int) -> None:
-    """One date."""
+    """Write the image of one date."""
     import rasterio
     from rasterio import Affine
 
@@ -238,7 +239,7 @@ def write_image(folder: Path, size: int, number: int) -> None:
 
 
 def blocks(values: NDArray[Any], side: int, size: int) -> NDArray[Any]:
-    """Each value on a square of pixels, cut to the size."""
+    """Repeat each value on a square of pixels, cropped to the size."""
     return values.repeat(side, axis=0).repeat(side, axis=1)[:size, :size]
 
 

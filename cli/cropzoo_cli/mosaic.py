@@ -1,4 +1,4 @@
-"""`cropzoo mosaic`: one map of what shards have made."""
+"""`cropzoo mosaic`: assemble a map from shards."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ FAILED = 1
 
 @click.command()
 @click.argument("path", metavar="MAP.tif", type=click.Path(path_type=Path))
-@click.option("--overwrite", is_flag=True, help="Replace the map that is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing map.")
 def mosaic(path: Path, overwrite: bool) -> None:
-    """Put the parts of a map together that `cropzoo predict --shard` made.
+    """Assemble a map from the partial results of `cropzoo predict --shard`.
 
     \b
     cropzoo predict runs/demo --images 'S2_*.tif' --out map.tif --shard 1/2
     cropzoo predict runs/demo --images 'S2_*.tif' --out map.tif --shard 2/2
     cropzoo mosaic map.tif
 
-    The parts lie in MAP.tif.parts, where every shard must be able to write.
+    Partial results are in MAP.tif.parts, which every shard must be able to write.
     """  # noqa: D301 click reads the backspace character itself
-    from cropzoo.inference.mapping.predict import mosaic as put_together
+    from cropzoo.inference.mapping.predict import mosaic_shards
 
     with progress("steps of writing the map") as advance:
-        made = put_together(path.expanduser(), overwrite=overwrite, advance=advance)
-    if not made.new:
-        note(f"{path} is whole already, and no parts are left")
+        result = mosaic_shards(path.expanduser(), overwrite=overwrite, advance=advance)
+    if not result.new:
+        note(f"{path} is complete already, and there are no partial results")
         return
-    for name, file in made.paths.items():
+    for name, file in result.paths.items():
         click.echo(f"{name:<13} {file}  {file.stat().st_size:,} bytes")
-    for number, why in made.failures.items():
-        warn(f"no data in chunk {number}: {why}")
-    if made.failures:
+    for number, reason in result.failures.items():
+        warn(f"no data in chunk {number}: {reason}")
+    if result.failures:
         warn(
-            f"{len(made.failures)} of {made.chunks} chunks could not be made and have no data; mend their images and "
-            "run their shards again with --resume: what is done is kept"
+            f"{len(result.failures)} of {result.chunks} chunks failed and have no data; fix their images and run their "
+            "shards again with --resume: finished chunks are kept"
         )
         raise click.exceptions.Exit(FAILED)

@@ -1,9 +1,9 @@
-"""`cropzoo parcels`: what a map says of each parcel."""
+"""`cropzoo parcels`: zonal statistics of a map per parcel, and suspicious declarations."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,106 +11,114 @@ from cropzoo_cli.output import note, print_json, table_lines, warn
 from cropzoo_cli.progress import progress
 
 if TYPE_CHECKING:
-    from cropzoo.inference.parcels.summary import Summary
+    from cropzoo.inference.parcels.summary import ParcelSummary
 
-_CHANGED = 3
-"""Lines on what a format cannot hold."""
+_MAX_CHANGES = 3
+"""Warnings about limits of the output format."""
 
-_UNKNOWN = 5
-"""Crops that the map has no class for, in a line."""
+_MAX_UNKNOWN = 5
+"""Crops without a class in the map that a warning lists."""
 
 
 @click.command()
 @click.argument("map_path", metavar="MAP", type=click.Path(path_type=Path))
-@click.option("--parcels", type=click.Path(path_type=Path), required=True, help="Vector file of parcels.")
+@click.option("--parcels", type=click.Path(path_type=Path), required=True, help="Vector file of parcel polygons.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="File to write: .gpkg, .geojson, .fgb, .shp."
-)
-@click.option("--crop-column", default="", metavar="COLUMN", help="Declared crop, to compare with the map.")
-@click.option("--name-column", default="crop_name", show_default=True, help="Column with its name; need not exist.")
-@click.option(
-    "--classes", type=click.Path(path_type=Path), help="Which crop is which class: code,name,class; see prepare."
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File to write; its suffix sets the format: .gpkg, .geojson, .fgb or .shp.",
 )
 @click.option(
-    "--id-column", default="", metavar="COLUMN", help="Names parcels in what is printed; their number if not given."
+    "--crop-column", default="", metavar="COLUMN", help="Column of the declared crop, to compare with the map."
 )
-@click.option("--interior", is_flag=True, help="Use only pixels wholly inside a parcel, where it has any.")
+@click.option(
+    "--name-column",
+    default="crop_name",
+    show_default=True,
+    metavar="COLUMN",
+    help="Column of the declared crop's name; ignored if it does not exist.",
+)
+@click.option(
+    "--classes",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Table that assigns declared crops to classes of the map (columns code, name, class), as for `prepare`.",
+)
+@click.option(
+    "--id-column",
+    default="",
+    metavar="COLUMN",
+    help="Column that identifies parcels in the printed list. Default: the number of the parcel in the file.",
+)
+@click.option("--interior", is_flag=True, help="Use only pixels completely inside a parcel, where the parcel has any.")
 @click.option(
     "--min-pixels",
     type=click.FloatRange(min=0),
     default=4.0,
     show_default=True,
-    help="A parcel with fewer is not called suspicious.",
+    help="Minimum number of pixels of a parcel flagged as suspicious.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def parcels(
-    map_path: Path,
-    parcels: Path,
-    out: Path,
-    crop_column: str,
-    name_column: str,
-    classes: Path | None,
-    id_column: str,
-    interior: bool,
-    min_pixels: float,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    """Write parcels with the crop that the map shows in each, its share, and how sure the map is.
+def parcels(map_path: Path, parcels: Path, out: Path, overwrite: bool, as_json: bool, **options: Any) -> None:
+    """Compute zonal statistics per parcel and flag suspicious declarations.
 
-    Pixels count by the share that lies in the parcel. Confidence and probabilities are used where MAP_confidence.tif
-    and MAP_probabilities.tif lie beside the map. With --crop-column declared crops are compared with the map, and the
-    least likely ones are ranked.
+    The output holds all parcels and their columns, with the majority crop, its share and the confidence. Pixels on the
+    edge of a parcel count by their share inside it. MAP_confidence.tif and MAP_probabilities.tif are used if they exist
+    next to the map. With --crop-column, declared crops are compared with the map and the least likely declarations are
+    ranked.
 
     \b
     cropzoo parcels map.tif --parcels declared.gpkg --crop-column crop_code --out checked.gpkg
     """  # noqa: D301 click reads the backspace character itself
     from cropzoo.inference.parcels.run import ZonalOptions, map_parcels
 
-    options = ZonalOptions(crop_column, name_column, id_column, classes, interior, min_pixels)
-    with progress("parcels measured") as advance:
-        summary = map_parcels(map_path, parcels, out, options, overwrite=overwrite, advance=advance)
-    _tell(summary)
+    with progress("parcels") as advance:
+        summary = map_parcels(map_path, parcels, out, ZonalOptions(**options), overwrite=overwrite, advance=advance)
+    _print_notes(summary)
     if as_json:
         print_json({"parcels": str(out), **summary.as_dict()})
         return
-    click.echo(f"parcels    {out}  {summary.parcels:,}, {summary.mapped:,} of them on the map")
-    if crop_column:
-        click.echo("\n".join(_agreement(summary)))
+    click.echo(f"parcels    {out}  {summary.parcels:,} parcels, {summary.mapped:,} of them with data in the map")
+    if options["crop_column"]:
+        click.echo("\n".join(_agreement_lines(summary)))
     else:
         rows = [[name, f"{area:,.1f}"] for name, area in summary.hectares.items() if area]
         click.echo("\n" + "\n".join(table_lines(("crop", "ha"), rows)))
 
 
-def _tell(summary: Summary) -> None:
-    """What the user should know, to stderr."""
+def _print_notes(summary: ParcelSummary) -> None:
+    """Print notes and warnings about the parcels to stderr."""
     if summary.replaced:
-        note(f"columns of an earlier table were replaced: {', '.join(summary.replaced)}")
-    for line in summary.changed[:_CHANGED]:
-        warn(f"the output's format changes what it was given: {line}")
-    if len(summary.changed) > _CHANGED:
-        warn(f"and {len(summary.changed) - _CHANGED} more such changes; a .gpkg needs none")
+        note(f"columns of an earlier run were replaced: {', '.join(summary.replaced)}")
+    for line in summary.changed[:_MAX_CHANGES]:
+        warn(f"the output format required a change: {line}")
+    if len(summary.changed) > _MAX_CHANGES:
+        warn(f"{len(summary.changed) - _MAX_CHANGES} more changes; write a .gpkg to avoid them")
     if summary.no_polygon:
         warn(f"{summary.no_polygon} parcel(s) have no polygon; they are kept with empty columns")
     hidden = summary.unseen - summary.no_polygon
     if hidden:
-        warn(f"{hidden} parcel(s) lie outside the map or where it has no data; they are kept with empty columns")
+        warn(f"{hidden} parcel(s) are outside the map or where it has no data; they are kept with empty columns")
     if summary.edge_only:
-        note(f"{summary.edge_only} parcel(s) have no pixel wholly inside and were decided by their edge (map_inner)")
+        note(f"{summary.edge_only} parcel(s) have no pixel completely inside; all their pixels were used (map_inner)")
     if summary.without_crop:
-        note(f"{summary.without_crop} parcel(s) declare no crop")
+        note(f"{summary.without_crop} parcel(s) have no declared crop")
     if summary.unknown:
         common = sorted(summary.unknown.items(), key=lambda item: -item[1])
-        shown = ", ".join(f"{crop} x {count}" for crop, count in common[:_UNKNOWN])
-        more = f" and {len(common) - _UNKNOWN} more" if len(common) > _UNKNOWN else ""
-        warn(f"declared crops that are no class of the map are not compared: {shown}{more}; --classes can place them")
+        shown = ", ".join(f"{crop} x {count}" for crop, count in common[:_MAX_UNKNOWN])
+        more = f" and {len(common) - _MAX_UNKNOWN} more" if len(common) > _MAX_UNKNOWN else ""
+        warn(
+            f"declared crops without a class in the map are not compared: {shown}{more}; assign them to classes with "
+            "--classes"
+        )
 
 
-def _agreement(summary: Summary) -> list[str]:
-    """How far declarations and map agree, by class, and the first suspects."""
+def _agreement_lines(summary: ParcelSummary) -> list[str]:
+    """The agreement of declarations with the map by class, and the first suspicious parcels."""
     if not summary.compared:
-        return ["no parcel has both a declared crop and a mapped one"]
+        return ["no parcel has both a declared and a mapped crop"]
     share = summary.agreeing / summary.compared
     area = summary.agreeing_hectares / (summary.compared_hectares or 1)
     lines = [
@@ -129,13 +137,13 @@ def _agreement(summary: Summary) -> list[str]:
         mostly = ", ".join(f"{other} {count}" for count, other in sorted(others, key=lambda pair: -pair[0])[:2])
         agreeing = f"{100 * counts[number] / sum(counts):.1f}"
         rows.append([name, f"{sum(counts):,}", f"{sum(areas):,.1f}", agreeing, mostly])
-    lines += table_lines(("declared", "parcels", "ha", "agree %", "else mapped as"), rows)
+    lines += table_lines(("declared", "parcels", "ha", "agree %", "otherwise mapped as"), rows)
     if summary.suspects:
         suspects = [
             [
                 suspect.name,
                 suspect.declared,
-                f"{suspect.chance:.3f}",
+                f"{suspect.probability:.3f}",
                 suspect.mapped,
                 f"{100 * suspect.share:.0f}",
                 f"{suspect.pixels:,.0f}",

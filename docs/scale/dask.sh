@@ -1,6 +1,6 @@
 #!/bin/sh
-# A map by a Dask cluster of two workers, the first of which is killed at work, and the same map by one process.
-# usage: dask.sh [FOLDER], with: pip install 'cropzoo[dask]'
+# Predicts a map with a Dask cluster of two workers, kills the first worker, and compares with the map of one process.
+# Usage: dask.sh [FOLDER]. Requires: pip install 'cropzoo[dask]'
 . "$(dirname "$0")/area.sh"
 predict() { cropzoo predict run --images 'field/S2_*.tif' --outputs class,confidence --device cpu "$@"; }
 
@@ -19,4 +19,4 @@ predict --out cluster/map.tif --scheduler scheduler.json
 predict --out one/map.tif --overwrite
 cmp one/map.tif cluster/map.tif
 cmp one/map_confidence.tif cluster/map_confidence.tif
-echo "a cluster that lost a worker made the bytes of one process"
+echo "the map of a cluster that lost a worker is identical to the map of one process"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# A map by two processes that know nothing of each other, as by a job array, and the same map by one.
-# usage: shards.sh [FOLDER]
+# Predicts a map with two independent processes, as in a job array, and compares with the map of one process.
+# Usage: shards.sh [FOLDER]
 . "$(dirname "$0")/area.sh"
 predict() { cropzoo predict run --images 'field/S2_*.tif' --outputs class,confidence --device cpu "$@"; }
 
@@ -13,4 +13,4 @@ cropzoo mosaic two/map.tif
 predict --out one/map.tif
 cmp one/map.tif two/map.tif
 cmp one/map_confidence.tif two/map_confidence.tif
-echo "two shards made the bytes of one process"
+echo "the map of two shards is identical to the map of one process"

@@ -8,15 +8,15 @@ from typing import Any
 
 import cropzoo.inference.mapping.tiling
 from cropzoo import hookimpl
-from cropzoo.inference.mapping.partials import Parts
+from cropzoo.inference.mapping.partials import ChunkStore
 
 cropzoo.inference.mapping.tiling.MOST_BYTES = 40_000
 
-_save = Parts.save
+_save = ChunkStore.save
 _left = int(os.environ.get("MAP_END_AT", "0"))
 
 
-def _end_at(self: Parts, number: int, outputs: Any) -> None:
+def _end_at(self: ChunkStore, number: int, outputs: Any) -> None:
     """Keeps a chunk, then ends this process by $MAP_SIGNAL when it was the last one asked for."""
     global _left
     _save(self, number, outputs)
@@ -25,7 +25,7 @@ def _end_at(self: Parts, number: int, outputs: Any) -> None:
         os.kill(os.getpid(), getattr(signal, os.environ.get("MAP_SIGNAL", "SIGKILL")))
 
 
-Parts.save = _end_at  # type: ignore[method-assign]
+ChunkStore.save = _end_at  # type: ignore[method-assign]
 
 
 @hookimpl

@@ -140,7 +140,7 @@ def test_a_graph_stands_with_its_check_card_and_item(graphs, run_folder, form):
     assert check["checkpoint_sha256"] == sha256_of(run_folder / "model.safetensors")
     assert f"{check['random']['relative']:.1e}"[-3:] in told[form].out
     card = (folder / f"model.{form}.md").read_text()
-    assert "input `dates`" in card
+    assert "Input `dates`" in card
     used = {"onnx": "`cropzoo predict model.onnx`", "pt2": '`torch.export.load("model.pt2").module()`'}
     assert used[form] in card
     item = json.loads((folder / f"model.{form}.stac.json").read_text())
@@ -178,7 +178,7 @@ def test_an_onnx_file_is_shown_and_scored_by_its_checkpoint(graphs, run_folder, 
     assert shown["bands"] == "B02, B04, B08"
     assert "probabilities: " in ended.out
     (graphs[1] / "text.onnx").write_text("no graph")
-    assert "is no whole ONNX file" in command("show", "text.onnx", folder=graphs[1]).error
+    assert "is not a valid ONNX file" in command("show", "text.onnx", folder=graphs[1]).error
     for name in ("evaluate", "calibrate"):
         assert "is an exported graph, no checkpoint" in command(name, "model.onnx", folder=graphs[1]).error
 
@@ -222,7 +222,7 @@ def test_a_network_that_cannot_be_exported_says_why_and_leaves_nothing(command, 
     ended = command(*words, "train", "--backbone", "asking", *small, folder=tmp_path)
     assert ended.code == 0, ended.err
     ended = command(*words, "export", "run", "--out", "model.pt2", folder=tmp_path)
-    assert "backbone 'asking' as a graph; it cannot be recorded" in ended.error
+    assert "backbone 'asking' as a graph; it cannot be traced" in ended.error
     assert len(ended.error.splitlines()) == 1
     assert not list(tmp_path.glob("*model.pt2*"))
     assert command(*words, "export", "run", "--out", "model.safetensors", folder=tmp_path).code == 0
@@ -249,14 +249,14 @@ def test_onnx_runs_without_torch_in_a_fresh_environment(graphs, run_folder, tmp_
     """With onnxruntime and what it brings, as on another machine."""
     import numpy as np
 
-    from cropzoo.inference.export.verify import random_series, reference
+    from cropzoo.inference.export.verify import random_input, reference_output
     from cropzoo.models.checkpoint import read_metadata
 
     zoo = cropzoo.load_zoo(modules=(str(HERE / "plots.py"),))
     model = cropzoo.load_model(run_folder, zoo=zoo)
     metadata = read_metadata(run_folder / "model.safetensors")
-    given = random_series(metadata, 3, 17, 12, 15)
-    np.savez(tmp_path / "given.npz", wanted=reference(model, metadata, given)[1], **given.by_name())
+    given = random_input(metadata, 3, 17, 12, 15)
+    np.savez(tmp_path / "given.npz", wanted=reference_output(model, metadata, given)[1], **given.as_dict())
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "fresh"], check=True)
     python = tmp_path / "fresh" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", "onnxruntime"], check=True, timeout=600)

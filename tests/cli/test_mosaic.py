@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import rasterio
 
-from cropzoo.inference.mapping.partials import Parts
+from cropzoo.inference.mapping.partials import ChunkStore
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,8 @@ def shards(made_parts: Any, tmp_path: Path) -> Any:
     """`shards(made, count, leave)`: parts of a map of 9 chunks by some shards of `count`; the map itself."""
 
     def make(made: tuple[int, ...] = (1, 2), count: int = 2, leave: tuple[int, ...] = ()) -> Any:
-        order = made_parts.make_order(outputs=("class", "confidence"))
-        parts = Parts.beside(tmp_path / "map.tif")
+        order = made_parts.make_manifest_of(outputs=("class", "confidence"))
+        parts = ChunkStore.beside(tmp_path / "map.tif")
         for shard in made:
             parts.start(order, shard=(shard, count))
         if not made:
@@ -68,14 +68,14 @@ def test_a_second_time_there_is_nothing_to_do(command: Any, shards: Any, tmp_pat
     assert command("mosaic", "map.tif", folder=tmp_path).code == 0
     ended = command("mosaic", "map.tif", folder=tmp_path)
     assert ended.code == 0
-    assert "whole already" in ended.err
+    assert "complete already" in ended.err
 
 
 def test_missing_chunks_are_told_with_their_shards(command: Any, shards: Any, tmp_path: Path) -> None:
     shards(made=(1, 3), count=4, leave=(0,))
     error = command("mosaic", "map.tif", folder=tmp_path).error.replace("\n", " ")
-    assert "5 of its 9 chunks are not made yet (numbers 0, 1, 3, 5, 7)" in error
-    assert "shards unfinished: 1/4; never begun: 2/4, 4/4" in error
+    assert "5 of its 9 chunks are missing (numbers 0, 1, 3, 5, 7)" in error
+    assert "shards unfinished: 1/4; not started: 2/4, 4/4" in error
     assert "--shard 1/4" in error
     assert [path.name for path in tmp_path.iterdir()] == ["map.tif.parts"]
 
@@ -87,12 +87,12 @@ def test_missing_chunks_of_one_run(command: Any, shards: Any, tmp_path: Path) ->
 
 
 def test_what_could_not_be_made_is_nodata_and_the_rest_is_kept(command: Any, shards: Any, tmp_path: Path) -> None:
-    whole, parts = shards(leave=(4,)), Parts.beside(tmp_path / "map.tif")
+    whole, parts = shards(leave=(4,)), ChunkStore.beside(tmp_path / "map.tif")
     parts.fail(4, "'S2.tif' is truncated")
     ended = command("mosaic", "map.tif", folder=tmp_path)
     assert ended.code == 1
     assert "'S2.tif' is truncated" in ended.err
-    assert "1 of 9 chunks could not be made" in ended.err
+    assert "1 of 9 chunks failed" in ended.err
     assert (read(tmp_path / "map.tif") == whole["class"]).all()
     assert (whole["class"][0, 32:64, 32:64] == 255).all()
     assert parts.done() == {0, 1, 2, 3, 5, 6, 7, 8}
@@ -102,10 +102,10 @@ def test_a_mended_chunk_replaces_the_map_of_the_same_plan(
     command: Any, shards: Any, made_parts: Any, tmp_path: Path
 ) -> None:
     shards(leave=(4,))
-    parts = Parts.beside(tmp_path / "map.tif")
+    parts = ChunkStore.beside(tmp_path / "map.tif")
     parts.fail(4, "'S2.tif' is truncated")
     assert command("mosaic", "map.tif", folder=tmp_path).code == 1
-    parts.save(4, made_parts.make_part(parts.order(), 4))
+    parts.save(4, made_parts.make_part(parts.read_manifest(), 4))
     assert command("mosaic", "map.tif", folder=tmp_path).code == 0
     assert (read(tmp_path / "map.tif")[0, 32:64, 32:64] != 255).mean() > 0.5
     assert not parts.folder.exists()
@@ -131,7 +131,7 @@ def test_a_full_disk(command: Any, shards: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("prepare", "name", "told"),
     [
-        (lambda folder: None, "map.tif", "parts 'map.tif.parts'; there is no order.json"),
+        (lambda folder: None, "map.tif", "partial results 'map.tif.parts'; there is no order.json"),
         (lambda folder: (folder / "map.tif").mkdir(), "map.tif", "there is no order.json"),
         (lambda folder: None, "map", "there is no order.json"),
         (lambda folder: (folder / "map.tif.parts").mkdir(), "map.tif.parts", "there is no order.json"),

@@ -34,7 +34,7 @@ def test_declarations_are_checked_and_the_rest_is_told(command, folder):
     words = ("parcels", "map.tif", "--parcels", "in.gpkg", "--crop-column", "crop", "--id-column", "farm")
     ended = command(*words, "--out", "out.gpkg", folder=folder, plugin=False)
     assert ended.code == 0, ended.err
-    assert "1 parcel(s) lie outside the map" in ended.err
+    assert "1 parcel(s) are outside the map" in ended.err
     assert "agreement  2 of 3 parcels (66.7 %), 0.6 of 0.9 ha (66.7 %)" in ended.out
     rows = [line.split() for line in ended.out.splitlines()]
     assert ["grass", "2", "0.6", "50.0", "maize", "1"] in rows

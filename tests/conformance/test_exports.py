@@ -11,10 +11,10 @@ import torch
 
 from cropzoo import create_model, load_zoo
 from cropzoo.inference.export.formats import GraphNotes
-from cropzoo.inference.export.graph import Graph
+from cropzoo.inference.export.graph import ExportGraph
 from cropzoo.inference.export.onnx import OnnxSession, write_onnx
-from cropzoo.inference.export.torch_export import Traced, read_pt2, runner, trace, write_pt2
-from cropzoo.inference.export.verify import agrees, answered, compare, random_trials
+from cropzoo.inference.export.torch_export import TracedGraph, program_runner, read_pt2, trace_graph, write_pt2
+from cropzoo.inference.export.verify import compare_outputs, random_inputs, reference_outputs, within_tolerance
 from cropzoo.models.base import Model
 from cropzoo.models.checkpoint import Metadata
 
@@ -57,11 +57,11 @@ def build(name: str, row: int) -> tuple[Model, Metadata]:
     return model, Metadata.parse({"backbone": {"name": name}, "classes": classes, **about, **shape}, "test")
 
 
-def record(name: str, row: int) -> tuple[Model, Metadata, Traced]:
+def record(name: str, row: int) -> tuple[Model, Metadata, TracedGraph]:
     model, metadata = build(name, row)
-    graph = Graph(model, metadata).eval().requires_grad_(False)
+    graph = ExportGraph(model, metadata).eval().requires_grad_(False)
     fixed = ZOO.backbones[name].spec.fixed_length
-    return model, metadata, trace(graph, metadata, fixed_length=fixed, multiple=model.backbone.size_multiple)
+    return model, metadata, trace_graph(graph, metadata, fixed_length=fixed, multiple=model.backbone.size_multiple)
 
 
 def check(name: str, row: int, folder: Path, onnx: bool) -> None:
@@ -71,16 +71,16 @@ def check(name: str, row: int, folder: Path, onnx: bool) -> None:
     assert set(traced.dynamic) == axes - ({"size"} if (name, row) in FIXED_SIZE else set()), traced.refused
     multiple = model.backbone.size_multiple
     notes = GraphNotes(metadata=metadata, checkpoint_sha256="", dynamic=traced.dynamic, size_multiple=multiple)
-    trials, wanted = answered(model, metadata, random_trials(metadata, traced.dynamic, multiple))
+    trials, wanted = reference_outputs(model, metadata, random_inputs(metadata, traced.dynamic, multiple))
     assert wanted[-1][0].std() > 0.01
     write_pt2(folder / "model.pt2", traced, notes)
     program = read_pt2(folder / "model.pt2")
-    run = runner(program)
-    assert agrees(compare([run(trial) for trial in trials], wanted))
+    run = program_runner(program)
+    assert within_tolerance(compare_outputs([run(trial) for trial in trials], wanted))
     if onnx:
         write_onnx(folder / "model.onnx", traced, notes)
         session = OnnxSession(folder / "model.onnx", threads=1)
-        assert agrees(compare([session.run(trial) for trial in trials], wanted))
+        assert within_tolerance(compare_outputs([session.run(trial) for trial in trials], wanted))
 
 
 ROWS = [(name, row) for name in ZOO.backbones for row in range(len(options_of(name)))]

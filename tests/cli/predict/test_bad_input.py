@@ -39,7 +39,7 @@ def test_a_damaged_image_is_told_and_the_rest_is_mapped(
     assert ended.code == 1
     assert "Traceback" not in ended.err
     assert f"of the map: raster {str(path)!r}; it cannot be read, so it is truncated" in ended.err
-    assert "chunks could not be made and have no data" in ended.err
+    assert "chunks failed and have no data" in ended.err
     with rasterio.open(tmp_path / "map.tif") as source:
         assert 0 < (source.read(1) == 255).sum() < shape[0] * shape[1]
     path.write_bytes(whole)
@@ -53,8 +53,8 @@ def test_numbers_of_another_kind_are_remarked_on(predict: Any, own: Path, write_
     write_again(own, write_image, BANDS, divided_by=100)
     ended = predict(images=f"{own}/S2_*.tif")
     assert ended.code == 0
-    assert "warning: the images' medians are far from what the network learnt on: B02" in ended.err
-    assert "is it reflectance already?" in ended.err
+    assert "warning: the images' medians are far from the training statistics: B02" in ended.err
+    assert "are they reflectance already?" in ended.err
 
 
 def named(*names: str) -> Spoil:
@@ -78,16 +78,24 @@ def nothing(own: Path, write: Callable[..., None]) -> None:
 @pytest.mark.parametrize(
     ("spoil", "args", "message"),
     [
-        (named(*BANDS[:2]), (), "the network reads B02, B04, B08 and they lack B08 (they have B02, B04)"),
-        (named("", "", ""), (), "its bands have no descriptions, and nothing tells their order"),
-        (beside(crs="EPSG:32632", transform=Affine(10, 0, 300_000, 0, -10, 5_600_000)), (), "and a map has one"),
-        (beside(transform=Affine(10, 0, 510_005, 0, -10, 5_600_000)), (), "of a pixel beside each other's"),
+        (named(*BANDS[:2]), (), "the network reads B02, B04, B08, and the images lack B08 (they have B02, B04)"),
+        (named("", "", ""), (), "its bands have no descriptions, so their order is unknown"),
+        (beside(crs="EPSG:32632", transform=Affine(10, 0, 300_000, 0, -10, 5_600_000)), (), "their CRS differ"),
+        (
+            beside(transform=Affine(10, 0, 510_005, 0, -10, 5_600_000)),
+            (),
+            "their grids are shifted by 0.00 rows and 0.50 columns",
+        ),
         (beside(transform=Affine(10, 0, 500_100, 0, -10, 5_600_000)), (), "overlap without being equal"),
         (undated, (), "S2_spring.tif'; neither its name nor its tags hold a date"),
         (nothing, ("--aoi", "none.gpkg"), "area 'none.gpkg'; there is no such file"),
         (nothing, ("--aoi", "plain.gpkg"), "area 'plain.gpkg'; it has no CRS"),
         (nothing, ("--aoi", "far.gpkg"), "and they do not overlap"),
-        (nothing, ("--season-start", "2021-01-01"), "no image lies in it, they are of 2019-04-01 to 2019-07-30"),
+        (
+            nothing,
+            ("--season-start", "2021-01-01"),
+            "it contains no image (the images are from 2019-04-01 to 2019-07-30)",
+        ),
         (nothing, ("--season-start", "31.12."), "--season-start is '31.12.'; it must be a day"),
         (nothing, ("--outputs", "class,sureness"), "unknown output 'sureness'"),
         (
@@ -95,7 +103,7 @@ def nothing(own: Path, write: Callable[..., None]) -> None:
             ("--tile-size", "13"),
             "--tile-size is 13; model.safetensors (pixelwise) takes multiples of 3 pixels",
         ),
-        (nothing, ("--overlap", "12"), "--overlap is 12; windows are 12 pixels wide, so it must be less; use 3"),
+        (nothing, ("--overlap", "12"), "--overlap is 12; it must be less than the side of a window (12 pixels); use 3"),
         (nothing, ("--shard", "4/3"), "--shard is '4/3'; it must be one part of several, from 1/3 to 3/3"),
         (nothing, ("--shard", "0/3"), "--shard is '0/3'"),
         (nothing, ("--device", "gpu"), "device 'gpu' is not known"),

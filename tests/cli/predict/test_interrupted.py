@@ -33,9 +33,9 @@ def test_threads_shards_and_interruptions_leave_the_same_bytes(
         out, env = f"{end}/map.tif", {"MAP_END_AT": "4", "MAP_SIGNAL": end}
         ended = predict(*everything, out=out, env=env)
         assert ended.code == (-9 if end == "SIGKILL" else 130), ended.err
-        assert ("go on with: cropzoo" in ended.err) == (end == "SIGINT")
+        assert ("continue with: cropzoo" in ended.err) == (end == "SIGINT")
         assert files(tmp_path / end) == {}
-        assert "--resume goes on, --overwrite starts anew" in predict(*everything, out=out).error
+        assert "pass --resume to continue or --overwrite to restart" in predict(*everything, out=out).error
         ended = predict(*everything, "--resume", out=out)
         assert ended.code == 0, ended.err
         assert files(tmp_path / end) == expected
@@ -66,7 +66,7 @@ def test_a_kill_at_any_time_breaks_nothing(
 
 def test_a_map_that_is_made_is_not_made_again(predict: Any, tmp_path: Path) -> None:
     assert predict().code == 0
-    assert "map.tif'; it exists already; --overwrite replaces it" in predict().error
+    assert "map.tif'; it exists already; pass --overwrite to replace it" in predict().error
     ended = predict("--resume")
     assert ended.code == 0
     assert "px/s" not in ended.err

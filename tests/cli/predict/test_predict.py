@@ -24,7 +24,7 @@ def test_a_map_and_what_is_told_of_it(whole: Any, files: Any, outputs: Any) -> N
     lines = whole.out.splitlines()
     assert [line.split()[0] for line in lines] == list(outputs)
     assert "72 x 60 pixels, 4 dates from 2019-04-01 to 2019-07-30" in whole.err
-    assert "the network sees 12 pixels at a time, 3 of them shared with the next" in whole.err
+    assert "windows of 12 pixels with an overlap of 3" in whole.err
     assert "100 % of 4320 px" in whole.err
     assert "px/s" in whole.err
 
@@ -115,4 +115,4 @@ def test_dates_for_a_network_of_fixed_length(command: Any, scene: Path, tmp_path
     assert "takes 8 dates; shorter series are padded" in ended.err
     ended = command(*order, "--out", "few.tif", "--max-dates", "2", folder=tmp_path)
     assert ended.code == 0, ended.err
-    assert "up to 4 dates are there; at most 2 of a window's are used, spread evenly" in ended.err
+    assert "the series have up to 4 dates; at most 2 per window are used, evenly spaced" in ended.err

@@ -13,9 +13,9 @@ from rasterio.crs import CRS
 
 from cropzoo.data.sample import LabelClass
 from cropzoo.geo.raster.grid import Grid, Window
-from cropzoo.inference.mapping.manifest import Cell, Order
-from cropzoo.inference.mapping.outputs import NODATA, bands_of
-from cropzoo.inference.mapping.partials import Parts
+from cropzoo.inference.mapping.manifest import ManifestChunk, MapManifest
+from cropzoo.inference.mapping.outputs import NODATA, band_count
+from cropzoo.inference.mapping.partials import ChunkStore
 
 CLASSES = (
     LabelClass("winter wheat", 10, "#e6c229"),
@@ -37,41 +37,41 @@ def cut(height: int, width: int, side: int) -> list[Window]:
     ]
 
 
-def make_order(
+def make_manifest_of(
     height: int = 70, width: int = 90, *, side: int = 32, places: Sequence[Window] = (), **changes: Any
-) -> Order:
+) -> MapManifest:
     """Of a map in chunks of `side` pixels, or at `places`."""
     windows = places or cut(height, width, side)
     facts = {
         "grid": make_grid(height, width),
-        "chunks": tuple(Cell(number, place) for number, place in enumerate(windows)),
+        "chunks": tuple(ManifestChunk(number, place) for number, place in enumerate(windows)),
         "digest": "d" * 64,
         "outputs": ("class",),
         "classes": CLASSES,
         "tags": TAGS,
-        "decides": {"overlap": 2, "images": ["a.tif"]},
+        "settings": {"overlap": 2, "images": ["a.tif"]},
     }
-    return Order(**{**facts, **changes})
+    return MapManifest(**{**facts, **changes})
 
 
-def make_part(order: Order, number: int, seed: int = 0) -> dict[str, NDArray[np.uint8]]:
+def make_part(order: MapManifest, number: int, seed: int = 0) -> dict[str, NDArray[np.uint8]]:
     """Random outputs of a chunk, a tenth of its pixels without data."""
-    _, _, height, width = order.chunks[number].place
+    _, _, height, width = order.chunks[number].map_window
     random = np.random.default_rng([seed, number])
     unseen = random.random((height, width)) < 0.1
     made = {}
     for name in order.outputs:
         top = len(order.classes) if name == "class" else 251
-        values = random.integers(0, top, (bands_of(name, len(order.classes)), height, width)).astype(np.uint8)
+        values = random.integers(0, top, (band_count(name, len(order.classes)), height, width)).astype(np.uint8)
         made[name] = np.where(unseen, np.uint8(NODATA), values)
     return made
 
 
-def fill(parts: Parts, order: Order, leave: Collection[int] = ()) -> dict[str, NDArray[np.uint8]]:
+def fill(parts: ChunkStore, order: MapManifest, leave: Collection[int] = ()) -> dict[str, NDArray[np.uint8]]:
     """Saves the parts of an order but some; the whole map that they make, (bands, height, width) by output."""
     count = len(order.classes)
     whole = {
-        name: np.full((bands_of(name, count), order.grid.height, order.grid.width), NODATA, np.uint8)
+        name: np.full((band_count(name, count), order.grid.height, order.grid.width), NODATA, np.uint8)
         for name in order.outputs
     }
     for chunk in order.chunks:
@@ -79,15 +79,17 @@ def fill(parts: Parts, order: Order, leave: Collection[int] = ()) -> dict[str, N
             continue
         made = make_part(order, chunk.number)
         parts.save(chunk.number, made)
-        row, column, height, width = chunk.place
+        row, column, height, width = chunk.map_window
         for name, values in made.items():
             own = whole[name][:, row : row + height, column : column + width]
             own[own == NODATA] = values[own == NODATA]
     return whole
 
 
-def begin(folder: Path, order: Order, leave: Collection[int] = ()) -> tuple[Parts, dict[str, NDArray[np.uint8]]]:
+def begin(
+    folder: Path, order: MapManifest, leave: Collection[int] = ()
+) -> tuple[ChunkStore, dict[str, NDArray[np.uint8]]]:
     """Started and filled parts of folder/map.tif, and the map."""
-    parts = Parts.beside(folder / "map.tif")
+    parts = ChunkStore.beside(folder / "map.tif")
     parts.start(order)
     return parts, fill(parts, order, leave)

@@ -60,7 +60,7 @@ def random_series(height: int, width: int, *, dates: int = len(DAYS), bands: int
 
 
 def make_facts(**changes: Any) -> Facts:
-    """Of a network that learnt on two bands and windows of 8 pixels."""
+    """Properties of a network trained on two bands and windows of 8 pixels."""
     common = Facts(
         classes=CLASSES,
         bands=BANDS,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.inference.export.export import export
-from cropzoo.inference.export.formats import Form
+from cropzoo.inference.export.export import export_model
+from cropzoo.inference.export.formats import ExportFormat
 from cropzoo.inference.predictor import open_predictor
 from cropzoo.models.checkpoint import read_metadata
 from cropzoo.plugins.registry import load_zoo
@@ -29,7 +29,9 @@ def pair(scenes: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     checkpoint = scenes.save_checkpoint(
         folder / "model.safetensors", "ltae", options=LTAE, temperature=2.0, recipe={"dataset": {"min_clear": 0.3}}
     )
-    export(checkpoint, folder / "model.onnx", Form.ONNX, read_metadata(checkpoint), load_zoo(), lambda told: None)
+    export_model(
+        checkpoint, folder / "model.onnx", ExportFormat.ONNX, read_metadata(checkpoint), load_zoo(), lambda told: None
+    )
     return checkpoint, folder / "model.onnx"
 
 
@@ -66,7 +68,7 @@ def test_it_knows_the_same_of_itself(pair: tuple[Path, Path]) -> None:
 
 def test_what_is_no_graph_of_cropzoo_and_devices(pair: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no graph")
-    with pytest.raises(CropzooError, match="no whole ONNX file"):
+    with pytest.raises(CropzooError, match="is not a valid ONNX file"):
         open_predictor(tmp_path / "text.onnx", load_zoo())
     with pytest.raises(UsageError, match="'mps' for an ONNX file"):
         open_predictor(pair[1], load_zoo(), "mps")

@@ -1,4 +1,4 @@
-"""What a map needs to know of a network, wherever its weights lie."""
+"""The properties of a network that mapping needs, and the interface of predictors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cropzoo.plugins.specs import DateEncoding
 
 
 def recipe_of(metadata: Metadata, path: Path) -> Recipe:
-    """What of the training decides how a map is made; plugins that only training needs are not looked for."""
+    """The part of the training's recipe that affects maps; plugins for datasets and objectives are not needed."""
     trained = expand_short_forms(metadata.recipe, "the checkpoint's recipe")
     read = "max_dates", "date_sampling", "batch_size", "precision"
     kept: dict[str, Any] = {str(key): trained[key] for key in read if key in trained}
@@ -65,25 +65,26 @@ def facts_of(metadata: Metadata, recipe: Recipe, path: Path, multiple: int) -> F
 
 @dataclass(frozen=True)
 class Facts:
-    """What a network takes and gives.
+    """Properties of a network.
 
     Args:
-        classes: by label index.
-        bands: that it reads, in order.
-        scale: reflectance of one stored unit.
-        mean, std: of each band in training, of scaled values.
-        image_size: side of the images that it was trained on, px.
-        dates: how it reads dates.
-        length: dates that it takes; None for any number.
-        upsample: how many times finer than the images its answer is.
-        size_multiple: divides the sides of the images that it takes.
-        fixed_size: it takes images of `image_size` alone.
-        min_clear: share of clear pixels that a date of a crop needed in training.
-        max_dates: at most so many dates of a crop were used; None for all.
-        date_sampling: which ones.
-        batch_size: crops a step in training.
-        sha256: of the file with the weights.
-        source: where they are, and of which network, for people.
+        classes: Classes by label index.
+        bands: Names of the bands that it reads, in order.
+        scale: Reflectance of one stored unit.
+        mean: Mean of each band in training, reflectance.
+        std: Standard deviation of each band in training, reflectance.
+        image_size: Side of the training images, px.
+        dates: Date encoding.
+        length: Number of dates that it takes; None for any number.
+        upsample: Factor by which its output is finer than the images.
+        size_multiple: Number that must divide height and width.
+        fixed_size: Whether it takes images of `image_size` only.
+        min_clear: Minimum share of clear pixels of a date in training.
+        max_dates: Maximum number of dates in training; None for all.
+        date_sampling: Selection of dates where there are more.
+        batch_size: Crops per step in training.
+        sha256: SHA-256 of the file with the weights.
+        source: Name of the file and of the backbone, for messages.
     """
 
     classes: tuple[LabelClass, ...]
@@ -106,11 +107,11 @@ class Facts:
 
 
 class Predictor(Protocol):
-    """A network that maps ask for probabilities.
+    """A network that predicts probabilities.
 
     Attributes:
-        facts: what it takes and gives.
-        precision: of its arithmetic, as in a recipe: "32-true", "bf16-mixed" or "16-mixed".
+        facts: Properties of the network.
+        precision: Numerical precision, as in a recipe: "32-true", "bf16-mixed" or "16-mixed".
     """
 
     @property
@@ -122,19 +123,19 @@ class Predictor(Protocol):
     def probabilities(
         self, series: NDArray[Any], dates: NDArray[np.int64], valid: NDArray[np.bool_], first: int
     ) -> NDArray[np.float32]:
-        """The probability of each class at each pixel.
+        """Predict the probability of each class at each pixel.
 
         Args:
-            series: (B, T, C, S, S), bands as in `facts.bands`, as stored; zero where not valid.
-            dates: (B, T), days since 1970-01-01; zero where not valid.
-            valid: (B, T), False = padding; every item has a valid date.
-            first: the first date of the whole series, used or not, days since 1970-01-01; the encoding "days" counts
-                from the September before it.
+            series: (B, T, C, S, S), pixel values as stored, bands as in `facts.bands`; zero where not valid.
+            dates: (B, T), int64, days since 1970-01-01; zero where not valid.
+            valid: (B, T), bool, False for padding; every item has a valid date.
+            first: First date of the complete series, used or not, days since 1970-01-01; the origin of the encoding
+                "days" is the last 1 September on or before it.
 
         Returns:
-            (B, K, s * S, s * S), float32, each pixel's with a sum of 1, s = `facts.upsample`.
+            (B, K, s * S, s * S), float32, with a sum of 1 at each pixel, s = `facts.upsample`.
 
         Raises:
-            CropzooError: memory is short, or the network cannot take images of this size.
+            CropzooError: The device is out of memory, or the network does not accept the size of the images.
         """
         ...

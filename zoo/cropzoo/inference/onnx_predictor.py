@@ -1,4 +1,4 @@
-"""An exported ONNX file as what maps ask: onnxruntime computes, PyTorch is not needed for the network."""
+"""Prediction with an exported ONNX file in onnxruntime."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class OnnxPredictor:
     """The network of a file that `cropzoo export --format onnx` wrote.
 
     Args:
-        path: of the file.
-        device: "auto", "cpu", or "cuda" where an onnxruntime for GPUs is installed.
+        path: Path of the file.
+        device: "auto", "cpu", or "cuda" with onnxruntime-gpu.
 
     Raises:
-        CropzooError: when onnxruntime is not installed, or the file is not what it should be.
-        UsageError: for a device that cannot be had.
+        CropzooError: onnxruntime is not installed, or the file is not a valid export.
+        UsageError: The device is not available.
     """
 
     precision = "32-true"
@@ -38,69 +38,70 @@ class OnnxPredictor:
         notes = read_notes(self._session.notes, repr(str(path)))
         facts = facts_of(notes.metadata, recipe_of(notes.metadata, path), path, notes.size_multiple)
         self.facts: Facts = replace(facts, fixed_size="size" not in notes.dynamic)
-        self._together = "batch" in notes.dynamic
+        self._batched = "batch" in notes.dynamic
 
     def probabilities(
         self, series: NDArray[Any], dates: NDArray[np.int64], valid: NDArray[np.bool_], first: int
     ) -> NDArray[np.float32]:
-        """As `Predictor.probabilities` says."""
+        """See `Predictor.probabilities`."""
         series = series.astype(np.float32, copy=False)
-        if self.facts.dates == "days" and not _counted_from(dates, valid, first):
-            series, dates, valid = _with_first(series, dates, valid, first)
+        if self.facts.dates == "days" and not _have_origin(dates, valid, first):
+            series, dates, valid = _prepend_date(series, dates, valid, first)
         inputs = {"series": series, "dates": dates, "valid": valid}
-        if self._together:
-            return self._answer(inputs)
+        if self._batched:
+            return self._compute(inputs)
         rows = [{name: value[row : row + 1] for name, value in inputs.items()} for row in range(len(series))]
-        return np.concatenate([self._answer(each) for each in rows])
+        return np.concatenate([self._compute(each) for each in rows])
 
-    def _answer(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-        return cast(NDArray[np.float32], self._session.answer(inputs, ["probabilities"])[0])
-
-
-def _counted_from(dates: NDArray[np.int64], valid: NDArray[np.bool_], first: int) -> bool:
-    """Whether each series' own first date is counted from the same September as `first`, as the graph does."""
-    own = np.where(valid, dates, np.iinfo(np.int64).max).min(1)
-    return all(_september(int(day)) == _september(first) for day in own)
+    def _compute(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        return cast(NDArray[np.float32], self._session.compute(inputs, ["probabilities"])[0])
 
 
-def _september(day: int) -> int:
+def _have_origin(dates: NDArray[np.int64], valid: NDArray[np.bool_], first: int) -> bool:
+    """Whether the first date of each series gives the same origin of the encoding "days" as `first`."""
+    first_dates = np.where(valid, dates, np.iinfo(np.int64).max).min(1)
+    return all(_origin(int(day)) == _origin(first) for day in first_dates)
+
+
+def _origin(day: int) -> int:
+    """The last 1 September on or before a day, the origin of the encoding "days"."""
     return day - int(encode_dates(np.array([day], np.int32), "days")[0])
 
 
-def _with_first(
+def _prepend_date(
     series: NDArray[np.float32], dates: NDArray[np.int64], valid: NDArray[np.bool_], first: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
-    """The same with `first` before all dates, as one that is not used: a graph counts from it all the same."""
+    """Prepend `first` as an unused date, which a graph takes as the origin of the encoding "days"."""
     before = ((0, 0), (1, 0))
     series = np.pad(series, (*before, (0, 0), (0, 0), (0, 0)))
     return series, np.pad(dates, before, constant_values=first), np.pad(valid, before)
 
 
 def _providers(device: str) -> list[str]:
-    """What computes, the preferred first.
+    """Execution providers for a device, in order of preference.
 
     Raises:
-        UsageError: for a device that cannot be had.
+        UsageError: The device is not available.
     """
     from importlib.util import find_spec
 
     kind = device.partition(":")[0]
-    if kind == "cpu" or find_spec("onnxruntime") is None:  # the session tells what is not installed
+    if kind == "cpu" or find_spec("onnxruntime") is None:  # the session reports what is not installed
         return [_PROVIDERS["cpu"]]
     import onnxruntime
 
-    there = onnxruntime.get_available_providers()
+    available = onnxruntime.get_available_providers()
     if kind not in ("auto", *_PROVIDERS):
         raise UsageError(f"device {device!r} for an ONNX file; use auto, cpu or cuda")
-    if kind == "cuda" and _PROVIDERS["cuda"] not in there:
+    if kind == "cuda" and _PROVIDERS["cuda"] not in available:
         raise UsageError(
-            f"device {device!r} for an ONNX file; the installed onnxruntime knows no GPU; use --device cpu, or "
-            "install onnxruntime-gpu in its place"
+            f"device {device!r} for an ONNX file; the installed onnxruntime does not support GPUs; use --device cpu, "
+            "or install onnxruntime-gpu instead"
         )
-    return [_PROVIDERS[each] for each in ("cuda", "cpu") if _PROVIDERS[each] in there]
+    return [_PROVIDERS[each] for each in ("cuda", "cpu") if _PROVIDERS[each] in available]
 
 
 def _threads() -> int:
-    """Threads of an operation, as PyTorch takes them; 0 for as many as there are cores."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdigit() else 0
+    """Threads per operation from OMP_NUM_THREADS, as in PyTorch; 0 for one per core."""
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    return int(threads) if threads.isdigit() else 0

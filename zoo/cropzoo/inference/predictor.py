@@ -1,4 +1,4 @@
-"""The network of a checkpoint as maps ask it; torch is imported when one is opened."""
+"""Prediction with a checkpoint in PyTorch; torch is imported when a checkpoint is opened."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["Facts", "Predictor", "TorchPredictor", "open_predictor"]
 
 
 def open_predictor(path: Path, zoo: Zoo, device: str = "auto", precision: str | None = None) -> Predictor:
-    """The network in a file: a checkpoint, or one that `cropzoo export` wrote as ONNX.
+    """Open the network in a checkpoint, or in an ONNX file that `cropzoo export` wrote.
 
     Args:
-        path: of the file.
-        zoo: where a checkpoint's backbone is looked up.
+        path: Path of the file.
+        zoo: Plugins to look up the backbone of a checkpoint.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        precision: as in a recipe; None for that of the training, as far as the device can.
+        precision: Precision as in a recipe; None for that of the training, where the device supports it.
 
     Raises:
-        CropzooError: the file cannot be read or holds no band statistics.
-        UsageError: a device or precision that cannot be had.
+        CropzooError: The file cannot be read or holds no band statistics.
+        UsageError: The device or the precision is not available.
     """
     if path.suffix == ".onnx":
         from cropzoo.inference.onnx_predictor import OnnxPredictor
@@ -39,7 +39,7 @@ def open_predictor(path: Path, zoo: Zoo, device: str = "auto", precision: str | 
 
 
 class TorchPredictor:
-    """A checkpoint's network on a device; arguments as of `open_predictor`."""
+    """A checkpoint's network on a device; takes the arguments of `open_predictor`."""
 
     def __init__(self, path: Path, zoo: Zoo, device: str = "auto", precision: str | None = None) -> None:
         from cropzoo.data.normalize import Normalizer
@@ -63,7 +63,7 @@ class TorchPredictor:
     def probabilities(
         self, series: NDArray[Any], dates: NDArray[np.int64], valid: NDArray[np.bool_], first: int
     ) -> NDArray[np.float32]:
-        """As `Predictor.probabilities` says."""
+        """See `Predictor.probabilities`."""
         import torch
 
         from cropzoo.data.batch import Batch
@@ -83,5 +83,5 @@ class TorchPredictor:
         except torch.OutOfMemoryError as error:
             raise CropzooError(
                 f"predicting {len(series)} windows of {series.shape[-1]} pixels and {series.shape[1]} dates at a time; "
-                f"the memory of {str(self.device)!r} is too small; take fewer (--batch-size), or a smaller --tile-size"
+                f"{str(self.device)!r} is out of memory; use a smaller --batch-size or --tile-size"
             ) from error

@@ -12,10 +12,10 @@ import pytest
 from cropzoo.errors import CropzooError
 from cropzoo.inference.export import onnx as onnx_files
 from cropzoo.inference.export.formats import GraphNotes, read_notes
-from cropzoo.inference.export.graph import Graph
+from cropzoo.inference.export.graph import ExportGraph
 from cropzoo.inference.export.onnx import OnnxSession, check_installed, write_onnx
-from cropzoo.inference.export.torch_export import read_pt2, runner, trace, write_pt2
-from cropzoo.inference.export.verify import agrees, compare, random_trials, reference
+from cropzoo.inference.export.torch_export import program_runner, read_pt2, trace_graph, write_pt2
+from cropzoo.inference.export.verify import compare_outputs, random_inputs, reference_output, within_tolerance
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -25,18 +25,22 @@ pytest.importorskip("onnxruntime")
 def written(made: Callable[..., Any], tmp_path: Path) -> dict[str, Any]:
     """The same graph as model.onnx and model.pt2, and what it was made of."""
     model, metadata = made()
-    traced = trace(Graph(model, metadata).eval().requires_grad_(False), metadata, fixed_length=False, multiple=1)
+    traced = trace_graph(
+        ExportGraph(model, metadata).eval().requires_grad_(False), metadata, fixed_length=False, multiple=1
+    )
     notes = GraphNotes(metadata=metadata, checkpoint_sha256="ab" * 32, dynamic=traced.dynamic, size_multiple=1)
     write_onnx(tmp_path / "model.onnx", traced, notes)
     write_pt2(tmp_path / "model.pt2", traced, notes)
-    trials = random_trials(metadata, traced.dynamic, 1)
-    return {"notes": notes, "trials": trials, "wanted": [reference(model, metadata, trial) for trial in trials]}
+    trials = random_inputs(metadata, traced.dynamic, 1)
+    return {"notes": notes, "trials": trials, "wanted": [reference_output(model, metadata, trial) for trial in trials]}
 
 
 def test_both_answer_as_the_model_does(written: dict[str, Any], tmp_path: Path) -> None:
     session, program = OnnxSession(tmp_path / "model.onnx", threads=1), read_pt2(tmp_path / "model.pt2")
-    assert agrees(compare([session.run(each) for each in written["trials"]], written["wanted"]))
-    assert agrees(compare([runner(program)(each) for each in written["trials"]], written["wanted"]))
+    assert within_tolerance(compare_outputs([session.run(each) for each in written["trials"]], written["wanted"]))
+    assert within_tolerance(
+        compare_outputs([program_runner(program)(each) for each in written["trials"]], written["wanted"])
+    )
 
 
 def test_what_stands_at_padding_has_no_influence(written: dict[str, Any], tmp_path: Path) -> None:
@@ -45,7 +49,7 @@ def test_what_stands_at_padding_has_no_influence(written: dict[str, Any], tmp_pa
     spoilt = given.series.copy()
     spoilt[~given.valid] = np.nan
     assert not given.valid.all()
-    again = session.answer({**given.by_name(), "series": spoilt}, ["probabilities"])[0]
+    again = session.compute({**given.as_dict(), "series": spoilt}, ["probabilities"])[0]
     assert (again == session.run(given)[1]).all()
 
 
@@ -72,7 +76,7 @@ def test_files_that_are_not_what_they_should_be(written: dict[str, Any], tmp_pat
         OnnxSession(tmp_path / "none.onnx")
     whole = (tmp_path / "model.onnx").read_bytes()
     (tmp_path / "half.onnx").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CropzooError, match=r"half.onnx' is no whole ONNX file"):
+    with pytest.raises(CropzooError, match=r"half.onnx' is not a valid ONNX file"):
         OnnxSession(tmp_path / "half.onnx")
     for text, told in ((None, "no notes"), ("{", "damaged"), ('{"format": 2}', "format 2"), ('{"format": 1}', "miss")):
         with pytest.raises(CropzooError, match=told):
@@ -82,7 +86,7 @@ def test_files_that_are_not_what_they_should_be(written: dict[str, Any], tmp_pat
 def test_a_wrong_shape_is_one_line(written: dict[str, Any], tmp_path: Path) -> None:
     session, given = OnnxSession(tmp_path / "model.onnx", threads=1), written["trials"][0]
     with pytest.raises(CropzooError, match=r"on series of shape \(1, 12, 1, 6, 6\)") as error:
-        session.answer({**given.by_name(), "series": given.series[:, :, :1]})
+        session.compute({**given.as_dict(), "series": given.series[:, :, :1]})
     assert "\n" not in str(error.value)
 
 

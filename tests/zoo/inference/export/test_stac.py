@@ -5,30 +5,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
 
-from cropzoo.inference.export.formats import GraphNotes
-from cropzoo.inference.export.stac import EXTENSIONS, model_item, model_name
+from cropzoo.inference.export.formats import ExportFormat, GraphNotes
+from cropzoo.inference.export.stac import EXTENSIONS, ExportedFile, make_item
 
 
 def item(made: Callable[..., Any], form: str, graph: bool = True, **changes: Any) -> dict[str, Any]:
     _, metadata = made(**changes)
     dynamic = ("batch", "dates")
     notes = GraphNotes(metadata=metadata, checkpoint_sha256="0" * 64, dynamic=dynamic) if graph else None
-    return model_item(
-        metadata,
-        name=model_name(metadata),
-        file=f"model.{form}",
-        form=form,
-        size=12,
-        sha256="ab" * 32,
-        framework_version="1.32.0",
-        parameters=7,
-        notes=notes,
-    )
+    file = ExportedFile(f"model.{form}", ExportFormat(form), 12, "ab" * 32, "1.32.0", 7)
+    return make_item(metadata, file, notes)
 
 
 def test_a_graph_takes_numbers_as_stored(made: Callable[..., Any]) -> None:
@@ -41,6 +33,22 @@ def test_a_graph_takes_numbers_as_stored(made: Callable[..., Any]) -> None:
     assert [each["name"] for each in about["properties"]["mlm:output"]] == ["logits", "probabilities"]
     assert about["properties"]["mlm:framework"] == "ONNX"
     assert about["assets"]["model"]["file:checksum"] == "1220" + "ab" * 32
+
+
+def test_the_item_is_valid_stac_without_place(made: Callable[..., Any]) -> None:
+    _, metadata = made()
+    file = ExportedFile("model.pt2", ExportFormat.PT2, 12, "ab" * 32, "2.8.0+cpu", 7)
+    about = make_item(metadata, file, now=datetime(2026, 5, 4, 3, 2, 1, 99, tzinfo=UTC))
+    assert about.pop("properties")["datetime"] == "2026-05-04T03:02:01Z"
+    assert about.pop("assets")["model"]["href"] == "./model.pt2"
+    assert about == {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": list(EXTENSIONS),
+        "id": "cropzoo-mean",
+        "geometry": None,
+        "links": [],
+    }
 
 
 def test_weights_say_how_to_normalize(made: Callable[..., Any]) -> None:

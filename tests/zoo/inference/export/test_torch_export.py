@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.inference.export.graph import Graph
-from cropzoo.inference.export.torch_export import Traced, runner, trace
-from cropzoo.inference.export.verify import agrees, compare, random_series, reference
+from cropzoo.inference.export.graph import ExportGraph
+from cropzoo.inference.export.torch_export import TracedGraph, program_runner, trace_graph
+from cropzoo.inference.export.verify import compare_outputs, random_input, reference_output, within_tolerance
 
 
-def traced(made: Callable[..., Any], network: str, *, fixed_length: bool = False, **changes: Any) -> Traced:
+def traced(made: Callable[..., Any], network: str, *, fixed_length: bool = False, **changes: Any) -> TracedGraph:
     model, metadata = made(network, **changes)
-    graph = Graph(model, metadata).eval().requires_grad_(False)
-    return trace(graph, metadata, fixed_length=fixed_length, multiple=1)
+    graph = ExportGraph(model, metadata).eval().requires_grad_(False)
+    return trace_graph(graph, metadata, fixed_length=fixed_length, multiple=1)
 
 
 def test_any_number_of_series_dates_and_pixels(made: Callable[..., Any]) -> None:
@@ -24,19 +24,21 @@ def test_any_number_of_series_dates_and_pixels(made: Callable[..., Any]) -> None
     found = traced(made, "mean")
     assert (found.dynamic, found.refused) == (("batch", "dates", "size"), {})
     for shape in ((1, 1, 6, 6), (5, 23, 9, 31)):
-        given = random_series(metadata, *shape)
-        assert agrees(compare([runner(found.program)(given)], [reference(model, metadata, given)]))
+        given = random_input(metadata, *shape)
+        assert within_tolerance(
+            compare_outputs([program_runner(found.program)(given)], [reference_output(model, metadata, given)])
+        )
 
 
 def test_temperature_and_statistics_are_part_of_the_graph(made: Callable[..., Any]) -> None:
     model, metadata = made()
-    given = random_series(metadata, 2, 4, 6, 6)
+    given = random_input(metadata, 2, 4, 6, 6)
     cooler = metadata.model_copy(update={"temperature": 1.0})
     other = metadata.model_copy(update={"mean": (0.2, 0.3)})
-    answers = [reference(model, each, given)[0] for each in (metadata, cooler, other)]
+    answers = [reference_output(model, each, given)[0] for each in (metadata, cooler, other)]
     assert abs(answers[1] - 1.7 * answers[0]).max() < 1e-6
     assert abs(answers[2] - answers[0]).max() > 0.01
-    assert abs(runner(traced(made, "mean").program)(given)[0] - answers[0]).max() < 1e-5
+    assert abs(program_runner(traced(made, "mean").program)(given)[0] - answers[0]).max() < 1e-5
 
 
 def test_a_size_that_is_fixed_is_told(made: Callable[..., Any]) -> None:
@@ -50,13 +52,13 @@ def test_a_fixed_number_of_dates_is_no_refusal(made: Callable[..., Any]) -> None
     found = traced(made, "mean", fixed_length=True, length=3)
     assert (found.dynamic, found.refused) == (("batch", "size"), {})
     with pytest.raises(Exception, match=r"size\(\)\[1\] == 3"):
-        runner(found.program)(random_series(made()[1], 1, 4, 6, 6))
+        program_runner(found.program)(random_input(made()[1], 1, 4, 6, 6))
 
 
 def test_a_network_that_asks_for_values_is_refused_in_one_line(
     made: Callable[..., Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(CropzooError, match=r"'asking' as a graph; it cannot be recorded: .*is_exporting") as error:
+    with pytest.raises(CropzooError, match=r"'asking' as a graph; it cannot be traced: .*is_exporting") as error:
         traced(made, "asking")
     assert "\n" not in str(error.value)
     assert capfd.readouterr() == ("", "")
@@ -70,4 +72,4 @@ def test_a_graph_that_computes_something_else_is_refused(made: Callable[..., Any
 def test_a_checkpoint_without_statistics(made: Callable[..., Any]) -> None:
     model, metadata = made(bands=(), scale=None, mean=(), std=())
     with pytest.raises(UsageError, match="--statistics-of"):
-        Graph(model, metadata)
+        ExportGraph(model, metadata)

@@ -16,19 +16,19 @@ from rasterio.enums import ColorInterp
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.geo.raster.grid import Window
 from cropzoo.inference.mapping import cog
-from cropzoo.inference.mapping.cog import assemble
+from cropzoo.inference.mapping.cog import assemble_map
 from cropzoo.inference.mapping.map_file import read_classes
-from cropzoo.inference.mapping.outputs import OUTPUTS, check_targets, finished, plan_of, target_paths
+from cropzoo.inference.mapping.outputs import OUTPUTS, check_targets, is_complete, read_plan_digest, target_paths
 
 
 def put_together(order, parts, out=None):
-    return assemble(order, parts, out or parts.out, order.outputs, order.classes, order.tags)
+    return assemble_map(order, parts, out or parts.out)
 
 
 @pytest.fixture
 def made(made_parts, tmp_path):
     """A map of all outputs, 1100 x 700 pixels; files by output, the arrays that they must hold, order and parts."""
-    order = made_parts.make_order(1100, 700, side=300, outputs=OUTPUTS)
+    order = made_parts.make_manifest_of(1100, 700, side=300, outputs=OUTPUTS)
     parts, whole = made_parts.begin(tmp_path, order, leave={1})
     return put_together(order, parts), whole, order, parts
 
@@ -109,7 +109,7 @@ def test_cloud_optimized_by_its_bytes(made):
 
 
 def test_overviews_show_the_commonest_class_and_the_mean_of_the_others(made_parts, tmp_path):
-    order = made_parts.make_order(600, 600, side=600, outputs=("class", "confidence"))
+    order = made_parts.make_manifest_of(600, 600, side=600, outputs=("class", "confidence"))
     parts, _ = made_parts.begin(tmp_path, order, leave={0})
     square = np.zeros((1, 600, 600), np.uint8)
     square[:, ::2, ::2], square[:, ::2, 1::2], square[:, 1::2] = 0, 1, 2
@@ -128,7 +128,7 @@ def test_overviews_show_the_commonest_class_and_the_mean_of_the_others(made_part
 
 def test_where_chunks_overlap_the_first_with_data_counts(made_parts, tmp_path):
     places = [Window(0, 0, 40, 60), Window(10, 30, 60, 60), Window(0, 0, 70, 90)]
-    order = made_parts.make_order(places=places, outputs=("class", "probabilities"))
+    order = made_parts.make_manifest_of(places=places, outputs=("class", "probabilities"))
     parts, whole = made_parts.begin(tmp_path, order)
     first = made_parts.make_part(order, 0)["class"][0]
     for name, path in put_together(order, parts).items():
@@ -141,29 +141,29 @@ def test_where_chunks_overlap_the_first_with_data_counts(made_parts, tmp_path):
 
 
 def test_the_bytes_do_not_depend_on_when_a_chunk_was_made_or_on_windows(made_parts, tmp_path, monkeypatch):
-    order = made_parts.make_order(1100, 700, side=200, outputs=("class", "probabilities"))
+    order = made_parts.make_manifest_of(1100, 700, side=200, outputs=("class", "probabilities"))
     parts, _ = made_parts.begin(tmp_path / "one", order)
     one = put_together(order, parts)
-    other = made_parts.Parts.beside(tmp_path / "other" / "map.tif")
+    other = made_parts.ChunkStore.beside(tmp_path / "other" / "map.tif")
     other.start(order)
     for chunk in reversed(order.chunks):
         other.save(chunk.number, made_parts.make_part(order, chunk.number))
-    monkeypatch.setattr(cog, "_CELL_BYTES", 512 * 512)
+    monkeypatch.setattr(cog, "_WINDOW_BYTES", 512 * 512)
     for name, path in put_together(order, other).items():
         assert path.read_bytes() == one[name].read_bytes(), name
 
 
 def test_a_map_without_crs(made_parts, tmp_path):
-    order = made_parts.make_order(grid=made_parts.make_grid(70, 90, crs=None))
+    order = made_parts.make_manifest_of(grid=made_parts.make_grid(70, 90, crs=None))
     parts, whole = made_parts.begin(tmp_path, order)
-    assert parts.order() == order
+    assert parts.read_manifest() == order
     with rasterio.open(put_together(order, parts)["class"]) as source:
         assert source.crs is None
         assert (source.read() == whole["class"]).all()
 
 
 def test_nothing_made_is_a_map_of_nodata(made_parts, tmp_path):
-    order = made_parts.make_order(1300, 700)
+    order = made_parts.make_manifest_of(1300, 700)
     parts, _ = made_parts.begin(tmp_path, order, leave=range(1000))
     with rasterio.open(put_together(order, parts)["class"]) as source:
         assert (source.read() == 255).all()
@@ -181,7 +181,7 @@ def largest_file(size):
 
 @pytest.mark.parametrize(("size", "older"), [(0, True), (1_000, False), (100_000, False), (300_000, True)])
 def test_a_full_disk_leaves_what_was_there_and_the_parts(made_parts, tmp_path, size, older):
-    order = made_parts.make_order(1100, 700, side=300)
+    order = made_parts.make_manifest_of(1100, 700, side=300)
     parts, whole = made_parts.begin(tmp_path, order)
     kept = sorted(parts.folder.iterdir())
     if older:
@@ -189,7 +189,7 @@ def test_a_full_disk_leaves_what_was_there_and_the_parts(made_parts, tmp_path, s
         parts.out.with_name("map.tif.aux.xml").write_text("mine")
     with largest_file(size), pytest.raises(CropzooError, match=r"cannot write .*map.tif'") as told:
         put_together(order, parts)
-    assert "full disk" in str(told.value)
+    assert "disk is full" in str(told.value)
     assert "See previous exception" not in str(told.value)
     assert "cropzoo mosaic" in str(told.value)
     files = {path.name for path in tmp_path.iterdir() if path.is_file()}
@@ -203,7 +203,7 @@ def test_a_full_disk_leaves_what_was_there_and_the_parts(made_parts, tmp_path, s
 
 @pytest.mark.parametrize("kind", ["truncated", "changed"])
 def test_what_gdal_does_not_notice_is_noticed(made_parts, tmp_path, monkeypatch, kind):
-    order = made_parts.make_order(1100, 700, side=300)
+    order = made_parts.make_manifest_of(1100, 700, side=300)
     parts, _ = made_parts.begin(tmp_path, order)
     copy = rasterio.shutil.copy
 
@@ -222,7 +222,7 @@ def test_what_gdal_does_not_notice_is_noticed(made_parts, tmp_path, monkeypatch,
 
 
 def test_a_damaged_part_stops_it(made_parts, tmp_path):
-    order = made_parts.make_order()
+    order = made_parts.make_manifest_of()
     parts, _ = made_parts.begin(tmp_path, order)
     (parts.folder / "chunk-000002.npz").write_bytes(b"PK")
     with pytest.raises(CropzooError, match=r"chunk-000002.npz' cannot be read"):
@@ -231,7 +231,7 @@ def test_a_damaged_part_stops_it(made_parts, tmp_path):
 
 
 def test_what_an_older_map_left_beside_is_no_names_of_the_new_one(made_parts, tmp_path):
-    order = made_parts.make_order(outputs=("class", "confidence"))
+    order = made_parts.make_manifest_of(outputs=("class", "confidence"))
     parts, _ = made_parts.begin(tmp_path, order)
     for name in ("map.tif.aux.xml", "map_confidence.tif.aux.xml"):
         (tmp_path / name).write_text("<PAMDataset>old</PAMDataset>")
@@ -241,10 +241,10 @@ def test_what_an_older_map_left_beside_is_no_names_of_the_new_one(made_parts, tm
 
 
 def test_memory_stays_the_same_whatever_the_size(made_parts):
-    cells = list(cog._cells(10980, 10980, 1))
-    assert max(each.height * each.width for each in cells) <= 16 << 20
-    assert sum(each.height * each.width for each in cells) == 10980**2
-    assert max(each.height * each.width * 20 for each in cog._cells(10980, 10980, 20)) <= 16 << 20
+    windows = list(cog._windows(10980, 10980, 1))
+    assert max(each.height * each.width for each in windows) <= 16 << 20
+    assert sum(each.height * each.width for each in windows) == 10980**2
+    assert max(each.height * each.width * 20 for each in cog._windows(10980, 10980, 20)) <= 16 << 20
 
 
 def test_targets(made_parts, tmp_path):
@@ -255,7 +255,7 @@ def test_targets(made_parts, tmp_path):
         with pytest.raises(UsageError, match=r"must end in .tif"):
             target_paths(tmp_path / wrong, ["class"])
     paths["margin"].write_text("mine")
-    with pytest.raises(CropzooError, match=r"a_margin.tif'; it exists already, made otherwise.*; --overwrite"):
+    with pytest.raises(CropzooError, match=r"a_margin.tif'; it exists already and is a different map; pass"):
         check_targets(paths, digest="d" * 64)
     check_targets(paths, overwrite=True)
     paths["class"].mkdir()
@@ -265,13 +265,13 @@ def test_targets(made_parts, tmp_path):
 
 
 def test_a_map_of_the_same_plan_may_be_replaced(made_parts, tmp_path):
-    order = made_parts.make_order()
+    order = made_parts.make_manifest_of()
     parts, _ = made_parts.begin(tmp_path, order)
     paths = put_together(order, parts)
-    assert plan_of(parts.out) == order.digest
+    assert read_plan_digest(parts.out) == order.digest
     check_targets(paths, digest=order.digest)
-    assert finished(paths.values(), order.digest)
-    assert not finished(paths.values(), "e" * 64)
+    assert is_complete(paths.values(), order.digest)
+    assert not is_complete(paths.values(), "e" * 64)
     with pytest.raises(CropzooError, match="exists already"):
         check_targets(paths, digest="e" * 64)
     with pytest.raises(CropzooError, match="exists already"):
@@ -282,12 +282,12 @@ def test_a_raster_of_others_tells_no_classes(made, tmp_path):
     shutil.copy(made[0]["class"], tmp_path / "bare.tif")
     with rasterio.open(tmp_path / "bare.tif", "r+", IGNORE_COG_LAYOUT_BREAK="YES") as source:
         source.update_tags(CODE_1="b")
-    with rasterio.open(tmp_path / "bare.tif") as source, pytest.raises(CropzooError, match="do not tell its classes"):
+    with rasterio.open(tmp_path / "bare.tif") as source, pytest.raises(CropzooError, match="hold no classes"):
         read_classes(source)
 
 
 def test_parts_of_another_size_are_refused(made_parts, tmp_path):
-    order = made_parts.make_order()
+    order = made_parts.make_manifest_of()
     parts, _ = made_parts.begin(tmp_path, order)
     with pytest.raises(CropzooError, match="not uint8"):
-        put_together(replace(order, chunks=made_parts.make_order(side=31).chunks[:2]), parts)
+        put_together(replace(order, chunks=made_parts.make_manifest_of(side=31).chunks[:2]), parts)

@@ -18,13 +18,13 @@ import rasterio
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.discover import find_images
 from cropzoo.inference.mapping import dask
-from cropzoo.inference.mapping.cog import assemble
-from cropzoo.inference.mapping.dask import Cluster, MemorySink, Worker, run_on_cluster
+from cropzoo.inference.mapping.cog import assemble_map
+from cropzoo.inference.mapping.dask import ChunkWorker, Cluster, MemorySink, run_on_cluster
 from cropzoo.inference.mapping.options import MapOptions
-from cropzoo.inference.mapping.partials import Parts
+from cropzoo.inference.mapping.partials import ChunkStore
 from cropzoo.inference.mapping.pipeline import run_chunks
 from cropzoo.inference.mapping.plan import make_plan
-from cropzoo.inference.mapping.predict import order_of
+from cropzoo.inference.mapping.predict import make_manifest
 from cropzoo.inference.predictor import open_predictor
 from cropzoo.plugins.registry import load_zoo
 
@@ -55,14 +55,14 @@ def ground(scenes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return plan, checkpoint, predictor
 
 
-def begin(plan: Any, predictor: Any, folder: Path) -> tuple[Parts, Any]:
-    parts, order = Parts.beside(folder / "map.tif"), order_of(plan, predictor)
+def begin(plan: Any, predictor: Any, folder: Path) -> tuple[ChunkStore, Any]:
+    parts, order = ChunkStore.beside(folder / "map.tif"), make_manifest(plan, predictor)
     parts.start(order)
     return parts, order
 
 
-def whole(parts: Parts, order: Any) -> dict[str, bytes]:
-    paths = assemble(order, parts, parts.out, order.outputs, order.classes, order.tags)
+def whole(parts: ChunkStore, order: Any) -> dict[str, bytes]:
+    paths = assemble_map(order, parts, parts.out)
     return {name: path.read_bytes() for name, path in paths.items()}
 
 
@@ -117,7 +117,7 @@ def test_a_network_that_cannot_be_opened_is_one_error(ground: Any, address: str,
     with pytest.raises(CropzooError, match=r"nowhere.safetensors' does not exist"):
         run_on_cluster(Cluster(address, tmp_path / "nowhere.safetensors"), plan, parts, plan.chunks)
     other = scenes.save_checkpoint(tmp_path / "other.safetensors", seed=1)
-    with pytest.raises(CropzooError, match="a worker finds another file there"):
+    with pytest.raises(CropzooError, match="a worker has another file at this path"):
         run_on_cluster(Cluster(address, other, device="cpu"), plan, parts, plan.chunks)
     assert parts.done() == set()
     run_on_cluster(Cluster(address, checkpoint, device="cpu"), plan, parts, plan.chunks[:2])
@@ -128,7 +128,7 @@ def test_workers_of_another_version(ground: Any, address: str, tmp_path: Path, m
     plan, checkpoint, predictor = ground
     parts, _ = begin(plan, predictor, tmp_path / "cluster")
     monkeypatch.setattr(dask, "__version__", "99")
-    with pytest.raises(CropzooError, match="this is 99; install one version everywhere"):
+    with pytest.raises(CropzooError, match="this is 99; install the same version everywhere"):
         run_on_cluster(Cluster(address, checkpoint), plan, parts, plan.chunks)
 
 
@@ -180,13 +180,13 @@ def test_a_worker_that_is_killed_has_its_chunks_made_by_another(ground: Any, add
 def test_no_scheduler_and_no_workers(ground: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, checkpoint, predictor = ground
     parts, _ = begin(plan, predictor, tmp_path / "cluster")
-    monkeypatch.setattr(dask, "PATIENCE", 0.5)
+    monkeypatch.setattr(dask, "TIMEOUT", 0.5)
     for wrong in ("tcp://127.0.0.1:9", "nonsense://x", str(tmp_path / "none.json")):
         with pytest.raises(CropzooError, match="no scheduler answers there"):
             run_on_cluster(Cluster(wrong, checkpoint), plan, parts, plan.chunks)
     with distributed.LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=":0", silence_logs=50) as cluster:
-        monkeypatch.setattr(dask, "PATIENCE", 2)
-        with pytest.raises(CropzooError, match="it has no workers; start some by `dask worker tcp://127"):
+        monkeypatch.setattr(dask, "TIMEOUT", 2)
+        with pytest.raises(CropzooError, match="it has no workers; start some with `dask worker tcp://127"):
             run_on_cluster(Cluster(cluster.scheduler_address, checkpoint), plan, parts, plan.chunks)
 
 
@@ -208,9 +208,9 @@ def test_a_worker_survives_pickling(ground: Any) -> None:
     import pickle
 
     plan, checkpoint, _ = ground
-    worker = Worker(plan, Cluster("tcp://x", checkpoint, device="cpu"), "name")
+    worker = ChunkWorker(plan, Cluster("tcp://x", checkpoint, device="cpu"), "name")
     again = pickle.loads(pickle.dumps(worker))
     assert again.plan.digest == plan.digest
-    basket = again.make([0, 1])
+    basket = again.run_job([0, 1])
     assert set(basket.outputs) == {0, 1}
     assert replace(basket, outputs={}) == MemorySink()

@@ -42,7 +42,7 @@ def test_tags_tell_classes_and_files_beside_are_found(tmp_path: Path) -> None:
 
 def test_names_and_colors_of_gdal_stand_in_for_lost_tags(tmp_path: Path) -> None:
     path = _write(tmp_path / "map.tif", tags=False)
-    with pytest.raises(CropzooError, match="tags do not tell its classes"):
+    with pytest.raises(CropzooError, match="tags hold no classes"):
         open_map(path)
     names = tmp_path / "map.tif.aux.xml"
     names.write_text(category_names(CLASSES))
@@ -51,7 +51,7 @@ def test_names_and_colors_of_gdal_stand_in_for_lost_tags(tmp_path: Path) -> None
         LabelClass("maize", 1, "#ddbb22"),
     )
     names.write_text('<!DOCTYPE x [<!ENTITY a "b">]>' + category_names(CLASSES))
-    with pytest.raises(CropzooError, match="tags do not tell its classes"):
+    with pytest.raises(CropzooError, match="tags hold no classes"):
         open_map(path)
 
 

@@ -41,14 +41,14 @@ def test_one_day_begins_or_ends_a_season_of_a_year() -> None:
 
 
 def test_images_of_several_seasons_need_its_year() -> None:
-    with pytest.raises(UsageError, match=r"2018-03-01 to 2018-06-30, 2019-03-01 to 2019-06-30; give its days with"):
+    with pytest.raises(UsageError, match=r"2018-03-01 to 2018-06-30, 2019-03-01 to 2019-06-30; give days with"):
         season("03-01", "06-30", "2018-04-01", "2019-04-01")
 
 
 def test_a_season_without_images_tells_of_which_days_they_are() -> None:
-    with pytest.raises(CropzooError, match="they are of 2019-01-01 to 2019-02-01"):
+    with pytest.raises(CropzooError, match="the images are from 2019-01-01 to 2019-02-01"):
         season("2020-03-01", "", "2019-01-01", "2019-02-01")
-    with pytest.raises(CropzooError, match="they are of 2019-01-01 to 2019-02-01"):
+    with pytest.raises(CropzooError, match="the images are from 2019-01-01 to 2019-02-01"):
         season("03-01", "04-01", "2019-01-01", "2019-02-01")
 
 

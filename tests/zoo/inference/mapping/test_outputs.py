@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cropzoo.errors import CropzooError, UnknownName, UsageError
-from cropzoo.inference.mapping.outputs import OUTPUTS, bands_of, check_outputs, quantize
+from cropzoo.inference.mapping.outputs import OUTPUTS, band_count, check_outputs, quantize
 
 ALL_SEEN = np.ones((1, 4), bool)
 
@@ -57,9 +57,9 @@ def test_outputs_are_checked_and_ordered():
     assert check_outputs(["margin", "class", "margin"], 3) == ("class", "margin")
     with pytest.raises(UnknownName, match="did you mean 'confidence'"):
         check_outputs(["confidense"], 3)
-    with pytest.raises(UsageError, match="there is none"):
+    with pytest.raises(UsageError, match="the list is empty"):
         check_outputs([], 3)
     with pytest.raises(UsageError, match="256 classes"):
         check_outputs(["class"], 256)
     assert check_outputs(["class"], 255) == ("class",)
-    assert (bands_of("probabilities", 7), bands_of("entropy", 7)) == (7, 1)
+    assert (band_count("probabilities", 7), band_count("entropy", 7)) == (7, 1)

@@ -20,9 +20,9 @@ from cropzoo.geo.raster.grid import Grid
 from cropzoo.inference.mapping import page_images as page_pictures
 from cropzoo.inference.mapping.map_file import class_tags, open_map
 from cropzoo.inference.mapping.options import MapOptions
-from cropzoo.inference.mapping.page import images_of, write_map_page
+from cropzoo.inference.mapping.page import collect_page_images, write_map_page
 from cropzoo.inference.mapping.page_images import (
-    Shown,
+    PageImages,
     class_picture,
     hectares,
     picture_size,
@@ -84,8 +84,8 @@ def series(tmp_path: Path) -> str:
     return str(tmp_path / "images" / "S2_*.tif")
 
 
-def _shown(series: str, row: int = 0, column: int = 0) -> list[Shown]:
-    return [Shown(tile, row, column, range(len(tile.dates)), 1e-4) for tile in find_images(series)]
+def _shown(series: str, row: int = 0, column: int = 0) -> list[PageImages]:
+    return [PageImages(tile, row, column, range(len(tile.dates)), 1e-4) for tile in find_images(series)]
 
 
 def _ndvi(number: int, column: Any) -> Any:
@@ -94,8 +94,8 @@ def _ndvi(number: int, column: Any) -> Any:
 
 
 def test_areas_are_of_every_pixel_however_coarse_the_picture(map_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_pictures, "LARGEST", 30)
-    monkeypatch.setattr(page_pictures, "_SIDE", 32)
+    monkeypatch.setattr(page_pictures, "MAX_SIDE", 30)
+    monkeypatch.setattr(page_pictures, "_BLOCK_SIDE", 32)
     source = open_map(map_path)
     assert hectares(source).tolist() == pytest.approx([22.5, 22.5, 0])
     assert picture_size(source.grid) == (20, 30)
@@ -109,7 +109,7 @@ def test_a_pixel_in_degrees_has_the_area_of_its_latitude() -> None:
 
 
 def test_curves_are_of_clear_pixels_on_one_lattice(series: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cropzoo.inference.mapping.page_images.MOST_POINTS", 18)
+    monkeypatch.setattr("cropzoo.inference.mapping.page_images.MAX_POINTS", 18)
     (curves,) = read_curves(_shown(series), HEIGHT, WIDTH)
     assert (curves.step, curves.first_row, curves.first_column, curves.name) == (5, 2, 2, "NDVI")
     assert curves.values.shape == (3, 12, 18)
@@ -125,8 +125,8 @@ def test_curves_are_of_clear_pixels_on_one_lattice(series: str, monkeypatch: pyt
 def test_a_tile_elsewhere_has_its_points_of_the_same_lattice(
     series: str, row: int, column: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cropzoo.inference.mapping.page_images.MOST_POINTS", 10)
-    monkeypatch.setattr("cropzoo.inference.mapping.page_images._STRIP", 300)
+    monkeypatch.setattr("cropzoo.inference.mapping.page_images.MAX_POINTS", 10)
+    monkeypatch.setattr("cropzoo.inference.mapping.page_images._STRIP_PIXELS", 300)
     (curves,) = read_curves(_shown(series, row, column), 50, 100)
     assert (curves.first_row - 5) % 10 == (curves.first_column - 5) % 10 == 0
     values = curves.low + curves.values[2, 0] * (curves.high - curves.low) / 250
@@ -148,7 +148,7 @@ def test_an_image_that_cannot_be_read_is_not_clear(series: str, tmp_path: Path) 
 def test_the_picture_is_as_large_as_the_map_and_gray_where_nothing_is_seen(series: str) -> None:
     shown = _shown(series, row=12)
     grid = Grid(2 * HEIGHT, 2 * WIDTH, PLACE, rasterio.CRS.from_epsg(32631))
-    picture = read_picture(shown, read_curves(shown, HEIGHT, WIDTH), grid, finer=2)
+    picture = read_picture(shown, read_curves(shown, HEIGHT, WIDTH), grid, upsample=2)
     assert picture is not None
     assert picture.shape == (120, 180, 3)
     assert (picture[:24] == 128).all()
@@ -215,11 +215,11 @@ def test_a_click_shows_crop_confidence_place_and_curve(opened: Callable[..., Bro
     assert "confidence 80 %" in place
     assert "row 20, column 70" in place
     assert "longitude 4.4" in place
-    assert browser.text("#chart-where").startswith("pixel here, 3 clear of 3 dates, 2019-04-03 to 2019-08-21")
+    assert browser.text("#chart-where").startswith("this pixel, 3 of 3 dates clear, 2019-04-03 to 2019-08-21")
     titles = browser.value("[...document.querySelectorAll('#chart circle title')].map(t => t.textContent)")
     assert titles == [f"{day}: {_ndvi(number, 70):.2f}" for number, day in enumerate(DAYS)]
     browser.click(*_center(browser, 20.5, 10.5))  # cloudy there on the second date
-    assert browser.text("#chart-where").startswith("pixel here, 2 clear of 3 dates")
+    assert browser.text("#chart-where").startswith("this pixel, 2 of 3 dates clear")
     browser.click(*_center(browser, 55.5, 10.5))
     assert "no data" in browser.text("#place")
     assert "confidence" not in browser.text("#place")
@@ -291,7 +291,7 @@ def test_a_plan_tells_which_images_and_where(scenes: ModuleType, tmp_path: Path)
     ]
     options = MapOptions(tuple(images), season_start="2019-04-01", season_end="2019-07-01")
     plan = make_plan(find_images(images), scenes.make_facts(), options)
-    shown = images_of(plan)
+    shown = collect_page_images(plan)
     assert [(each.row, each.column, tuple(each.used)) for each in shown] == [(0, 0, (1, 2, 3)), (0, 12, (1, 2, 3))]
     curves = read_curves(shown, plan.grid.height, plan.grid.width)
     red, infrared = series[1][2].astype(float)

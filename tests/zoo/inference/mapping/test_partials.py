@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 
 from cropzoo.errors import CropzooError
-from cropzoo.inference.mapping.manifest import Order
-from cropzoo.inference.mapping.partials import Parts
+from cropzoo.inference.mapping.manifest import MapManifest
+from cropzoo.inference.mapping.partials import ChunkStore
 
 
 @pytest.fixture
 def order(made_parts):
-    return made_parts.make_order(outputs=("class", "probabilities"))
+    return made_parts.make_manifest_of(outputs=("class", "probabilities"))
 
 
 @pytest.fixture
 def parts(tmp_path):
-    return Parts.beside(tmp_path / "map.tif")
+    return ChunkStore.beside(tmp_path / "map.tif")
 
 
 def shapes(order, number):
-    height, width = order.chunks[number].place[2:]
+    height, width = order.chunks[number].map_window[2:]
     return {"class": (1, height, width), "probabilities": (3, height, width)}
 
 
@@ -55,26 +55,26 @@ def test_the_same_outputs_are_the_same_bytes(parts, order, made_parts):
 
 def test_an_order_comes_back_from_its_file(parts, order):
     parts.start(order)
-    assert parts.order() == order
-    assert parts.order().grid.crs.to_epsg() == 32631
+    assert parts.read_manifest() == order
+    assert parts.read_manifest().grid.crs.to_epsg() == 32631
 
 
 def test_going_on_needs_to_be_said(parts, order, made_parts):
     parts.start(order)
     parts.save(0, made_parts.make_part(order, 0))
-    with pytest.raises(CropzooError, match="--resume goes on, --overwrite starts anew"):
+    with pytest.raises(CropzooError, match="pass --resume to continue or --overwrite to restart"):
         parts.start(order)
     parts.start(order, resume=True)
     assert parts.done() == {0}
     parts.start(order, overwrite=True)
     assert parts.done() == set()
-    assert parts.begun
+    assert parts.exists
 
 
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"decides": {"overlap": 3, "images": ["a.tif"]}}, "other overlap;"),
+        ({"settings": {"overlap": 3, "images": ["a.tif"]}}, "other overlap;"),
         ({"tags": {"CHECKPOINT_SHA256": "00", "FIRST_DATE": "2019-03-01"}}, "other checkpoint_sha256;"),
         ({"outputs": ("class",)}, "other outputs;"),
         ({"digest": "e" * 64}, "other images;"),
@@ -86,7 +86,7 @@ def test_parts_of_another_order_are_not_mixed(parts, order, changes, named):
         with pytest.raises(CropzooError, match=named):
             parts.start(replace(order, **changes), **more)
     parts.start(replace(order, **changes), overwrite=True)
-    assert parts.order() == replace(order, **changes)
+    assert parts.read_manifest() == replace(order, **changes)
 
 
 def test_shards_join_and_do_not_remove_what_others_made(parts, order, made_parts):
@@ -112,7 +112,7 @@ def test_a_folder_or_file_of_something_else_is_left_alone(parts, order):
     parts.folder.mkdir()
     (parts.folder / "cat.jpg").write_text("mine")
     for more in ({}, {"resume": True}, {"overwrite": True}, {"shard": (1, 2)}):
-        with pytest.raises(CropzooError, match=r"holds 'cat.jpg', which is of no map"):
+        with pytest.raises(CropzooError, match=r"holds 'cat.jpg', which belongs to no map"):
             parts.start(order, **more)
     assert [path.name for path in parts.folder.iterdir()] == ["cat.jpg"]
     (parts.folder / "cat.jpg").unlink()
@@ -169,16 +169,16 @@ def test_a_damaged_order_is_named(parts, order, change):
     parts.start(order)
     path = parts.folder / "order.json"
     path.write_text(json.dumps({**order.as_dict(), **change}))
-    with pytest.raises(CropzooError, match=r"order.json' is no order of a map"):
-        parts.order()
+    with pytest.raises(CropzooError, match=r"order.json' is not a valid map manifest"):
+        parts.read_manifest()
     path.write_text("[")
     with pytest.raises(CropzooError, match=r"order.json"):
-        parts.order()
+        parts.read_manifest()
 
 
 def test_no_order(parts):
-    with pytest.raises(CropzooError, match="nothing was begun there"):
-        parts.order()
+    with pytest.raises(CropzooError, match="no map was started"):
+        parts.read_manifest()
     assert parts.failures() == {}
     assert parts.done() == set()
 
@@ -204,6 +204,6 @@ def test_a_folder_that_cannot_be_written(parts, order, tmp_path):
 
 
 def test_an_order_of_a_plan(order):
-    again = Order.of(order, outputs=["probabilities", "class"], classes=order.classes, tags=order.tags)
+    again = MapManifest.from_plan(order, outputs=["probabilities", "class"], classes=order.classes, tags=order.tags)
     assert again.outputs == ("class", "probabilities")
     assert again.chunks == order.chunks

@@ -13,12 +13,12 @@ import pytest
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.discover import find_images
 from cropzoo.inference.mapping.options import MapOptions
-from cropzoo.inference.mapping.partials import Parts
+from cropzoo.inference.mapping.partials import ChunkStore
 from cropzoo.inference.mapping.pipeline import run_chunks
 from cropzoo.inference.mapping.plan import MapPlan, make_plan
-from cropzoo.inference.mapping.predict import order_of
+from cropzoo.inference.mapping.predict import make_manifest
 
-Make = Callable[..., Parts]
+Make = Callable[..., ChunkStore]
 
 
 @pytest.fixture
@@ -33,17 +33,17 @@ def plan(scenes: ModuleType, tmp_path: Path, small_chunks: None) -> MapPlan:
 def make(scenes: ModuleType, plan: MapPlan, tmp_path: Path) -> Make:
     """`make(name, network=..., **how)` makes all chunks of the plan; returns their parts."""
 
-    def run(name: str, network: Any = None, **how: Any) -> Parts:
-        parts = Parts.beside(tmp_path / f"{name}.tif")
+    def run(name: str, network: Any = None, **how: Any) -> ChunkStore:
+        parts = ChunkStore.beside(tmp_path / f"{name}.tif")
         network = network or scenes.Network()
-        parts.start(order_of(plan, network))
+        parts.start(make_manifest(plan, network))
         run_chunks(plan, network, parts, how.pop("chunks", plan.chunks), **how)
         return parts
 
     return run
 
 
-def contents(parts: Parts) -> dict[str, bytes]:
+def contents(parts: ChunkStore) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in parts.folder.glob("chunk-*.npz")}
 
 
@@ -120,6 +120,6 @@ def test_a_part_that_cannot_be_written_ends_the_run(plan: MapPlan, make: Make, m
     def full(*_: Any) -> None:
         raise CropzooError("the disk is full")
 
-    monkeypatch.setattr(Parts, "save", full)
+    monkeypatch.setattr(ChunkStore, "save", full)
     with pytest.raises(CropzooError, match="the disk is full"):
         make("map", readers=2)

@@ -37,10 +37,10 @@ def test_chunks_cover_the_map_once(plan: Make, small_chunks: None) -> None:
     made = plan()
     seen = np.zeros((made.grid.height, made.grid.width), int)
     for number, chunk in enumerate(made.chunks):
-        row, column, height, width = chunk.place
+        row, column, height, width = chunk.map_window
         seen[row : row + height, column : column + width] += 1
         assert chunk.number == number
-        assert chunk.place == chunk.window
+        assert chunk.map_window == chunk.window
     assert (seen == 1).all()
     assert len(made.chunks) > 4
     assert made.pixels == 2000
@@ -60,7 +60,7 @@ def test_a_finer_answer_makes_a_finer_map(plan: Make, small_chunks: None) -> Non
     assert (made.grid.height, made.grid.width) == (80, 100)
     assert made.grid.transform == Affine(5, 0, 500_000, 0, -5, 5_600_000)
     for chunk in made.chunks:
-        assert chunk.place == Window(*(2 * each for each in chunk.window))
+        assert chunk.map_window == Window(*(2 * each for each in chunk.window))
 
 
 def test_tiles_of_one_lattice_make_one_map(plan: Make, scenes: ModuleType, tmp_path: Path) -> None:
@@ -69,14 +69,14 @@ def test_tiles_of_one_lattice_make_one_map(plan: Make, scenes: ModuleType, tmp_p
     assert (made.grid.height, made.grid.width) == (50, 80)
     assert made.grid.transform == Affine(10, 0, 500_000, 0, -10, 5_600_100)
     assert made.corners == ((10, 0), (0, 50))
-    assert [chunk.place for chunk in made.chunks] == [Window(10, 0, 40, 50), Window(0, 50, 30, 30)]
+    assert [chunk.map_window for chunk in made.chunks] == [Window(10, 0, 40, 50), Window(0, 50, 30, 30)]
 
 
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ({"corner": (0.5, 50)}, "their pixels lie 0.50 and 0.00 of a pixel beside"),
-        ({"crs": "EPSG:32632"}, "their CRS are EPSG:32631 and EPSG:32632, and a map has one"),
+        ({"corner": (0.5, 50)}, "their grids are shifted by 0.50 rows and 0.00 columns"),
+        ({"crs": "EPSG:32632"}, "their CRS differ, EPSG:32631 and EPSG:32632"),
         ({"transform": Affine(20, 0, 510_000, 0, -20, 5_600_000)}, "their pixels differ in size"),
     ],
 )
@@ -117,14 +117,14 @@ def test_a_season_leaves_dates_out(plan: Make, scenes: ModuleType, tmp_path: Pat
     early = scenes.write_images(tmp_path / "two", scenes.random_series(30, 30), corner=(0, 50), days=["2019-01-03"])
     both = plan(None, early, season_start="04-01", season_end="06-30")
     assert [tile.name for tile in both.tiles] == ["one"]
-    assert any("no image of two lies in the season" in note for note in both.notes)
+    assert any("without an image in the season are left out: two" in note for note in both.notes)
 
 
 def test_dates_that_are_left_out_or_padded_are_told(plan: Make) -> None:
-    assert "at most 3 of a window's are used, spread evenly" in plan(max_dates=3).notes[0]
-    assert "the clearest ones" in plan({"max_dates": 3, "date_sampling": "clearest"}).notes[0]
+    assert "at most 3 per window are used, evenly spaced" in plan(max_dates=3).notes[0]
+    assert "the clearest" in plan({"max_dates": 3, "date_sampling": "clearest"}).notes[0]
     assert "takes 9 dates; shorter series are padded" in plan({"length": 9}).notes[0]
-    assert "takes 4 dates, so --max-dates 9 changes nothing" in plan({"length": 4}, max_dates=9).notes[0]
+    assert "takes 4 dates, so --max-dates 9 has no effect" in plan({"length": 4}, max_dates=9).notes[0]
     assert plan().notes == ()
 
 
@@ -140,8 +140,8 @@ def test_a_series_of_years_is_remarked_on(plan: Make, scenes: ModuleType, tmp_pa
     ("facts", "options", "message"),
     [
         ({"size_multiple": 4}, {"tile_size": 10}, "--tile-size is 10; .* takes multiples of 4 pixels; use 12"),
-        ({"fixed_size": True}, {"tile_size": 16}, "--tile-size is 16; .* takes 8 pixels alone"),
-        ({}, {"overlap": 8}, "--overlap is 8; windows are 8 pixels wide, so it must be less; use 2"),
+        ({"fixed_size": True}, {"tile_size": 16}, "--tile-size is 16; .* takes 8 pixels only"),
+        ({}, {"overlap": 8}, "--overlap is 8; it must be less than the side of a window .8 pixels.; use 2"),
     ],
 )
 def test_windows_that_the_network_cannot_take(

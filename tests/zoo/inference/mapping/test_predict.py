@@ -13,11 +13,11 @@ import rasterio
 
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.discover import find_images
-from cropzoo.inference.mapping.cog import assemble
+from cropzoo.inference.mapping.cog import assemble_map
 from cropzoo.inference.mapping.options import MapOptions
-from cropzoo.inference.mapping.partials import Parts
+from cropzoo.inference.mapping.partials import ChunkStore
 from cropzoo.inference.mapping.plan import MapPlan, make_plan
-from cropzoo.inference.mapping.predict import Run, run_map
+from cropzoo.inference.mapping.predict import RunOptions, run_map
 
 OUTPUTS = ("class", "confidence")
 
@@ -47,7 +47,7 @@ def files(path: Path) -> dict[str, bytes]:
 
 def run(plan: MapPlan, network: Any, path: Path, **how: Any) -> Any:
     path.parent.mkdir(exist_ok=True)
-    return run_map(plan, network, path, Run(**how), warn=lambda line: None)
+    return run_map(plan, network, path, RunOptions(**how), warn=lambda line: None)
 
 
 class Interrupted(Exception):
@@ -71,7 +71,7 @@ def test_a_map_holds_what_was_asked_for(plan: MapPlan, network: Any, out: Any) -
     made = run(plan, network, out("one"))
     assert list(made.paths) == list(OUTPUTS)
     assert set(files(out("one"))) == {"map.tif", "map.tif.aux.xml", "map_confidence.tif"}
-    assert not Parts.beside(out("one")).folder.exists()
+    assert not ChunkStore.beside(out("one")).folder.exists()
     with rasterio.open(out("one")) as source:
         assert (source.height, source.width) == (60, 50)
         assert source.crs == "EPSG:32631"
@@ -89,10 +89,10 @@ def test_shards_make_the_same_files(plan: MapPlan, network: Any, out: Any) -> No
         made = run(plan, network, out("three"), shard=(index, 3))
         assert made.paths == {}
         assert not out("three").exists()
-    parts = Parts.beside(out("three"))
-    order = parts.order()
+    parts = ChunkStore.beside(out("three"))
+    order = parts.read_manifest()
     assert parts.missing(chunk.number for chunk in order.chunks) == []
-    assemble(order, parts, out("three"), order.outputs, order.classes, order.tags)
+    assemble_map(order, parts, out("three"))
     assert files(out("three")) == files(out("one"))
 
 
@@ -103,10 +103,10 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_files(
     run(plan, network, out("one"))
     with pytest.raises(Interrupted):
         run(plan, Stopping(network, 40), out("two"), readers=readers)
-    kept = Parts.beside(out("two")).done()
+    kept = ChunkStore.beside(out("two")).done()
     assert 0 < len(kept) < len(plan.chunks)
     assert not out("two").exists()
-    with pytest.raises(CropzooError, match="--resume goes on, --overwrite starts anew"):
+    with pytest.raises(CropzooError, match="pass --resume to continue or --overwrite to restart"):
         run(plan, network, out("two"))
     again = scenes.Network()
     run(plan, again, out("two"), resume=True, readers=readers)
@@ -133,10 +133,10 @@ def test_other_options_do_not_go_on_with_the_parts(scenes: ModuleType, plan: Map
     run(plan, network, out("one"), shard=(0, 2))
     images = plan.options.images
     other = make_plan(find_images(images), scenes.make_facts(), MapOptions(images, outputs=OUTPUTS, overlap=3))
-    with pytest.raises(CropzooError, match="begun with other overlap"):
+    with pytest.raises(CropzooError, match="started them with other overlap"):
         run(other, network, out("one"), resume=True)
     half = scenes.Network(precision="bf16-mixed")
-    with pytest.raises(CropzooError, match="begun with other precision"):
+    with pytest.raises(CropzooError, match="started them with other precision"):
         run(plan, half, out("one"), resume=True)
 
 
@@ -145,7 +145,7 @@ def test_a_map_of_another_precision_does_not_count_as_made(
 ) -> None:
     run(plan, network, out("one"))
     half = scenes.Network(precision="bf16-mixed")
-    with pytest.raises(CropzooError, match=r"map.tif'; it exists already, made otherwise"):
+    with pytest.raises(CropzooError, match=r"map.tif'; it exists already and is a different map"):
         run(plan, half, out("one"), resume=True)
     run(plan, half, out("one"), overwrite=True)
     half.shown.clear()
@@ -160,9 +160,9 @@ def test_a_hole_is_filled_when_the_image_is_mended(plan: MapPlan, network: Any, 
     path.write_bytes(whole[: len(whole) // 2] + b"\xff" * 1500 + whole[len(whole) // 2 + 1500 :])
     told: list[str] = []
     out("two").parent.mkdir()
-    made = run_map(plan, network, out("two"), Run(), warn=told.append)
+    made = run_map(plan, network, out("two"), RunOptions(), warn=told.append)
     assert made.failures
-    assert made.parts == Parts.beside(out("two")).folder
+    assert made.parts == ChunkStore.beside(out("two")).folder
     assert [line for line in told if str(path) in line]
     with rasterio.open(out("one")) as good, rasterio.open(out("two")) as holed:
         expected, found = good.read(1), holed.read(1)
@@ -171,4 +171,4 @@ def test_a_hole_is_filled_when_the_image_is_mended(plan: MapPlan, network: Any, 
     path.write_bytes(whole)
     assert not run(plan, network, out("two"), resume=True).failures
     assert files(out("two")) == files(out("one"))
-    assert not Parts.beside(out("two")).folder.exists()
+    assert not ChunkStore.beside(out("two")).folder.exists()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cropzoo.inference.mapping.pipeline import in_order, made_ahead, one_behind
+from cropzoo.inference.mapping.pipeline import map_in_order, prefetch, run_behind
 
 
 def test_results_come_in_order_and_no_more_than_asked_ahead() -> None:
@@ -21,7 +21,7 @@ def test_results_come_in_order_and_no_more_than_asked_ahead() -> None:
         return 10 * item
 
     found = []
-    for result in in_order(slow, range(12), 3):
+    for result in map_in_order(slow, range(12), 3):
         assert len(begun) <= len(found) + 4
         found.append(result)
         time.sleep(0.002)
@@ -36,16 +36,16 @@ def test_an_error_of_a_thread_is_raised_in_its_turn() -> None:
 
     found = []
     with pytest.raises(ValueError, match="two"):
-        found += list(in_order(fail, range(5), 2))
+        found += list(map_in_order(fail, range(5), 2))
     assert found == []
-    results = in_order(fail, range(5), 2)
+    results = map_in_order(fail, range(5), 2)
     assert [next(results), next(results)] == [0, 1]
 
 
 def test_threads_work_at_the_same_time() -> None:
     """Each waits for the two others."""
     together = threading.Barrier(3)
-    assert sorted(in_order(lambda _: together.wait(timeout=5), range(3), 3)) == [0, 1, 2]
+    assert sorted(map_in_order(lambda _: together.wait(timeout=5), range(3), 3)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("failing", [False, True])
@@ -62,7 +62,7 @@ def test_no_thread_is_left_when_results_are_no_longer_wanted(failing: bool) -> N
         return item
 
     before = threading.active_count()
-    results = in_order(slow, range(100), 3)
+    results = map_in_order(slow, range(100), 3)
     assert next(results) == 0
     if failing:
         with pytest.raises(ValueError, match="one"):
@@ -85,20 +85,20 @@ def counting(last: int, closed: list[bool]) -> Generator[int, None, None]:
 
 def test_items_are_made_ahead_in_order() -> None:
     closed: list[bool] = []
-    assert list(made_ahead(counting(20, closed), 2)) == list(range(20))
+    assert list(prefetch(counting(20, closed), 2)) == list(range(20))
     assert closed == [True]
 
 
 def test_an_error_in_making_comes_after_the_items_before_it() -> None:
     found: list[int] = []
     with pytest.raises(ValueError, match="three"):
-        found.extend(made_ahead(counting(3, []), 2))
+        found.extend(prefetch(counting(3, []), 2))
     assert found == [0, 1, 2]
 
 
 def test_making_ends_when_nobody_wants_more() -> None:
     closed: list[bool] = []
-    items = made_ahead(counting(1000, closed), 2)
+    items = prefetch(counting(1000, closed), 2)
     assert next(items) == 0
     before = threading.active_count()
     items.close()
@@ -108,9 +108,9 @@ def test_making_ends_when_nobody_wants_more() -> None:
 
 def test_no_more_items_are_made_than_asked_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """So many wait, and one more is in the hand of the thread; what it could not hand over at once is not lost."""
-    monkeypatch.setattr("cropzoo.inference.mapping.pipeline._WAIT", 0.01)
+    monkeypatch.setattr("cropzoo.inference.mapping.pipeline._POLL_SECONDS", 0.01)
     made: list[int] = []
-    items = made_ahead((made.append(item) or item for item in range(30)), 3)
+    items = prefetch((made.append(item) or item for item in range(30)), 3)
     found = []
     for item in items:
         found.append(item)
@@ -136,7 +136,7 @@ def test_nothing_more_is_made_when_nobody_wants_more() -> None:
             made.append(-1)
 
     source = endless()
-    items = made_ahead(source, 2)
+    items = prefetch(source, 2)
     assert [next(items), next(items)] == [0, 1]
     items.close()
     assert made[-1] == -1
@@ -154,7 +154,7 @@ def test_even_an_interruption_in_making_is_raised() -> None:
 
     def use() -> None:
         try:
-            found.extend(made_ahead(interrupted(), 2))
+            found.extend(prefetch(interrupted(), 2))
         except KeyboardInterrupt:
             found.append("interrupted")
 
@@ -166,7 +166,7 @@ def test_even_an_interruption_in_making_is_raised() -> None:
 
 def test_later_calls_run_in_order_and_all_of_them() -> None:
     found: list[int] = []
-    with one_behind(2) as later:
+    with run_behind(2) as later:
         for item in range(10):
             later(found.append, item)
     assert found == list(range(10))
@@ -176,9 +176,9 @@ def test_an_error_in_a_later_call_is_raised() -> None:
     def fail() -> None:
         raise ValueError("late")
 
-    with pytest.raises(ValueError, match="late"), one_behind(4) as later:
+    with pytest.raises(ValueError, match="late"), run_behind(4) as later:
         later(fail)
-    with pytest.raises(ValueError, match="late"), one_behind(0) as later:
+    with pytest.raises(ValueError, match="late"), run_behind(0) as later:
         later(fail)
 
 
@@ -189,7 +189,7 @@ def test_later_calls_run_one_at_a_time_and_no_more_wait_than_asked() -> None:
         time.sleep(0.02 if item % 2 == 0 else 0.002)
         ended.append(item)
 
-    with one_behind(2) as later:
+    with run_behind(2) as later:
         for item in range(10):
             later(slow, item)
             assert len(ended) >= item - 1
@@ -199,7 +199,7 @@ def test_later_calls_run_one_at_a_time_and_no_more_wait_than_asked() -> None:
 def test_a_later_call_is_not_waited_for() -> None:
     go = threading.Event()
     found: list[bool] = []
-    with one_behind(2) as later:
+    with run_behind(2) as later:
         for _ in range(2):
             later(lambda: found.append(go.wait(timeout=2)))
         assert found == []
@@ -218,15 +218,15 @@ def test_an_error_in_a_later_call_is_raised_by_the_next_or_at_the_end() -> None:
             later(time.sleep, 0.01)
             time.sleep(0.01)
 
-    with one_behind(1000) as later, pytest.raises(ValueError, match="late"):
+    with run_behind(1000) as later, pytest.raises(ValueError, match="late"):
         go_on_after_it(later)
-    with pytest.raises(ValueError, match="late"), one_behind(4) as later:
+    with pytest.raises(ValueError, match="late"), run_behind(4) as later:
         later(fail, 0.05)
 
 
 def test_calls_that_wait_are_dropped_when_the_work_fails() -> None:
     found: list[int] = []
-    with pytest.raises(KeyError), one_behind(5) as later:  # noqa: PT012 the error is the work's own
+    with pytest.raises(KeyError), run_behind(5) as later:  # noqa: PT012 the error is the work's own
         later(time.sleep, 0.05)
         later(found.append, 1)
         raise KeyError

@@ -45,11 +45,11 @@ def test_another_season_is_fine(scenes: ModuleType, tmp_path: Path) -> None:
     [
         (
             lambda series: numbers(series + 1000),
-            "B04 0.1.* .training 0.06 ± 0.03.*about 1000 numbers too high.*--offset 1000",
+            "B04 0.1.* .training 0.06 ± 0.03.*too high by about 1000.*--offset 1000",
         ),
-        (lambda series: (series * 1e-4).astype(np.float32), "the numbers are small.*is it reflectance already?"),
-        (lambda series: numbers(series * 6.5), "the numbers are large"),
-        (lambda series: numbers(series[:, ::-1]), "check their unit, their offset and their level"),
+        (lambda series: (series * 1e-4).astype(np.float32), "pixel values are small.*are they reflectance already?"),
+        (lambda series: numbers(series * 6.5), "pixel values are large"),
+        (lambda series: numbers(series[:, ::-1]), "check their unit, offset and processing level"),
     ],
 )
 def test_what_is_wrong_is_told(scenes: ModuleType, tmp_path: Path, change: Any, message: str) -> None:
@@ -85,4 +85,4 @@ def test_the_offset_is_seen_where_training_was_as_varied(
     plan = make_plan(find_images(images), facts, MapOptions((images,)))
     told = check_radiometry(plan, ChunkReader(plan))
     assert len(told) == lines
-    assert all("about 1000 numbers too high" in line for line in told)
+    assert all("too high by about 1000" in line for line in told)

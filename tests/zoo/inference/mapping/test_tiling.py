@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from cropzoo.geo.raster.grid import Window
-from cropzoo.inference.mapping.tiling import MOST_BYTES, chunk_size, cut
+from cropzoo.inference.mapping.tiling import MOST_BYTES, chunk_size, split_window
 
 
 @pytest.mark.parametrize("inside", [Window(0, 0, 100, 75), Window(3, 40, 50, 35), Window(90, 70, 10, 5)])
 def test_chunks_cover_a_part_once(inside: Window) -> None:
     seen = np.zeros((100, 75), int)
-    for row, column, height, width in cut(inside, 18, 24, 8):
+    for row, column, height, width in split_window(inside, 18, 24, 8):
         seen[row : row + height, column : column + width] += 1
     part = np.s_[inside.row : inside.row + inside.height, inside.column : inside.column + inside.width]
     assert (seen[part] == 1).all()
@@ -20,8 +20,8 @@ def test_chunks_cover_a_part_once(inside: Window) -> None:
 
 
 def test_edges_do_not_move_with_the_part() -> None:
-    whole = {chunk.row for chunk in cut(Window(0, 0, 200, 8), 18, 8, 8)}
-    later = {chunk.row for chunk in cut(Window(50, 0, 150, 8), 18, 8, 8)} - {50}
+    whole = {chunk.row for chunk in split_window(Window(0, 0, 200, 8), 18, 8, 8)}
+    later = {chunk.row for chunk in split_window(Window(50, 0, 150, 8), 18, 8, 8)} - {50}
     assert later
     assert later < whole
     assert {row % 18 for row in whole - {0}} == {4}, "in the middle of a window"
@@ -29,7 +29,7 @@ def test_edges_do_not_move_with_the_part() -> None:
 
 def test_no_chunk_is_a_sliver() -> None:
     for length in range(30, 80):
-        assert min(chunk.height for chunk in cut(Window(0, 0, length, 8), 18, 8, 8)) > 4
+        assert min(chunk.height for chunk in split_window(Window(0, 0, length, 8), 18, 8, 8)) > 4
 
 
 @pytest.mark.parametrize("pixel_bytes", [100, 500, 2500])

@@ -7,13 +7,13 @@ import pytest
 
 from cropzoo.data.legend import read_crop_table
 from cropzoo.errors import CropzooError
-from cropzoo.inference.parcels.declared import EMPTY, UNKNOWN, Matching
+from cropzoo.inference.parcels.declared import EMPTY, UNKNOWN, CropMatcher
 
 from .conftest import CLASSES
 
 
 def test_names_come_before_codes_and_their_case_does_not_count() -> None:
-    matching = Matching(CLASSES)
+    matching = CropMatcher(CLASSES)
     # Code 60 is grass, but the parcel file calls its 60 maize.
     found = matching.indices([60, 201.0, "Winter Wheat", None, np.nan, 7], ["Maize", "", "", "", "", "hops"])
     assert found.tolist() == [1, 1, 2, EMPTY, EMPTY, UNKNOWN]
@@ -23,18 +23,18 @@ def test_names_come_before_codes_and_their_case_does_not_count() -> None:
 def test_a_table_merges_crops_into_the_classes_of_the_map(tmp_path: Path) -> None:
     path = tmp_path / "classes.csv"
     path.write_text("code,name,class\n1,wheat,winter wheat\n0002,spelt,winter wheat\n3,sun,ignore\n*,,grass\n")
-    matching = Matching(CLASSES, read_crop_table(path))
+    matching = CropMatcher(CLASSES, read_crop_table(path))
     assert matching.indices([1, "0002", 3, 99, ""], [""] * 5).tolist() == [2, 2, UNKNOWN, 0, EMPTY]
 
 
 def test_the_classes_of_a_prepared_dataset_are_a_table(tmp_path: Path) -> None:
     path = tmp_path / "classes.csv"
     path.write_text("index,code,name,color,sources\n0,60,grass,#33aa33,60;61;62\n1,201,maize,#ddbb22,201\n2,,void,,\n")
-    assert Matching(CLASSES, read_crop_table(path)).indices([61, 201, 5], [""] * 3).tolist() == [0, 1, UNKNOWN]
+    assert CropMatcher(CLASSES, read_crop_table(path)).indices([61, 201, 5], [""] * 3).tolist() == [0, 1, UNKNOWN]
 
 
 def test_a_table_of_another_map_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "classes.csv"
     path.write_text("code,name\n1,rice\n")
     with pytest.raises(CropzooError, match=r"classes\.csv.*none of its classes.*grass, maize"):
-        Matching(CLASSES, read_crop_table(path))
+        CropMatcher(CLASSES, read_crop_table(path))

@@ -71,7 +71,7 @@ def test_every_format_says_the_same(
     )
     out = tmp_path / "made" / f"out{suffix}"
     probabilities = np.stack([k == LABELS for k in range(3)]) * 0.8 + 0.05
-    options = ZonalOptions(crop_column="crop", least_pixels=2)
+    options = ZonalOptions(crop_column="crop", min_pixels=2)
     map_parcels(make_map(LABELS, probabilities), parcels, out, options, piece=piece)
     table = _read(out)
     if suffix == ".fgb":  # whose index orders the parcels anew
@@ -103,7 +103,7 @@ def test_suspects_are_ranked_by_how_unlikely_their_crop_is(
     options = ZonalOptions(crop_column="crop_code", id_column="name")
     summary = map_parcels(make_map(LABELS, probabilities), parcels, tmp_path / "out.gpkg", options)
     assert [each.name for each in summary.suspects] == ["y", "x"]  # .1 for grass on wheat, .3 for wheat on maize
-    assert [each.chance for each in summary.suspects] == pytest.approx([0.1, 0.3])
+    assert [each.probability for each in summary.suspects] == pytest.approx([0.1, 0.3])
     assert (summary.compared, summary.agreeing) == (4, 1)
     assert summary.confusion == [[1, 0, 1], [1, 0, 0], [0, 1, 0]]
     assert np.sum(summary.confusion_hectares) == pytest.approx(summary.compared_hectares, abs=0.02)

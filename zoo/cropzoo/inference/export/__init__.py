@@ -1,1 +1,1 @@
-"""Models for other programs: one graph from stored numbers to probabilities, checked against the model itself."""
+"""Export of models as one graph from stored pixel values to probabilities, verified against the PyTorch model."""

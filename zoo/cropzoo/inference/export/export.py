@@ -1,4 +1,4 @@
-"""A checkpoint in the form that another program reads, with its model card and a STAC item, checked before it stays."""
+"""Export of a checkpoint to another format, with a model card and a STAC item; verified before the file is kept."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from cropzoo.errors import CropzooError
-from cropzoo.inference.export.formats import Form, GraphNotes, beside
-from cropzoo.inference.export.graph import INPUTS, OUTPUTS, Graph
+from cropzoo.inference.export.formats import ExportFormat, GraphNotes, sidecar_path
+from cropzoo.inference.export.graph import INPUTS, OUTPUTS, ExportGraph
 from cropzoo.inference.export.onnx import OnnxSession, check_installed, write_onnx
-from cropzoo.inference.export.stac import model_item, model_name
-from cropzoo.inference.export.torch_export import Traced, read_pt2, runner, trace, write_pt2
+from cropzoo.inference.export.stac import ExportedFile, make_item
+from cropzoo.inference.export.torch_export import TracedGraph, program_runner, read_pt2, trace_graph, write_pt2
 from cropzoo.inference.export.verify import (
     TOLERANCE,
-    Difference,
-    Given,
-    Run,
-    agrees,
-    answered,
-    compare,
-    random_trials,
-    real_series,
+    GraphInputs,
+    ModelOutputs,
+    OutputDifference,
+    compare_outputs,
+    dataset_inputs,
+    random_inputs,
+    reference_outputs,
+    within_tolerance,
 )
 from cropzoo.io import Log, atomic_write, sha256_of, write_json, write_text
 from cropzoo.models.base import Model
@@ -32,26 +32,28 @@ from cropzoo.models.factory import load_model, model_from
 from cropzoo.plugins.registry import Zoo
 from cropzoo.reports import model_card
 
-_RUN_BY = {
-    Form.ONNX: "`cropzoo predict {file}` maps with it, and onnxruntime runs it without torch or cropzoo.",
-    Form.PT2: '`torch.export.load("{file}").module()` is it, called with the inputs in this order.',
+_USAGE = {
+    ExportFormat.ONNX: "Map with `cropzoo predict {file}`, or run it with onnxruntime, without torch and cropzoo.",
+    ExportFormat.PT2: 'Load it with `torch.export.load("{file}").module()` and call it with the inputs in this order.',
 }
-"""By form of a graph, how it is used."""
 
 
 @dataclass(frozen=True)
-class Exported:
-    """What was written.
+class ExportResult:
+    """The files of an export and the results of its verification.
 
     Args:
-        path: of the file.
-        sha256: of the file.
-        notes: of a graph; None for weights alone.
-        refused: by axis of a graph, why it may not be of any length.
-        runtime: what the graph was checked with.
-        random, real: how far the graph is from the model; None for weights alone, `real` also without data.
-        unread: why there are no real series.
-        card, item, check: files beside it; `check` of graphs alone.
+        path: Path of the exported file.
+        sha256: SHA-256 of the exported file.
+        card: Path of the model card.
+        item: Path of the STAC item.
+        check: Path of the verification results; None for weights.
+        notes: Notes of a graph; None for weights.
+        refused: Reasons why axes of a graph could not be made dynamic, by axis.
+        runtime: Name and version of the runtime that verified the graph.
+        random: Difference from the model on random inputs; None for weights.
+        real: Difference from the model on inputs from its dataset; None for weights and without the dataset.
+        unread: Reason why the dataset could not be read.
     """
 
     path: Path
@@ -62,39 +64,42 @@ class Exported:
     notes: GraphNotes | None = None
     refused: dict[str, str] | None = None
     runtime: str = ""
-    random: Difference | None = None
-    real: Difference | None = None
+    random: OutputDifference | None = None
+    real: OutputDifference | None = None
     unread: str = ""
 
 
-def export(checkpoint: Path, out: Path, form: Form, metadata: Metadata, zoo: Zoo, say: Log) -> Exported:
-    """Write a checkpoint as `out`; nothing stays under that name unless it was checked.
+def export_model(
+    checkpoint: Path, out: Path, file_format: ExportFormat, metadata: Metadata, zoo: Zoo, log: Log
+) -> ExportResult:
+    """Write a checkpoint as `out`; a graph that fails verification is not kept.
 
     Args:
-        checkpoint: the weights.
-        out: where to.
-        form: of the file.
-        metadata: that are written: those of the checkpoint, or a version of them fit to be given away.
-        zoo: where the backbone, and the data to check with, are looked up.
-        say: told what goes on.
+        checkpoint: Path of the checkpoint file.
+        out: Path of the file to write.
+        file_format: Format of the file.
+        metadata: Metadata to write: those of the checkpoint, or a version without local paths.
+        zoo: Plugins to look up the backbone, and the dataset to verify with.
+        log: Called with progress messages.
 
     Raises:
-        UsageError: when the checkpoint holds no head, or no band statistics and a graph was asked for.
-        CropzooError: when the network cannot be exported so, the graph's answers differ, or a file cannot be written.
+        UsageError: The checkpoint holds no head, or a graph was requested and it holds no band statistics.
+        CropzooError: The network cannot be exported, the graph's outputs differ, or a file cannot be written.
     """
     check_head(metadata)
-    if form is Form.SAFETENSORS:
+    if file_format is ExportFormat.SAFETENSORS:
         save_checkpoint(out, read_state(checkpoint), metadata)
-        # of the architecture, for weights of a network may hold more than parameters
-        return _described(Exported(out, sha256_of(out), *_beside(out, form)), metadata, model_from(metadata, zoo), form)
-    if form is Form.ONNX:
+        result = ExportResult(out, sha256_of(out), *_card_and_item(out, file_format))
+        # A model with random weights counts the parameters; a checkpoint can hold buffers, too.
+        return _describe(result, metadata, model_from(metadata, zoo), file_format)
+    if file_format is ExportFormat.ONNX:
         check_installed()
     model = load_model(checkpoint, zoo=zoo)
-    graph = Graph(model, metadata).eval().requires_grad_(False)
+    graph = ExportGraph(model, metadata).eval().requires_grad_(False)
     multiple = model.backbone.size_multiple
-    say(f"recording {metadata.backbone.name} as a graph, and trying it at other shapes")
+    log(f"tracing {metadata.backbone.name} as a graph and verifying it on other shapes")
     fixed_length = zoo.backbones[metadata.backbone.name].spec.fixed_length
-    traced = trace(graph, metadata, fixed_length=fixed_length, multiple=multiple)
+    traced = trace_graph(graph, metadata, fixed_length=fixed_length, multiple=multiple)
     notes = GraphNotes(
         metadata=metadata,
         checkpoint_sha256=sha256_of(checkpoint),
@@ -103,117 +108,126 @@ def export(checkpoint: Path, out: Path, form: Form, metadata: Metadata, zoo: Zoo
         inputs=INPUTS,
         outputs=OUTPUTS,
     )
-    real, unread = _real(read_metadata(checkpoint), zoo)
-    trials = random_trials(metadata, traced.dynamic, multiple)
+    real, unread = _read_dataset_inputs(read_metadata(checkpoint), zoo)
+    trials = random_inputs(metadata, traced.dynamic, multiple)
     with atomic_write(out) as scratch:
-        say(f"writing and checking {out.name}")
-        _write(scratch, traced, notes, form)
-        run, runtime = _opened(scratch, form)
-        random = _checked(run, model, metadata, trials, "random series", out)
-        on_real = _checked(run, model, metadata, [real], "real series", out) if real else None
-    written = Exported(
-        out, sha256_of(out), *_beside(out, form), beside(out, form, ".check.json"),
-        notes, traced.refused, runtime, random, on_real, unread,
-    )  # fmt: skip
-    assert written.check is not None
-    write_json(written.check, _told(written))
-    return _described(written, metadata, model, form)
+        log(f"writing and verifying {out.name}")
+        _write_graph(scratch, traced, notes, file_format)
+        run, runtime = _open_graph(scratch, file_format)
+        random_difference = _verify(run, model, metadata, trials, "random series", out)
+        real_difference = _verify(run, model, metadata, [real], "series of its dataset", out) if real else None
+    check = sidecar_path(out, file_format, ".check.json")
+    result = ExportResult(
+        out,
+        sha256_of(out),
+        *_card_and_item(out, file_format),
+        check=check,
+        notes=notes,
+        refused=traced.refused,
+        runtime=runtime,
+        random=random_difference,
+        real=real_difference,
+        unread=unread,
+    )
+    write_json(check, _verification(result, notes))
+    return _describe(result, metadata, model, file_format)
 
 
-def _beside(out: Path, form: Form) -> tuple[Path, Path]:
-    return beside(out, form, ".md"), beside(out, form, ".stac.json")
+def _card_and_item(out: Path, file_format: ExportFormat) -> tuple[Path, Path]:
+    return sidecar_path(out, file_format, ".md"), sidecar_path(out, file_format, ".stac.json")
 
 
-def _write(path: Path, traced: Traced, notes: GraphNotes, form: Form) -> None:
-    if form is Form.ONNX:
+def _write_graph(path: Path, traced: TracedGraph, notes: GraphNotes, file_format: ExportFormat) -> None:
+    if file_format is ExportFormat.ONNX:
         write_onnx(path, traced, notes)
     else:
         write_pt2(path, traced, notes)
 
 
-def _opened(path: Path, form: Form) -> tuple[Callable[[Given], Run], str]:
-    """What runs the file that was written, and its name and version."""
-    if form is Form.ONNX:
+def _open_graph(path: Path, file_format: ExportFormat) -> tuple[Callable[[GraphInputs], ModelOutputs], str]:
+    """A function that runs the written file, and the name and version of its runtime."""
+    if file_format is ExportFormat.ONNX:
         return OnnxSession(path).run, f"onnxruntime {version('onnxruntime')}"
-    return runner(read_pt2(path)), f"torch {version('torch')}"
+    return program_runner(read_pt2(path)), f"torch {version('torch')}"
 
 
-def _real(metadata: Metadata, zoo: Zoo) -> tuple[Given | None, str]:
-    """Real series, or why there are none."""
+def _read_dataset_inputs(metadata: Metadata, zoo: Zoo) -> tuple[GraphInputs | None, str]:
+    """Inputs from the model's dataset, or the reason why it cannot be read."""
     try:
-        return real_series(metadata, zoo), ""
+        return dataset_inputs(metadata, zoo), ""
     except (CropzooError, OSError) as error:
         return None, str(error).splitlines()[0]
 
 
-def _checked(
-    run: Callable[[Given], Run], model: Model, metadata: Metadata, trials: list[Given], what: str, out: Path
-) -> Difference:
-    taken, wanted = answered(model, metadata, trials)
-    difference = compare([run(given) for given in taken], wanted)
-    if not agrees(difference):
+def _verify(
+    run: Callable[[GraphInputs], ModelOutputs],
+    model: Model,
+    metadata: Metadata,
+    trials: list[GraphInputs],
+    what: str,
+    out: Path,
+) -> OutputDifference:
+    accepted, expected = reference_outputs(model, metadata, trials)
+    difference = compare_outputs([run(inputs) for inputs in accepted], expected)
+    if not within_tolerance(difference):
         raise CropzooError(
-            f"{str(out)!r}; on {what} its answers differ from the model's by {difference.largest:.2g}, more than "
+            f"{str(out)!r}; on {what} its outputs differ from the model's by {difference.largest:.2g}, more than "
             f"{TOLERANCE:g}; the file was not kept; export it as safetensors"
         )
     return difference
 
 
-def _told(written: Exported) -> dict[str, Any]:
-    """The check as JSON."""
-    assert written.notes is not None
+def _verification(result: ExportResult, notes: GraphNotes) -> dict[str, Any]:
+    """The results of the verification as JSON."""
     return {
-        "file": written.path.name,
-        "sha256": written.sha256,
-        "checkpoint_sha256": written.notes.checkpoint_sha256,
-        "dynamic": list(written.notes.dynamic),
-        "refused": written.refused,
-        "runtime": written.runtime,
+        "file": result.path.name,
+        "sha256": result.sha256,
+        "checkpoint_sha256": notes.checkpoint_sha256,
+        "dynamic": list(notes.dynamic),
+        "refused": result.refused,
+        "runtime": result.runtime,
         "against": f"the model in torch {version('torch')}",
         "tolerance": TOLERANCE,
-        "largest": max(found.largest for found in (written.random, written.real) if found),
-        "random": asdict(written.random) if written.random else None,
-        "real": asdict(written.real) if written.real else {"unread": written.unread},
+        "largest": max(difference.largest for difference in (result.random, result.real) if difference),
+        "random": asdict(result.random) if result.random else None,
+        "real": asdict(result.real) if result.real else {"unread": result.unread},
     }
 
 
-def _described(written: Exported, metadata: Metadata, model: Model, form: Form) -> Exported:
+def _describe(result: ExportResult, metadata: Metadata, model: Model, file_format: ExportFormat) -> ExportResult:
     """Write the model card and the STAC item."""
     card = model_card(metadata.model_dump(mode="json"))
-    write_text(written.card, card + (_use(written, form) if written.notes else ""))
-    item = model_item(
-        metadata,
-        name=model_name(metadata),
-        file=written.path.name,
-        form=form.value,
-        size=written.path.stat().st_size,
-        sha256=written.sha256,
-        framework_version=written.runtime.partition(" ")[2] or version("torch"),
+    write_text(result.card, card + (_usage_section(result, result.notes, file_format) if result.notes else ""))
+    file = ExportedFile(
+        name=result.path.name,
+        format=file_format,
+        size=result.path.stat().st_size,
+        sha256=result.sha256,
+        framework_version=result.runtime.partition(" ")[2] or version("torch"),
         parameters=sum(each.numel() for each in model.parameters()),
-        notes=written.notes,
     )
-    write_json(written.item, item)
-    return written
+    write_json(result.item, make_item(metadata, file, result.notes))
+    return result
 
 
-def _use(written: Exported, form: Form) -> str:
-    """The part of a graph's card that says how to feed it."""
-    assert written.notes is not None
-    assert written.random is not None
-    fixed = [f"{axis} (here it is fixed)" for axis in ("batch", "dates", "size") if axis not in written.notes.dynamic]
+def _usage_section(result: ExportResult, notes: GraphNotes, file_format: ExportFormat) -> str:
+    """The section of a graph's model card that says how to use it."""
+    assert result.random is not None
+    fixed = [axis for axis in ("batch", "dates", "size") if axis not in notes.dynamic]
     lines = [
         "",
-        f"## {written.path.name}",
+        f"## {result.path.name}",
         "",
-        "The same model as one graph, with normalization, encoding of dates, temperature and softmax inside. "
-        + _RUN_BY[form].format(file=written.path.name),
+        "The same model as one graph, which includes normalization, date encoding, temperature and softmax. "
+        + _USAGE[file_format].format(file=result.path.name),
         "",
-        *(f"- input `{name}`: {told}." for name, told in INPUTS.items()),
-        *(f"- output `{name}`: {told}." for name, told in OUTPUTS.items()),
-        f"- Of any length: {', '.join(written.notes.dynamic) or 'nothing'}{'; not: ' if fixed else ''}"
-        f"{', '.join(fixed)}. Height and width are multiples of {written.notes.size_multiple}.",
-        f"- Checked with {written.runtime}: it differs from the model by {written.random.largest:.1e} at most on "
-        + (f"random series, by {written.real.largest:.1e} on real ones." if written.real else "random series."),
+        *(f"- Input `{name}`: {description}." for name, description in INPUTS.items()),
+        *(f"- Output `{name}`: {description}." for name, description in OUTPUTS.items()),
+        f"- Axes of any length: {', '.join(notes.dynamic) or 'none'}. Fixed axes: {', '.join(fixed) or 'none'}. "
+        f"Height and width must be multiples of {notes.size_multiple}.",
+        f"- Verified with {result.runtime}: the outputs differ from the model's by at most {result.random.largest:.1e} "
+        "on random series"
+        + (f" and by at most {result.real.largest:.1e} on series of its dataset." if result.real else "."),
         "",
     ]
     return "\n".join(lines)

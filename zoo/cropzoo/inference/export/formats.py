@@ -1,4 +1,4 @@
-"""The forms that a model is exported in, and the names of the files beside it; no heavy import."""
+"""File formats of an export, the names of its files, and the notes that a graph carries; imports no torch."""
 
 from __future__ import annotations
 
@@ -14,47 +14,49 @@ from cropzoo.errors import CropzooError, UsageError
 from cropzoo.models.checkpoint import Metadata
 
 
-class Form(Enum):
-    """A format of files; its value is the suffix without the dot."""
+class ExportFormat(Enum):
+    """A file format; its value is the suffix without the dot."""
 
     SAFETENSORS = "safetensors"
     ONNX = "onnx"
     PT2 = "pt2"
 
 
-def form_of(out: Path, asked: str | None) -> Form:
-    """The form that is asked for, else the one that the suffix of `out` says.
+def choose_format(out: Path, requested: str | None) -> ExportFormat:
+    """The requested format, else the one that the suffix of `out` names.
 
     Raises:
-        UsageError: for another suffix than the form has: other programs would not know the file as what it is.
+        UsageError: The suffix does not fit the format, so that other programs would not recognize the file.
     """
     suffix = out.suffix.removeprefix(".")
-    known = [form.value for form in Form]
-    if asked is None and suffix not in known:
+    known = [each.value for each in ExportFormat]
+    if requested is None and suffix not in known:
         raise UsageError(f"--out {str(out)!r}; its name must end in .{', .'.join(known[:-1])} or .{known[-1]}")
-    form = Form(asked or suffix)
-    if suffix != form.value:
+    chosen = ExportFormat(requested or suffix)
+    if suffix != chosen.value:
         raise UsageError(
-            f"--out {str(out)!r}; a file of --format {form.value} must have a name that ends in .{form.value}"
+            f"--out {str(out)!r}; a file of --format {chosen.value} must have a name that ends in .{chosen.value}"
         )
-    return form
+    return chosen
 
 
-def beside(out: Path, form: Form, suffix: str) -> Path:
-    """The file beside `out` with that suffix: several graphs of one model may stand in one folder."""
-    if form is Form.SAFETENSORS and suffix == ".md":
+def sidecar_path(out: Path, file_format: ExportFormat, suffix: str) -> Path:
+    """The file next to `out` with the given suffix; several graphs of one model can share a folder."""
+    if file_format is ExportFormat.SAFETENSORS and suffix == ".md":
         return out.with_suffix(suffix)
     return out.with_name(out.name + suffix)
 
 
-def all_beside(out: Path, form: Form) -> list[Path]:
+def output_paths(out: Path, file_format: ExportFormat) -> list[Path]:
     """All files that an export writes."""
-    suffixes = (".md", ".stac.json") if form is Form.SAFETENSORS else (".md", ".stac.json", ".check.json")
-    return [out, *(beside(out, form, suffix) for suffix in suffixes)]
+    suffixes = [".md", ".stac.json"]
+    if file_format is not ExportFormat.SAFETENSORS:
+        suffixes.append(".check.json")
+    return [out, *(sidecar_path(out, file_format, suffix) for suffix in suffixes)]
 
 
 FORMAT = 1
-"""Raised when a reader of the format before would misread a file."""
+"""Version of the notes; raised when older readers would misread a file."""
 
 KEY = "cropzoo"
 
@@ -62,15 +64,15 @@ Axis = Literal["batch", "dates", "size"]
 
 
 class GraphNotes(Schema):
-    """How to feed a graph and read its answer. Keys that a later cropzoo adds within the same format are passed over.
+    """Notes stored in a graph's file: how to feed it and read its outputs. Unknown keys of later versions are ignored.
 
     Args:
-        metadata: of the checkpoint: bands, scale, classes and all else; normalization and temperature are part of the
-            graph, so nothing is left to do with them.
-        checkpoint_sha256: of the file with the weights.
-        dynamic: axes that may have any length; others have the length that the metadata say.
-        size_multiple: divides height and width.
-        inputs, outputs: by name: what each is, in words.
+        metadata: Metadata of the checkpoint. The graph applies normalization and temperature itself.
+        checkpoint_sha256: SHA-256 of the checkpoint file.
+        dynamic: Axes of any length; the others have the lengths in the metadata.
+        size_multiple: Number that must divide height and width.
+        inputs: Descriptions of the inputs by name.
+        outputs: Descriptions of the outputs by name.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -84,19 +86,19 @@ class GraphNotes(Schema):
     outputs: dict[str, str] = Field(default_factory=dict)
 
     def as_json(self) -> str:
-        """The text that a file holds."""
+        """The notes as JSON text."""
         return json.dumps(self.model_dump(mode="json"), allow_nan=False)
 
 
 def read_notes(text: str | None, where: str) -> GraphNotes:
-    """What a file says of itself.
+    """Parse the notes of a graph's file.
 
     Args:
-        text: under the key; None where a file has none.
-        where: the file, for messages.
+        text: Notes as JSON; None if the file has none.
+        where: Name of the file, for error messages.
 
     Raises:
-        CropzooError: when there are no notes, or they are damaged or of a newer format.
+        CropzooError: There are no notes, or they are damaged or of a newer format.
     """
     if not text:
         raise CropzooError(f"{where} has no notes of cropzoo; give a file that `cropzoo export` wrote")
@@ -109,5 +111,5 @@ def read_notes(text: str | None, where: str) -> GraphNotes:
         raise CropzooError(f"{where} has notes of format {found!r}; this cropzoo reads up to {FORMAT}; upgrade cropzoo")
     try:
         return GraphNotes.parse(values, f"notes of {where}")
-    except UsageError as error:  # a damaged file is no wrong use
+    except UsageError as error:  # a damaged file is not a wrong use of the command
         raise CropzooError(str(error)) from None

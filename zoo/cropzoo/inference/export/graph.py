@@ -1,4 +1,4 @@
-"""What is exported: everything from stored numbers and calendar days to logits and probabilities."""
+"""The exported computation: from stored pixel values and calendar dates to logits and probabilities."""
 
 from __future__ import annotations
 
@@ -21,16 +21,54 @@ _JANUARY = 306
 """Days from 1 March to 1 January."""
 
 _LATE = 2**31
-"""A day after all others."""
+"""A day later than any date."""
+
+INPUTS = {
+    "series": "(batch, dates, bands, height, width), float32: pixel values as stored; `scale` converts them to "
+    "reflectance; values at invalid dates have no influence",
+    "dates": "(batch, dates), int64: days since 1970-01-01, increasing; 0 at padding. An unused date (valid is False) "
+    "may keep its day: the first day of the series is the origin of some date encodings",
+    "valid": "(batch, dates), bool: False for padding and for dates to ignore; at least one True per series",
+}
+
+OUTPUTS = {
+    "logits": "(batch, classes, height, width), float32: class scores divided by the temperature",
+    "probabilities": "(batch, classes, height, width), float32: softmax of the logits",
+}
+
+
+class ExportGraph(nn.Module):
+    """Logits and probabilities of stored series; `INPUTS` and `OUTPUTS` describe the shapes.
+
+    Args:
+        model: Model in evaluation mode.
+        metadata: Metadata of its checkpoint; scale, band statistics, date encoding and temperature become part of the
+            graph.
+
+    Raises:
+        UsageError: The checkpoint holds no band statistics.
+    """
+
+    def __init__(self, model: Model, metadata: Metadata) -> None:
+        super().__init__()
+        scale = check_statistics(metadata, "exporting a graph, which normalizes stored values")
+        self.model = model
+        self.normalizer = Normalizer(metadata.bands, metadata.bands, scale, metadata.mean, metadata.std)
+        self.encoding, self.temperature = metadata.dates, metadata.temperature
+
+    def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        batch = self.normalizer(Batch(series, encode_days(dates, valid, self.encoding), valid))
+        logits = self.model(batch.series, batch.dates, batch.valid) / self.temperature
+        return logits, logits.softmax(1)
 
 
 def encode_days(days: Tensor, valid: Tensor, encoding: DateEncoding) -> Tensor:
-    """Dates as a backbone reads them, as `cropzoo.data.dates.encode_dates` gives them.
+    """Encode dates for a backbone, as `cropzoo.data.dates.encode_dates` does, with tensor operations.
 
     Args:
-        days: (B, T), int64, since 1970-01-01; 0 or less where there is no date.
-        valid: (B, T), bool; a date that is not used may still be the first of its series, which "days" counts from.
-        encoding: of the backbone.
+        days: (B, T), int64, days since 1970-01-01; 0 or less where there is no date.
+        valid: (B, T), bool; an unused date can still be the first of its series and so the origin of "days".
+        encoding: Date encoding of the backbone.
 
     Returns:
         (B, T), int64, zero at invalid dates.
@@ -42,29 +80,29 @@ def encode_days(days: Tensor, valid: Tensor, encoding: DateEncoding) -> Tensor:
 
 
 def _first(days: Tensor) -> Tensor:
-    """The first date of every series, (B, 1)."""
+    """First date of each series, (B, 1)."""
     return days.masked_fill(days <= 0, _LATE).amin(1, keepdim=True)
 
 
 def _day_of_year(days: Tensor) -> Tensor:
     day, year = _since_march(days)
-    # the first day of March is day 60 of a year, or 61
+    # 1 March is day 60 of a year, 61 of a leap year
     return torch.where(day < _JANUARY, day + 60 + _leap(year), day - _JANUARY + 1)
 
 
 def _september_before(days: Tensor) -> Tensor:
-    """The 1 September at or before each day, since 1970-01-01."""
+    """The last 1 September on or before each day, in days since 1970-01-01."""
     day, year = _since_march(days)
-    # from the 1 September of the year before, whose February may have 29 days, there are 181 days to 1 March
+    # 1 September of the previous year to 1 March is 181 days, 182 with a leap day
     behind = torch.where(day >= _SEPTEMBER, day - _SEPTEMBER, day + 181 + _leap(year))
     return days - behind
 
 
 def _since_march(days: Tensor) -> tuple[Tensor, Tensor]:
-    """Days since the last 1 March, and its year: counted from March, leap days stand at the ends of years.
+    """Days since the last 1 March and the year of that March; counted from March, leap days end a year.
 
-    Source: the proleptic Gregorian calendar in whole numbers, as by Howard Hinnant, "chrono-compatible low-level date
-        algorithms".
+    Source: the proleptic Gregorian calendar in integer arithmetic, as in Howard Hinnant, "chrono-compatible low-level
+        date algorithms".
     """
     days = days + _MARCH_0000
     era = days // 146097
@@ -76,41 +114,3 @@ def _since_march(days: Tensor) -> tuple[Tensor, Tensor]:
 def _leap(year: Tensor) -> Tensor:
     """1 in leap years, else 0, int64."""
     return ((year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))).to(torch.int64)
-
-
-INPUTS = {
-    "series": "(batch, dates, bands, height, width), float32: numbers as stored, which `scale` turns into reflectance; "
-    "what stands at invalid dates has no influence",
-    "dates": "(batch, dates), int64: days since 1970-01-01, increasing; 0 at padding. A date that is not used, with "
-    "valid False, may keep its day: the first day of the series is counted from",
-    "valid": "(batch, dates), bool: False for padding and dates that are not to be used; at least one True a series",
-}
-
-OUTPUTS = {
-    "logits": "(batch, classes, height, width), float32: class scores divided by the temperature",
-    "probabilities": "(batch, classes, height, width), float32: their softmax",
-}
-
-
-class Graph(nn.Module):
-    """Logits and probabilities of series as stored; the shapes stand in `INPUTS` and `OUTPUTS`.
-
-    Args:
-        model: in evaluation mode.
-        metadata: of its checkpoint; scale, statistics, encoding of dates and temperature become part of the graph.
-
-    Raises:
-        UsageError: when the checkpoint holds no band statistics.
-    """
-
-    def __init__(self, model: Model, metadata: Metadata) -> None:
-        super().__init__()
-        scale = check_statistics(metadata, "exporting a graph, which normalizes stored numbers")
-        self.model = model
-        self.normalizer = Normalizer(metadata.bands, metadata.bands, scale, metadata.mean, metadata.std)
-        self.encoding, self.temperature = metadata.dates, metadata.temperature
-
-    def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        batch = self.normalizer(Batch(series, encode_days(dates, valid, self.encoding), valid))
-        logits = self.model(batch.series, batch.dates, batch.valid) / self.temperature
-        return logits, logits.softmax(1)

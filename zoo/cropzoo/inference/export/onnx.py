@@ -1,4 +1,4 @@
-"""A recorded graph as one ONNX file, and answers of such a file by onnxruntime."""
+"""ONNX files of exported graphs: writing them, and running them with onnxruntime."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import torch
 from cropzoo.errors import CropzooError
 from cropzoo.inference.export.formats import KEY, GraphNotes
 from cropzoo.inference.export.graph import INPUTS, OUTPUTS
-from cropzoo.inference.export.torch_export import Traced, silence
-from cropzoo.inference.export.verify import Given, Run
+from cropzoo.inference.export.torch_export import TracedGraph, silenced
+from cropzoo.inference.export.verify import GraphInputs, ModelOutputs
 
 OPSET = 18
-"""Version of the operators: readers from 2023 on know it, such as onnxruntime 1.14."""
+"""Version of the operator set; supported by onnxruntime 1.14 (2023) and later."""
 
-NEEDED = ("onnx", "onnxscript", "onnxruntime")
+REQUIRED_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def check_installed() -> None:
-    """Raise `CropzooError` unless what writes and checks ONNX is installed."""
-    missing = [name for name in NEEDED if find_spec(name) is None]
+    """Raise `CropzooError` unless the packages that write and check ONNX files are installed."""
+    missing = [name for name in REQUIRED_PACKAGES if find_spec(name) is None]
     if missing:
         raise CropzooError(
             f"an ONNX file; {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed; "
@@ -32,23 +32,23 @@ def check_installed() -> None:
         )
 
 
-def write_onnx(path: Path, traced: Traced, notes: GraphNotes) -> None:
-    """Write the graph as one file, with the notes among its metadata and nothing of this machine.
+def write_onnx(path: Path, traced: TracedGraph, notes: GraphNotes) -> None:
+    """Write the graph as one file with the notes in its metadata and without paths of this machine.
 
     Raises:
-        CropzooError: when the graph holds an operation that ONNX does not have.
-        OSError: as `open` raises.
+        CropzooError: The graph holds an operation that ONNX does not support.
+        OSError: The file cannot be written.
     """
     import onnx
 
     try:
-        with silence():
+        with silenced():
             program = torch.onnx.export(
                 traced.program, dynamo=True, opset_version=OPSET, output_names=list(OUTPUTS), verbose=False
             )
             assert program is not None
             model = program.model_proto
-    except Exception as error:  # the exporter's own errors name the operation in their cause
+    except Exception as error:  # the exporter's errors name the operation in their cause
         cause = error.__cause__ or error
         raise CropzooError(
             f"backbone {notes.metadata.backbone.name!r} as ONNX; {str(cause).strip().splitlines()[0]}; "
@@ -56,12 +56,12 @@ def write_onnx(path: Path, traced: Traced, notes: GraphNotes) -> None:
         ) from error
     _name_axes(model, traced.dynamic)
     for part in _parts(model):
-        # the recorder's places in the source code
+        # source locations recorded by the exporter
         del part.metadata_props[:]
         part.doc_string = ""
     model.producer_name = "cropzoo"
     model.metadata_props.add(key=KEY, value=notes.as_json())
-    with silence():
+    with silenced():
         onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 
@@ -70,12 +70,12 @@ class OnnxSession:
     """An ONNX file opened by onnxruntime.
 
     Args:
-        path: of the file.
-        providers: of onnxruntime, the preferred first.
-        threads: of an operation; 0 for as many as there are cores.
+        path: Path of the file.
+        providers: Execution providers of onnxruntime in order of preference.
+        threads: Threads per operation; 0 for one per core.
 
     Raises:
-        CropzooError: when onnxruntime is not installed or cannot open the file.
+        CropzooError: onnxruntime is not installed or cannot open the file.
     """
 
     def __init__(self, path: Path, providers: Iterable[str] = ("CPUExecutionProvider",), threads: int = 0) -> None:
@@ -84,27 +84,29 @@ class OnnxSession:
         import onnxruntime
 
         if not path.is_file():
-            raise CropzooError(f"ONNX file {str(path)!r} does not exist; write one by `cropzoo export --format onnx`")
+            raise CropzooError(f"ONNX file {str(path)!r} does not exist; write one with `cropzoo export --format onnx`")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads
         self.path = path
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
-        except Exception as error:  # the runtime has a class of errors for each of its codes, and no common base
-            raise CropzooError(f"{str(path)!r} is no whole ONNX file; {_short(error)}; export it again") from error
+        except Exception as error:  # onnxruntime's error classes have no common base
+            raise CropzooError(
+                f"{str(path)!r} is not a valid ONNX file (truncated?); {_short(error)}; export it again"
+            ) from error
 
     @property
     def notes(self) -> str | None:
-        """The text under cropzoo's key."""
+        """The metadata entry written by cropzoo; None if there is none."""
         text: str | None = self._session.get_modelmeta().custom_metadata_map.get(KEY)
         return text
 
-    def answer(self, inputs: Mapping[str, Any], outputs: Iterable[str] = OUTPUTS) -> list[Any]:
-        """The outputs of these names, arrays.
+    def compute(self, inputs: Mapping[str, Any], outputs: Iterable[str] = OUTPUTS) -> list[Any]:
+        """Compute the outputs of the given names, as arrays.
 
         Raises:
-            CropzooError: when the runtime fails, with its reason.
+            CropzooError: onnxruntime failed; the message holds its reason.
         """
         try:
             found: list[Any] = self._session.run(list(outputs), dict(inputs))
@@ -113,20 +115,20 @@ class OnnxSession:
             raise CropzooError(f"{str(self.path)!r} on series of shape {shape}; {_short(error)}") from error
         return found
 
-    def run(self, given: Given) -> Run:
-        """Logits and probabilities."""
-        logits, probabilities = self.answer(given.by_name())
+    def run(self, inputs: GraphInputs) -> ModelOutputs:
+        """Compute logits and probabilities."""
+        logits, probabilities = self.compute(inputs.as_dict())
         return logits, probabilities
 
 
 def _short(error: Exception) -> str:
-    """One line of an error of the runtime, without the places in its source code."""
+    """An error of onnxruntime as one line of limited length."""
     text = re.sub(r"\s+", " ", str(error)).strip()
     return text if len(text) < 300 else text[:300] + " ..."
 
 
 def _name_axes(model: Any, dynamic: tuple[str, ...]) -> None:
-    """Give the symbols of the recorder, such as s77, the names of the axes that they stand for."""
+    """Replace the exporter's symbols, such as s77, by the names of their axes."""
     names = {0: "batch", 1: "dates", 3: "height", 4: "width"}
     found: dict[str, str] = {}
     for value in model.graph.input:
@@ -134,7 +136,7 @@ def _name_axes(model: Any, dynamic: tuple[str, ...]) -> None:
             if dim.dim_param and value.name in INPUTS:
                 found.setdefault(dim.dim_param, names[place])
     if "size" in dynamic and len(found) != len(set(found.values())):
-        return  # axes that the recorder tied to each other keep its symbols
+        return  # axes that the exporter tied to each other keep its symbols
     symbols = re.compile("|".join(rf"\b{re.escape(symbol)}\b" for symbol in found) or "(?!)")
     for part in _parts(model):
         shape = getattr(getattr(getattr(part, "type", None), "tensor_type", None), "shape", None)
@@ -144,7 +146,7 @@ def _name_axes(model: Any, dynamic: tuple[str, ...]) -> None:
 
 
 def _parts(model: Any) -> Iterator[Any]:
-    """The model and all that has metadata in it: graphs, nodes, values, initial values, within loops too."""
+    """The model and its parts that can hold metadata: graphs, nodes, values and initializers, also nested ones."""
     yield model
     for function in model.functions:
         yield function

@@ -1,16 +1,16 @@
-"""A STAC item that describes an exported model, by the Machine Learning Model extension.
-
-Written as plain JSON: the one library for it, stac-model, brings 26 packages for what is a table of fixed keys.
-"""
+"""STAC items that describe exported models, with the Machine Learning Model extension."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import pystac
+
 from cropzoo.data.sample import LabelClass
-from cropzoo.inference.export.formats import GraphNotes
+from cropzoo.inference.export.formats import ExportFormat, GraphNotes
 from cropzoo.inference.export.graph import INPUTS, OUTPUTS
 from cropzoo.models.checkpoint import Metadata
 
@@ -21,77 +21,79 @@ EXTENSIONS = (
 )
 
 _ARTIFACTS = {
-    "onnx": ("ONNX", "torch.onnx.export", "application/octet-stream; application=onnx"),
-    "pt2": ("PyTorch", "torch.export.save", "application/octet-stream; application=pytorch"),
-    "safetensors": ("PyTorch", "safetensors.torch.save_file", "application/octet-stream; application=safetensors"),
+    ExportFormat.ONNX: ("ONNX", "torch.onnx.export", "application/octet-stream; application=onnx"),
+    ExportFormat.PT2: ("PyTorch", "torch.export.save", "application/octet-stream; application=pytorch"),
+    ExportFormat.SAFETENSORS: (
+        "PyTorch",
+        "safetensors.torch.save_file",
+        "application/octet-stream; application=safetensors",
+    ),
 }
-"""By format: the framework that runs it, what wrote it, its media type."""
+"""Framework, artifact type and media type of each format."""
 
 _SHA256 = "1220"
-"""What stands before a digest to say that it is a SHA-256 of 32 bytes, as multihash has it."""
+"""Multihash prefix of a SHA-256 digest of 32 bytes."""
 
 
-def model_item(
-    metadata: Metadata,
-    *,
-    name: str,
-    file: str,
-    form: str,
-    size: int,
-    sha256: str,
-    framework_version: str,
-    parameters: int,
-    notes: GraphNotes | None = None,
-    now: datetime | None = None,
-) -> dict[str, Any]:
-    """The item, plain data.
+@dataclass(frozen=True)
+class ExportedFile:
+    """An exported model file as a STAC item describes it.
 
     Args:
-        metadata: of the checkpoint.
-        name: of the model.
-        file: the name of the exported file, which lies beside the item.
-        form: "onnx", "pt2" or "safetensors".
-        size, sha256: of the file.
-        framework_version: of what the file was checked with.
-        parameters: of the network.
-        notes: of a graph; None for weights alone.
-        now: when it was exported.
-
-    Source: https://github.com/stac-extensions/mlm, version 1.5.0. Where the model was trained is not known, so the
-        item has no geometry; its date is that of the export.
+        name: File name; the file is next to the item.
+        format: Format of the file.
+        size: Size in bytes.
+        sha256: SHA-256 of the file.
+        framework_version: Version of the framework that the file was checked with.
+        parameters: Number of parameters of the network.
     """
-    stamp = (now or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    properties = {
-        "datetime": stamp,
-        "mlm:name": name,
-        "mlm:framework": _ARTIFACTS[form][0],
-        "mlm:total_parameters": parameters,
-        **_properties(metadata, notes),
-    }
-    version = framework_version.partition("+")[0]
-    if re.fullmatch(r"\d+\.\d+\.\d+", version):
-        properties["mlm:framework_version"] = version
-    return {
-        "type": "Feature",
-        "stac_version": "1.1.0",
-        "stac_extensions": list(EXTENSIONS),
-        "id": name,
-        "geometry": None,
-        "properties": properties,
-        "links": [],
-        "assets": {"model": _asset(metadata, file, form, size, sha256)},
-    }
+
+    name: str
+    format: ExportFormat
+    size: int
+    sha256: str
+    framework_version: str
+    parameters: int
 
 
-def _properties(metadata: Metadata, notes: GraphNotes | None) -> dict[str, Any]:
-    """What the checkpoint says of the model."""
-    trained = metadata.dataset.name if metadata.dataset else None
+def make_item(
+    metadata: Metadata, file: ExportedFile, notes: GraphNotes | None = None, now: datetime | None = None
+) -> dict[str, Any]:
+    """The STAC item of an exported model, as a dictionary.
+
+    Args:
+        metadata: Metadata of the checkpoint.
+        file: The exported file.
+        notes: Notes of a graph; None for weights.
+        now: Time of the export; None for the current time.
+
+    Source: https://github.com/stac-extensions/mlm, version 1.5.0. The training area is unknown, so that the item has no
+        geometry; its date is that of the export.
+    """
+    item = pystac.Item(
+        id=model_name(metadata),
+        geometry=None,
+        bbox=None,
+        datetime=(now or datetime.now(UTC)).replace(microsecond=0),
+        properties=_properties(metadata, file, notes),
+        stac_extensions=list(EXTENSIONS),
+    )
+    item.add_asset("model", _asset(metadata, file))
+    return item.to_dict(include_self_link=False, transform_hrefs=False)
+
+
+def _properties(metadata: Metadata, file: ExportedFile, notes: GraphNotes | None) -> dict[str, Any]:
+    """The item's properties by the Machine Learning Model extension."""
+    trained_on = metadata.dataset.name if metadata.dataset else None
     properties: dict[str, Any] = {
-        "description": f"{metadata.backbone.name}: crops from series of satellite images",
+        "mlm:name": model_name(metadata),
+        "mlm:framework": _ARTIFACTS[file.format][0],
+        "mlm:total_parameters": file.parameters,
+        "description": f"{metadata.backbone.name}: crop classification from satellite image time series",
         "mlm:architecture": metadata.backbone.name,
         "mlm:tasks": ["semantic-segmentation"],
-        "mlm:pretrained": trained is not None,
-        "mlm:pretrained_source": trained,
+        "mlm:pretrained": trained_on is not None,
+        "mlm:pretrained_source": trained_on,
         "mlm:accelerator": None,
         "mlm:input": _inputs(metadata, notes),
         "mlm:output": _outputs(metadata, notes),
@@ -104,36 +106,41 @@ def _properties(metadata: Metadata, notes: GraphNotes | None) -> dict[str, Any]:
     }
     if metadata.license:
         properties["license"] = metadata.license
+    version = file.framework_version.partition("+")[0]
+    if re.fullmatch(r"\d+\.\d+\.\d+", version):
+        properties["mlm:framework_version"] = version
     return properties
 
 
-def _asset(metadata: Metadata, file: str, form: str, size: int, sha256: str) -> dict[str, Any]:
-    """The exported file."""
-    _, artifact, media = _ARTIFACTS[form]
-    asset: dict[str, Any] = {
-        "href": f"./{file}",
-        "type": media,
-        "title": file,
-        "roles": ["mlm:model", "mlm:weights"],
+def _asset(metadata: Metadata, file: ExportedFile) -> pystac.Asset:
+    """The exported file as an asset."""
+    _, artifact, media_type = _ARTIFACTS[file.format]
+    fields: dict[str, Any] = {
         "mlm:artifact_type": artifact,
-        "file:size": size,
-        "file:checksum": _SHA256 + sha256,
+        "file:size": file.size,
+        "file:checksum": _SHA256 + file.sha256,
     }
     if metadata.bands:
-        asset["bands"] = [{"name": band} for band in metadata.bands]
-    return asset
+        fields["bands"] = [{"name": band} for band in metadata.bands]
+    return pystac.Asset(
+        href=f"./{file.name}",
+        title=file.name,
+        media_type=media_type,
+        roles=["mlm:model", "mlm:weights"],
+        extra_fields=fields,
+    )
 
 
 def model_name(metadata: Metadata) -> str:
-    """A name that the extension allows: backbone and dataset, such as "tsvit-on-pastis"."""
-    told = metadata.backbone.name + (f"-on-{metadata.dataset.name}" if metadata.dataset else "")
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", f"cropzoo-{told}").strip("-._")
+    """A name that the extension allows, of backbone and dataset, such as "cropzoo-tsvit-on-pastis"."""
+    parts = metadata.backbone.name + (f"-on-{metadata.dataset.name}" if metadata.dataset else "")
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", f"cropzoo-{parts}").strip("-._")
 
 
 def _inputs(metadata: Metadata, notes: GraphNotes | None) -> list[dict[str, Any]]:
-    """Three arrays of a graph: numbers as stored, days since 1970. Weights alone say how their series is normalized."""
-    length, side = _sides(metadata, notes)
-    # the extension takes an axis `bands` for one whose bands are listed
+    """The three inputs; a graph takes stored values and days, weights take a normalized series and encoded dates."""
+    length, side = _lengths(metadata, notes)
+    # The extension requires the axis name `bands` where bands are listed.
     axis = "bands" if metadata.bands else "channel"
     series: dict[str, Any] = {
         "name": "series",
@@ -166,7 +173,7 @@ def _inputs(metadata: Metadata, notes: GraphNotes | None) -> list[dict[str, Any]
 
 
 def _outputs(metadata: Metadata, notes: GraphNotes | None) -> list[dict[str, Any]]:
-    side = _sides(metadata, notes)[1]
+    side = _lengths(metadata, notes)[1]
     side = side * metadata.upsample if side > 0 else side
     names = OUTPUTS if notes else {"logits": "(batch, classes, height, width), float32: class scores"}
     return [
@@ -174,23 +181,23 @@ def _outputs(metadata: Metadata, notes: GraphNotes | None) -> list[dict[str, Any
             "name": name,
             "tasks": ["semantic-segmentation"],
             "result": _array(("batch", "class", "height", "width"), [-1, len(metadata.classes), side, side]),
-            "description": told,
+            "description": description,
             "classification:classes": [_class(index, each) for index, each in enumerate(metadata.classes)],
         }
-        for name, told in names.items()
+        for name, description in names.items()
     ]
 
 
-def _sides(metadata: Metadata, notes: GraphNotes | None) -> tuple[int, int]:
-    """Dates and height; -1 for any."""
+def _lengths(metadata: Metadata, notes: GraphNotes | None) -> tuple[int, int]:
+    """Number of dates and height; -1 for any."""
     if notes is None:
         return metadata.length or -1, metadata.image_size
     length = -1 if "dates" in notes.dynamic else metadata.length or -1
     return length, -1 if "size" in notes.dynamic else metadata.image_size
 
 
-def _array(axes: tuple[str, ...], shape: list[int], kind: str = "float32") -> dict[str, Any]:
-    return {"shape": shape, "dim_order": list(axes), "data_type": kind}
+def _array(axes: tuple[str, ...], shape: list[int], data_type: str = "float32") -> dict[str, Any]:
+    return {"shape": shape, "dim_order": list(axes), "data_type": data_type}
 
 
 def _class(index: int, label: LabelClass) -> dict[str, Any]:

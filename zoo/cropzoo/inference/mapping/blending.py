@@ -1,4 +1,4 @@
-"""Windows of a network on a lattice, and the blending of what it says where they overlap."""
+"""Lattice of the network's windows, and the blending of probabilities where windows overlap."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from numpy.typing import NDArray
 from cropzoo.geo.raster.grid import Window
 
 _RIM = 4
-"""A quarter of the overlap at a window's rim has no weight: a network knows little of what surrounds its outermost
-pixels. One whose reach is that short gives the same map as if it had seen the whole image at once."""
+"""One in `_RIM` pixels of the overlap, at the rim of a window, has no weight, because the network lacks the context of
+its outermost pixels. A network with a smaller receptive field gives the same map as for the complete image at once."""
 
 
 @dataclass(frozen=True)
 class Lattice:
-    """The windows of an image, anchored at its first pixel, so that what a pixel gets depends on no chunk.
+    """The windows of an image, anchored at its first pixel, so that results do not depend on chunks.
 
-    The last window of a row or column is moved inwards; an image smaller than a window has one, which reaches beyond
-    it. Weights fall smoothly towards the rim of a window where another one goes on, and do not at the image's edge.
+    The last window of a row or column is shifted inwards; an image smaller than a window has one window, which exceeds
+    it. Weights decrease smoothly towards the rim of a window where it has a neighbor, and not at the image's edge.
 
     Args:
-        height, width: of the image, px.
-        size: side of a window, px.
-        overlap: of neighboring windows, px, less than `size`.
-        upsample: how many times finer than the image the network's answer is.
+        height: Height of the image, px.
+        width: Width of the image, px.
+        size: Side of a window, px.
+        overlap: Overlap of neighboring windows, px, less than `size`.
+        upsample: Factor by which the network's output is finer than the image.
     """
 
     height: int
@@ -37,23 +38,23 @@ class Lattice:
     upsample: int = 1
 
     def windows(self, inside: Window) -> list[tuple[int, int]]:
-        """First row and column of each window that has weight in a part of the image, in rows."""
+        """First row and column of each window with weight in a part of the image, in row-major order."""
         rows = self._reaching(self.height, inside.row, inside.height)
         columns = self._reaching(self.width, inside.column, inside.width)
         return [(row, column) for row in rows for column in columns]
 
     def around(self, inside: Window) -> Window:
-        """The part of the image that those windows see."""
+        """The part of the image that the windows of `inside` cover."""
         row, height = self._span(self.height, inside.row, inside.height)
         column, width = self._span(self.width, inside.column, inside.width)
         return Window(row, column, height, width)
 
     def weights(self, row: int, column: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The weights of a window's rows and of its columns, `upsample` times finer; a pixel's is their product."""
+        """Weights of a window's rows and columns at the output's resolution; a pixel's weight is their product."""
         return self._weights(self.height, row), self._weights(self.width, column)
 
     def sums(self, inside: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The sum of the weights of all windows on each row and on each column of a part of the image."""
+        """Sums of the weights of all windows on each row and each column of a part of the image."""
         return (
             self._sum(self.height, inside.row, inside.height),
             self._sum(self.width, inside.column, inside.width),
@@ -85,12 +86,12 @@ class Lattice:
 
 
 class Blend:
-    """Weighted means of probabilities over the windows of a part of an image, added in a fixed order.
+    """Weighted means of probabilities over the windows of a part of an image.
 
     Args:
-        lattice: of the image.
-        inside: the part.
-        classes: of the probabilities.
+        lattice: Lattice of the image.
+        inside: Part of the image.
+        classes: Number of classes.
     """
 
     def __init__(self, lattice: Lattice, inside: Window, classes: int) -> None:
@@ -99,7 +100,7 @@ class Blend:
         self._total = np.zeros((classes, fine * inside.height, fine * inside.width), np.float32)
 
     def add(self, row: int, column: int, probabilities: NDArray[np.float32]) -> None:
-        """Take in a window's probabilities, (K, s * size, s * size)."""
+        """Add a window's probabilities, (K, s * size, s * size), s = `upsample`."""
         lattice, inside = self.lattice, self.inside
         fine = lattice.upsample
         side = fine * lattice.size
@@ -110,7 +111,7 @@ class Blend:
         self._total[:, to_row, to_column] += probabilities[:, from_row, from_column] * weights
 
     def mean(self) -> NDArray[np.float32]:
-        """The probabilities, (K, s * h, s * w); right where all windows of `Lattice.windows` were added."""
+        """The mean probabilities, (K, s * h, s * w), once all windows of `Lattice.windows` have been added."""
         down, across = self.lattice.sums(self.inside)
         mean: NDArray[np.float32] = self._total / (down[:, None] * across[None])
         return mean
@@ -118,14 +119,14 @@ class Blend:
 
 @lru_cache(maxsize=1024)
 def starts(length: int, size: int, stride: int) -> Sequence[int]:
-    """Where windows start that cover a length; the last one is moved inwards, so that it ends where the length does."""
+    """First positions of windows that cover a length; the last window is shifted inwards to end with it."""
     last = max(length - size, 0)
     return (*range(0, last, stride), last)
 
 
 @lru_cache(maxsize=64)
 def _ramps(size: int, overlap: int, before: bool, after: bool) -> NDArray[np.float32]:
-    """Weights of a window's pixels along one axis: a raised cosine in the overlap on the sides that have neighbors."""
+    """Weights of a window's pixels along one axis: a raised cosine in the overlap on sides with a neighbor."""
     rim = overlap // _RIM
     steps = (np.arange(size) - rim + 0.5) / max(overlap - 2 * rim, 1)
     ramp = np.sin(np.pi / 2 * steps.clip(0, 1)) ** 2
@@ -136,6 +137,6 @@ def _ramps(size: int, overlap: int, before: bool, after: bool) -> NDArray[np.flo
 
 
 def _shared(start: int, size: int, other: int, length: int) -> tuple[slice, slice]:
-    """What two stretches of a line have in common, in the pixels of each."""
+    """The intersection of two intervals, as slices of each."""
     first, end = max(start, other), min(start + size, other + length)
     return slice(first - start, end - start), slice(first - other, end - other)

@@ -1,4 +1,4 @@
-"""One chunk of a map: its pixels read, cut into batches for the network, and what the network says blended."""
+"""Chunks of a map: reading pixels, forming batches for the network, and blending its probabilities."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from cropzoo.inference.mapping.outputs import quantize
 from cropzoo.inference.mapping.plan import Chunk, MapPlan
 from cropzoo.inference.model_info import Predictor
 
-Outputs = dict[str, NDArray[np.uint8]]
-"""The outputs of a chunk, each (bands, h, w)."""
+ChunkOutputs = dict[str, NDArray[np.uint8]]
+"""Outputs of a chunk by name, each (bands, h, w)."""
 
-_AREA = threading.Lock()
-"""Threads share the area's polygons, and GEOS builds what it knows of a prepared one while it is asked."""
+_AREA_LOCK = threading.Lock()
+"""Threads share the area's polygons, and queries of prepared GEOS geometries are not thread-safe."""
 
 
 @dataclass(frozen=True)
-class Pixels:
-    """What was read for a chunk.
+class ChunkPixels:
+    """The pixels of a chunk.
 
     Args:
-        chunk: the chunk.
-        around: what the network's windows see of the tile, px.
-        series: (T, C, h, w) of `around`, as stored.
-        clear: (T, h, w).
-        seen: (s * h, s * w) of the chunk itself: what is to be mapped and clear at some date.
+        chunk: The chunk.
+        around: Window of the tile that the network's windows cover, px.
+        series: (T, C, h, w), pixel values of `around` as stored.
+        clear: (T, h, w), False for clouds, shadows and no data.
+        seen: (s * h, s * w), pixels of the chunk to map: inside the area and clear on some date.
     """
 
     chunk: Chunk
@@ -47,10 +47,18 @@ class Pixels:
 
 
 @dataclass(frozen=True)
-class Work:
-    """A batch for the network: first row and column of each window in its tile, and what `Predictor` takes."""
+class InferenceBatch:
+    """A batch for the network: the arguments of `Predictor.probabilities` and the corners of the windows.
 
-    places: Sequence[tuple[int, int]]
+    Args:
+        corners: First row and column of each window in its tile.
+        series: (B, T, C, S, S), pixel values as stored.
+        dates: (B, T), days since 1970-01-01.
+        valid: (B, T), False for padding.
+        first: First date of the series, days since 1970-01-01.
+    """
+
+    corners: Sequence[tuple[int, int]]
     series: NDArray[Any]
     dates: NDArray[np.int64]
     valid: NDArray[np.bool_]
@@ -58,17 +66,17 @@ class Work:
 
 
 class ChunkReader:
-    """Reads chunks of a plan; keeps files open. One thread at a time; pickles without its open files."""
+    """Reads chunks of a plan and keeps files open between them. Not thread-safe; pickles without open files."""
 
     def __init__(self, plan: MapPlan) -> None:
         self.plan = plan
         self._readers: dict[int, StackReader] = {}
 
-    def read(self, chunk: Chunk) -> Pixels:
-        """The pixels of a chunk, where the network is to look.
+    def read(self, chunk: Chunk) -> ChunkPixels:
+        """Read the pixels of a chunk and of the network's windows around it.
 
         Raises:
-            CropzooError: naming the file that cannot be read.
+            CropzooError: A file cannot be read; the message names it.
         """
         plan, reader = self.plan, self.of_tile(chunk.tile)
         around, used = plan.lattices[chunk.tile].around(chunk.window), plan.used[chunk.tile]
@@ -83,17 +91,17 @@ class ChunkReader:
             seen &= ~self._seen_before(chunk)
         seen = seen.repeat(scale, axis=0).repeat(scale, axis=1)
         if plan.area is not None:
-            with _AREA:
-                seen &= plan.area.mask(plan.grid, chunk.place)
-        return Pixels(chunk, around, series, clear, seen)
+            with _AREA_LOCK:
+                seen &= plan.area.mask(plan.grid, chunk.map_window)
+        return ChunkPixels(chunk, around, series, clear, seen)
 
     def close(self) -> None:
-        """Close the files; reading opens them again."""
+        """Close all files; reading opens them again."""
         for reader in self._readers.values():
             reader.close()
 
     def _seen_before(self, chunk: Chunk) -> NDArray[np.bool_]:
-        """Where a tile before the chunk's shows the same ground at some date, (h, w): that one is mapped."""
+        """Pixels that an earlier tile shows on some clear date, (h, w); they are mapped from that tile."""
         seen = np.zeros((chunk.window.height, chunk.window.width), np.bool_)
         row, column = self.plan.corners[chunk.tile]
         for tile in range(chunk.tile):
@@ -110,7 +118,7 @@ class ChunkReader:
         return seen
 
     def _seen(self, tile: int, window: Window) -> NDArray[np.bool_]:
-        """Where a tile is clear at some date, (h, w); nowhere if it cannot be read: its own chunks tell that."""
+        """Pixels of a tile that are clear on some date, (h, w); none if it cannot be read, which its chunks report."""
         seen = np.zeros((window.height, window.width), np.bool_)
         try:
             for index in self.plan.used[tile]:
@@ -122,7 +130,7 @@ class ChunkReader:
         return seen
 
     def of_tile(self, tile: int) -> StackReader:
-        """The reader of a tile, with the bands of the network."""
+        """The reader of a tile for the bands of the network."""
         if tile not in self._readers:
             options = self.plan.options
             self._readers[tile] = StackReader(
@@ -134,93 +142,93 @@ class ChunkReader:
         return self._readers[tile]
 
 
-def batches(plan: MapPlan, pixels: Pixels) -> Iterator[Work]:
-    """The batches of a chunk: every window with a pixel to map, those of like many dates together.
+def make_batches(plan: MapPlan, pixels: ChunkPixels) -> Iterator[InferenceBatch]:
+    """The batches of a chunk: every window with a pixel to map, sorted by the number of dates.
 
-    Dates are chosen as `cropzoo.evaluation.evaluate` does: those clear enough in the window, then at most so many.
+    Dates are chosen as in `cropzoo.evaluation.evaluate`: sufficiently clear dates of the window, then at most the
+    maximum number of dates.
     """
     chunk, size = pixels.chunk, plan.size
     lattice = plan.lattices[chunk.tile]
-    places = [place for place in lattice.windows(chunk.window) if _wanted(pixels, place, plan)]
-    kept = {place: _dates(plan, pixels, place) for place in places}
-    places.sort(key=lambda place: len(kept[place]))
+    corners = [corner for corner in lattice.windows(chunk.window) if _has_pixels(pixels, corner, plan)]
+    kept = {corner: _select_dates(plan, pixels, corner) for corner in corners}
+    corners.sort(key=lambda corner: len(kept[corner]))
     count, first = plan.options.batch_size or 1, int(plan.dates(chunk.tile)[0])
-    for start in range(0, len(places), count):
-        batch = places[start : start + count]
+    for start in range(0, len(corners), count):
+        batch = corners[start : start + count]
         longest = plan.facts.length or len(kept[batch[-1]])
         series = np.zeros((len(batch), longest, pixels.series.shape[1], size, size), pixels.series.dtype)
         dates, valid = np.zeros((len(batch), longest), np.int64), np.zeros((len(batch), longest), np.bool_)
-        for item, place in enumerate(batch):
-            used = kept[place]
-            _copy(pixels, place, used, series[item, : len(used)])
+        for item, corner in enumerate(batch):
+            used = kept[corner]
+            _copy_window(pixels, corner, used, series[item, : len(used)])
             dates[item, : len(used)] = plan.dates(chunk.tile)[used]
             valid[item, : len(used)] = True
-        yield Work(batch, series, dates, valid, first)
+        yield InferenceBatch(batch, series, dates, valid, first)
 
 
-def make_chunk(predictor: Predictor, reader: ChunkReader, chunk: Chunk) -> Outputs:
-    """The outputs of a chunk, one step after another in this thread.
+def make_chunk(predictor: Predictor, reader: ChunkReader, chunk: Chunk) -> ChunkOutputs:
+    """Predict a chunk in this thread.
 
     Raises:
-        CropzooError: a file that cannot be read, or a network that cannot go on.
+        CropzooError: A file cannot be read, or the network failed.
     """
     plan, pixels = reader.plan, reader.read(chunk)
     blend = Blend(plan.lattices[chunk.tile], chunk.window, len(plan.facts.classes))
-    for work in batches(plan, pixels):
-        add(blend, work, predictor.probabilities(work.series, work.dates, work.valid, work.first))
-    return finish(plan, pixels.seen, blend)
+    for batch in make_batches(plan, pixels):
+        add_to_blend(blend, batch, predictor.probabilities(batch.series, batch.dates, batch.valid, batch.first))
+    return make_outputs(plan, pixels.seen, blend)
 
 
-def add(blend: Blend, work: Work, probabilities: NDArray[np.float32]) -> None:
-    """Take in what the network says of a batch."""
-    for (row, column), mine in zip(work.places, probabilities, strict=True):
-        blend.add(row, column, mine)
+def add_to_blend(blend: Blend, batch: InferenceBatch, probabilities: NDArray[np.float32]) -> None:
+    """Add the probabilities of a batch to a blend."""
+    for (row, column), window in zip(batch.corners, probabilities, strict=True):
+        blend.add(row, column, window)
 
 
-def finish(plan: MapPlan, seen: NDArray[np.bool_], blend: Blend) -> Outputs:
-    """The outputs of a chunk all of whose batches were added."""
+def make_outputs(plan: MapPlan, seen: NDArray[np.bool_], blend: Blend) -> ChunkOutputs:
+    """The outputs of a chunk from the blend of all its batches."""
     return quantize(blend.mean(), seen, plan.options.outputs)
 
 
-def _wanted(pixels: Pixels, place: tuple[int, int], plan: MapPlan) -> bool:
-    """Whether a window holds a pixel of the chunk that is to be mapped."""
-    (row, column), window, scale = place, pixels.chunk.window, plan.facts.upsample
+def _has_pixels(pixels: ChunkPixels, corner: tuple[int, int], plan: MapPlan) -> bool:
+    """Whether a window contains a pixel of the chunk to map."""
+    (row, column), window, scale = corner, pixels.chunk.window, plan.facts.upsample
     top, left = max(row - window.row, 0), max(column - window.column, 0)
     bottom, right = row - window.row + plan.size, column - window.column + plan.size
     return bool(pixels.seen[scale * top : scale * bottom, scale * left : scale * right].any())
 
 
-def _dates(plan: MapPlan, pixels: Pixels, place: tuple[int, int]) -> NDArray[np.intp]:
-    """Positions of the dates that the network sees in a window, (T,)."""
-    rows, columns = _part(pixels, place, plan.size)
+def _select_dates(plan: MapPlan, pixels: ChunkPixels, corner: tuple[int, int]) -> NDArray[np.intp]:
+    """Positions of the dates of a window that the network uses, (T,)."""
+    rows, columns = _window_slices(pixels, corner, plan.size)
     positions = np.arange(len(pixels.series))
-    # A series of positions: the choice is evaluation's own, and no pixel is copied for it.
+    # A sample whose values are positions reuses the selection of evaluation without copying pixels.
     sample = Sample(positions[:, None, None, None], plan.dates(pixels.chunk.tile), clear=pixels.clear[:, rows, columns])
     sample = select_clear_dates(sample, plan.options.min_clear or 0)
     sampling = "uniform" if plan.facts.date_sampling == "random" else plan.facts.date_sampling
-    chosen: NDArray[np.intp] = limit_dates(sample, plan.most_dates, sampling, np.random.default_rng(0)).series[
-        :, 0, 0, 0
-    ]
+    sample = limit_dates(sample, plan.most_dates, sampling, np.random.default_rng(0))
+    chosen: NDArray[np.intp] = sample.series[:, 0, 0, 0]
     return chosen
 
 
-def _copy(pixels: Pixels, place: tuple[int, int], used: NDArray[np.intp], out: NDArray[Any]) -> None:
-    """A window's series at some dates into `out`; beyond a small image its edge is repeated, as in training."""
-    rows, columns = _part(pixels, place, out.shape[-1])
+def _copy_window(pixels: ChunkPixels, corner: tuple[int, int], used: NDArray[np.intp], out: NDArray[Any]) -> None:
+    """Copy a window's series at some dates to `out`; a small image is padded with its edge values, as in training."""
+    rows, columns = _window_slices(pixels, corner, out.shape[-1])
     height, width = rows.stop - rows.start, columns.stop - columns.start
     out[..., :height, :width] = pixels.series[used, :, rows, columns]
     out[..., height:, :width] = out[..., height - 1 : height, :width]
     out[..., width:] = out[..., width - 1 : width]
 
 
-def _part(pixels: Pixels, place: tuple[int, int], size: int) -> tuple[slice, slice]:
-    """Rows and columns of a window in what was read; fewer where the image is smaller."""
-    row, column = place[0] - pixels.around.row, place[1] - pixels.around.column
+def _window_slices(pixels: ChunkPixels, corner: tuple[int, int], size: int) -> tuple[slice, slice]:
+    """Rows and columns of a window in the pixels that were read; fewer where the image is smaller."""
+    row, column = corner[0] - pixels.around.row, corner[1] - pixels.around.column
     height, width = pixels.clear.shape[1:]
     return slice(row, min(row + size, height)), slice(column, min(column + size, width))
 
 
 def _within(inner: Window, outer: Window) -> tuple[slice, slice]:
-    """Rows and columns of a window in one that holds it."""
+    """Rows and columns of a window within a larger one."""
     row, column = inner.row - outer.row, inner.column - outer.column
     return slice(row, row + inner.height), slice(column, column + inner.width)

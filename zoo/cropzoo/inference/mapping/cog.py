@@ -1,4 +1,4 @@
-"""The parts of a map as Cloud-Optimized GeoTIFFs, written window by window and renamed when they are whole."""
+"""Assembling of chunks to Cloud-Optimized GeoTIFFs, window by window; files are verified, then renamed."""
 
 from __future__ import annotations
 
@@ -25,53 +25,55 @@ from rasterio.windows import Window as RasterWindow
 
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
-from cropzoo.geo.raster.grid import Window
-from cropzoo.inference.mapping.manifest import Placed, Planned
+from cropzoo.geo.raster.grid import Grid, Window
+from cropzoo.inference.mapping.manifest import ManifestChunk, MapManifest
 from cropzoo.inference.mapping.map_file import category_names, class_tags, color_table
-from cropzoo.inference.mapping.outputs import CLASS, NODATA, PLAN_TAG, PROBABILITIES, SCALE, bands_of, target_paths
-from cropzoo.inference.mapping.partials import Parts
+from cropzoo.inference.mapping.outputs import CLASS, NODATA, PLAN_TAG, PROBABILITIES, SCALE, band_count, target_paths
+from cropzoo.inference.mapping.partials import ChunkStore
 from cropzoo.io import ProgressCallback, atomic_write, write_text
 
 
 @contextmanager
-def writing(path: Path, out: Path) -> Iterator[None]:
-    """Whatever GDAL fails at becomes one error, also what it only logs, such as a disk that is full at the end.
+def write_errors(path: Path, out: Path) -> Iterator[None]:
+    """Turn GDAL's failures into one error, also those that it only logs, such as a full disk when a file is closed.
 
     Args:
-        path: that is written.
-        out: the class map that it belongs to, by which `cropzoo mosaic` knows both.
+        path: Path of the file that is written.
+        out: Path of its class map, the argument of `cropzoo mosaic`.
+
+    Raises:
+        CropzooError: Writing failed.
     """
-    errors = _Logged()
+    errors = _ErrorLog()
     try:
         with errors:
             yield
     except (RasterioError, CPLE_BaseError, OSError) as error:
-        raise _unwritten(path, out, errors.first or _reason(error)) from error
+        raise _write_error(path, out, errors.first or _root_cause(error)) from error
     if errors.first:
-        raise _unwritten(path, out, errors.first)
+        raise _write_error(path, out, errors.first)
 
 
-def _reason(error: BaseException) -> str:
-    """What the deepest of the errors that led to one says; rasterio's own only points there."""
+def _root_cause(error: BaseException) -> str:
+    """The message of the first error in a chain; rasterio's own message only refers to it."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error)
 
 
-def _unwritten(path: Path, out: Path, reason: str) -> CropzooError:
+def _write_error(path: Path, out: Path, reason: str) -> CropzooError:
     free = shutil.disk_usage(path.parent).free
     return CropzooError(
-        f"cannot write {str(path)!r}; writing failed as it does on a full disk ({reason}; {free / 1e9:.2f} GB are free "
-        "there); nothing that stood there was changed, and the parts are kept: make room, then "
+        f"cannot write {str(path)!r}; writing failed, perhaps because the disk is full ({reason}; {free / 1e9:.2f} GB "
+        "are free); existing files are unchanged and the finished chunks are kept; free some space, then run "
         f"`cropzoo mosaic {shlex.quote(str(out))}`"
     )
 
 
-class _Logged(logging.Filter):
-    """While it is entered, keeps what GDAL logs as errors from the screen and remembers the first.
+class _ErrorLog(logging.Filter):
+    """Context manager that hides the errors that GDAL logs and keeps the first.
 
-    GDAL writes a tile when its cache is full or the file is closed; if the disk is full then, a log line is all there
-    is.
+    GDAL writes tiles when its cache is full or the file is closed; a disk that is full at that time is only logged.
     """
 
     _LOGGER = "rasterio._env"
@@ -86,7 +88,7 @@ class _Logged(logging.Filter):
         self.first = self.first or record.getMessage()
         return False
 
-    def __enter__(self) -> _Logged:
+    def __enter__(self) -> _ErrorLog:
         logging.getLogger(self._LOGGER).addFilter(self)
         return self
 
@@ -97,49 +99,42 @@ class _Logged(logging.Filter):
 
 
 BLOCK = 512
-"""Pixels on a side of a file's tiles."""
+"""Side of a file's tiles in pixels."""
 
-_CELL_BYTES = 16 << 20
-"""Of a map that are held at a time."""
+_WINDOW_BYTES = 16 << 20
+"""Bytes of a map in memory at a time."""
 
-_CACHE = 64 << 20
-"""Bytes of decoded tiles that GDAL keeps; its own default is a twentieth of the machine's memory."""
+_CACHE_BYTES = 64 << 20
+"""GDAL's cache; its default is 5 % of the machine's memory."""
 
 _SETTINGS = {"GDAL_PAM_ENABLED": False, "SPARSE_OK_OVERVIEW": True, "GDAL_TIFF_OVR_BLOCKSIZE": BLOCK}
 
 
-def assemble(
-    plan: Planned,
-    parts: Parts,
-    out: Path,
-    outputs: Sequence[str],
-    classes: Sequence[LabelClass],
-    tags: Mapping[str, str],
-    advance: ProgressCallback | None = None,
+def assemble_map(
+    manifest: MapManifest, parts: ChunkStore, out: Path, advance: ProgressCallback | None = None
 ) -> dict[str, Path]:
-    """The files of a map, made of the parts that are there; nodata where there are none.
+    """Write the files of a map from its finished chunks; nodata where chunks are missing.
 
-    Where chunks overlap, a pixel is the first one's that has data there. Memory holds a window of the map, whatever its
-    size. Files get their names when all are whole, have been read again and found the same.
+    Where chunks overlap, a pixel is that of the first chunk with data there. Memory holds one window of the map,
+    independent of its size. Files are renamed to their final names when all are complete and verified by reading.
 
     Args:
-        plan: of the map.
-        parts: of the plan; the folder also holds what is not yet whole.
-        out: file of the class map; other outputs lie beside it, see `target_paths`.
-        outputs: names of `OUTPUTS`.
-        classes: by label index.
-        tags: for every file.
-        advance: takes (windows done, windows in all).
+        manifest: Manifest of the map.
+        parts: Finished chunks; the folder also holds incomplete files.
+        out: Path of the class map; `target_paths` names the other outputs.
+        advance: Called with (windows done, total).
 
     Returns:
-        The file of each output.
+        Path of each output.
 
     Raises:
-        CropzooError: a damaged part; a full disk or another failure to write, and then what stood there stays.
+        CropzooError: A chunk is damaged, or writing failed and existing files are unchanged.
     """
-    paths = target_paths(out, outputs)
-    cells = {name: list(_cells(plan.grid.height, plan.grid.width, bands_of(name, len(classes)))) for name in outputs}
-    total, done = 2 * sum(map(len, cells.values())), 0
+    paths, classes, grid = target_paths(out, manifest.outputs), manifest.classes, manifest.grid
+    windows = {
+        name: list(_windows(grid.height, grid.width, band_count(name, len(classes)))) for name in manifest.outputs
+    }
+    total, done = 2 * sum(map(len, windows.values())), 0
 
     def step() -> None:
         nonlocal done
@@ -147,35 +142,35 @@ def assemble(
         if advance is not None:
             advance(done, total)
 
-    with _workplace(parts.folder) as folder:
-        for name in outputs:
-            # One output after another: the disk holds one that is not yet compressed, not all of them.
-            profile = _profile(plan, bands_of(name, len(classes)))
-            cache = _CACHE + 2 * profile["count"] * BLOCK * BLOCK
-            with writing(paths[name], out), rasterio.Env(GDAL_CACHEMAX=cache, **_SETTINGS):
+    with _scratch_folder(parts.folder) as folder:
+        for name in manifest.outputs:
+            # One output after another, so that the disk holds only one uncompressed file.
+            profile = _profile(grid, band_count(name, len(classes)))
+            cache = _CACHE_BYTES + 2 * profile["count"] * BLOCK * BLOCK
+            with write_errors(paths[name], out), rasterio.Env(GDAL_CACHEMAX=cache, **_SETTINGS):
                 raw = folder / f"{name}.raw.tif"
                 with rasterio.open(raw, "w", **profile) as target:
-                    _describe(target, name, classes, {**tags, PLAN_TAG: plan.digest})
-                    sums = [_write(target, plan, parts, name, cell, step) for cell in cells[name]]
+                    _describe(target, name, classes, {**manifest.tags, PLAN_TAG: manifest.digest})
+                    sums = [_write_window(target, manifest, parts, name, window, step) for window in windows[name]]
                 _convert(raw, folder / f"{name}.tif", name)
                 raw.unlink()
-                _verify(folder / f"{name}.tif", cells[name], sums, step)
+                _verify(folder / f"{name}.tif", windows[name], sums, step)
         for name, path in paths.items():
             _move(folder / f"{name}.tif", path, category_names(classes) if name == CLASS else "")
     return paths
 
 
-def _cells(height: int, width: int, bands: int) -> Iterator[Window]:
-    """Windows of whole tiles that cover a map, each at most `_CELL_BYTES` or one tile."""
-    side = BLOCK * max(1, int((_CELL_BYTES / bands) ** 0.5) // BLOCK)
+def _windows(height: int, width: int, bands: int) -> Iterator[Window]:
+    """Windows of complete file tiles that cover a map, each of at most `_WINDOW_BYTES` or one tile."""
+    side = BLOCK * max(1, int((_WINDOW_BYTES / bands) ** 0.5) // BLOCK)
     for row in range(0, height, side):
         for column in range(0, width, side):
             yield Window(row, column, min(side, height - row), min(side, width - column))
 
 
 @contextmanager
-def _workplace(parts: Path) -> Iterator[Path]:
-    """A folder among the parts for files that are not yet whole; a killed process leaves it, and it goes with them."""
+def _scratch_folder(parts: Path) -> Iterator[Path]:
+    """A folder for incomplete files among the chunks; one left by a killed process is removed with them."""
     try:
         folder = Path(tempfile.mkdtemp(prefix=".assembling-", dir=parts))
     except OSError as error:
@@ -186,8 +181,7 @@ def _workplace(parts: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _profile(plan: Planned, bands: int) -> dict[str, Any]:
-    grid = plan.grid
+def _profile(grid: Grid, bands: int) -> dict[str, Any]:
     return {
         "driver": "GTiff",
         "dtype": "uint8",
@@ -200,13 +194,13 @@ def _profile(plan: Planned, bands: int) -> dict[str, Any]:
         "tiled": True,
         "blockxsize": BLOCK,
         "blockysize": BLOCK,
-        # Band by band, with overviews made here: of 20 bands the driver's own take 20 times as long, and three times
-        # the memory, since it decodes all bands for each.
+        # Interleaved by band, with overviews built here: for 20 bands the COG driver's own overviews take 20 times as
+        # long and three times the memory, because it decodes all bands for each.
         "interleave": "band",
         "compress": "deflate",
         "zlevel": 1,
         "bigtiff": "if_safer",
-        "sparse_ok": True,  # a country has much sea around it
+        "sparse_ok": True,  # large maps have large areas without data
     }
 
 
@@ -222,38 +216,40 @@ def _describe(target: Any, name: str, classes: Sequence[LabelClass], tags: Mappi
         target.set_band_description(number, classes[number - 1].name if name == PROBABILITIES else name)
 
 
-def _write(target: Any, plan: Planned, parts: Parts, name: str, cell: Window, step: Callable[[], None]) -> int:
-    """Writes a window; its checksum."""
-    values = np.full((target.count, cell.height, cell.width), NODATA, np.uint8)
-    for chunk in _touching(plan.chunks, cell):
+def _write_window(
+    target: Any, manifest: MapManifest, parts: ChunkStore, name: str, window: Window, step: Callable[[], None]
+) -> int:
+    """Write a window of an output; returns its checksum."""
+    values = np.full((target.count, window.height, window.width), NODATA, np.uint8)
+    for chunk in _overlapping(manifest.chunks, window):
         if parts.has(chunk.number):
-            _paint(values, cell, parts, chunk, name)
+            _paint(values, window, parts, chunk, name)
     if (values != NODATA).any():
-        target.write(values, window=_as_rasterio(cell))
+        target.write(values, window=_as_rasterio(window))
     step()
     return zlib.crc32(values.data)
 
 
-def _touching(chunks: Sequence[Placed], cell: Window) -> Iterator[Placed]:
+def _overlapping(chunks: Sequence[ManifestChunk], window: Window) -> Iterator[ManifestChunk]:
     for chunk in chunks:
-        row, column, height, width = chunk.place
+        row, column, height, width = chunk.map_window
         if (
-            row < cell.row + cell.height
-            and cell.row < row + height
-            and column < cell.column + cell.width
-            and cell.column < column + width
+            row < window.row + window.height
+            and window.row < row + height
+            and column < window.column + window.width
+            and window.column < column + width
         ):
             yield chunk
 
 
-def _paint(values: NDArray[np.uint8], cell: Window, parts: Parts, chunk: Placed, name: str) -> None:
-    """Puts a chunk on a window where no earlier one has data."""
-    row, column, height, width = chunk.place
+def _paint(values: NDArray[np.uint8], window: Window, parts: ChunkStore, chunk: ManifestChunk, name: str) -> None:
+    """Copy a chunk to a window where no earlier chunk has data."""
+    row, column, height, width = chunk.map_window
     part = parts.load(chunk.number, {name: (len(values), height, width)})[name]
-    top, left = max(row, cell.row), max(column, cell.column)
-    bottom, right = min(row + height, cell.row + cell.height), min(column + width, cell.column + cell.width)
-    own = values[:, top - cell.row : bottom - cell.row, left - cell.column : right - cell.column]
-    np.copyto(own, part[:, top - row : bottom - row, left - column : right - column], where=own == NODATA)
+    top, left = max(row, window.row), max(column, window.column)
+    bottom, right = min(row + height, window.row + window.height), min(column + width, window.column + window.width)
+    target = values[:, top - window.row : bottom - window.row, left - window.column : right - window.column]
+    np.copyto(target, part[:, top - row : bottom - row, left - column : right - column], where=target == NODATA)
 
 
 def _convert(raw: Path, target: Path, name: str) -> None:
@@ -263,7 +259,7 @@ def _convert(raw: Path, target: Path, name: str) -> None:
         factors = [2**level for level in range(1, 32) if longest > BLOCK * 2 ** (level - 1)]
         if factors:
             source.build_overviews(factors, resampling)
-    # One thread: the order of tiles, and so the bytes of the file, must not depend on the machine.
+    # One thread, so that the order of tiles and the bytes of the file do not depend on the machine.
     rasterio.shutil.copy(
         raw,
         target,
@@ -276,23 +272,23 @@ def _convert(raw: Path, target: Path, name: str) -> None:
     )
 
 
-def _verify(path: Path, cells: Sequence[Window], sums: Sequence[int], step: Callable[[], None]) -> None:
-    """Nothing, if a file holds what was written: GDAL has no way to tell that closing it failed."""
+def _verify(path: Path, windows: Sequence[Window], sums: Sequence[int], step: Callable[[], None]) -> None:
+    """Raise unless a file reads as it was written; GDAL does not report that closing a file failed."""
     with rasterio.open(path) as source:
-        for cell, expected in zip(cells, sums, strict=True):
-            if zlib.crc32(source.read(window=_as_rasterio(cell)).data) != expected:
-                raise OSError("what was written reads differently")
+        for window, expected in zip(windows, sums, strict=True):
+            if zlib.crc32(source.read(window=_as_rasterio(window)).data) != expected:
+                raise OSError("the file does not read as it was written")
             step()
 
 
 def _move(scratch: Path, path: Path, names: str) -> None:
-    """Gives a whole file its name; a file of names that lies beside an older one goes before, the new one follows."""
-    beside = path.with_name(path.name + ".aux.xml")
+    """Rename a complete file; the category names of an older file are removed first and new ones written last."""
+    sidecar = path.with_name(path.name + ".aux.xml")
     with atomic_write(path) as target:
         os.replace(scratch, target)
-        beside.unlink(missing_ok=True)
+        sidecar.unlink(missing_ok=True)
     if names:
-        write_text(beside, names)
+        write_text(sidecar, names)
 
 
 def _as_rasterio(window: Window) -> RasterWindow:

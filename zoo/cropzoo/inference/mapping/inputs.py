@@ -1,4 +1,4 @@
-"""The images that a network is to map, their bands matched by name."""
+"""Discovery of the images to map, with bands matched to the network's by name."""
 
 from __future__ import annotations
 
@@ -12,51 +12,52 @@ from cropzoo.geo.raster.metadata import HeaderReader
 from cropzoo.geo.raster.scene import ImageStack
 
 
-def images_for(bands: Sequence[str], patterns: Sequence[str], given: Sequence[str] = ()) -> list[ImageStack]:
-    """The tiles of these images; headers are read, pixels are not.
+def find_map_images(bands: Sequence[str], patterns: Sequence[str], given: Sequence[str] = ()) -> list[ImageStack]:
+    """Find images by patterns; reads headers but no pixels.
 
     Args:
-        bands: that the network reads.
-        patterns: of files, as `find_images` takes them.
-        given: names of the images' bands from the user; without them files must tell their own.
+        bands: Bands that the network reads.
+        patterns: Patterns of files, as for `find_images`.
+        given: Names of the images' bands from the user; without them, the files must hold names.
 
     Raises:
-        CropzooError: as of `find_images`; bands that the network reads and the images lack; files of several bands
-            that have no names.
+        CropzooError: `find_images` fails, the images lack bands of the network, or files of several bands have no band
+            names.
     """
     if given:
-        return _checked(find_images(patterns, given), bands)
+        return _require_bands(find_images(patterns, given), bands)
     try:
         tiles = find_images(patterns, bands)
-    except UsageError:  # they lack a band; without asking for any, the error can say which they have
-        return _checked(find_images(patterns), bands)
-    _check_named(tiles, bands)
+    except UsageError:  # a band is missing; a search for all bands allows an error that lists them
+        return _require_bands(find_images(patterns), bands)
+    _check_band_names(tiles, bands)
     return tiles
 
 
-def _checked(tiles: list[ImageStack], bands: Sequence[str]) -> list[ImageStack]:
+def _require_bands(tiles: list[ImageStack], bands: Sequence[str]) -> list[ImageStack]:
     have = tiles[0].bands
     missing = [name for name in bands if name not in have]
     if missing:
         path = next(iter(tiles[0].acquisitions[0].files.values()))[0].path
         raise CropzooError(
-            f"images such as {str(path)!r}; the network reads {', '.join(bands)} and they lack {', '.join(missing)} "
-            f"(they have {', '.join(have)}); give images with all of these bands, or a network trained on fewer"
+            f"images such as {str(path)!r}; the network reads {', '.join(bands)}, and the images lack "
+            f"{', '.join(missing)} (they have {', '.join(have)}); give images with all of these bands, or a network "
+            "trained on fewer"
         )
     return tiles
 
 
-def _check_named(tiles: Sequence[ImageStack], bands: Sequence[str]) -> None:
-    """Refuse files that got their bands' names from the network: the order of theirs may be another."""
+def _check_band_names(tiles: Sequence[ImageStack], bands: Sequence[str]) -> None:
+    """Raise for files whose band names were taken from the network, because their order of bands may differ."""
     headers, known = HeaderReader(), set[Path]()
     for tile in tiles:
         for acquisition in tile.acquisitions:
-            for layers in acquisition.files.values():
-                known |= {layer.path for layer in layers if layer.number > 1 or len(bands) == 1}
+            for files in acquisition.files.values():
+                known |= {file.path for file in files if file.number > 1 or len(bands) == 1}
     for path in sorted(known):
         found = headers.read(path).names
         if not all(found) and names.find_band(path.stem, ()) is None and names.find_band(path.parent.name, ()) is None:
             raise CropzooError(
-                f"image {str(path)!r}; its bands have no descriptions, and nothing tells their order; name its "
-                f"{len(found)} band(s) in order by --bands; the network reads {', '.join(bands)}"
+                f"image {str(path)!r}; its bands have no descriptions, so their order is unknown; name its "
+                f"{len(found)} band(s) in order with --bands; the network reads {', '.join(bands)}"
             )

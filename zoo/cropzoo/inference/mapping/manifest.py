@@ -1,4 +1,4 @@
-"""All that the parts of a map and their assembling need to know, as JSON beside the parts."""
+"""The manifest of a map: everything needed to check, resume and assemble its chunks, stored as JSON with them."""
 
 from __future__ import annotations
 
@@ -23,90 +23,95 @@ _VERSION = 1
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
-class Placed(Protocol):
-    """A chunk: its number in the plan, from 0, and its window in the map's grid."""
+class PlacedChunk(Protocol):
+    """A chunk of a plan: its number, from 0, and its window in the map's grid."""
 
     @property
     def number(self) -> int: ...
 
     @property
-    def place(self) -> Window: ...
+    def map_window(self) -> Window: ...
 
 
-class Planned(Protocol):
-    """A plan of a map: its grid, its chunks in the order in which they count where they overlap, and its digest."""
+class PlannedMap(Protocol):
+    """A plan of a map: its grid, its chunks and its digest. Where chunks overlap, the first one with data counts."""
 
     @property
     def grid(self) -> Grid: ...
 
     @property
-    def chunks(self) -> Sequence[Placed]: ...
+    def chunks(self) -> Sequence[PlacedChunk]: ...
 
     @property
     def digest(self) -> str: ...
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A chunk as far as assembling needs it."""
+class ManifestChunk:
+    """A chunk of a map.
+
+    Args:
+        number: Number of the chunk, from 0.
+        map_window: Window in the map's grid.
+    """
 
     number: int
-    place: Window
+    map_window: Window
 
 
 @dataclass(frozen=True)
-class Order:
-    """A map that is being made; serves as its plan where parts are assembled without images and checkpoint.
+class MapManifest:
+    """A map in progress; assembles chunks without images and checkpoint.
 
     Args:
-        grid: of the map.
-        chunks: cells of it, in the order in which they count where they overlap.
-        digest: of the plan and of all that decides.
-        outputs: names, in the order of `OUTPUTS`.
-        classes: by label index.
-        tags: for the files of the map.
-        decides: everything else that decides the bytes, by the name that a message may show.
+        grid: Grid of the map.
+        chunks: Chunks of the map; where they overlap, the first one with data counts.
+        digest: Digest of the plan and the settings.
+        outputs: Names of the outputs, in the order of `OUTPUTS`.
+        classes: Classes by label index.
+        tags: Tags of the map's files.
+        settings: Everything else that determines the bytes of the map, by the names that messages show.
     """
 
     grid: Grid
-    chunks: tuple[Cell, ...]
+    chunks: tuple[ManifestChunk, ...]
     digest: str
     outputs: tuple[str, ...]
     classes: tuple[LabelClass, ...]
     tags: dict[str, str]
-    decides: dict[str, Any]
+    settings: dict[str, Any]
 
     @classmethod
-    def of(
+    def from_plan(
         cls,
-        plan: Planned,
+        plan: PlannedMap,
         *,
         outputs: Sequence[str],
         classes: Sequence[LabelClass],
         tags: Mapping[str, str],
-        decides: Mapping[str, Any] | None = None,
-    ) -> Order:
-        """The order of a plan.
+        settings: Mapping[str, Any] | None = None,
+    ) -> MapManifest:
+        """The manifest of a plan.
 
         Raises:
-            UsageError: an output that is none, or too many classes.
+            UsageError: An unknown output, or too many classes.
         """
         return cls(
             grid=plan.grid,
-            chunks=tuple(Cell(chunk.number, Window(*chunk.place)) for chunk in plan.chunks),
-            digest=_digest(plan.digest, decides or {}),
+            chunks=tuple(ManifestChunk(chunk.number, Window(*chunk.map_window)) for chunk in plan.chunks),
+            digest=_digest(plan.digest, settings or {}),
             outputs=check_outputs(outputs, len(classes)),
             classes=tuple(classes),
             tags=dict(tags),
-            decides=dict(decides or {}),
+            settings=dict(settings or {}),
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The manifest as plain data for JSON; the keys are those of earlier versions, so that their maps resume."""
         return {
             "version": _VERSION,
             "digest": self.digest,
-            "decides": self.decides,
+            "decides": self.settings,
             "outputs": list(self.outputs),
             "classes": [[each.name, each.code, each.color] for each in self.classes],
             "tags": self.tags,
@@ -115,15 +120,15 @@ class Order:
                 "transform": list(self.grid.transform)[:6],
                 "crs": self.grid.crs.to_wkt() if self.grid.crs else None,
             },
-            "chunks": [[chunk.number, *chunk.place] for chunk in self.chunks],
+            "chunks": [[chunk.number, *chunk.map_window] for chunk in self.chunks],
         }
 
     @classmethod
-    def from_dict(cls, value: Any, path: Path) -> Order:
-        """What `as_dict` made, read from a file that anybody may have changed.
+    def from_dict(cls, value: Any, path: Path) -> MapManifest:
+        """Parse and validate the data of a manifest file.
 
         Raises:
-            CropzooError: naming the file.
+            CropzooError: The data are not valid; the message names the file.
         """
         try:
             if value["version"] != _VERSION:
@@ -131,56 +136,58 @@ class Order:
             return cls._parse(value)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, CRSError, CropzooError) as error:
             raise CropzooError(
-                f"{str(path)!r} is no order of a map ({error}); remove its folder and predict again"
+                f"{str(path)!r} is not a valid map manifest ({error}); remove its folder and predict again"
             ) from error
 
     @classmethod
-    def _parse(cls, value: Any) -> Order:
-        height, width = map(_whole, value["grid"]["size"])
+    def _parse(cls, value: Any) -> MapManifest:
+        height, width = map(_integer, value["grid"]["size"])
         crs = value["grid"]["crs"]
         grid = Grid(height, width, Affine(*map(float, value["grid"]["transform"])), crs and CRS.from_wkt(crs))
-        cells = tuple(Cell(_whole(number), Window(*map(_whole, place))) for number, *place in value["chunks"])
-        for cell in cells:
-            row, column, rows, columns = cell.place
-            if min(cell.number, row, column) < 0 or min(rows, columns) < 1:
-                raise ValueError(f"chunk {cell.number} is {tuple(cell.place)}")
+        chunks = tuple(
+            ManifestChunk(_integer(number), Window(*map(_integer, window))) for number, *window in value["chunks"]
+        )
+        for chunk in chunks:
+            row, column, rows, columns = chunk.map_window
+            if min(chunk.number, row, column) < 0 or min(rows, columns) < 1:
+                raise ValueError(f"chunk {chunk.number} has the window {tuple(chunk.map_window)}")
             if row + rows > height or column + columns > width:
-                raise ValueError(f"chunk {cell.number} reaches beyond the map")
-        classes = tuple(LabelClass(str(name), _whole(code), str(color)) for name, code, color in value["classes"])
+                raise ValueError(f"chunk {chunk.number} exceeds the map")
+        classes = tuple(LabelClass(str(name), _integer(code), str(color)) for name, code, color in value["classes"])
         if not classes or not all(_COLOR.fullmatch(each.color) for each in classes):
-            raise ValueError("its classes need colors like '#aa33ff'")
+            raise ValueError("its classes must have colors such as '#aa33ff'")
         return cls(
             grid=grid,
-            chunks=cells,
+            chunks=chunks,
             digest=str(value["digest"]),
             outputs=check_outputs([str(name) for name in value["outputs"]], len(classes)),
             classes=classes,
             tags={str(key): str(text) for key, text in value["tags"].items()},
-            decides=dict(value["decides"]),
+            settings=dict(value["decides"]),
         )
 
 
-def differing(found: Mapping[str, Any], order: Mapping[str, Any]) -> list[str]:
-    """The names of what differs between two orders as dicts, those of `decides` and `tags` one by one."""
-    return list(dict.fromkeys(_differing(found, order))) or ["images"]
+def list_differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Names of the differences between two manifests as dictionaries; settings and tags are named one by one."""
+    return list(dict.fromkeys(_differences(found, wanted))) or ["images"]
 
 
-def _differing(found: Mapping[str, Any], order: Mapping[str, Any]) -> Iterator[str]:
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
     for group in ("decides", "tags"):
         former = found.get(group)
-        for key, value in order[group].items():
+        for key, value in wanted[group].items():
             if not isinstance(former, dict) or former.get(key) != value:
                 yield key.lower()
     for key in ("outputs", "classes", "grid"):
-        if found.get(key) != order[key]:
+        if found.get(key) != wanted[key]:
             yield key
 
 
-def _digest(plan: str, decides: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps([plan, decides]).encode()).hexdigest()
+def _digest(plan: str, settings: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([plan, settings]).encode()).hexdigest()
 
 
-def _whole(value: Any) -> int:
+def _integer(value: Any) -> int:
     if type(value) is not int:
-        raise ValueError(f"{value!r} is no whole number")
+        raise ValueError(f"{value!r} is not an integer")
     return value

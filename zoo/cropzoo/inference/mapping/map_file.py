@@ -1,4 +1,4 @@
-"""A map on disk, with the files that lie beside it."""
+"""Maps on disk: class tags, color tables, and the files next to a class map."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from xml.sax.saxutils import escape
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Grid, open_raster, read_grid
-from cropzoo.inference.mapping.outputs import CLASS, CONFIDENCE, NODATA, PROBABILITIES, bands_of, target_paths
+from cropzoo.inference.mapping.outputs import CLASS, CONFIDENCE, NODATA, PROBABILITIES, band_count, target_paths
 
 
 def class_tags(classes: Sequence[LabelClass]) -> dict[str, str]:
-    """CLASS_0, CODE_0 and COLOR_0 with name, code and color of class 0, and so on for every class."""
+    """Tags with the name, code and color of each class: CLASS_0, CODE_0, COLOR_0 and so on."""
     tags: dict[str, str] = {}
     for index, each in enumerate(classes):
         tags |= {f"CLASS_{index}": each.name, f"CODE_{index}": str(each.code), f"COLOR_{index}": each.color}
@@ -24,13 +24,13 @@ def class_tags(classes: Sequence[LabelClass]) -> dict[str, str]:
 
 
 def read_classes(source: Any) -> tuple[LabelClass, ...]:
-    """The classes of an open raster of `cropzoo predict`, by label index.
+    """The classes in the tags of a map, by label index.
 
     Args:
-        source: an open dataset of rasterio.
+        source: An open dataset of rasterio.
 
     Raises:
-        CropzooError: naming the file: its tags tell no classes.
+        CropzooError: The tags hold no classes; the message names the file.
     """
     tags = source.tags()
     classes: list[LabelClass] = []
@@ -43,13 +43,13 @@ def read_classes(source: Any) -> tuple[LabelClass, ...]:
         classes = []
     if not classes:
         raise CropzooError(
-            f"map {str(source.name)!r}; its tags do not tell its classes; give a map that `cropzoo predict` made"
+            f"map {str(source.name)!r}; its tags hold no classes; give a map that `cropzoo predict` wrote"
         )
     return tuple(classes)
 
 
 def color_table(classes: Sequence[LabelClass]) -> dict[int, tuple[int, int, int, int]]:
-    """Red, green, blue and opacity by label index; what is no class is transparent."""
+    """Red, green, blue and alpha by label index; values without a class are transparent."""
     table = dict.fromkeys(range(256), (0, 0, 0, 0))
     for index, each in enumerate(classes):
         red, green, blue = bytes.fromhex(each.color.removeprefix("#"))
@@ -58,7 +58,7 @@ def color_table(classes: Sequence[LabelClass]) -> dict[int, tuple[int, int, int,
 
 
 def category_names(classes: Sequence[LabelClass]) -> str:
-    """The text of a .aux.xml file: a GeoTIFF cannot hold names that GDAL and QGIS show, only a file beside it can."""
+    """Content of an .aux.xml file with the class names; GDAL and QGIS read category names from there only."""
     names = "\n".join(f"      <Category>{escape(each.name)}</Category>" for each in classes)
     return (
         "<PAMDataset>\n"
@@ -70,20 +70,21 @@ def category_names(classes: Sequence[LabelClass]) -> str:
 
 
 _GRAY = "#808080"
-_LARGEST_NAMES = 1 << 20
-"""Bytes of a file of class names; 255 names are a few thousand."""
+_MAX_NAMES_BYTES = 1 << 20
+"""Maximum size of an .aux.xml file; 255 names take a few thousand bytes."""
 
 
 @dataclass(frozen=True)
 class MapFile:
-    """A map of classes.
+    """A class map and the files next to it.
 
     Args:
-        path: of the class map.
-        grid: of it.
-        classes: by label index.
-        confidence, probabilities: files beside it, on the same grid; None where they are not.
-        tags: of the class map.
+        path: Path of the class map.
+        grid: Grid of the class map.
+        classes: Classes by label index.
+        confidence: Path of the confidence; None if there is none.
+        probabilities: Path of the probabilities; None if there are none.
+        tags: Tags of the class map.
     """
 
     path: Path
@@ -95,57 +96,57 @@ class MapFile:
 
     @property
     def layers(self) -> dict[str, Path | None]:
-        """The files by the name of the output."""
+        """Paths by the name of the output."""
         return {CLASS: self.path, CONFIDENCE: self.confidence, PROBABILITIES: self.probabilities}
 
 
 def open_map(path: Path) -> MapFile:
-    """A map that `cropzoo predict` made, and its confidence and probabilities if they lie beside it.
+    """Open a map that `cropzoo predict` wrote, with its confidence and probabilities where they exist.
 
-    The classes are told by the map's tags; where another program has dropped these, by the names and colors that GDAL
-    keeps.
+    Classes are read from the map's tags, or, if another program removed those, from the category names and colors that
+    GDAL keeps.
 
     Raises:
-        CropzooError: naming the file: missing, unreadable, no map, or one beside it that does not fit.
+        CropzooError: A file is missing, unreadable or not a map, or a file next to the map does not fit it.
     """
     if not path.is_file():
         what = "it is a folder" if path.is_dir() else "there is no such file"
-        raise CropzooError(f"map {str(path)!r}; {what}; give a map that `cropzoo predict` made")
+        raise CropzooError(f"map {str(path)!r}; {what}; give a map that `cropzoo predict` wrote")
     with open_raster(path) as source:
         if (source.count, source.dtypes[0]) != (1, "uint8"):
             raise CropzooError(
-                f"map {str(path)!r}; it has {source.count} band(s) of {source.dtypes[0]}; a map of classes has one of "
-                "uint8; give the class map that `cropzoo predict` made, not a file beside it"
+                f"map {str(path)!r}; it has {source.count} band(s) of {source.dtypes[0]}; a class map has one of "
+                "uint8; give the class map that `cropzoo predict` wrote, not a file next to it"
             )
         grid, tags = read_grid(source), dict(source.tags())
-        classes = read_classes(source) if f"{CLASS.upper()}_0" in tags else _named(source, path)
+        classes = read_classes(source) if f"{CLASS.upper()}_0" in tags else _classes_by_name(source, path)
     if not grid.crs:
         raise CropzooError(f"map {str(path)!r}; it has no CRS; write it into the file")
-    beside = target_paths(path, (CONFIDENCE, PROBABILITIES))
-    found = {name: file for name, file in beside.items() if file.is_file()}
+    candidates = target_paths(path, (CONFIDENCE, PROBABILITIES))
+    found = {name: file for name, file in candidates.items() if file.is_file()}
     for name, file in found.items():
-        _check(file, grid, bands_of(name, len(classes)), path)
+        _check_fits(file, grid, band_count(name, len(classes)), path)
     return MapFile(path, grid, classes, found.get(CONFIDENCE), found.get(PROBABILITIES), tags)
 
 
-def _check(file: Path, grid: Grid, bands: int, path: Path) -> None:
-    """Refuse a file that only looks like one of the map's by its name."""
+def _check_fits(file: Path, grid: Grid, bands: int, path: Path) -> None:
+    """Raise unless a file next to the map has its grid and the expected bands."""
     with open_raster(file) as source:
         problem = grid.difference(read_grid(source))
         if (source.count, source.dtypes[0]) != (bands, "uint8"):
             problem = f"{source.count} band(s) of {source.dtypes[0]} against {bands} of uint8"
     if problem:
         raise CropzooError(
-            f"raster {str(file)!r}; it does not fit the map {str(path)!r} beside it ({problem}); "
-            "make both by one `cropzoo predict`, or move it elsewhere"
+            f"raster {str(file)!r}; it does not fit the map {str(path)!r} next to it ({problem}); "
+            "write both with one `cropzoo predict`, or move the file elsewhere"
         )
 
 
-def _named(source: Any, path: Path) -> tuple[LabelClass, ...]:
-    """The classes by the names in a .aux.xml file; their codes are not kept, so that the label index stands for one."""
-    names = _names(path.with_name(path.name + ".aux.xml"))
+def _classes_by_name(source: Any, path: Path) -> tuple[LabelClass, ...]:
+    """The classes by the names in an .aux.xml file; it holds no codes, so that the label index is used as code."""
+    names = _read_category_names(path.with_name(path.name + ".aux.xml"))
     if not names:
-        read_classes(source)  # raises the error that says so
+        read_classes(source)  # raises the error about missing classes
     try:
         colors = source.colormap(1)
     except ValueError:
@@ -156,13 +157,13 @@ def _named(source: Any, path: Path) -> tuple[LabelClass, ...]:
     )
 
 
-def _names(file: Path) -> list[str]:
-    """The categories in a file of GDAL's, none if it is not there or holds no such names."""
+def _read_category_names(file: Path) -> list[str]:
+    """The category names in an .aux.xml file; empty if there is no valid file with unique names."""
     try:
-        if file.stat().st_size > _LARGEST_NAMES:
+        if file.stat().st_size > _MAX_NAMES_BYTES:
             return []
         text = file.read_text(encoding="utf-8")
-        if "<!DOCTYPE" in text:  # entities could unfold to gigabytes, and GDAL writes none
+        if "<!DOCTYPE" in text:  # entities could expand to gigabytes, and GDAL writes none
             return []
         names = [each.text or "" for each in ElementTree.fromstring(text).iterfind(".//CategoryNames/Category")]
     except (OSError, UnicodeDecodeError, ElementTree.ParseError):

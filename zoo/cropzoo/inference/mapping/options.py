@@ -1,4 +1,4 @@
-"""What the user asks `cropzoo predict` for."""
+"""Options of a map, resolved for a network, and the selection of dates."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ from cropzoo.inference.model_info import Facts
 
 @dataclass(frozen=True)
 class MapOptions:
-    """Which images to map, and how; see the flags of `cropzoo predict`.
+    """Options of a map, as the flags of `cropzoo predict`.
 
     Args:
-        images: patterns of image files, or STAC item collections.
-        outputs: names of `cropzoo.inference.mapping.outputs.OUTPUTS`.
-        aoi: file of polygons; pixels outside are nodata.
-        season_start, season_end: first and last day of the series, "YYYY-MM-DD", or "MM-DD" where the images are of one
-            such season alone; empty for all dates. One day alone as "MM-DD" begins or ends a season of a year.
-        max_dates: at most so many dates of a window are used; None for as many as in training.
-        min_clear: share of clear pixels that a date of a window needs; None for what training asked for.
-        tile_size: side of the windows that the network sees, px; None for that of the training.
-        overlap: of neighboring windows, px; None for a quarter of a side.
-        bands: names of the images' bands, in order, where the files don't tell; else which of them to look at.
-        clear_scl: classes of an SCL band that are clear.
-        offset: what the digital numbers carry too much; None for what the metadata say.
-        batch_size: windows that the network sees at a time; None for about as many pixels as in training.
+        images: Patterns of image files, folders, or STAC item collections.
+        outputs: Names of outputs, see `cropzoo.inference.mapping.outputs.OUTPUTS`.
+        aoi: Path of polygons; pixels outside are nodata.
+        season_start: First day of the series, "YYYY-MM-DD", or "MM-DD" if the images cover one such season only; empty
+            for the first image. With "MM-DD" and no end, the season is one year long.
+        season_end: Last day of the series in the same form; empty for the last image.
+        max_dates: Maximum number of dates of a window; None for that of the training.
+        min_clear: Minimum share of clear pixels of a date in a window; None for that of the training.
+        tile_size: Side of the network's windows, px; None for that of the training.
+        overlap: Overlap of neighboring windows, px; None for a quarter of a side.
+        bands: Names of the images' bands in order, where the files do not hold them; otherwise the bands to read.
+        clear_scl: Classes of an SCL band that count as clear.
+        offset: Radiometric offset subtracted from pixel values; None to read it from metadata.
+        batch_size: Windows per batch; None for about as many pixels as in training.
 
     Raises:
-        UsageError: a value that is not allowed.
+        UsageError: A value is not allowed.
     """
 
     images: tuple[str, ...]
@@ -56,26 +57,35 @@ class MapOptions:
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
-        _need(bool(self.images), "--images", "nothing", "image files, a pattern in quotes, or a STAC item collection")
+        _require(
+            bool(self.images), "--images", "nothing", "image files, a pattern in quotes, or a STAC item collection"
+        )
         for option in ("max_dates", "tile_size", "batch_size"):
             value = getattr(self, option)
-            _need(value is None or value >= 1, f"--{option.replace('_', '-')}", value, "1 or more")
-        _need(self.overlap is None or self.overlap >= 0, "--overlap", self.overlap, "0 pixels or more")
-        _need(self.min_clear is None or 0 <= self.min_clear <= 1, "--min-clear", self.min_clear, "a share from 0 to 1")
+            _require(value is None or value >= 1, f"--{option.replace('_', '-')}", value, "1 or more")
+        _require(self.overlap is None or self.overlap >= 0, "--overlap", self.overlap, "0 pixels or more")
+        _require(
+            self.min_clear is None or 0 <= self.min_clear <= 1, "--min-clear", self.min_clear, "a share from 0 to 1"
+        )
         ends = [_parse(f"--season-{end}", getattr(self, f"season_{end}")) for end in ("start", "end")]
         years = [bool(end[0]) for end in ends if end is not None]
-        _need(
+        _require(
             len(set(years)) < 2, "--season-end", self.season_end, f"in the form of --season-start {self.season_start}"
         )
         if all(years) and len(years) == 2:
-            _need(self.season_start <= self.season_end, "--season-end", self.season_end, f"after {self.season_start}")
+            _require(
+                self.season_start <= self.season_end, "--season-end", self.season_end, f"after {self.season_start}"
+            )
 
     def in_season(self, days: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Which of these days, (T,), since 1970-01-01, are of the season, (T,).
+        """Which days are in the season, (T,).
+
+        Args:
+            days: Days since 1970-01-01, (T,).
 
         Raises:
-            UsageError: the season has no year and the days are of several such seasons.
-            CropzooError: none of them is.
+            UsageError: The season has no year, and the days belong to several such seasons.
+            CropzooError: No day is in the season.
         """
         start, end = _parse("--season-start", self.season_start), _parse("--season-end", self.season_end)
         if start is None and end is None:
@@ -85,16 +95,16 @@ class MapOptions:
             last = _number(date(*end)) if end else int(days.max())
             inside = (days >= first) & (days <= last)
         else:
-            inside = self._in_one_year(days, start, end)
+            inside = self._in_yearless_season(days, start, end)
         if not inside.any():
             raise CropzooError(
-                f"season {self.season_start or '...'} to {self.season_end or '...'}; no image lies in it, they are of "
-                f"{_day(days.min())} to {_day(days.max())}; give another season, or none"
+                f"season {self.season_start or '...'} to {self.season_end or '...'}; it contains no image (the images "
+                f"are from {_day(days.min())} to {_day(days.max())}); give another season, or none"
             )
         return inside
 
-    def _in_one_year(self, days: NDArray[np.int32], start: Day | None, end: Day | None) -> NDArray[np.bool_]:
-        """The days of a season that is told without its year."""
+    def _in_yearless_season(self, days: NDArray[np.int32], start: Day | None, end: Day | None) -> NDArray[np.bool_]:
+        """Which days are in a season given without its year, (T,)."""
         found = {}
         for year in range(_day(days.min()).year - 1, _day(days.max()).year + 2):
             first, last = _span(year, start, end)
@@ -103,19 +113,19 @@ class MapOptions:
                 found[f"{first} to {last}"] = inside
         if len(found) > 1:
             raise UsageError(
-                f"season {self.season_start or '...'} to {self.season_end or '...'}; the images are of several such "
-                f"seasons: {', '.join(found)}; give its days with their year, as YYYY-MM-DD"
+                f"season {self.season_start or '...'} to {self.season_end or '...'}; the images belong to several such "
+                f"seasons: {', '.join(found)}; give days with a year, as YYYY-MM-DD"
             )
         return next(iter(found.values()), np.zeros(len(days), np.bool_))
 
     def as_dict(self) -> dict[str, Any]:
-        """Every option as JSON has it."""
+        """All options as plain data for JSON."""
         plain = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         return {**plain, "aoi": None if self.aoi is None else str(self.aoi)}
 
 
 def _span(year: int, start: Day | None, end: Day | None) -> tuple[date, date]:
-    """First and last day of the season that ends in a year."""
+    """First and last day of the season that ends in the given year."""
     if end is None:
         assert start is not None
         return start.in_year(year), start.in_year(year + 1) - timedelta(days=1)
@@ -126,7 +136,7 @@ def _span(year: int, start: Day | None, end: Day | None) -> tuple[date, date]:
 
 
 def _parse(option: str, text: str) -> Day | None:
-    """The day, None for no text; `UsageError` for what is no day."""
+    """The day in a text, None for an empty text; `UsageError` for anything else."""
     return parse_day(option, text) if text else None
 
 
@@ -138,20 +148,24 @@ def _number(day: date) -> int:
     return (day - EPOCH).days
 
 
-def _need(holds: bool, option: str, value: object, must: str) -> None:
+def _require(holds: bool, option: str, value: object, must: str) -> None:
     if not holds:
         raise UsageError(f"{option} is {value!r}; it must be {must}")
 
 
-_LONG = 500
-"""Days; seasons of the field's datasets, autumn to the second autumn, have up to 480."""
+_LONG_SPAN = 500
+"""Days; the seasons of common datasets span up to 480 days, from one autumn to the next."""
 
 
-def settle(options: MapOptions, facts: Facts) -> tuple[MapOptions, list[str]]:
-    """The options with what they leave to the network, and what to tell about that."""
+def resolve_options(options: MapOptions, facts: Facts) -> tuple[MapOptions, list[str]]:
+    """The options with all defaults resolved for a network, and notes for the user.
+
+    Raises:
+        UsageError: The network does not accept the requested windows.
+    """
     size = facts.image_size if options.tile_size is None else options.tile_size
     if facts.fixed_size and size != facts.image_size:
-        raise UsageError(f"--tile-size is {size}; {facts.source} takes {facts.image_size} pixels alone; leave it out")
+        raise UsageError(f"--tile-size is {size}; {facts.source} takes {facts.image_size} pixels only; leave it out")
     if size % facts.size_multiple:
         raise UsageError(
             f"--tile-size is {size}; {facts.source} takes multiples of {facts.size_multiple} pixels; "
@@ -159,9 +173,11 @@ def settle(options: MapOptions, facts: Facts) -> tuple[MapOptions, list[str]]:
         )
     overlap = size // 4 if options.overlap is None else options.overlap
     if overlap >= size:
-        raise UsageError(f"--overlap is {overlap}; windows are {size} pixels wide, so it must be less; use {size // 4}")
+        raise UsageError(
+            f"--overlap is {overlap}; it must be less than the side of a window ({size} pixels); use {size // 4}"
+        )
     batch = options.batch_size or max(1, round(facts.batch_size * facts.image_size**2 / size**2))
-    settled = replace(
+    resolved = replace(
         options,
         tile_size=size,
         overlap=overlap,
@@ -171,14 +187,14 @@ def settle(options: MapOptions, facts: Facts) -> tuple[MapOptions, list[str]]:
     )
     notes = []
     if facts.length is not None and options.max_dates is not None and options.max_dates > facts.length:
-        notes.append(f"{facts.source} takes {facts.length} dates, so --max-dates {options.max_dates} changes nothing")
-    return settled, notes
+        notes.append(f"{facts.source} takes {facts.length} dates, so --max-dates {options.max_dates} has no effect")
+    return resolved, notes
 
 
-def date_notes(
+def describe_dates(
     tiles: Sequence[ImageStack], used: Sequence[NDArray[np.intp]], facts: Facts, options: MapOptions
 ) -> list[str]:
-    """What happens to the dates of a window, in sentences; nothing where every date is used as it is."""
+    """Notes for the user on dates that are left out or padded, and on very long series."""
     counts = [len(positions) for positions in used]
     spans = [
         int(tile.dates[positions][-1] - tile.dates[positions][0]) for tile, positions in zip(tiles, used, strict=True)
@@ -186,31 +202,31 @@ def date_notes(
     limits = [each for each in (options.max_dates, facts.length) if each is not None]
     notes = []
     if limits and max(counts) > min(limits):
-        how = "the clearest ones" if facts.date_sampling == "clearest" else "spread evenly"
-        notes.append(f"up to {max(counts)} dates are there; at most {min(limits)} of a window's are used, {how}")
+        how = "the clearest" if facts.date_sampling == "clearest" else "evenly spaced"
+        notes.append(f"the series have up to {max(counts)} dates; at most {min(limits)} per window are used, {how}")
     if facts.length is not None and min(counts) < facts.length:
         notes.append(f"{facts.source} takes {facts.length} dates; shorter series are padded")
-    if max(spans) > _LONG:
+    if max(spans) > _LONG_SPAN:
         notes.append(
-            f"the images span {max(spans)} days; if the network learnt from single seasons, give one by --season-start "
-            "and --season-end"
+            f"the images span {max(spans)} days; if the network was trained on single seasons, select one with "
+            "--season-start and --season-end"
         )
     return notes
 
 
-def used_dates(
+def select_dates(
     tiles: Sequence[ImageStack], options: MapOptions
 ) -> tuple[list[ImageStack], list[NDArray[np.intp]], list[str]]:
-    """The tiles with an image in the season, positions of the dates of each that are in it, and what is left out.
+    """The tiles with an image in the season, the positions of their dates in the season, and notes for the user.
 
     Raises:
-        CropzooError: no tile has one.
-        UsageError: the season is told without a year and the images are of several.
+        CropzooError: No tile has an image in the season.
+        UsageError: The season has no year, and the images belong to several such seasons.
     """
     days = np.unique(np.concatenate([tile.dates for tile in tiles]))
     season = days[options.in_season(days)]
     used = [np.flatnonzero(np.isin(tile.dates, season)) for tile in tiles]
     kept = [(tile, positions) for tile, positions in zip(tiles, used, strict=True) if len(positions)]
     empty = [tile.name for tile, positions in zip(tiles, used, strict=True) if not len(positions)]
-    notes = [f"no image of {', '.join(empty)} lies in the season; that ground is left out"] if empty else []
+    notes = [f"tiles without an image in the season are left out: {', '.join(empty)}"] if empty else []
     return [tile for tile, _ in kept], [positions for _, positions in kept], notes

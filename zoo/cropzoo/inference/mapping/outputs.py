@@ -1,4 +1,4 @@
-"""What a map shows of probabilities, as bytes."""
+"""Outputs of a map, computed from probabilities and stored as bytes, and the paths of their files."""
 
 from __future__ import annotations
 
@@ -16,33 +16,36 @@ CLASS, CONFIDENCE, MARGIN, ENTROPY, PROBABILITIES = "class", "confidence", "marg
 OUTPUTS = (CLASS, CONFIDENCE, MARGIN, ENTROPY, PROBABILITIES)
 
 NODATA = 255
-"""In every output: no date is clear, or outside the area."""
+"""Value of every output where no date is clear, and outside the area."""
 
 STEPS = 250
-"""A value of 1 in all outputs but the class."""
+"""Byte of the value 1 in all outputs but the class."""
 
 SCALE = 1 / STEPS
 
+PLAN_TAG = "CROPZOO_PLAN"
+"""Tag with the digest of the plan of a map."""
+
 
 def check_outputs(outputs: Sequence[str], classes: int) -> tuple[str, ...]:
-    """The outputs in the order of `OUTPUTS`, each once.
+    """The outputs without duplicates, in the order of `OUTPUTS`.
 
     Raises:
-        UnknownName: for another.
-        UsageError: there is none, or more classes than a byte can tell.
+        UnknownName: A name is not in `OUTPUTS`.
+        UsageError: There is no output, or there are too many classes for a byte.
     """
     for name in outputs:
         if name not in OUTPUTS:
             raise UnknownName("output", name, OUTPUTS)
     if not outputs:
-        raise UsageError(f"outputs; there is none; give one or several of {', '.join(OUTPUTS)}")
+        raise UsageError(f"outputs; the list is empty; give one or several of {', '.join(OUTPUTS)}")
     if classes > NODATA:
-        raise UsageError(f"a map of {classes} classes; a byte tells {NODATA} apart; merge classes")
+        raise UsageError(f"a map of {classes} classes; at most {NODATA} are possible; merge classes")
     return tuple(name for name in OUTPUTS if name in outputs)
 
 
-def bands_of(output: str, classes: int) -> int:
-    """How many bands an output has for so many classes."""
+def band_count(output: str, classes: int) -> int:
+    """Number of bands of an output."""
     return classes if output == PROBABILITIES else 1
 
 
@@ -51,23 +54,25 @@ def quantize(
 ) -> dict[str, NDArray[np.uint8]]:
     """The outputs of a window as bytes.
 
-    `class` holds the index of the likeliest class, the first of equals. `confidence` is its probability, `margin` that
-    less the second's, `entropy` is -sum(p log p) / log K, 0 for certain and 1 for all alike, and `probabilities` has a
-    band a class: of each, round(250 * value).
+    `class` is the index of the most probable class (the first of a tie), `confidence` its probability, `margin` the
+    difference to the second largest probability, `entropy` is -sum(p log p) / log K in [0, 1], and `probabilities` has
+    one band per class. All but `class` are stored as round(250 * value).
 
     Args:
-        probabilities: (K, h, w), each pixel's in [0, 1] with a sum of 1 where it is seen; anything elsewhere.
+        probabilities: (K, h, w), float32 in [0, 1] with a sum of 1 where `seen` is True; arbitrary elsewhere.
         seen: (h, w), False becomes 255 in all outputs.
-        outputs: names of `OUTPUTS`.
+        outputs: Names of outputs.
 
     Returns:
-        By the output's name (bands, h, w), in the order of `outputs`.
+        Bytes (bands, h, w) by the name of the output, in the order of `outputs`.
 
     Raises:
-        CropzooError: a probability that is NaN where it is seen.
+        CropzooError: A probability is NaN where `seen` is True.
     """
     if not np.isfinite(probabilities[:, seen]).all():
-        raise CropzooError("the network's probabilities hold NaN; its weights or the images' numbers are damaged")
+        raise CropzooError(
+            "the network's probabilities contain NaN; its weights or the pixel values are damaged; check both"
+        )
     clean = np.where(seen, probabilities, np.float32(0))
     made = {}
     for name in outputs:
@@ -96,7 +101,7 @@ def _margin(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    # A class at a time: as many logarithms in memory as pixels, not as pixels times classes.
+    # One class at a time keeps memory independent of the number of classes.
     total: NDArray[np.float32] = np.zeros((1, *probabilities.shape[1:]), np.float32)
     for each in probabilities:
         total -= each * np.log(np.where(each > 0, each, 1))
@@ -111,15 +116,11 @@ def _all(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
 _VALUES = {CONFIDENCE: _confidence, MARGIN: _margin, ENTROPY: _entropy, PROBABILITIES: _all}
 
 
-PLAN_TAG = "CROPZOO_PLAN"
-"""Holds the digest of the plan that a map was made by."""
-
-
 def target_paths(out: Path, outputs: Sequence[str]) -> dict[str, Path]:
-    """The file of each output: the class map is `out` itself, "map_confidence.tif" lies beside "map.tif".
+    """Path of each output: the class map is `out`, the others are next to it, such as "map_confidence.tif".
 
     Raises:
-        UsageError: other programs would not know the file as a GeoTIFF by its name.
+        UsageError: The name has no suffix of a GeoTIFF.
     """
     if out.suffix.lower() not in (".tif", ".tiff"):
         raise UsageError(f"--out {str(out)!r}; the map is a GeoTIFF, so its name must end in .tif")
@@ -127,31 +128,31 @@ def target_paths(out: Path, outputs: Sequence[str]) -> dict[str, Path]:
 
 
 def check_targets(paths: Mapping[str, Path], *, overwrite: bool = False, digest: str = "") -> None:
-    """Nothing, if files can be written.
+    """Check that the files of a map can be written.
 
     Args:
-        paths: of each output.
-        overwrite: files that are there may be replaced.
-        digest: of the plan; a file that it made may be replaced, since assembling was interrupted between two files.
+        paths: Path of each output.
+        overwrite: Whether existing files may be replaced.
+        digest: Digest of the plan; its own files may be replaced, because assembling can be interrupted between files.
 
     Raises:
-        CropzooError: a file is there, or a folder where a file should be.
+        CropzooError: A file exists, or a path is a folder.
     """
     for path in paths.values():
         if path.is_dir():
             raise CropzooError(f"--out {str(path)!r}; it is a folder; name a file, such as {str(path / 'map.tif')!r}")
-        if path.exists() and not overwrite and not (digest and plan_of(path) == digest):
-            what = "exists already" + (", made otherwise or by other means" if digest else "")
-            raise CropzooError(f"--out {str(path)!r}; it {what}; --overwrite replaces it, or name another file")
+        if path.exists() and not overwrite and not (digest and read_plan_digest(path) == digest):
+            what = "exists already" + (" and is a different map" if digest else "")
+            raise CropzooError(f"--out {str(path)!r}; it {what}; pass --overwrite to replace it, or name another file")
 
 
-def finished(paths: Iterable[Path], digest: str) -> bool:
-    """Whether all files of a map are there and made by this plan."""
-    return all(path.is_file() and plan_of(path) == digest for path in paths)
+def is_complete(paths: Iterable[Path], digest: str) -> bool:
+    """Whether all files of a map exist and have the digest of its plan."""
+    return all(path.is_file() and read_plan_digest(path) == digest for path in paths)
 
 
-def plan_of(path: Path) -> str:
-    """The digest of the plan that a map was made by; empty for anything else."""
+def read_plan_digest(path: Path) -> str:
+    """Digest of the plan of a map; empty for other files."""
     try:
         with open_raster(path) as source:
             return str(source.tags().get(PLAN_TAG, ""))

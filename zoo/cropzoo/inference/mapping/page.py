@@ -1,4 +1,4 @@
-"""map.html: a map in one file that opens without a network: crops over imagery, areas, and curves on click."""
+"""map.html: a page that shows a map over imagery, with areas and time series on click; one file, no network needed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from cropzoo.data.dates import EPOCH
 from cropzoo.geo.raster.grid import Grid, format_crs
 from cropzoo.inference.mapping.map_file import MapFile, open_map
 from cropzoo.inference.mapping.page_images import (
-    Curves,
-    Shown,
+    CurveGrid,
+    PageImages,
     as_jpeg,
     as_png,
     class_picture,
@@ -35,7 +35,7 @@ from cropzoo.reports.patches import safe_color
 from cropzoo.reports.render import make_environment
 
 _NODES = 17
-"""Of a lattice of longitudes and latitudes along each axis; between them straight lines err by a meter in 100 km."""
+"""Nodes along each axis of a lattice of coordinates; linear interpolation between them errs by 1 m in 100 km."""
 
 _TAGS = {
     "FIRST_DATE": "First date",
@@ -43,17 +43,17 @@ _TAGS = {
     "DATES": "Dates",
     "BANDS": "Bands",
     "CHECKPOINT": "Network",
-    "CHECKPOINT_SHA256": "SHA-256 of its file",
-    "TILE_SIZE": "Pixels on a side of what it sees",
-    "OVERLAP": "Pixels that neighbors share",
-    "CROPZOO_VERSION": "Made by cropzoo",
+    "CHECKPOINT_SHA256": "SHA-256 of the checkpoint",
+    "TILE_SIZE": "Window size (pixels)",
+    "OVERLAP": "Overlap of windows (pixels)",
+    "CROPZOO_VERSION": "Version of cropzoo",
 }
-"""Tags of a map that its reader may want to know, and how they are called."""
+"""Tags of a map that the page shows, and their labels."""
 
 
 @dataclass(frozen=True)
-class _Row:
-    """A class in the table of areas."""
+class _AreaRow:
+    """A row in the table of areas."""
 
     index: int
     name: str
@@ -65,9 +65,9 @@ class _Row:
 def write_map_page(
     path: Path,
     map_path: Path,
-    images: Sequence[Shown] = (),
+    images: Sequence[PageImages] = (),
     *,
-    finer: int = 1,
+    upsample: int = 1,
     title: str = "",
     facts: Mapping[str, str] | None = None,
     advance: ProgressCallback = lambda done, total: None,
@@ -75,39 +75,43 @@ def write_map_page(
     """Write the page of a map.
 
     Args:
-        path: of the page; what stood there is replaced as a whole.
-        map_path: class map that `cropzoo predict` made; its confidence is shown where that lies beside it.
-        images: what the map was made of; without them the page has neither imagery nor curves.
-        finer: map pixels a pixel of the images and axis.
-        title: of the page; the map's name if empty.
-        facts: beside those that the map's tags tell.
-        advance: called with images read and all of them.
+        path: Path of the page.
+        map_path: Path of a class map that `cropzoo predict` wrote; its confidence is shown if it exists.
+        images: Images of the map; without them the page has neither imagery nor time series.
+        upsample: Map pixels per image pixel along an axis.
+        title: Title of the page; the name of the map if empty.
+        facts: Facts to show in addition to those in the map's tags, by label.
+        advance: Called with (images read, total).
 
     Raises:
-        CropzooError: naming the map if it cannot be read, or the page if it cannot be written.
+        CropzooError: The map cannot be read, or the page cannot be written.
     """
     source = open_map(map_path)
     grid = source.grid
-    curves = read_curves(images, -(-grid.height // finer), -(-grid.width // finer), advance)
-    picture = read_picture(images, curves, grid, finer)
+    curves = read_curves(images, -(-grid.height // upsample), -(-grid.width // upsample), advance)
+    picture = read_picture(images, curves, grid, upsample)
     confidence = confidence_picture(source)
-    rows = _rows(source)
-    told = {name: source.tags[tag] for tag, name in _TAGS.items() if source.tags.get(tag)}
+    rows = _area_rows(source)
+    shown_facts = {name: source.tags[tag] for tag, name in _TAGS.items() if source.tags.get(tag)}
     height, width = picture_size(grid)
-    # The side of a square of the pixel's area, m.
+    # The side in meters of a square with the area of a pixel.
     pixel = 100 * pixel_hectares(grid, grid.height / 2, grid.width / 2) ** 0.5
-    told |= {"CRS": format_crs(grid.crs), "Pixels": f"{grid.height} × {grid.width} of {pixel:.3g} m", **(facts or {})}
-    html = make_environment().get_template("map.html.j2").render(
+    shown_facts |= {
+        "CRS": format_crs(grid.crs),
+        "Pixels": f"{grid.height} × {grid.width} of {pixel:.3g} m",
+        **(facts or {}),
+    }
+    html = make_environment("cropzoo.inference.mapping").get_template("map.html.j2").render(
         title=title or map_path.name,
         map_name=map_path.name,
         rows=rows,
         total=float(sum(row.hectares for row in rows)),
-        facts=told,
+        facts=shown_facts,
         coarser=max(grid.height / height, grid.width / width),
         pixel=pixel,
         curve_name=curves[0].name if curves else "",
         curve_step=curves[0].step if curves else 0,
-        curve_meters=curves[0].step * finer * pixel if curves else 0,
+        curve_meters=curves[0].step * upsample * pixel if curves else 0,
         dates=len({day for each in curves for day in each.days}),
         imagery=None if picture is None else as_jpeg(picture),
         classes=as_png(class_picture(source)),
@@ -117,18 +121,18 @@ def write_map_page(
             "columns": grid.width,
             "meters": pixel,
             "classes": [{"name": each.name, "color": safe_color(each.color)} for each in source.classes],
-            "lattice": _degrees(grid),
-            "curves": [_plain(each, finer) for each in curves],
+            "lattice": _coordinates(grid),
+            "curves": [_curve_data(each, upsample) for each in curves],
         },
         version=__version__,
     )  # fmt: skip
     write_text(path, html)
 
 
-def images_of(plan: MapPlan) -> list[Shown]:
-    """The images of a plan as `write_map_page` takes them; its `finer` is `plan.facts.upsample`."""
+def collect_page_images(plan: MapPlan) -> list[PageImages]:
+    """The images of a plan for `write_map_page`."""
     return [
-        Shown(
+        PageImages(
             tile,
             row,
             column,
@@ -141,24 +145,24 @@ def images_of(plan: MapPlan) -> list[Shown]:
     ]
 
 
-def _rows(source: MapFile) -> list[_Row]:
-    """The classes that have ground, the largest first."""
+def _area_rows(source: MapFile) -> list[_AreaRow]:
+    """The classes with an area above 0, the largest first."""
     areas = hectares(source).tolist()
     total = sum(areas)
     rows = [
-        _Row(index, each.name, safe_color(each.color), area, area / total)
+        _AreaRow(index, each.name, safe_color(each.color), area, area / total)
         for index, (each, area) in enumerate(zip(source.classes, areas, strict=True))
         if area
     ]
     return sorted(rows, key=lambda row: -row.hectares)
 
 
-def _degrees(grid: Grid) -> dict[str, Any]:
-    """Longitude and latitude of a lattice of corners from the map's upper left to its lower right."""
+def _coordinates(grid: Grid) -> dict[str, Any]:
+    """Longitude and latitude of a lattice of nodes from the map's upper left to its lower right corner."""
     rows, columns = np.meshgrid(np.linspace(0, grid.height, _NODES), np.linspace(0, grid.width, _NODES), indexing="ij")
     a, b, c, d, e, f = tuple(grid.transform)[:6]
-    turn = pyproj.Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
-    longitude, latitude = turn.transform(a * columns + b * rows + c, d * columns + e * rows + f)
+    transformer = pyproj.Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
+    longitude, latitude = transformer.transform(a * columns + b * rows + c, d * columns + e * rows + f)
     return {
         "nodes": _NODES,
         "longitude": np.nan_to_num(longitude, posinf=0, neginf=0).round(7).ravel().tolist(),
@@ -166,13 +170,13 @@ def _degrees(grid: Grid) -> dict[str, Any]:
     }
 
 
-def _plain(curves: Curves, finer: int) -> dict[str, Any]:
-    """A tile's curves as JSON holds them, places in pixels of the map."""
+def _curve_data(curves: CurveGrid, upsample: int) -> dict[str, Any]:
+    """A tile's time series as plain data for JSON, with positions in pixels of the map."""
     _, rows, columns = curves.values.shape
     return {
-        "row": (curves.first_row + 0.5) * finer,
-        "column": (curves.first_column + 0.5) * finer,
-        "step": curves.step * finer,
+        "row": (curves.first_row + 0.5) * upsample,
+        "column": (curves.first_column + 0.5) * upsample,
+        "step": curves.step * upsample,
         "rows": rows,
         "columns": columns,
         "days": [str(EPOCH + timedelta(days=day)) for day in curves.days],

@@ -1,4 +1,4 @@
-"""The images under a map: a picture of them, and the curves of points on a coarse lattice."""
+"""Pictures of a map and its images, and time series of points on a coarse lattice, for the map page."""
 
 from __future__ import annotations
 
@@ -22,41 +22,61 @@ from cropzoo.geo.raster.naming import sentinel2_band
 from cropzoo.geo.raster.reader import CLEAR_SCL, StackReader, reading_environment
 from cropzoo.geo.raster.scene import ImageStack
 from cropzoo.inference.mapping.map_file import MapFile
+from cropzoo.inference.mapping.outputs import NODATA, STEPS
 from cropzoo.io import ProgressCallback
 
-LARGEST = 2000
-"""Pixels of a picture's side; browsers of phones refuse much larger ones."""
+MAX_SIDE = 2000
+"""Maximum side of a picture in pixels; browsers on phones refuse much larger ones."""
 
-_SIDE = 2048
+MAX_POINTS = 200
+"""Maximum number of points of the lattice along the longer side."""
+
+_MAX_VALUES = 3_000_000
+"""Maximum number of points times dates, one byte each: the page stays below 10 MB."""
+
+_BLOCK_SIDE = 2048
+"""Side of the blocks in which the areas are counted, in pixels."""
+
+_STRIP_PIXELS = 4 << 20
+"""Pixels that are read at a time."""
+
 _PICTURE_CACHE_MB = 64
+_CURVE_CACHE_MB = 128
+_PICTURE_DATES = 3
+"""Dates of the imagery; the median of three removes a cloud that one of them has."""
+
+_MIN_RANGE = 0.02
+"""Minimum range of reflectance of a stretched channel, so that noise is not amplified."""
+
+_NDVI_RANGE = (-0.2, 1.0)
 
 
 def picture_size(grid: Grid) -> tuple[int, int]:
-    """Height and width of the pictures of a map; a pixel of theirs stands for one of the map's, or for several."""
-    factor = max(1, -(-max(grid.height, grid.width) // LARGEST))
+    """Height and width of the pictures of a map; a pixel shows one or several pixels of the map."""
+    factor = max(1, -(-max(grid.height, grid.width) // MAX_SIDE))
     return -(-grid.height // factor), -(-grid.width // factor)
 
 
 def class_picture(source: MapFile) -> NDArray[np.uint8]:
-    """(h, w), the label index that most of a picture's pixel has, 255 without data."""
-    return _shrunk(source.path, source.grid, Resampling.mode)
+    """Most frequent label index in each pixel of the picture, (h, w); 255 without data."""
+    return _downsample(source.path, source.grid, Resampling.mode)
 
 
 def confidence_picture(source: MapFile) -> NDArray[np.uint8] | None:
-    """(h, w), confidence in steps of 1/250, 255 without data; None where no such file lies beside the map."""
-    return None if source.confidence is None else _shrunk(source.confidence, source.grid, Resampling.average)
+    """Mean confidence in steps of 1/250, (h, w), 255 without data; None if the map has no confidence."""
+    return None if source.confidence is None else _downsample(source.confidence, source.grid, Resampling.average)
 
 
 def hectares(source: MapFile) -> NDArray[np.float64]:
-    """(K,), the ground of each class, counted over every pixel of the map."""
+    """Area of each class in hectares, (K,), counted over every pixel of the map."""
     counts = np.zeros(len(source.classes))
     grid = source.grid
     with open_raster(source.path) as raster, reading_environment(_PICTURE_CACHE_MB):
-        for row in range(0, grid.height, _SIDE):
-            rows = min(_SIDE, grid.height - row)
+        for row in range(0, grid.height, _BLOCK_SIDE):
+            rows = min(_BLOCK_SIDE, grid.height - row)
             area = pixel_hectares(grid, row + rows / 2, grid.width / 2)
-            for column in range(0, grid.width, _SIDE):
-                window = ((row, row + rows), (column, min(column + _SIDE, grid.width)))
+            for column in range(0, grid.width, _BLOCK_SIDE):
+                window = ((row, row + rows), (column, min(column + _BLOCK_SIDE, grid.width)))
                 try:
                     labels = raster.read(1, window=window)
                 except RasterioError as error:
@@ -66,7 +86,7 @@ def hectares(source: MapFile) -> NDArray[np.float64]:
 
 
 def pixel_hectares(grid: Grid, row: float, column: float) -> float:
-    """The ground of the pixel at a place, by the ellipsoid where the CRS counts in degrees."""
+    """Area of a pixel in hectares; on the ellipsoid if the CRS is geographic."""
     a, b, c, d, e, f = tuple(grid.transform)[:6]
     crs = pyproj.CRS.from_user_input(grid.crs)
     geod = crs.get_geod()
@@ -79,16 +99,16 @@ def pixel_hectares(grid: Grid, row: float, column: float) -> float:
 
 
 def as_png(values: NDArray[np.uint8]) -> str:
-    """A picture in gray, number by number, as a data URI; without loss."""
+    """A grayscale picture as a lossless data URI."""
     return _uri(values[None], "PNG")
 
 
 def as_jpeg(colors: NDArray[np.uint8]) -> str:
-    """A picture (h, w, 3) in colors as a data URI; imagery takes a fifth of what it would as PNG."""
+    """A color picture (h, w, 3) as a data URI; imagery takes a fifth of the size of a PNG."""
     return _uri(np.moveaxis(colors, -1, 0), "JPEG", quality=85)
 
 
-def _shrunk(path: Path, grid: Grid, how: Resampling) -> NDArray[np.uint8]:
+def _downsample(path: Path, grid: Grid, how: Resampling) -> NDArray[np.uint8]:
     height, width = picture_size(grid)
     try:
         with open_raster(path) as raster, reading_environment(_PICTURE_CACHE_MB):
@@ -110,38 +130,18 @@ def _uri(bands: NDArray[np.uint8], driver: str, **options: Any) -> str:
     return f"data:image/{driver.lower()};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-MOST_POINTS = 200
-"""Points of the lattice along the longer side."""
-
-_MOST_VALUES = 3_000_000
-"""Points times dates, a byte each: the page stays below 10 MB."""
-
-_STRIP = 4 << 20
-"""Pixels that are read at a time."""
-
-_CACHE_MB = 128
-_EMPTY = 255
-_STEPS = 250
-_PICTURE_DATES = 3
-"""A median of three drops the cloud that one of them has."""
-
-_LEAST_RANGE = 0.02
-"""Reflectance: a channel that varies less is not stretched further, or noise would look like fields."""
-
-_NDVI = (-0.2, 1.0)
-
-
 @dataclass(frozen=True, eq=False)
-class Shown:
-    """Images of a tile, and where they lie under a map.
+class PageImages:
+    """Images of a tile and their position in a map.
 
     Args:
-        tile: the images.
-        row, column: of its first pixel, in pixels of the images from the map's first.
-        used: positions of the dates that the map was made of.
-        scale: reflectance of one stored unit.
-        clear_scl: classes of an SCL band that are clear.
-        offset: what the stored numbers carry too much; None for what the files say.
+        tile: The images.
+        row: Row of the tile's first pixel, in pixels of the images from the map's first pixel.
+        column: Column of the tile's first pixel, likewise.
+        used: Positions of the dates of the map.
+        scale: Reflectance of one stored unit.
+        clear_scl: Classes of an SCL band that count as clear.
+        offset: Radiometric offset subtracted from pixel values; None to read it from metadata.
     """
 
     tile: ImageStack
@@ -158,16 +158,18 @@ class Shown:
 
 
 @dataclass(frozen=True, eq=False)
-class Curves:
-    """Series of points on a lattice.
+class CurveGrid:
+    """Time series of points on a lattice.
 
     Args:
-        first_row, first_column: of the first point, in pixels of the images from the map's first.
-        step: pixels between points.
+        first_row: Row of the first point, in pixels of the images from the map's first pixel.
+        first_column: Column of the first point, likewise.
+        step: Pixels between points.
         days: (T,), days since 1970-01-01.
-        values: (T, n, m), uint8, in steps of 1/250 from `low` to `high`; 255 where it is not clear.
-        low, high: what 0 and 250 stand for.
-        name: of what the values are.
+        values: (T, n, m), uint8, 250 steps from `low` to `high`; 255 where not clear.
+        low: Value of byte 0.
+        high: Value of byte 250.
+        name: Name of the values.
     """
 
     first_row: int
@@ -181,85 +183,88 @@ class Curves:
 
 
 def read_curves(
-    shown: Sequence[Shown], height: int, width: int, advance: ProgressCallback = lambda done, total: None
-) -> list[Curves]:
-    """The curves of each tile: NDVI where there are red and near infrared, else the reflectance of a band.
+    images: Sequence[PageImages], height: int, width: int, advance: ProgressCallback = lambda done, total: None
+) -> list[CurveGrid]:
+    """Read time series of each tile: NDVI if there are red and near infrared, else the reflectance of a band.
 
-    The points of all tiles lie on one lattice. An image that cannot be read is not clear: the map says so elsewhere.
+    The points of all tiles are on one lattice. An unreadable image counts as not clear, because prediction reports it.
 
     Args:
-        shown: images with their places.
-        height, width: of the map, in pixels of the images.
-        advance: called with images read and all of them.
+        images: Images with their positions.
+        height: Height of the map, in pixels of the images.
+        width: Width of the map, in pixels of the images.
+        advance: Called with (images read, total).
     """
-    dates = max((len(each.used) for each in shown), default=1) or 1
-    side = max(1, min(MOST_POINTS, int((_MOST_VALUES / dates) ** 0.5)))
+    dates = max((len(each.used) for each in images), default=1) or 1
+    side = max(1, min(MAX_POINTS, int((_MAX_VALUES / dates) ** 0.5)))
     step = max(1, -(-max(height, width) // side))
-    total, done, curves = sum(len(each.used) for each in shown), 0, []
-    for each in shown:
-        rows = _lattice(each.row, each.tile.grid.height, height, step)
-        columns = _lattice(each.column, each.tile.grid.width, width, step)
+    total, done, curves = sum(len(each.used) for each in images), 0, []
+    for each in images:
+        rows = _lattice_points(each.row, each.tile.grid.height, height, step)
+        columns = _lattice_points(each.column, each.tile.grid.width, width, step)
         if not (len(rows) and len(columns) and len(each.used)):
             continue
         bands, name, low, high = _index_bands(each.tile.bands)
-        values = np.full((len(each.used), len(rows), len(columns)), _EMPTY, np.uint8)
-        with each.reader(bands) as reader, reading_environment(_CACHE_MB):
+        values = np.full((len(each.used), len(rows), len(columns)), NODATA, np.uint8)
+        with each.reader(bands) as reader, reading_environment(_CURVE_CACHE_MB):
             for number, date in enumerate(each.used):
                 series, clear = _read_at(reader, date, rows - each.row, columns - each.column)
                 index = _index(series * each.scale)
                 good = clear & np.isfinite(index)
-                steps = np.rint(_STEPS * (np.nan_to_num(index) - low) / (high - low)).clip(0, _STEPS)
+                steps = np.rint(STEPS * (np.nan_to_num(index) - low) / (high - low)).clip(0, STEPS)
                 values[number][good] = steps[good]
                 done += 1
                 advance(done, total)
         days = tuple(int(each.tile.dates[date]) for date in each.used)
-        curves.append(Curves(int(rows[0]), int(columns[0]), step, days, values, low, high, name))
+        curves.append(CurveGrid(int(rows[0]), int(columns[0]), step, days, values, low, high, name))
     return curves
 
 
-def read_picture(shown: Sequence[Shown], curves: Sequence[Curves], grid: Grid, finer: int) -> NDArray[np.uint8] | None:
-    """What an eye would see from above: a median of the dates that are clearest and greenest in `curves`.
+def read_picture(
+    images: Sequence[PageImages], curves: Sequence[CurveGrid], grid: Grid, upsample: int
+) -> NDArray[np.uint8] | None:
+    """Read true-color imagery: the median of the clearest and greenest dates in `curves`.
 
     Args:
-        shown: images with their places.
-        curves: of `read_curves`.
-        grid: of the map.
-        finer: map pixels a pixel of the images and axis.
+        images: Images with their positions.
+        curves: Time series from `read_curves`.
+        grid: Grid of the map.
+        upsample: Map pixels per image pixel along an axis.
 
     Returns:
-        (h, w, 3), uint8, as large as the other pictures of the map; None where no image can be shown.
+        (h, w, 3), uint8, of the size of the other pictures of the map; None if no image can be shown.
     """
     height, width = picture_size(grid)
-    # The pixel of the images in the middle of each pixel of the picture.
-    at_row = ((np.arange(height) + 0.5) * grid.height / height / finer).astype(np.int64)
-    at_column = ((np.arange(width) + 0.5) * grid.width / width / finer).astype(np.int64)
+    # The image pixel at the center of each pixel of the picture.
+    at_row = ((np.arange(height) + 0.5) * grid.height / height / upsample).astype(np.int64)
+    at_column = ((np.arange(width) + 0.5) * grid.width / width / upsample).astype(np.int64)
     layers = np.full((_PICTURE_DATES, 3, height, width), np.nan, np.float32)
-    for each in shown:
+    for each in images:
         own = next((c for c in curves if c.days == tuple(int(each.tile.dates[date]) for date in each.used)), None)
         rows = np.flatnonzero((at_row >= each.row) & (at_row < each.row + each.tile.grid.height))
         columns = np.flatnonzero((at_column >= each.column) & (at_column < each.column + each.tile.grid.width))
         if own is None or not (len(rows) and len(columns)):
             continue
         bands = _color_bands(each.tile.bands)
-        place = np.s_[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        with each.reader(tuple(dict.fromkeys(bands))) as reader, reading_environment(_CACHE_MB):
+        target = np.s_[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        with each.reader(tuple(dict.fromkeys(bands))) as reader, reading_environment(_CURVE_CACHE_MB):
             pick = [reader.bands.index(band) for band in bands]
-            for layer, number in zip(layers, _best(own), strict=False):
+            for layer, number in zip(layers, _best_dates(own), strict=False):
                 date = each.used[number]
                 series, clear = _read_at(reader, date, at_row[rows] - each.row, at_column[columns] - each.column)
                 values = np.where(clear, series[pick] * each.scale, np.nan)
-                layer[place] = np.where(np.isfinite(layer[place]), layer[place], values)
+                layer[target] = np.where(np.isfinite(layer[target]), layer[target], values)
     if not np.isfinite(layers).any():
         return None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
-        # A channel and a row at a time: of all at once NumPy makes several copies.
+        # One channel and row at a time, because NumPy makes several copies of its input.
         image = (np.stack([np.nanmedian(row, axis=0) for row in layers[:, k].swapaxes(0, 1)]) for k in range(3))
-        return np.stack([_stretched(channel) for channel in image], axis=-1)
+        return np.stack([_stretch(channel) for channel in image], axis=-1)
 
 
-def _lattice(start: int, length: int, most: int, step: int) -> NDArray[np.int64]:
-    """The points of the map's lattice along an axis that lie in a tile."""
+def _lattice_points(start: int, length: int, most: int, step: int) -> NDArray[np.int64]:
+    """The points of the map's lattice along an axis that are in a tile."""
     points = np.arange(step // 2, most, step)
     return points[(points >= start) & (points < start + length)]
 
@@ -267,7 +272,7 @@ def _lattice(start: int, length: int, most: int, step: int) -> NDArray[np.int64]
 def _read_at(
     reader: StackReader, date: int, rows: NDArray[np.int64], columns: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Values (C, n, m) at increasing rows and columns of a tile, read strip by strip, and whether they are clear."""
+    """Read values at increasing rows and columns of a tile, (C, n, m), and whether they are clear, (n, m)."""
     values = np.zeros((len(reader.bands), len(rows), len(columns)), np.float32)
     clear = np.zeros((len(rows), len(columns)), np.bool_)
     for part in _strips(rows, int(columns[-1] - columns[0]) + 1):
@@ -284,8 +289,8 @@ def _read_at(
 
 
 def _strips(rows: NDArray[np.int64], width: int) -> Iterator[slice]:
-    """Runs of rows that lie close enough together to be read at once."""
-    most, start = max(1, _STRIP // width), 0
+    """Runs of rows that are close enough to be read at once."""
+    most, start = max(1, _STRIP_PIXELS // width), 0
     for stop in range(1, len(rows) + 1):
         if stop == len(rows) or rows[stop] - rows[start] >= most:
             yield slice(start, stop)
@@ -298,10 +303,10 @@ def _find(bands: Sequence[str], *wanted: str) -> str | None:
 
 
 def _index_bands(bands: Sequence[str]) -> tuple[tuple[str, ...], str, float, float]:
-    """The bands of a curve, its name and its range."""
+    """The bands of a time series, its name and its range."""
     red, infrared = _find(bands, "B04", "RED"), _find(bands, "B08", "B8A", "NIR")
     if red and infrared:
-        return (red, infrared), "NDVI", *_NDVI
+        return (red, infrared), "NDVI", *_NDVI_RANGE
     return (bands[0],), f"reflectance of {bands[0]}", 0.0, 0.6
 
 
@@ -324,19 +329,19 @@ def _color_bands(bands: Sequence[str]) -> tuple[str, str, str]:
     return first[0], first[1], first[2]
 
 
-def _best(curves: Curves) -> list[int]:
-    """The dates that show most: much is clear, and green."""
-    clear = curves.values != _EMPTY
-    green = np.where(clear, curves.values, 0).sum(axis=(1, 2)) / _STEPS
+def _best_dates(curves: CurveGrid) -> list[int]:
+    """Positions of the dates with the largest clear and green area."""
+    clear = curves.values != NODATA
+    green = np.where(clear, curves.values, 0).sum(axis=(1, 2)) / STEPS
     order: list[int] = np.argsort(-green, kind="stable").tolist()
     return order[:_PICTURE_DATES]
 
 
-def _stretched(channel: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """0..255 from the 2nd to the 98th percentile of what is seen; a middle gray elsewhere."""
+def _stretch(channel: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Stretch a channel to 0..255 from its 2nd to its 98th percentile; gray where it is NaN."""
     seen = np.isfinite(channel)
     if not seen.any():
         return np.full(channel.shape, 128, np.uint8)
     low, high = np.percentile(channel[seen], (2, 98))
-    values = np.clip((np.nan_to_num(channel) - low) / max(high - low, _LEAST_RANGE), 0, 1)
+    values = np.clip((np.nan_to_num(channel) - low) / max(high - low, _MIN_RANGE), 0, 1)
     return np.where(seen, np.rint(255 * values), 128).astype(np.uint8)

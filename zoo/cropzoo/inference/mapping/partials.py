@@ -1,4 +1,4 @@
-"""What is done of a map, on disk: one file a chunk, so that processes, machines and later runs add to one another."""
+"""Partial results of a map on disk, one file per chunk, shared by processes, machines and resumed runs."""
 
 from __future__ import annotations
 
@@ -15,137 +15,150 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo.errors import CropzooError
-from cropzoo.inference.mapping.manifest import Order, differing
+from cropzoo.inference.mapping.manifest import MapManifest, list_differences
 from cropzoo.io import atomic_write, read_json, write_json
 
 SUFFIX = ".parts"
-_ORDER = "order.json"
-_PART = re.compile(r"chunk-(\d{6,})\.npz")
+_MANIFEST = "order.json"
+_CHUNK = re.compile(r"chunk-(\d{6,})\.npz")
 _FAILURE = re.compile(r"chunk-(\d{6,})\.failed\.json")
 _SHARD = re.compile(r"shard-(\d+)-of-(\d+)\.json")
 
 
 class ChunkSink(Protocol):
-    """Takes chunks that are made, and why others cannot be."""
+    """Takes the outputs of chunks, and the reasons of chunks that failed."""
 
-    def save(self, number: int, outputs: dict[str, NDArray[np.uint8]]) -> None: ...
+    def save(self, number: int, outputs: dict[str, NDArray[np.uint8]]) -> None:
+        """Save the outputs of a chunk, each (bands, h, w)."""
+        ...
 
-    def fail(self, number: int, message: str) -> None: ...
+    def fail(self, number: int, message: str) -> None:
+        """Record why a chunk failed."""
+        ...
 
 
 @dataclass(frozen=True)
-class Parts:
-    """A folder with the order of a map, a file for each chunk that is made, and a note for each that cannot be.
+class ChunkStore:
+    """A folder with the manifest of a map, a file per finished chunk, and a note per failed chunk.
 
-    Files get their names when they are whole, and none is changed afterwards: any number of processes on any number of
-    machines may work in one folder.
+    Files are written atomically and never changed afterwards, so that any number of processes on any number of
+    machines can share the folder.
 
     Args:
-        folder: beside the map; see `beside`.
+        folder: Path of the folder, next to the map; see `beside`.
     """
 
     folder: Path
 
     @classmethod
-    def beside(cls, out: Path) -> Parts:
-        """The parts of a map: "map.tif.parts" of "map.tif"."""
+    def beside(cls, out: Path) -> ChunkStore:
+        """The partial results of a map: "map.tif.parts" for "map.tif"."""
         return cls(out.with_name(out.name + SUFFIX))
 
     @property
     def out(self) -> Path:
-        """The map that they become."""
+        """Path of the map."""
         return self.folder.with_name(self.folder.name.removesuffix(SUFFIX))
 
     @property
-    def begun(self) -> bool:
-        """Whether there is an order."""
-        return (self.folder / _ORDER).is_file()
+    def exists(self) -> bool:
+        """Whether there is a manifest."""
+        return (self.folder / _MANIFEST).is_file()
 
     def start(
-        self, order: Order, *, resume: bool = False, overwrite: bool = False, shard: tuple[int, int] | None = None
+        self,
+        manifest: MapManifest,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        shard: tuple[int, int] | None = None,
     ) -> None:
-        """Begin, or go on with what an equal order began.
+        """Start a map, or resume one with the same manifest.
 
         Args:
-            order: what the parts are of.
-            resume: go on with parts that are there.
-            overwrite: remove what is there first. A shard does not: others may be at work.
-            shard: which of how many, as the user counts them; joins the parts that other shards have begun.
+            manifest: Manifest of the map.
+            resume: Whether to continue existing partial results.
+            overwrite: Whether to remove existing partial results first. Ignored for a shard, because others may be
+                running.
+            shard: Number of the shard, from 1, and number of shards; joins the partial results of other shards.
 
         Raises:
-            CropzooError: parts of another order are there, or of this one and neither `resume` nor `shard` says so;
-                something else is there; it cannot be written.
+            CropzooError: There are partial results of another map, or of this one without `resume` and `shard`; the
+                folder holds other files; it cannot be written.
         """
-        wanted = json.loads(json.dumps(order.as_dict()))
-        self._check_ours()
+        wanted = json.loads(json.dumps(manifest.as_dict()))
+        self._check_content()
         if overwrite and shard is None:
             self.remove()
-        if self.begun:
-            found = read_json(self.folder / _ORDER)
+        if self.exists:
+            found = read_json(self.folder / _MANIFEST)
             if found != wanted:
-                changed = ", ".join(differing(found if isinstance(found, dict) else {}, wanted))
-                more = ", or remove it if no other shard is at work" if shard else ", --overwrite to start anew"
+                changed = ", ".join(list_differences(found if isinstance(found, dict) else {}, wanted))
+                restart = "remove the folder if no other shard is running" if shard else "pass --overwrite to restart"
                 raise CropzooError(
-                    f"parts {str(self.folder)!r}; they were begun with other {changed}; give those again to go on{more}"
+                    f"partial results {str(self.folder)!r}; an earlier run started them with other {changed}; repeat "
+                    f"its options to continue, or {restart}"
                 )
             if not resume and shard is None:
                 raise CropzooError(
-                    f"parts {str(self.folder)!r}; an earlier run left them; --resume goes on, --overwrite starts anew"
+                    f"partial results {str(self.folder)!r} of an earlier run exist; pass --resume to continue or "
+                    "--overwrite to restart"
                 )
         else:
-            write_json(self.folder / _ORDER, wanted)
+            write_json(self.folder / _MANIFEST, wanted)
         if shard is not None:
             index, count = shard
             write_json(self.folder / f"shard-{index}-of-{count}.json", {})
 
-    def order(self) -> Order:
-        """What the parts are of.
+    def read_manifest(self) -> MapManifest:
+        """The manifest of the map.
 
         Raises:
-            CropzooError: there is none, or it is damaged.
+            CropzooError: There is none, or it is damaged.
         """
-        path = self.folder / _ORDER
+        path = self.folder / _MANIFEST
         if not path.is_file():
             raise CropzooError(
-                f"parts {str(self.folder)!r}; there is no {_ORDER}, so nothing was begun there; run `cropzoo predict`"
+                f"partial results {str(self.folder)!r}; there is no {_MANIFEST}, so no map was started; run "
+                "`cropzoo predict`"
             )
-        return Order.from_dict(read_json(path), path)
+        return MapManifest.from_dict(read_json(path), path)
 
     def has(self, number: int) -> bool:
-        """Whether a chunk is made."""
-        return self._part(number).is_file()
+        """Whether a chunk is finished."""
+        return self._chunk_path(number).is_file()
 
     def done(self) -> set[int]:
-        """The chunks that are made."""
-        return self._numbers(_PART)
+        """The numbers of the finished chunks."""
+        return self._numbers(_CHUNK)
 
     def missing(self, numbers: Iterable[int]) -> list[int]:
-        """Those of some chunks that are not made, in their order; a chunk that failed is among them."""
+        """The numbers of chunks that are not finished, in the given order; failed chunks are not finished."""
         done = self.done()
         return [number for number in numbers if number not in done]
 
     def save(self, number: int, outputs: Mapping[str, NDArray[np.uint8]]) -> None:
-        """Keep the outputs of a chunk, each (bands, h, w).
+        """Save the outputs of a chunk, each (bands, h, w).
 
         Raises:
-            CropzooError: it cannot be written, such as on a full disk.
+            CropzooError: The file cannot be written, for example because the disk is full.
         """
         arrays: dict[str, Any] = dict(outputs)
-        with atomic_write(self._part(number)) as scratch, scratch.open("wb") as file:
+        with atomic_write(self._chunk_path(number)) as scratch, scratch.open("wb") as file:
             np.savez_compressed(file, **arrays)
         (self.folder / f"chunk-{number:06}.failed.json").unlink(missing_ok=True)
 
     def load(self, number: int, shapes: Mapping[str, tuple[int, int, int]]) -> dict[str, NDArray[np.uint8]]:
-        """Outputs of a chunk.
+        """Load outputs of a chunk.
 
         Args:
-            number: of the chunk.
-            shapes: bands, height and width of each output wanted.
+            number: Number of the chunk.
+            shapes: Bands, height and width of the outputs to load, by name.
 
         Raises:
-            CropzooError: naming the file: missing, damaged, or of other shapes.
+            CropzooError: The file is missing, damaged or of another shape; the message names it.
         """
-        path = self._part(number)
+        path = self._chunk_path(number)
         try:
             with np.load(path, allow_pickle=False) as file:
                 found = {name: file[name] for name in shapes}
@@ -157,48 +170,50 @@ class Parts:
         return found
 
     def fail(self, number: int, message: str) -> None:
-        """Note why a chunk cannot be made."""
+        """Record why a chunk failed."""
         write_json(self.folder / f"chunk-{number:06}.failed.json", {"chunk": number, "why": message})
 
     def failures(self) -> dict[int, str]:
-        """Why chunks could not be made, by number; those made since are left out."""
+        """Reasons of failed chunks, by number; chunks that were finished later are left out."""
         failed = sorted(self._numbers(_FAILURE) - self.done())
         notes: dict[int, Any] = {number: read_json(self.folder / f"chunk-{number:06}.failed.json") for number in failed}
         return {number: str(note.get("why") if isinstance(note, dict) else note) for number, note in notes.items()}
 
     def shards(self) -> dict[int, set[int]]:
-        """The shards that have begun, as the user counts them, by how many there were to be."""
+        """The numbers of the shards that have started, from 1, by the number of shards."""
         found: dict[int, set[int]] = {}
         for match in self._matches(_SHARD):
             found.setdefault(int(match[2]), set()).add(int(match[1]))
         return found
 
     def remove(self) -> None:
-        """Remove the folder; its order goes first, so that half of it is no parts any more.
+        """Remove the folder; the manifest is removed first, so that an interrupted removal leaves no partial results.
 
         Raises:
-            CropzooError: it cannot be removed.
+            CropzooError: The folder cannot be removed.
         """
         try:
-            (self.folder / _ORDER).unlink(missing_ok=True)
+            (self.folder / _MANIFEST).unlink(missing_ok=True)
             if self.folder.is_dir():
                 shutil.rmtree(self.folder)
         except OSError as error:
-            raise CropzooError(f"parts {str(self.folder)!r} cannot be removed; {error.strerror}") from error
+            raise CropzooError(f"partial results {str(self.folder)!r} cannot be removed; {error.strerror}") from error
 
-    def _check_ours(self) -> None:
+    def _check_content(self) -> None:
         if self.folder.exists() and not self.folder.is_dir():
-            raise CropzooError(f"parts {str(self.folder)!r}; it is a file; remove it, or give --out another name")
-        ours = (_PART, _FAILURE, _SHARD)
-        if self.folder.is_dir() and not self.begun:
+            raise CropzooError(
+                f"partial results {str(self.folder)!r}; it is a file; remove it, or give --out another name"
+            )
+        known = (_CHUNK, _FAILURE, _SHARD)
+        if self.folder.is_dir() and not self.exists:
             for path in self.folder.iterdir():
-                if not path.name.startswith(".") and not any(each.fullmatch(path.name) for each in ours):
+                if not path.name.startswith(".") and not any(each.fullmatch(path.name) for each in known):
                     raise CropzooError(
-                        f"parts {str(self.folder)!r}; it holds {path.name!r}, which is of no map; "
+                        f"partial results {str(self.folder)!r}; it holds {path.name!r}, which belongs to no map; "
                         "give --out another name"
                     )
 
-    def _part(self, number: int) -> Path:
+    def _chunk_path(self, number: int) -> Path:
         return self.folder / f"chunk-{number:06}.npz"
 
     def _numbers(self, pattern: re.Pattern[str]) -> set[int]:
@@ -211,4 +226,4 @@ class Parts:
 
 
 def _damaged(path: Path, reason: str) -> CropzooError:
-    return CropzooError(f"part {str(path)!r} cannot be read; {reason}; remove the file and --resume")
+    return CropzooError(f"chunk {str(path)!r} cannot be read; {reason}; remove the file and pass --resume")

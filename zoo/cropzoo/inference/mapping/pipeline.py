@@ -1,4 +1,4 @@
-"""Chunks of a plan made: reading, the network and writing at the same time."""
+"""Prediction of the chunks of a plan, with concurrent reading, inference and writing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.reader import reading_environment
 from cropzoo.inference.mapping.blending import Blend
-from cropzoo.inference.mapping.chunks import ChunkReader, Pixels, Work, add, batches, finish
+from cropzoo.inference.mapping.chunks import (
+    ChunkPixels,
+    ChunkReader,
+    InferenceBatch,
+    add_to_blend,
+    make_batches,
+    make_outputs,
+)
 from cropzoo.inference.mapping.partials import ChunkSink
 from cropzoo.inference.mapping.plan import Chunk, MapPlan
 from cropzoo.inference.model_info import Predictor
@@ -27,12 +34,18 @@ from cropzoo.io import ProgressCallback
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_WAIT = 0.1
-"""Seconds after which a thread looks whether anybody still wants what it makes."""
+CACHE_MB = 64
+"""GDAL's cache of decoded blocks, limited so that memory does not grow with the images."""
+
+_POLL_SECONDS = 0.1
+"""Interval at which a producer thread checks whether its consumer has stopped."""
+
+_BATCHES_AHEAD = 3
+_RESULTS_BEHIND = 8
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """`function(item)` of every item in their order, made by threads, no more than `threads` ahead of what is used."""
+def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """Map a function over items with threads; results come in order, at most `threads` of them computed ahead."""
     waiting: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(threads)
     try:
@@ -46,23 +59,23 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def made_ahead(items: Generator[Item, None, None], count: int) -> Generator[Item, None, None]:
-    """The items, made in a thread of their own, up to `count` of them before they are used; its errors are raised."""
-    made: Queue[tuple[bool, Any]] = Queue(count)
-    unwanted = threading.Event()
+def prefetch(items: Generator[Item, None, None], count: int) -> Generator[Item, None, None]:
+    """Generate the items in another thread, up to `count` of them ahead; errors are raised here."""
+    queue: Queue[tuple[bool, Any]] = Queue(count)
+    stopped = threading.Event()
 
     def put(last: bool, value: Any) -> None:
-        while not unwanted.is_set():
+        while not stopped.is_set():
             try:
-                return made.put((last, value), timeout=_WAIT)
+                return queue.put((last, value), timeout=_POLL_SECONDS)
             except Full:
                 continue
 
-    def make() -> None:
+    def produce() -> None:
         try:
             for item in items:
                 put(False, item)
-                if unwanted.is_set():
+                if stopped.is_set():
                     break
             put(True, None)
         except BaseException as error:
@@ -70,31 +83,33 @@ def made_ahead(items: Generator[Item, None, None], count: int) -> Generator[Item
         finally:
             items.close()
 
-    thread = threading.Thread(target=make, daemon=True)
+    thread = threading.Thread(target=produce, daemon=True)
     thread.start()
     try:
         while True:
-            last, value = made.get()
+            last, value = queue.get()
             if last and value is not None:
                 raise value
             if last:
                 return
             yield value
     finally:
-        unwanted.set()
+        stopped.set()
         while thread.is_alive():
             try:
-                made.get_nowait()
+                queue.get_nowait()
             except Empty:
-                thread.join(_WAIT)
+                thread.join(_POLL_SECONDS)
 
 
 @contextmanager
-def one_behind(most: int) -> Iterator[Callable[..., None]]:
-    """`later(function, *args)` calls in order in another thread; its errors are raised at a later call or at the end.
+def run_behind(most: int) -> Iterator[Callable[..., None]]:
+    """A function `later(function, *args)` that runs calls in order in another thread.
+
+    An error of a call is raised by a later call of `later`, or at the end of the block.
 
     Args:
-        most: calls that may wait; one more waits for the first of them.
+        most: Maximum number of pending calls; with more, `later` waits for the first of them.
     """
     waiting: deque[Future[Any]] = deque()
     with ThreadPoolExecutor(1) as pool:
@@ -113,37 +128,30 @@ def one_behind(most: int) -> Iterator[Callable[..., None]]:
                 call.cancel()
 
 
-CACHE_MB = 64
-"""GDAL keeps this much of what it decoded, so that memory does not grow with the images."""
-
-_BATCHES_AHEAD = 3
-_RESULTS_BEHIND = 8
-
-
 @dataclass(frozen=True)
-class _Begun:
-    """A chunk whose batches follow."""
+class _ChunkStart:
+    """The batches of a chunk follow."""
 
     chunk: Chunk
     seen: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class _Failed:
-    """A chunk that cannot be read."""
+class _ChunkFailure:
+    """A chunk cannot be read."""
 
     chunk: Chunk
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True)
-class _Ended:
-    """A chunk all of whose batches came."""
+class _ChunkEnd:
+    """All batches of a chunk have been given."""
 
     chunk: Chunk
 
 
-_Step = _Begun | Work | _Failed | _Ended
+_Step = _ChunkStart | InferenceBatch | _ChunkFailure | _ChunkEnd
 
 
 def run_chunks(
@@ -156,77 +164,77 @@ def run_chunks(
     advance: ProgressCallback | None = None,
     fail: Callable[[Chunk, str], None] | None = None,
 ) -> None:
-    """Make chunks of a plan and keep them in `parts`; one that cannot be read is noted there, and the rest goes on.
+    """Predict chunks of a plan and save them; a chunk that cannot be read is recorded, and the others continue.
 
-    The bytes do not depend on `readers`, nor on which chunks are made in one call.
+    The bytes depend neither on `readers` nor on which chunks are predicted in one call.
 
     Args:
-        plan: of the map.
-        predictor: the network.
-        parts: started.
-        chunks: of the plan.
-        readers: threads that read ahead, each a chunk; 0 does one thing after another.
-        advance: called after every chunk.
-        fail: takes a chunk that cannot be read, and why.
+        plan: Plan of the map.
+        predictor: The network.
+        parts: Sink that takes chunks and failures.
+        chunks: Chunks of the plan to predict.
+        readers: Threads that each read one chunk ahead; 0 reads, predicts and writes sequentially.
+        advance: Called with (pixels done, total) after every chunk.
+        fail: Called with a chunk that cannot be read and the reason.
 
     Raises:
-        CropzooError: the network cannot go on, or a part cannot be written; what is made so far is kept.
+        CropzooError: The network failed, or a chunk cannot be written; chunks saved before are kept.
     """
     done, total = 0, sum(chunk.window.height * chunk.window.width for chunk in chunks)
     blend: Blend | None = None
     seen = np.zeros((0, 0), np.bool_)
-    with reading_environment(CACHE_MB), one_behind(_RESULTS_BEHIND if readers else 0) as later, ExitStack() as stack:
-        steps = stack.enter_context(closing(_ahead(plan, chunks, readers)))
+    with reading_environment(CACHE_MB), run_behind(_RESULTS_BEHIND if readers else 0) as later, ExitStack() as stack:
+        steps = stack.enter_context(closing(_read_ahead(plan, chunks, readers)))
         for step in steps:
-            if isinstance(step, _Begun):
+            if isinstance(step, _ChunkStart):
                 blend = Blend(plan.lattices[step.chunk.tile], step.chunk.window, len(plan.facts.classes))
                 seen = step.seen
-            elif isinstance(step, Work):
+            elif isinstance(step, InferenceBatch):
                 assert blend is not None
                 probabilities = predictor.probabilities(step.series, step.dates, step.valid, step.first)
-                later(add, blend, step, probabilities)
+                later(add_to_blend, blend, step, probabilities)
             else:
-                if isinstance(step, _Failed):
-                    parts.fail(step.chunk.number, step.why)
+                if isinstance(step, _ChunkFailure):
+                    parts.fail(step.chunk.number, step.reason)
                     if fail is not None:
-                        fail(step.chunk, step.why)
+                        fail(step.chunk, step.reason)
                 else:
                     assert blend is not None
-                    later(_keep, plan, parts, step.chunk, seen, blend)
+                    later(_save, plan, parts, step.chunk, seen, blend)
                 done += step.chunk.window.height * step.chunk.window.width
                 if advance is not None:
                     later(advance, done, total)
 
 
-def _keep(plan: MapPlan, parts: ChunkSink, chunk: Chunk, seen: NDArray[np.bool_], blend: Blend) -> None:
-    parts.save(chunk.number, finish(plan, seen, blend))
+def _save(plan: MapPlan, parts: ChunkSink, chunk: Chunk, seen: NDArray[np.bool_], blend: Blend) -> None:
+    parts.save(chunk.number, make_outputs(plan, seen, blend))
 
 
-def _ahead(plan: MapPlan, chunks: Sequence[Chunk], readers: int) -> Generator[_Step, None, None]:
+def _read_ahead(plan: MapPlan, chunks: Sequence[Chunk], readers: int) -> Generator[_Step, None, None]:
     steps = _steps(plan, chunks, readers)
-    return made_ahead(steps, _BATCHES_AHEAD) if readers else steps
+    return prefetch(steps, _BATCHES_AHEAD) if readers else steps
 
 
 def _steps(plan: MapPlan, chunks: Sequence[Chunk], readers: int) -> Generator[_Step, None, None]:
-    """All that is to be done, in order: of each chunk its beginning, its batches, its end."""
-    own = threading.local()
-    read = partial(_read, plan, own)
-    for pixels in in_order(read, chunks, readers) if readers else map(read, chunks):
-        if isinstance(pixels, _Failed):
+    """The start, the batches and the end of each chunk, in order."""
+    thread_state = threading.local()
+    read = partial(_read, plan, thread_state)
+    for pixels in map_in_order(read, chunks, readers) if readers else map(read, chunks):
+        if isinstance(pixels, _ChunkFailure):
             yield pixels
             continue
-        yield _Begun(pixels.chunk, pixels.seen)
-        yield from batches(plan, pixels)
-        yield _Ended(pixels.chunk)
+        yield _ChunkStart(pixels.chunk, pixels.seen)
+        yield from make_batches(plan, pixels)
+        yield _ChunkEnd(pixels.chunk)
 
 
-def _read(plan: MapPlan, own: threading.local, chunk: Chunk) -> Pixels | _Failed:
-    """A chunk's pixels, by the reader of this thread."""
-    if not hasattr(own, "reader"):
-        own.reader = ChunkReader(plan)
+def _read(plan: MapPlan, thread_state: threading.local, chunk: Chunk) -> ChunkPixels | _ChunkFailure:
+    """Read a chunk's pixels with the reader of this thread."""
+    if not hasattr(thread_state, "reader"):
+        thread_state.reader = ChunkReader(plan)
     try:
         with reading_environment(CACHE_MB):
-            pixels: Pixels = own.reader.read(chunk)
+            pixels: ChunkPixels = thread_state.reader.read(chunk)
         return pixels
     except CropzooError as error:
-        return _Failed(chunk, str(error))
+        return _ChunkFailure(chunk, str(error))

@@ -1,4 +1,4 @@
-"""The plan of a map: its grid, its chunks and all that decides its bytes, before a pixel is read."""
+"""The plan of a map: its grid, its chunks and everything that determines its bytes, before a pixel is read."""
 
 from __future__ import annotations
 
@@ -16,61 +16,61 @@ from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Grid, Window, format_crs
 from cropzoo.geo.raster.scene import ImageStack
 from cropzoo.inference.mapping.blending import Lattice
-from cropzoo.inference.mapping.options import MapOptions, date_notes, settle, used_dates
-from cropzoo.inference.mapping.tiling import chunk_size, coarse, common_grid, cut, finer, part
+from cropzoo.inference.mapping.options import MapOptions, describe_dates, resolve_options, select_dates
+from cropzoo.inference.mapping.tiling import chunk_size, coarsen_window, common_grid, refine_grid, split_window, subgrid
 from cropzoo.inference.model_info import Facts
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """The unit of work, of resuming and of sharing out.
+    """The unit of prediction, of resuming and of distribution.
 
     Args:
-        number: in the plan, from 0.
-        tile: position of its images in the plan's tiles.
-        window: in pixels of that tile's grid.
-        place: the same ground in the map's grid.
+        number: Number in the plan, from 0.
+        tile: Position of its images in the plan's tiles.
+        window: Window in pixels of the tile's grid.
+        map_window: The same window in pixels of the map's grid.
     """
 
     number: int
     tile: int
     window: Window
-    place: Window
+    map_window: Window
 
 
-class Area(Protocol):
-    """Ground that is to be mapped.
+class MapArea(Protocol):
+    """The area to map.
 
     Attributes:
-        digest: stands for its outline.
+        digest: Digest of its outline.
     """
 
     @property
     def digest(self) -> str: ...
 
     def window(self, grid: Grid) -> Window:
-        """The smallest window of a grid that holds all of it that the grid shows; an error if there is nothing."""
+        """The smallest window of a grid that contains the area's part in the grid; an error if there is none."""
         ...
 
     def mask(self, grid: Grid, window: Window) -> NDArray[np.bool_]:
-        """Which pixels of a window are in it, (h, w); the same whatever the window."""
+        """Which pixels of a window are in the area, (h, w); a pixel's value does not depend on the window."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class MapPlan:
-    """What will be mapped.
+    """The plan of a map.
 
     Args:
-        grid: of the map, `facts.upsample` times finer than the images.
-        chunks: by tile, in rows; where they overlap the first that has data counts.
-        tiles: the images.
-        used: positions of the dates of the season, by tile.
-        corners: row and column of each tile's first pixel, in pixels of the images from the map's first.
-        facts: of the network.
-        options: as asked for, what was left open filled in.
-        area: to be mapped; None for all of the images.
-        notes: for the user, in sentences.
+        grid: Grid of the map, `facts.upsample` times finer than the images.
+        chunks: Chunks by tile in row-major order; where they overlap, the first one with data counts.
+        tiles: Image stacks to map.
+        used: Positions of the dates in the season, by tile.
+        corners: Row and column of each tile's first pixel, in pixels of the images from the map's first pixel.
+        facts: Properties of the network.
+        options: Options with all defaults resolved.
+        area: Area to map; None for all of the images.
+        notes: Messages for the user.
     """
 
     grid: Grid
@@ -80,12 +80,12 @@ class MapPlan:
     corners: tuple[tuple[int, int], ...]
     facts: Facts
     options: MapOptions
-    area: Area | None = None
+    area: MapArea | None = None
     notes: tuple[str, ...] = field(default=())
 
     @cached_property
     def lattices(self) -> tuple[Lattice, ...]:
-        """The network's windows in each tile."""
+        """The lattice of the network's windows in each tile."""
         size, overlap = self.size, self.options.overlap
         assert overlap is not None
         grids = (tile.grid for tile in self.tiles)
@@ -93,38 +93,41 @@ class MapPlan:
 
     @property
     def size(self) -> int:
-        """Side of the network's windows, px."""
+        """Side of the network's windows in pixels."""
         assert self.options.tile_size is not None
         return self.options.tile_size
 
     @property
     def most_dates(self) -> int | None:
-        """The most dates that a window may have; None for any number."""
+        """Maximum number of dates of a window; None for any number."""
         limits = [each for each in (self.options.max_dates, self.facts.length) if each is not None]
         return min(limits, default=None)
 
     @property
     def pixels(self) -> int:
-        """Pixels of the images in all chunks; ground that two tiles show counts twice."""
+        """Number of image pixels in all chunks; pixels in two tiles count twice."""
         return sum(chunk.window.height * chunk.window.width for chunk in self.chunks)
 
     def dates(self, tile: int) -> NDArray[np.int32]:
-        """The dates of a tile in the season, (T,), days since 1970-01-01."""
+        """Dates of a tile in the season, (T,), days since 1970-01-01."""
         return self.tiles[tile].dates[self.used[tile]]
 
-    def place(self, tile: int, window: Window) -> Window:
-        """Where a window of a tile lies in the map's grid."""
-        return _place(self.corners[tile], window, self.facts.upsample)
+    def map_window(self, tile: int, window: Window) -> Window:
+        """A window of a tile in pixels of the map's grid."""
+        (row, column), scale = self.corners[tile], self.facts.upsample
+        row, column = row + window.row, column + window.column
+        return Window(scale * row, scale * column, scale * window.height, scale * window.width)
 
     def shard(self, index: int, count: int) -> tuple[Chunk, ...]:
-        """The chunks of a shard, `index` from 0 of `count`: neighbors go to different shards, so all end alike."""
+        """Every `count`-th chunk from `index`, so that all shards take about the same time."""
         return self.chunks[index::count]
 
     @cached_property
-    def decides(self) -> dict[str, Any]:
-        """All that decides the bytes beside the grid, as JSON has it.
+    def settings(self) -> dict[str, Any]:
+        """Everything but the grid that determines the bytes of the map, as plain data for JSON.
 
-        Images stand by their names alone, so that a truncated one may be mended, and machines may mount them elsewhere.
+        Images count by their names only, so that a truncated file can be replaced and machines can mount the images at
+        different paths.
         """
         options = self.options.as_dict()
         del options["images"], options["outputs"], options["aoi"]
@@ -132,42 +135,43 @@ class MapPlan:
             **options,
             "checkpoint": self.facts.sha256,
             "area": "" if self.area is None else self.area.digest,
-            "images": [_names(tile, used) for tile, used in zip(self.tiles, self.used, strict=True)],
+            "images": [_identify(tile, used) for tile, used in zip(self.tiles, self.used, strict=True)],
         }
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all that decides the map."""
-        chunks = [[chunk.tile, *chunk.window, *chunk.place] for chunk in self.chunks]
+        """SHA-256 of everything that determines the map."""
+        chunks = [[chunk.tile, *chunk.window, *chunk.map_window] for chunk in self.chunks]
         grid = [self.grid.height, self.grid.width, *tuple(self.grid.transform)[:6], format_crs(self.grid.crs)]
-        return hashlib.sha256(json.dumps([grid, chunks, self.decides]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([grid, chunks, self.settings]).encode()).hexdigest()
 
 
 def make_plan(tiles: Sequence[ImageStack], facts: Facts, options: MapOptions) -> MapPlan:
-    """The plan of a map of these images; the same on every machine.
+    """Plan a map of image stacks; the plan does not depend on the machine.
 
     Args:
-        tiles: from `images_for`.
-        facts: of the network.
-        options: what was asked for.
+        tiles: Image stacks from `find_map_images`.
+        facts: Properties of the network.
+        options: Options of the map.
 
     Raises:
-        CropzooError: images that don't lie on one lattice of pixels, a season without images, an area beside them.
-        UsageError: windows that the network cannot take.
+        CropzooError: The images are not aligned to one pixel grid, the season has no images, or the area is outside
+            the images.
+        UsageError: The network does not accept the requested windows.
     """
-    options, notes = settle(options, facts)
-    tiles, used, more = used_dates(tiles, options)
-    corners, whole = common_grid(tiles)
-    fine = finer(whole, facts.upsample)
-    area, inside = None, Window(0, 0, whole.height, whole.width)
+    options, notes = resolve_options(options, facts)
+    tiles, used, more = select_dates(tiles, options)
+    corners, union = common_grid(tiles)
+    fine = refine_grid(union, facts.upsample)
+    area, inside = None, Window(0, 0, union.height, union.width)
     if options.aoi is not None:
         from cropzoo.geo.vector.aoi import read_aoi
 
         area = read_aoi(options.aoi)
-        inside = coarse(area.window(fine), facts.upsample, whole)
+        inside = coarsen_window(area.window(fine), facts.upsample, union)
         corners = [(row - inside.row, column - inside.column) for row, column in corners]
     plan = MapPlan(
-        grid=finer(part(whole, inside), facts.upsample),
+        grid=refine_grid(subgrid(union, inside), facts.upsample),
         chunks=(),
         tiles=tuple(tiles),
         used=tuple(used),
@@ -175,13 +179,13 @@ def make_plan(tiles: Sequence[ImageStack], facts: Facts, options: MapOptions) ->
         facts=facts,
         options=options,
         area=area,
-        notes=(*notes, *more, *date_notes(tiles, used, facts, options)),
+        notes=(*notes, *more, *describe_dates(tiles, used, facts, options)),
     )
-    return replace(plan, chunks=_chunks(plan, inside.height, inside.width))
+    return replace(plan, chunks=_make_chunks(plan, inside.height, inside.width))
 
 
-def _chunks(plan: MapPlan, height: int, width: int) -> tuple[Chunk, ...]:
-    """Chunks of every tile, of its part of the map that has `height` x `width` pixels of the images."""
+def _make_chunks(plan: MapPlan, height: int, width: int) -> tuple[Chunk, ...]:
+    """The chunks of every tile within a map of `height` x `width` pixels of the images."""
     chunks: list[Chunk] = []
     for number, (tile, (row, column)) in enumerate(zip(plan.tiles, plan.corners, strict=True)):
         top, left = max(0, -row), max(0, -column)
@@ -195,36 +199,29 @@ def _chunks(plan: MapPlan, height: int, width: int) -> tuple[Chunk, ...]:
             stride=plan.size - (plan.options.overlap or 0),
             pixel_bytes=_pixel_bytes(plan, number),
         )
-        for window in cut(Window(top, left, bottom - top, right - left), rows, columns, plan.size):
-            place = plan.place(number, window)
-            if plan.area is None or plan.area.mask(plan.grid, place).any():
-                chunks.append(Chunk(len(chunks), number, window, place))
+        for window in split_window(Window(top, left, bottom - top, right - left), rows, columns, plan.size):
+            map_window = plan.map_window(number, window)
+            if plan.area is None or plan.area.mask(plan.grid, map_window).any():
+                chunks.append(Chunk(len(chunks), number, window, map_window))
     if not chunks:
-        raise CropzooError("the area holds the center of no pixel of the images; give a larger one")
+        raise CropzooError("the area contains no pixel center of the images; give a larger area")
     return tuple(chunks)
 
 
 def _pixel_bytes(plan: MapPlan, tile: int) -> int:
-    """Of a pixel's series, its cloud mask, and the probabilities that are added up."""
+    """Bytes per pixel of the series, the cloud mask and the accumulated probabilities."""
     bands, classes = len(plan.facts.bands), len(plan.facts.classes)
     series = len(plan.used[tile]) * (bands * np.dtype(plan.tiles[tile].read_dtype).itemsize + 1)
     return int(series + 4 * classes * plan.facts.upsample**2)
 
 
-def _place(corner: tuple[int, int], window: Window, scale: int) -> Window:
-    row, column = corner
-    return Window(
-        scale * (row + window.row), scale * (column + window.column), scale * window.height, scale * window.width
-    )
-
-
-def _names(tile: ImageStack, used: NDArray[np.intp]) -> list[Any]:
-    """A tile's name, place and dates, each with the names of its files."""
+def _identify(tile: ImageStack, used: NDArray[np.intp]) -> list[Any]:
+    """Name, grid and dates of a tile, each date with the names of its files."""
     grid = tile.grid
     dates = [
         [
             tile.acquisitions[k].day,
-            sorted({layer.path.name for layers in tile.acquisitions[k].files.values() for layer in layers}),
+            sorted({file.path.name for files in tile.acquisitions[k].files.values() for file in files}),
         ]
         for k in used
     ]

@@ -1,4 +1,4 @@
-"""A plan carried out: its chunks made, those of an earlier run kept, and the map assembled."""
+"""Maps from plans: predict missing chunks, resume earlier runs, and assemble the map."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from cropzoo.data.dates import EPOCH
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.reader import reading_environment
 from cropzoo.inference.mapping.chunks import ChunkReader
-from cropzoo.inference.mapping.cog import assemble
-from cropzoo.inference.mapping.manifest import Order
-from cropzoo.inference.mapping.outputs import check_targets, finished, plan_of, target_paths
-from cropzoo.inference.mapping.partials import SUFFIX, Parts
+from cropzoo.inference.mapping.cog import assemble_map
+from cropzoo.inference.mapping.manifest import MapManifest
+from cropzoo.inference.mapping.outputs import check_targets, is_complete, read_plan_digest, target_paths
+from cropzoo.inference.mapping.partials import SUFFIX, ChunkStore
 from cropzoo.inference.mapping.pipeline import CACHE_MB, run_chunks
 from cropzoo.inference.mapping.plan import Chunk, MapPlan
 from cropzoo.inference.mapping.radiometry import check_radiometry
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a run made.
+class MapResult:
+    """The result of a run.
 
     Args:
-        paths: file of each output; none where a shard only made its parts.
-        failures: why chunks could not be made, by their number; there the map has no data.
-        parts: where they are, if they are still needed.
+        paths: Path of each output; empty for a shard.
+        failures: Reasons of chunks that failed and have no data in the map, by number.
+        parts: Folder of the partial results, if it is still needed.
     """
 
     paths: dict[str, Path]
@@ -44,15 +44,15 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Run:
-    """How a plan is carried out; none of it changes the bytes of the map.
+class RunOptions:
+    """Options of a run; none of them changes the bytes of the map.
 
     Args:
-        resume: go on with the parts of an interrupted run.
-        overwrite: replace the map that is there, and parts.
-        shard: make only the chunks of this shard, (index from 0, count), and leave them as parts.
-        readers: threads that read ahead.
-        cluster: workers elsewhere that make the chunks; None for this process.
+        resume: Whether to continue the partial results of an interrupted run.
+        overwrite: Whether to replace an existing map and partial results.
+        shard: Predict only the chunks of this shard, (index from 0, count), and keep them as partial results.
+        readers: Threads that read ahead.
+        cluster: Dask cluster that predicts the chunks; None for this process.
     """
 
     resume: bool = False
@@ -66,72 +66,71 @@ def run_map(
     plan: MapPlan,
     predictor: Predictor,
     out: Path,
-    run: Run,
+    options: RunOptions,
     *,
     warn: Log,
     advance: ProgressCallback | None = None,
     assembling: ProgressCallback | None = None,
-) -> Made:
-    """Make a map, or a shard of it.
+) -> MapResult:
+    """Predict a map, or a shard of it.
 
     Args:
-        plan: of the map.
-        predictor: the network that the plan was made for.
-        out: file of the class map.
-        run: how.
-        warn: takes what the user should know.
-        advance: takes (pixels done, pixels in all) of what was missing.
-        assembling: takes (steps done, steps in all) of writing the files.
+        plan: Plan of the map.
+        predictor: The network that the plan was made for.
+        out: Path of the class map.
+        options: Options of the run.
+        warn: Called with warnings for the user.
+        advance: Called with (pixels done, total) of the missing chunks.
+        assembling: Called with (steps done, total) while the files are written.
 
     Raises:
-        CropzooError: files that are there and may not be replaced, parts of another order, a disk that is full; what is
-            made so far is kept.
+        CropzooError: Files exist and may not be replaced, partial results belong to another map, or the disk is full.
+            Finished chunks are kept.
     """
-    outputs = plan.options.outputs
-    paths, parts = target_paths(out, outputs), Parts.beside(out)
-    order = order_of(plan, predictor)
-    check_targets(paths, overwrite=run.overwrite, digest=order.digest if run.resume else "")
-    if run.resume and not parts.begun and finished(paths.values(), order.digest):
-        return Made(paths, {})
-    shard = None if run.shard is None else (run.shard[0] + 1, run.shard[1])
-    parts.start(order, resume=run.resume, overwrite=run.overwrite, shard=shard)
-    chunks = plan.chunks if run.shard is None else plan.shard(*run.shard)
+    paths, parts = target_paths(out, plan.options.outputs), ChunkStore.beside(out)
+    manifest = make_manifest(plan, predictor)
+    check_targets(paths, overwrite=options.overwrite, digest=manifest.digest if options.resume else "")
+    if options.resume and not parts.exists and is_complete(paths.values(), manifest.digest):
+        return MapResult(paths, {})
+    shard = None if options.shard is None else (options.shard[0] + 1, options.shard[1])
+    parts.start(manifest, resume=options.resume, overwrite=options.overwrite, shard=shard)
+    chunks = plan.chunks if options.shard is None else plan.shard(*options.shard)
     missing = set(parts.missing(chunk.number for chunk in chunks))
     left = [chunk for chunk in chunks if chunk.number in missing]
     if left:
         with reading_environment(CACHE_MB), closing(ChunkReader(plan)) as reader:
             for line in check_radiometry(plan, reader):
                 warn(line)
-        fail = _told_once(warn)
-        if run.cluster is None:
-            run_chunks(plan, predictor, parts, left, readers=run.readers, advance=advance, fail=fail)
+        fail = _warn_once(warn)
+        if options.cluster is None:
+            run_chunks(plan, predictor, parts, left, readers=options.readers, advance=advance, fail=fail)
         else:
             from cropzoo.inference.mapping.dask import run_on_cluster
 
-            run_on_cluster(run.cluster, plan, parts, left, advance=advance, fail=fail)
-    own = {chunk.number for chunk in chunks}
-    failures = {number: why for number, why in parts.failures().items() if number in own}
-    if run.shard is not None:
-        return Made({}, failures, parts.folder)
-    made = assemble(order, parts, out, order.outputs, order.classes, order.tags, assembling)
+            run_on_cluster(options.cluster, plan, parts, left, advance=advance, fail=fail)
+    numbers = {chunk.number for chunk in chunks}
+    failures = {number: reason for number, reason in parts.failures().items() if number in numbers}
+    if options.shard is not None:
+        return MapResult({}, failures, parts.folder)
+    assemble_map(manifest, parts, out, assembling)
     if not failures:
         parts.remove()
-    return Made(made, failures, parts.folder if failures else None)
+    return MapResult(paths, failures, parts.folder if failures else None)
 
 
-def order_of(plan: MapPlan, predictor: Predictor) -> Order:
-    """What the parts of a plan are of."""
-    return Order.of(
+def make_manifest(plan: MapPlan, predictor: Predictor) -> MapManifest:
+    """The manifest of a plan for a predictor."""
+    return MapManifest.from_plan(
         plan,
         outputs=plan.options.outputs,
         classes=plan.facts.classes,
         tags=map_tags(plan),
-        decides={**plan.decides, "precision": predictor.precision},
+        settings={**plan.settings, "precision": predictor.precision},
     )
 
 
 def map_tags(plan: MapPlan) -> dict[str, str]:
-    """What the files of a map say of how it was made."""
+    """Tags of the map's files: the checkpoint, the dates and the options that produced it."""
     days = [int(day) for tile in range(len(plan.tiles)) for day in plan.dates(tile)]
     first, last = (str(EPOCH + timedelta(days=day)) for day in (min(days), max(days)))
     return {
@@ -147,32 +146,32 @@ def map_tags(plan: MapPlan) -> dict[str, str]:
     }
 
 
-def _told_once(warn: Log) -> Callable[[Chunk, str], None]:
-    """Tells why a chunk has no data; of a file that spoils many, once."""
-    told: set[str] = set()
+def _warn_once(warn: Log) -> Callable[[Chunk, str], None]:
+    """A function that warns about a failed chunk, once per reason: a damaged file can affect many chunks."""
+    reported: set[str] = set()
 
-    def fail(chunk: Chunk, why: str) -> None:
-        if why not in told:
-            told.add(why)
-            row, column, height, width = chunk.place
-            warn(f"no data in rows {row} to {row + height}, columns {column} to {column + width} of the map: {why}")
+    def fail(chunk: Chunk, reason: str) -> None:
+        if reason not in reported:
+            reported.add(reason)
+            row, column, height, width = chunk.map_window
+            warn(f"no data in rows {row} to {row + height}, columns {column} to {column + width} of the map: {reason}")
 
     return fail
 
 
-_NAMED = 8
-"""Chunks that a message names."""
+_MAX_NAMED = 8
+"""Maximum number of chunks that a message names."""
 
 
 @dataclass(frozen=True)
-class Mosaic:
-    """What was put together.
+class MosaicResult:
+    """The result of assembling partial results.
 
     Args:
-        paths: file of each output.
-        chunks: of the plan.
-        failures: why chunks could not be made, by number; there the map has no data, and the parts are kept.
-        new: whether anything had to be done.
+        paths: Path of each output.
+        chunks: Number of chunks of the map.
+        failures: Reasons of chunks that failed and have no data in the map, by number; partial results are kept.
+        new: Whether the map was written; False if it was complete already.
     """
 
     paths: dict[str, Path]
@@ -181,50 +180,50 @@ class Mosaic:
     new: bool = True
 
 
-def mosaic(path: Path, *, overwrite: bool = False, advance: ProgressCallback | None = None) -> Mosaic:
-    """The map of parts that one run or several shards have made; the parts are removed once it is whole.
+def mosaic_shards(path: Path, *, overwrite: bool = False, advance: ProgressCallback | None = None) -> MosaicResult:
+    """Assemble the partial results of shards, or of one run, to a map and remove them when it is complete.
 
     Args:
-        path: the map to make, or the folder of its parts.
-        overwrite: replace the map that is there.
-        advance: takes (steps done, steps in all).
+        path: Path of the map, or of the folder of its partial results.
+        overwrite: Whether to replace an existing map.
+        advance: Called with (steps done, total).
 
     Raises:
-        CropzooError: there are no parts; chunks are missing, and then the message names the shards that make them; a
-            map is there; a part is damaged; the map cannot be written.
+        CropzooError: There are no partial results; chunks are missing (the message names their shards); the map exists;
+            a chunk is damaged; the map cannot be written.
     """
-    parts = Parts(path) if path.name.endswith(SUFFIX) else Parts.beside(path)
-    if not parts.begun and parts.out.is_file() and plan_of(parts.out):
-        return Mosaic({"map": parts.out}, 0, {}, new=False)
-    order = parts.order()
-    paths = target_paths(parts.out, order.outputs)
-    check_targets(paths, overwrite=overwrite, digest=order.digest)
+    parts = ChunkStore(path) if path.name.endswith(SUFFIX) else ChunkStore.beside(path)
+    if not parts.exists and parts.out.is_file() and read_plan_digest(parts.out):
+        return MosaicResult({"map": parts.out}, 0, {}, new=False)
+    manifest = parts.read_manifest()
+    paths = target_paths(parts.out, manifest.outputs)
+    check_targets(paths, overwrite=overwrite, digest=manifest.digest)
     failures = parts.failures()
-    missing = [number for number in parts.missing(chunk.number for chunk in order.chunks) if number not in failures]
+    missing = [number for number in parts.missing(chunk.number for chunk in manifest.chunks) if number not in failures]
     if missing:
-        raise _incomplete(parts, missing, len(order.chunks))
-    assemble(order, parts, parts.out, order.outputs, order.classes, order.tags, advance)
+        raise _incomplete(parts, missing, len(manifest.chunks))
+    assemble_map(manifest, parts, parts.out, advance)
     if not failures:
         parts.remove()
-    return Mosaic(paths, len(order.chunks), failures)
+    return MosaicResult(paths, len(manifest.chunks), failures)
 
 
-def _incomplete(parts: Parts, missing: Sequence[int], count: int) -> CropzooError:
-    named = ", ".join(map(str, missing[:_NAMED])) + (", ..." if len(missing) > _NAMED else "")
-    told = f"map {str(parts.out)!r}; {len(missing)} of its {count} chunks are not made yet (numbers {named})"
-    begun = parts.shards()
-    if not begun:
-        return CropzooError(f"{told}; run the same `cropzoo predict` with --resume")
-    shards = max(begun, key=lambda several: len(begun[several]))
+def _incomplete(parts: ChunkStore, missing: Sequence[int], count: int) -> CropzooError:
+    named = ", ".join(map(str, missing[:_MAX_NAMED])) + (", ..." if len(missing) > _MAX_NAMED else "")
+    problem = f"map {str(parts.out)!r}; {len(missing)} of its {count} chunks are missing (numbers {named})"
+    started = parts.shards()
+    if not started:
+        return CropzooError(f"{problem}; run the same `cropzoo predict` with --resume")
+    shards = max(started, key=lambda total: len(started[total]))
     wanted = sorted({number % shards + 1 for number in missing})
-    still = [shard for shard in wanted if shard in begun[shards]]
-    never = [shard for shard in wanted if shard not in begun[shards]]
-    lines = [
-        f"{what} {', '.join(f'{shard}/{shards}' for shard in several)}"
-        for what, several in (("unfinished:", still), ("never begun:", never))
-        if several
+    unfinished = [shard for shard in wanted if shard in started[shards]]
+    not_started = [shard for shard in wanted if shard not in started[shards]]
+    states = [
+        f"{state}: {', '.join(f'{shard}/{shards}' for shard in group)}"
+        for state, group in (("unfinished", unfinished), ("not started", not_started))
+        if group
     ]
     return CropzooError(
-        f"{told}; shards {'; '.join(lines)}; wait for those at work, and run the others again, "
-        f"`cropzoo predict ... --shard {wanted[0]}/{shards}`, which keep what is done"
+        f"{problem}; shards {'; '.join(states)}; wait for shards that are running and run the others again with "
+        f"`cropzoo predict ... --shard {wanted[0]}/{shards}`; finished chunks are kept"
     )

@@ -1,1 +1,1 @@
-"""What a map says of each parcel: shares of crops, mean probabilities, and whether they agree with a declared crop."""
+"""Zonal statistics of a map per parcel: class shares, mean probabilities, and the comparison with declared crops."""

@@ -1,4 +1,4 @@
-"""The class of a map that a declared crop belongs to."""
+"""Matching of declared crops to the classes of a map."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ from cropzoo.errors import CropzooError
 from cropzoo.geo.vector.parcel_table import format_field, parse_crop
 
 UNKNOWN = -2
-"""In place of a class: a crop is declared that the map does not tell."""
+"""Index of a declared crop that is none of the map's classes."""
 
 EMPTY = -1
-"""In place of a class: no crop is declared."""
+"""Index of a parcel without a declared crop."""
 
 OTHER = "other crops"
 
 
 @dataclass
-class Matching:
-    """Declared crops and the classes that they belong to, learnt as they come.
+class CropMatcher:
+    """Matches declared crops to the classes of a map and counts the crops without a class.
 
-    Without a table a crop is the class of that name (its case does not count), by the parcel's column of names first,
-    then by the crop itself; else the class with that code. A table (see `cropzoo.data.legend`) says it for every
-    crop, and its classes are found in the map by name.
+    Without a table, a crop belongs to the class of the same name, ignoring case: the name in the parcel's column of
+    names is tried first, then the crop itself. Otherwise it belongs to the class with the same code. A table (see
+    `cropzoo.data.legend`) assigns every crop to a class; its classes are found in the map by name.
 
     Args:
-        classes: of the map.
-        table: of the user; the classes.csv of the dataset that the network was trained on fits.
+        classes: Classes of the map.
+        table: Table of crops and classes, such as the classes.csv of the training dataset.
+        unknown: Number of parcels by crop without a class.
     """
 
     classes: Sequence[LabelClass]
@@ -47,16 +48,16 @@ class Matching:
         self._by_table = {} if self.table is None else _table_classes(self.table, self._by_name)
         if self.table is not None and not any(index >= 0 for index in self._by_table.values()):
             raise CropzooError(
-                f"class table {str(self.table.path)!r}; none of its classes is one of the map's "
-                f"({', '.join(each.name for each in self.classes)}); write the map's names in column `class`"
+                f"class table {str(self.table.path)!r}; none of its classes is a class of the map "
+                f"({', '.join(each.name for each in self.classes)}); use the map's class names in column `class`"
             )
 
     def indices(self, values: Sequence[Any], names: Sequence[Any]) -> NDArray[np.intp]:
-        """(n,), the class of each crop, `EMPTY` without one, `UNKNOWN` for a crop that is none of the map's.
+        """Class index of each crop, (n,): `EMPTY` without a crop, `UNKNOWN` for a crop without a class in the map.
 
         Args:
-            values: n fields of the crop column.
-            names: n fields of the column of their names.
+            values: Values of the crop column, n.
+            names: Values of the column of crop names, n.
         """
         found = np.full(len(values), EMPTY, np.intp)
         for position, fields in enumerate(zip(values, names, strict=True)):
@@ -80,7 +81,7 @@ class Matching:
 
 
 def _table_classes(table: CropTable, by_name: Mapping[str, int]) -> dict[str, int]:
-    """The map's class of each crop of a table, by the crop's text."""
+    """Class index in the map of each crop in a table, by the crop's text."""
     found = {}
     for row in table.rows:
         key = row.key or (OTHER if row.text == OTHERS else row.text)

@@ -1,4 +1,4 @@
-"""The crop of each parcel, from sums of the map over it."""
+"""Majority crop of each parcel, and the ranking of suspicious declarations."""
 
 from __future__ import annotations
 
@@ -7,31 +7,33 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.inference.parcels.zonal_stats import Measured, Sums
+from cropzoo.inference.parcels.zonal_stats import ClassSums, ParcelSums
 
 NONE = -1
-"""In place of a class: the map shows nothing there."""
+"""Class index where the map has no data."""
 
-_EQUAL = 1e-5
-"""Shares of a parcel that differ by less are equal: half of it each is a tie, though a pixel is known to 1e-6 only."""
+_TIE = 1e-5
+"""Shares that differ by less are equal; coverage of pixels is known to 1e-6 only."""
 
 
 @dataclass(frozen=True)
-class Crops:
-    """What the map says of n parcels; shares and probabilities are NaN where it shows nothing.
+class ParcelMajority:
+    """Majority crop and class shares of n parcels; shares and probabilities are NaN where the map has no data.
 
     Args:
-        crop: (n,), class with most pixels, the lower index of those that are equal to 1e-5 of them; -1 for none.
-        share: (n,), its share of the pixels seen.
-        second, second_share: the class with most pixels after it, -1 if there is none.
-        likely, likely_chance: (n,), class with the highest mean probability, and that; None without probabilities.
+        crop: (n,), class with the most pixels; the lowest index of a tie, -1 without data.
+        share: (n,), share of pixels with `crop`.
+        second: (n,), class with the second most pixels, -1 if there is none.
+        second_share: (n,), share of pixels with `second`.
+        likely: (n,), class with the highest mean probability; None without probabilities.
+        likely_probability: (n,), mean probability of `likely`; None without probabilities.
         shares: (n, K), share of each class.
         probabilities: (n, K), mean probability of each class; None without probabilities.
-        confidence: (n,), mean of the pixels'; None if the map has neither confidence nor probabilities.
-        pixels: (n,), seen pixels that were used, those at the edge by their share.
-        inside: (n,), seen pixels that lie wholly in the parcel.
-        interior: (n,), bool, whether only those were used.
-        nodata: (n,), share of the parcel's area that the map does not show, be it outside or without a clear date.
+        confidence: (n,), mean confidence; None if the map has neither confidence nor probabilities.
+        pixels: (n,), number of pixels with data that were used; pixels on the edge count by their share in the parcel.
+        inside: (n,), number of pixels with data completely inside the parcel.
+        interior: (n,), bool, whether only pixels completely inside were used.
+        nodata: (n,), share of the parcel's area outside the map or without data.
     """
 
     crop: NDArray[np.intp]
@@ -39,7 +41,7 @@ class Crops:
     second: NDArray[np.intp]
     second_share: NDArray[np.float64]
     likely: NDArray[np.intp] | None
-    likely_chance: NDArray[np.float64] | None
+    likely_probability: NDArray[np.float64] | None
     shares: NDArray[np.float64]
     probabilities: NDArray[np.float64] | None
     confidence: NDArray[np.float64] | None
@@ -49,106 +51,106 @@ class Crops:
     nodata: NDArray[np.float64]
 
 
-def decide(measured: Measured, interior: bool = False) -> Crops:
-    """The crops of n parcels.
+def find_majority(measured: ParcelSums, interior: bool = False) -> ParcelMajority:
+    """The majority crops of n parcels.
 
     Args:
-        measured: their sums.
-        interior: use the pixels that lie wholly in a parcel alone, where it has any: those at the edge show its
-            neighbors too. A parcel without one is decided by all that it touches.
+        measured: Sums of the map over the parcels.
+        interior: Whether to use only pixels completely inside a parcel, because pixels on the edge show its neighbors
+            too. A parcel without such pixels uses all pixels that it touches.
     """
     inside = measured.inside.pixels
-    use = np.full(len(inside), interior) & (inside > 0)
-    sums = _chosen(measured, use)
+    use_inside = np.full(len(inside), interior) & (inside > 0)
+    sums = _choose_sums(measured, use_inside)
     pixels = sums.pixels
-    some = pixels > 0
-    scale = np.where(some, pixels, np.nan)
+    has_data = pixels > 0
+    scale = np.where(has_data, pixels, np.nan)
     shares = sums.by_class / scale[:, None]
     rows = np.arange(len(pixels))
     first = _largest(shares)
     rest = shares.copy()
     rest[rows, first] = -1
     other = _largest(rest)
-    has_second = some & (rest[rows, other] > 0)
-    probabilities = None if sums.chance is None else sums.chance / scale[:, None]
-    likely = likely_chance = None
-    if sums.chance is not None and probabilities is not None:
+    has_second = has_data & (rest[rows, other] > 0)
+    probabilities = None if sums.probability is None else sums.probability / scale[:, None]
+    likely = likely_probability = None
+    if sums.probability is not None and probabilities is not None:
         best = _largest(probabilities)
-        likely, likely_chance = np.where(some, best, NONE), probabilities[rows, best]
+        likely, likely_probability = np.where(has_data, best, NONE), probabilities[rows, best]
     with np.errstate(divide="ignore", invalid="ignore"):
         covered = np.where(measured.area > 0, measured.all.pixels / measured.area, 0)
-    return Crops(
-        crop=np.where(some, first, NONE),
+    return ParcelMajority(
+        crop=np.where(has_data, first, NONE),
         share=shares[rows, first],
         second=np.where(has_second, other, NONE),
         second_share=np.where(has_second, shares[rows, other], np.nan),
         likely=likely,
-        likely_chance=likely_chance,
+        likely_probability=likely_probability,
         shares=shares,
         probabilities=probabilities,
-        confidence=None if sums.sure is None else sums.sure / scale,
+        confidence=None if sums.confidence is None else sums.confidence / scale,
         pixels=pixels,
         inside=inside,
-        interior=use,
+        interior=use_inside,
         nodata=np.clip(1 - covered, 0, 1),
     )
 
 
 def _largest(values: NDArray[np.float64]) -> NDArray[np.intp]:
-    """The column of each row's largest value, the first of equal ones; 0 in a row of NaN."""
-    first: NDArray[np.intp] = (values >= values.max(axis=1, keepdims=True) - _EQUAL).argmax(axis=1)
+    """Column of the largest value of each row, the first of a tie; 0 in a row of NaN."""
+    first: NDArray[np.intp] = (values >= values.max(axis=1, keepdims=True) - _TIE).argmax(axis=1)
     return first
 
 
-def _chosen(measured: Measured, inside: NDArray[np.bool_]) -> Sums:
-    """The sums over pixels wholly inside where the mask is true, over all others elsewhere."""
+def _choose_sums(measured: ParcelSums, inside: NDArray[np.bool_]) -> ClassSums:
+    """The sums over pixels completely inside where the mask is True, over all pixels elsewhere."""
     if not inside.any():
         return measured.all
-    return Sums(
+    return ClassSums(
         np.where(inside[:, None], measured.inside.by_class, measured.all.by_class),
         None
-        if measured.all.chance is None or measured.inside.chance is None
-        else np.where(inside[:, None], measured.inside.chance, measured.all.chance),
+        if measured.all.probability is None or measured.inside.probability is None
+        else np.where(inside[:, None], measured.inside.probability, measured.all.probability),
         None
-        if measured.all.sure is None or measured.inside.sure is None
-        else np.where(inside, measured.inside.sure, measured.all.sure),
+        if measured.all.confidence is None or measured.inside.confidence is None
+        else np.where(inside, measured.inside.confidence, measured.all.confidence),
     )
 
 
-def chance_of(declared: NDArray[np.intp], crops: Crops) -> NDArray[np.float64]:
-    """Mean probability of the declared crop in each parcel, its share of the pixels where the map has none.
+def declared_probability(declared: NDArray[np.intp], majority: ParcelMajority) -> NDArray[np.float64]:
+    """Mean probability of the declared crop in each parcel; without probabilities, its share of the pixels.
 
     Args:
-        declared: (n,), class index, negative for none that the map tells.
-        crops: what the map says.
+        declared: (n,), class index of the declared crop, negative for none of the map's classes.
+        majority: Majority crops and class shares of the parcels.
 
     Returns:
-        (n,), NaN where no declared crop that the map tells meets pixels that it shows.
+        (n,), NaN where no class is declared or the map has no data.
     """
-    compared = (declared >= 0) & (crops.crop >= 0)
-    values = crops.shares if crops.probabilities is None else crops.probabilities
-    chance = np.full(len(declared), np.nan)
-    chance[compared] = values[compared, declared[compared]]
-    return chance
+    compared = (declared >= 0) & (majority.crop >= 0)
+    values = majority.shares if majority.probabilities is None else majority.probabilities
+    probability = np.full(len(declared), np.nan)
+    probability[compared] = values[compared, declared[compared]]
+    return probability
 
 
 def rank_suspects(
-    chance: NDArray[np.float64], agrees: NDArray[np.bool_], pixels: NDArray[np.float64], least_pixels: float
+    probability: NDArray[np.float64], agrees: NDArray[np.bool_], pixels: NDArray[np.float64], min_pixels: float
 ) -> NDArray[np.int64]:
-    """What a control looks at first: 1 for the parcel whose declared crop the map finds least likely, and so on.
+    """Rank the suspicious declarations: 1 for the parcel whose declared crop is the least likely.
 
     Args:
-        chance: (n,), of the declared crop; NaN where nothing is compared.
-        agrees: (n,), parcels that are above suspicion.
-        pixels: (n,), of each parcel; of two that are alike the larger comes first, since more speaks against it.
-        least_pixels: a parcel with fewer is not ranked: a pixel or two, shared with neighbors, prove nothing.
+        probability: (n,), probability of the declared crop; NaN where it cannot be compared.
+        agrees: (n,), parcels whose declared crop is the majority; they are not ranked.
+        pixels: (n,), number of pixels; of two parcels with equal probability, the one with more pixels comes first.
+        min_pixels: Minimum number of pixels of a ranked parcel; a few pixels shared with neighbors are no evidence.
 
     Returns:
-        (n,), 0 for a parcel that is not ranked.
+        (n,), 0 for parcels that are not ranked.
     """
-    suspects = np.flatnonzero(np.isfinite(chance) & ~agrees & (pixels >= least_pixels))
-    order = suspects[np.lexsort((-pixels[suspects], chance[suspects]))]
-    rank = np.zeros(len(chance), np.int64)
+    suspects = np.flatnonzero(np.isfinite(probability) & ~agrees & (pixels >= min_pixels))
+    order = suspects[np.lexsort((-pixels[suspects], probability[suspects]))]
+    rank = np.zeros(len(probability), np.int64)
     rank[order] = np.arange(1, len(order) + 1)
     return rank
 
@@ -156,7 +158,7 @@ def rank_suspects(
 def confusion(
     declared: NDArray[np.intp], mapped: NDArray[np.intp], classes: int, weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """(K, K), the sum of a weight by declared (rows) and mapped crop, over the parcels that have both."""
+    """Sum of a weight by declared (rows) and mapped crop over the parcels that have both, (K, K)."""
     use = (declared >= 0) & (mapped >= 0)
     pairs = declared[use] * classes + mapped[use]
     total = np.bincount(pairs, weight[use], classes * classes).astype(np.float64)

@@ -1,4 +1,4 @@
-"""From a map and parcels to parcels that say what the map shows of them."""
+"""Zonal statistics of a map written to a file of parcels."""
 
 from __future__ import annotations
 
@@ -27,28 +27,36 @@ from cropzoo.geo.vector.writer import (
     write_vector_file,
 )
 from cropzoo.inference.mapping.map_file import MapFile, open_map
-from cropzoo.inference.parcels.columns import KINDS, Found, columns_of, is_ours, join, take
-from cropzoo.inference.parcels.declared import Matching
-from cropzoo.inference.parcels.majority import chance_of, decide, rank_suspects
-from cropzoo.inference.parcels.summary import Summary, summarize
-from cropzoo.inference.parcels.zonal_stats import measure
+from cropzoo.inference.parcels.columns import (
+    COLUMN_TYPES,
+    ParcelStatistics,
+    collect_statistics,
+    concatenate_statistics,
+    is_statistics_column,
+    make_columns,
+)
+from cropzoo.inference.parcels.declared import CropMatcher
+from cropzoo.inference.parcels.majority import declared_probability, find_majority, rank_suspects
+from cropzoo.inference.parcels.summary import ParcelSummary, summarize_parcels
+from cropzoo.inference.parcels.zonal_stats import sum_over_parcels
 from cropzoo.io import ProgressCallback
 
 _PIECE = 100_000
-"""Parcels in memory at a time; the sums over 20 classes of so many are 70 MB."""
+"""Parcels in memory at a time; their sums over 20 classes take 70 MB."""
 
 
 @dataclass(frozen=True)
 class ZonalOptions:
-    """What is asked of parcels.
+    """Options of zonal statistics.
 
     Args:
-        crop_column: holds the declared crop, by code or name; "" compares nothing.
-        name_column: holds its name; need not exist.
-        id_column: names parcels in the list of suspects; "" takes their number in the file, from 1.
-        classes: table of crops, see `read_crop_table`; None matches crops by name and code.
-        interior: use only pixels that lie wholly in a parcel, where it has any.
-        least_pixels: a parcel with fewer is never a suspect.
+        crop_column: Column of the declared crop, a code or a name; "" for no comparison.
+        name_column: Column of the declared crop's name; may be missing from the file.
+        id_column: Column that identifies parcels in the list of suspicious declarations; "" for the number in the
+            file, from 1.
+        classes: Table of crops and classes, see `read_crop_table`; None matches crops by name and code.
+        interior: Whether to use only pixels completely inside a parcel, where there are any.
+        min_pixels: Minimum number of pixels of a suspicious parcel.
     """
 
     crop_column: str = ""
@@ -56,7 +64,7 @@ class ZonalOptions:
     id_column: str = ""
     classes: Path | None = None
     interior: bool = False
-    least_pixels: float = 4.0
+    min_pixels: float = 4.0
 
 
 def map_parcels(
@@ -68,29 +76,29 @@ def map_parcels(
     overwrite: bool = False,
     advance: ProgressCallback = lambda done, total: None,
     piece: int = _PIECE,
-) -> Summary:
-    """Write parcels with all their columns and those of `COLUMNS`; every one is kept, also outside the map.
+) -> ParcelSummary:
+    """Write all parcels with their columns and the columns in `COLUMNS`, also parcels outside the map.
 
-    Parcels are read twice, in pieces, so that memory does not grow with their number (but for FlatGeobuf, which is
-    written at once).
+    Parcels are read twice, in pieces, so that memory does not grow with their number. FlatGeobuf files are the
+    exception: they are written at once.
 
     Args:
-        map_path: class map; its confidence and probabilities are used where they lie beside it.
-        parcels: file of one layer of polygons, in any CRS.
-        out: file to write, its format told by the suffix.
-        options: what is asked.
-        overwrite: replace what is there.
-        advance: called with parcels done and all of them.
-        piece: parcels in memory at a time.
+        map_path: Path of the class map; files of confidence and probabilities next to it are used.
+        parcels: Path of the parcels, a vector file with one layer of polygons in any CRS.
+        out: Path of the file to write; its suffix sets the format.
+        options: Options of the statistics.
+        overwrite: Whether to replace an existing file.
+        advance: Called with (parcels done, total).
+        piece: Parcels in memory at a time.
 
     Raises:
-        UsageError: an output that is there, or of no known format; a table without crop column.
-        CropzooError: naming the file: the map, the parcels, a column that they lack; nothing can be compared.
+        UsageError: The output exists or has an unknown format; a class table without a crop column.
+        CropzooError: The map or the parcels cannot be read, a column is missing, or no crop is a class of the map.
     """
     options = options or ZonalOptions()
     check_output_path(out, parcels, overwrite)
     if options.classes is not None and not options.crop_column:
-        raise UsageError("--classes says which crops belong to a class; give --crop-column, which holds the crops")
+        raise UsageError("--classes assigns declared crops to classes; give --crop-column, the column of the crops")
     source, vectors = open_map(map_path), open_vector_file(parcels)
     for column, what, option in (
         (options.crop_column, "declared crop", "--crop-column"),
@@ -98,31 +106,31 @@ def map_parcels(
     ):
         if column:
             require_column(parcels, column, vectors.columns, what, option)
-    matching = Matching(source.classes, None if options.classes is None else read_crop_table(options.classes))
+    matcher = CropMatcher(source.classes, None if options.classes is None else read_crop_table(options.classes))
     if not supports_append(out):
         piece = max(vectors.count, 1)
-    measured = []
+    pieces = []
     for start, count in split_range(vectors.count, piece):
-        measured.append(_measure(source, vectors, start, count, options, matching))
+        pieces.append(_compute_statistics(source, vectors, start, count, options, matcher))
         advance(start + count, vectors.count)
-    found = join([each for each, _ in measured])
-    if options.crop_column and matching.unknown and not (found.declared is not None and (found.declared >= 0).any()):
-        raise CropzooError(_nothing_matches(parcels, options.crop_column, matching))
+    found = concatenate_statistics([each for each, _ in pieces])
+    if options.crop_column and matcher.unknown and not (found.declared is not None and (found.declared >= 0).any()):
+        raise _nothing_matches(parcels, options.crop_column, matcher)
     rank = None
-    if found.declared is not None and found.chance is not None:
-        rank = rank_suspects(found.chance, found.agrees, found.pixels, options.least_pixels)
-    names = _names(vectors, options.id_column, rank)
-    changed = write_vector_file(out, vectors, _written(vectors, found, rank, source, piece))
-    no_polygons = sum(none for _, none in measured)
-    summary = summarize(source, vectors, found, rank, names, matching.unknown, no_polygons)
+    if found.declared is not None and found.probability is not None:
+        rank = rank_suspects(found.probability, found.agrees, found.pixels, options.min_pixels)
+    names = _suspect_names(vectors, options.id_column, rank)
+    changed = write_vector_file(out, vectors, _add_columns(vectors, found, rank, source, piece))
+    no_polygon = sum(count for _, count in pieces)
+    summary = summarize_parcels(source, vectors, found, rank, names, matcher.unknown, no_polygon)
     edge_only = int(((found.crop >= 0) & ~found.interior).sum()) if options.interior else 0
     return replace(summary, edge_only=edge_only, changed=changed)
 
 
-def _measure(
-    source: MapFile, vectors: VectorFile, start: int, count: int, options: ZonalOptions, matching: Matching
-) -> tuple[Found, int]:
-    """What the map says of a piece, and how many of it have no polygon."""
+def _compute_statistics(
+    source: MapFile, vectors: VectorFile, start: int, count: int, options: ZonalOptions, matcher: CropMatcher
+) -> tuple[ParcelStatistics, int]:
+    """The statistics of a piece of the parcels, and the number of them without a polygon."""
     crop, name = options.crop_column, options.name_column
     wanted = [column for column in (crop, name if name in vectors.columns else "") if column] if crop else []
     frame = vectors.read(start, count, dict.fromkeys(wanted))
@@ -134,22 +142,23 @@ def _measure(
         placed = geopandas.GeoSeries(polygons, crs=frame.crs).to_crs(source.grid.crs)
     except (CRSError, ProjError) as error:
         raise CropzooError(
-            f"parcels {str(vectors.path)!r}; their CRS and that of the map {str(source.path)!r} cannot be brought "
-            f"together ({error}); write the right CRS into the file"
+            f"parcels {str(vectors.path)!r}; they cannot be transformed to the CRS of the map {str(source.path)!r} "
+            f"({error}); fix the CRS in the file"
         ) from error
     shapes = np.array(placed, object)
-    shapes[~np.isfinite(shapely.bounds(shapes)).all(axis=1)] = None  # beyond where the map's CRS has numbers
-    crops = decide(measure(source, shapes), options.interior)
-    declared = chance = None
+    shapes[~np.isfinite(shapely.bounds(shapes)).all(axis=1)] = None  # outside the domain of the map's CRS
+    majority = find_majority(sum_over_parcels(source, shapes), options.interior)
+    declared = probability = None
     if crop:
         names = list(frame[name]) if name in frame else [""] * len(frame)
-        declared = matching.indices(list(frame[crop]), names)
-        chance = chance_of(declared, crops)
-    return take(crops, _hectares(shapes, source.grid.crs), declared, chance), len(geometry) - len(kept.geometry)
+        declared = matcher.indices(list(frame[crop]), names)
+        probability = declared_probability(declared, majority)
+    found = collect_statistics(majority, _hectares(shapes, source.grid.crs), declared, probability)
+    return found, len(geometry) - len(kept.geometry)
 
 
 def _hectares(shapes: NDArray[Any], crs: Any) -> NDArray[np.float64]:
-    """(n,), the area of polygons; 0 for None."""
+    """Area of polygons in hectares, (n,); 0 for None."""
     known = pyproj.CRS.from_user_input(crs)
     geod = known.get_geod()
     if known.is_geographic and geod is not None:
@@ -160,33 +169,33 @@ def _hectares(shapes: NDArray[Any], crs: Any) -> NDArray[np.float64]:
     return area
 
 
-def _written(
-    vectors: VectorFile, found: Found, rank: NDArray[np.int64] | None, source: MapFile, piece: int
+def _add_columns(
+    vectors: VectorFile, found: ParcelStatistics, rank: NDArray[np.int64] | None, source: MapFile, piece: int
 ) -> Iterator[geopandas.GeoDataFrame]:
     for start, count in split_range(vectors.count, piece):
         frame = vectors.read(start, count)
-        # Columns of an earlier table would stand there twice.
-        frame = frame.drop(columns=[name for name in vectors.columns if is_ours(name)])
+        # Columns of an earlier run are replaced.
+        frame = frame.drop(columns=[name for name in vectors.columns if is_statistics_column(name)])
         ranks = None if rank is None else rank[start : start + count]
-        made = columns_of(found.part(start, count), ranks, source.classes)
-        yield frame.assign(**made).astype({name: kind for name, kind in KINDS.items() if name in made})
+        made = make_columns(found.select(start, count), ranks, source.classes)
+        yield frame.assign(**made).astype({name: kind for name, kind in COLUMN_TYPES.items() if name in made})
 
 
-def _names(vectors: VectorFile, column: str, rank: NDArray[np.int64] | None) -> Sequence[str]:
-    """How the first suspects are called, in their order."""
+def _suspect_names(vectors: VectorFile, column: str, rank: NDArray[np.int64] | None) -> Sequence[str]:
+    """The names of the first suspicious parcels in order of their rank."""
     if rank is None:
         return ()
     order = np.flatnonzero(rank)
-    first = order[np.argsort(rank[order])][: Summary.SUSPECTS]
+    first = order[np.argsort(rank[order])][: ParcelSummary.SUSPECTS]
     if not column:
         return [str(position + 1) for position in first]
     return [str(vectors.read(int(position), 1, [column])[column].iloc[0]) for position in first]
 
 
-def _nothing_matches(parcels: Path, column: str, matching: Matching) -> str:
-    some = ", ".join(repr(crop) for crop, _ in matching.unknown.most_common(5))
-    return (
-        f"parcels {str(parcels)!r}; no crop of column {column!r} ({some}) is a class of the map "
-        f"({', '.join(each.name for each in matching.classes)}); say by --classes which crop is which class, "
-        "as the classes.csv of the dataset that the network was trained on does"
+def _nothing_matches(parcels: Path, column: str, matcher: CropMatcher) -> CropzooError:
+    crops = ", ".join(repr(crop) for crop, _ in matcher.unknown.most_common(5))
+    return CropzooError(
+        f"parcels {str(parcels)!r}; no crop of column {column!r} ({crops}) is a class of the map "
+        f"({', '.join(each.name for each in matcher.classes)}); assign crops to classes with --classes, a table such "
+        "as the classes.csv of the training dataset"
     )

@@ -1,4 +1,4 @@
-"""What is told of a table of parcels: how many, how far declarations and map agree, where to look first."""
+"""Summary of zonal statistics: counts, areas, agreement of declarations with the map, and suspicious parcels."""
 
 from __future__ import annotations
 
@@ -11,43 +11,57 @@ from numpy.typing import NDArray
 
 from cropzoo.geo.vector.writer import VectorFile
 from cropzoo.inference.mapping.map_file import MapFile
-from cropzoo.inference.parcels.columns import Found, is_ours
+from cropzoo.inference.parcels.columns import ParcelStatistics, is_statistics_column
 from cropzoo.inference.parcels.declared import EMPTY, UNKNOWN
 from cropzoo.inference.parcels.majority import confusion
 
 
 @dataclass(frozen=True)
-class Suspect:
-    """A declaration that the map finds unlikely; `pixels` are those that count."""
+class SuspiciousParcel:
+    """A declaration that is unlikely according to the map.
+
+    Args:
+        name: Name or number of the parcel.
+        declared: Class of the declared crop.
+        mapped: Majority class in the map.
+        probability: Probability of the declared crop.
+        share: Share of pixels of the majority class.
+        pixels: Number of pixels used.
+        hectares: Area of the parcel, ha.
+    """
 
     name: str
     declared: str
     mapped: str
-    chance: float
+    probability: float
     share: float
     pixels: float
     hectares: float
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What the parcels came to.
+class ParcelSummary:
+    """Summary of the statistics of a file of parcels.
 
     Args:
-        parcels: all of them.
-        mapped: those of which the map shows something.
-        unseen: those of which it shows nothing: outside it, or without a clear date.
-        no_polygon: of the unseen, those that have no polygon.
-        hectares: area of the mapped parcels by class of their majority.
-        without_crop: parcels that declare none.
-        unknown: declared crops that the map has no class for, and how many parcels declare each.
-        compared, agreeing: parcels; compared_hectares, agreeing_hectares: their area.
-        confusion: parcels by declared (row) and mapped class, over `classes`; confusion_hectares: their area.
-        classes: names.
-        edge_only: with --interior, parcels without a pixel wholly inside, decided by their edge.
-        suspects: the first ones.
-        replaced: columns of the parcels that the new ones took the place of.
-        changed: what the format of the output could not hold as it is, a line each.
+        parcels: Number of parcels.
+        mapped: Number of parcels where the map has data.
+        unseen: Number of parcels outside the map or without data.
+        no_polygon: Number of parcels without a polygon; they count as unseen.
+        hectares: Area of the mapped parcels by majority class, ha.
+        classes: Class names of the map.
+        edge_only: Number of parcels without a pixel completely inside, where only those were requested.
+        replaced: Columns of the input that were replaced.
+        changed: Changes that the output format made necessary, one line each.
+        without_crop: Number of parcels without a declared crop.
+        unknown: Number of parcels by declared crop that is none of the map's classes.
+        compared: Number of parcels with a declared and a mapped crop.
+        agreeing: Number of compared parcels whose crops are the same.
+        compared_hectares: Area of the compared parcels, ha.
+        agreeing_hectares: Area of the agreeing parcels, ha.
+        confusion: Number of parcels by declared (row) and mapped class, in the order of `classes`.
+        confusion_hectares: Area of parcels by declared (row) and mapped class, ha.
+        suspects: The least likely declarations, at most `SUSPECTS`.
     """
 
     SUSPECTS: ClassVar[int] = 10
@@ -69,50 +83,51 @@ class Summary:
     agreeing_hectares: float = 0.0
     confusion: Sequence[Sequence[int]] = ()
     confusion_hectares: Sequence[Sequence[float]] = ()
-    suspects: tuple[Suspect, ...] = ()
+    suspects: tuple[SuspiciousParcel, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
+        """The summary as plain data for JSON."""
         return asdict(self)
 
 
-def summarize(
+def summarize_parcels(
     source: MapFile,
     vectors: VectorFile,
-    found: Found,
+    found: ParcelStatistics,
     rank: NDArray[np.int64] | None,
     names: Sequence[str],
     unknown: Mapping[str, int],
     no_polygon: int,
-) -> Summary:
-    """The summary of a table.
+) -> ParcelSummary:
+    """Summarize the statistics of a file of parcels.
 
     Args:
-        source, vectors: what it was made of.
-        found: what the map says of each parcel.
-        rank: of the suspects; None if nothing was declared.
-        names: of the first suspects, in their order.
-        unknown: declared crops without a class.
-        no_polygon: parcels without one.
+        source: The map.
+        vectors: The parcels.
+        found: Statistics of each parcel.
+        rank: Rank of suspicious parcels; None without declared crops.
+        names: Names of the first suspicious parcels in order of their rank.
+        unknown: Number of parcels by declared crop without a class.
+        no_polygon: Number of parcels without a polygon.
     """
     classes = tuple(each.name for each in source.classes)
     seen = found.crop >= 0
     area = np.bincount(found.crop[seen], found.hectares[seen], len(classes))
-    told: dict[str, Any] = {
+    common: dict[str, Any] = {
         "parcels": len(seen),
         "mapped": int(seen.sum()),
         "unseen": int((~seen).sum()),
         "no_polygon": no_polygon,
         "hectares": {name: round(float(value), 2) for name, value in zip(classes, area, strict=True)},
         "classes": classes,
-        "replaced": tuple(name for name in vectors.columns if is_ours(name)),
+        "replaced": tuple(name for name in vectors.columns if is_statistics_column(name)),
     }
-    if rank is None or found.declared is None or found.chance is None:
-        return Summary(**told)
+    if rank is None or found.declared is None or found.probability is None:
+        return ParcelSummary(**common)
     counts = confusion(found.declared, found.crop, len(classes), np.ones(len(seen)))
     areas = confusion(found.declared, found.crop, len(classes), found.hectares)
-    return Summary(
-        **told,
+    return ParcelSummary(
+        **common,
         without_crop=int((found.declared == EMPTY).sum()),
         unknown=dict(unknown) if (found.declared == UNKNOWN).any() else {},
         compared=int(found.compared.sum()),
@@ -125,16 +140,18 @@ def summarize(
     )
 
 
-def _suspects(found: Found, rank: NDArray[np.int64], names: Sequence[str], classes: Sequence[str]) -> list[Suspect]:
+def _suspects(
+    found: ParcelStatistics, rank: NDArray[np.int64], names: Sequence[str], classes: Sequence[str]
+) -> list[SuspiciousParcel]:
     assert found.declared is not None
-    assert found.chance is not None
+    assert found.probability is not None
     position = {int(rank[at]): int(at) for at in np.flatnonzero((rank > 0) & (rank <= len(names)))}
     return [
-        Suspect(
+        SuspiciousParcel(
             name=name,
             declared=classes[found.declared[at]],
             mapped=classes[found.crop[at]],
-            chance=round(float(found.chance[at]), 4),
+            probability=round(float(found.probability[at]), 4),
             share=round(float(found.share[at]), 4),
             pixels=round(float(found.pixels[at]), 1),
             hectares=round(float(found.hectares[at]), 2),

@@ -1,4 +1,4 @@
-"""Sums of a map over parcels, block by block: memory holds a block of the map and the sums, however large either is."""
+"""Sums of a map over parcels, block by block, so that memory does not grow with the size of the map."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from cropzoo.inference.mapping.outputs import STEPS
 from cropzoo.io import ProgressCallback
 
 
-class Covered(NamedTuple):
-    """Pixels that polygons touch, m in all, by polygon.
+class Coverage(NamedTuple):
+    """Pixels that polygons touch, m pairs of polygon and pixel.
 
     Args:
         owner: (m,), position of the polygon.
-        cell: (m,), of the pixel in its window, counted along rows from the upper left.
-        share: (m,), float64, of the pixel that lies in the polygon, above 0 to 1, to 1e-6.
+        cell: (m,), position of the pixel in its window, in row-major order.
+        share: (m,), float64 in (0, 1], share of the pixel's area inside the polygon, accurate to 1e-6.
     """
 
     owner: NDArray[np.intp]
@@ -38,30 +38,30 @@ class Covered(NamedTuple):
     share: NDArray[np.float64]
 
 
-def cover(polygons: NDArray[Any], window: Window) -> Covered:
-    """The pixels of a window that polygons touch; each polygon for itself, so that they may overlap.
+def compute_coverage(polygons: NDArray[Any], window: Window) -> Coverage:
+    """The pixels of a window that polygons touch; polygons may overlap.
 
-    Source: exactextract, Baston 2017-; exact areas where rasterio burns centers. 11,000 parcels of 100 pixels a second
-    on one core, shapely's intersections make 450.
+    Source: exactextract (Baston), which computes exact areas where rasterio tests pixel centers. It covers 11,000
+    parcels of 100 pixels per second on one core; shapely's intersections reach 450.
 
     Args:
-        polygons: (n,) valid polygons of shapely in pixels: x is the column, y the row times -1.
-        window: in pixels.
+        polygons: Valid shapely polygons in pixel coordinates, (n,): x is the column, y the negative row.
+        window: Window in pixels.
     """
     row, column, height, width = window
-    ground = np.broadcast_to(np.uint8(0), (height, width))
-    grid = NumPyRasterSource(ground, xmin=column, ymin=-(row + height), xmax=column + width, ymax=-row)
-    found = _Collected()
+    values = np.broadcast_to(np.uint8(0), (height, width))
+    grid = NumPyRasterSource(values, xmin=column, ymin=-(row + height), xmax=column + width, ymax=-row)
+    found = _CoverageWriter()
     exact_extract(grid, _Polygons(polygons), ["coverage", "cell_id"], output=found)
     counts = [len(cells) for cells in found.cells]
     share = np.concatenate([*found.shares, np.zeros(0)])
     touched = share > 0
     owner = np.repeat(np.arange(len(counts)), counts)
-    return Covered(owner[touched], np.concatenate([*found.cells, np.zeros(0, np.int64)])[touched], share[touched])
+    return Coverage(owner[touched], np.concatenate([*found.cells, np.zeros(0, np.int64)])[touched], share[touched])
 
 
 class _Polygon(Feature):  # type: ignore[misc]
-    """A geometry as WKB on the way in, coverage and cells on the way out; GeoJSON would take twice as long."""
+    """A feature that is a WKB geometry as input, and coverage and cells as output; GeoJSON takes twice as long."""
 
     def __init__(self, wkb: bytes | None = None) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class _Polygon(Feature):  # type: ignore[misc]
         return self.wkb
 
     def set_geometry(self, wkb: bytes | None) -> None:
-        """Passed over: the polygon is known."""
+        """Ignored; the polygon is known."""
 
     def set_geometry_format(self) -> str:
         return "wkb"
@@ -101,14 +101,14 @@ class _Polygons(FeatureSource):  # type: ignore[misc]
         return None
 
 
-class _Collected(Writer):  # type: ignore[misc]
+class _CoverageWriter(Writer):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.shares: list[NDArray[np.float64]] = []
         self.cells: list[NDArray[np.int64]] = []
 
     def add_operation(self, operation: Any) -> None:
-        """Passed over: the operations are known."""
+        """Ignored; the operations are known."""
 
     def write(self, feature: Any) -> None:
         own = _Polygon()
@@ -117,68 +117,70 @@ class _Collected(Writer):  # type: ignore[misc]
         self.cells.append(own.values["cell_id"])
 
     def finish(self) -> None:
-        """Nothing is left to write."""
+        """Do nothing; everything is written."""
 
     def features(self) -> None:
-        """Nothing is returned: the caller has this object."""
+        """Return nothing; the caller reads this object."""
 
 
 _SIDE = 1024
-"""Pixels of a block's side, two of the map's own pieces."""
+"""Side of a block in pixels, twice the tile size of a map file."""
 
 _CACHE_MB = 64
-"""Of decoded pixels that GDAL keeps; a block is read once, so that more would only fill memory."""
+"""GDAL's cache; each block is read once, so that a larger cache does not help."""
 
-_WHOLE = 1 - 1e-6
-"""A pixel that is covered to this share lies wholly inside; coverage is computed in single precision."""
+_INSIDE = 1 - 1e-6
+"""Coverage from which a pixel is completely inside; coverage is computed in single precision."""
 
 
 @dataclass
-class Sums:
-    """Of n parcels over the pixels that the map shows; a pixel counts by the share that lies in the parcel.
+class ClassSums:
+    """Sums over the pixels with data of n parcels, weighted by the share of the pixel inside the parcel.
 
     Args:
-        by_class: (n, K), float64, pixels of each class.
-        chance: (n, K), float64, pixels times their probability of each class; None without probabilities.
-        sure: (n,), float64, pixels times their confidence; None without confidence.
+        by_class: (n, K), float64, number of pixels of each class.
+        probability: (n, K), float64, sum of each class's probability; None without probabilities.
+        confidence: (n,), float64, sum of the confidence; None without confidence.
     """
 
     by_class: NDArray[np.float64]
-    chance: NDArray[np.float64] | None
-    sure: NDArray[np.float64] | None
+    probability: NDArray[np.float64] | None
+    confidence: NDArray[np.float64] | None
 
     @property
     def pixels(self) -> NDArray[np.float64]:
-        """(n,), all of them."""
+        """Number of pixels, (n,)."""
         total: NDArray[np.float64] = self.by_class.sum(axis=1)
         return total
 
 
 @dataclass
-class Measured:
-    """Of n parcels.
+class ParcelSums:
+    """Sums of a map over n parcels.
 
     Args:
-        area: (n,), float64, of the polygon, in pixels, on the map or not.
-        all: over every pixel that the parcel touches.
-        inside: over those that lie wholly in it, each counting 1.
+        area: (n,), float64, area of the polygon in pixels, also outside the map.
+        all: Sums over every pixel that the parcel touches.
+        inside: Sums over the pixels completely inside the parcel.
     """
 
     area: NDArray[np.float64]
-    all: Sums
-    inside: Sums
+    all: ClassSums
+    inside: ClassSums
 
 
-def measure(source: MapFile, polygons: NDArray[Any], advance: ProgressCallback = lambda done, total: None) -> Measured:
-    """The sums of a map over parcels.
+def sum_over_parcels(
+    source: MapFile, polygons: NDArray[Any], advance: ProgressCallback = lambda done, total: None
+) -> ParcelSums:
+    """Sum a map over parcels.
 
     Args:
-        source: the map, and the files beside it where they are.
-        polygons: (n,) objects of shapely in the map's CRS, valid; an empty one or None has sums of 0.
-        advance: called with blocks done and all of them.
+        source: The map with its confidence and probabilities, where they exist.
+        polygons: Valid shapely geometries in the map's CRS, (n,); the sums of an empty one or None are 0.
+        advance: Called with (blocks done, total).
 
     Raises:
-        CropzooError: naming the file that cannot be read.
+        CropzooError: A file cannot be read; the message names it.
     """
     on_grid = to_pixels(polygons, source.grid)
     tree = shapely.STRtree(on_grid)
@@ -193,19 +195,19 @@ def measure(source: MapFile, polygons: NDArray[Any], advance: ProgressCallback =
             row, column, height, width = window
             near = np.sort(tree.query(shapely.box(column, -row - height, column + width, -row), "intersects"))
             if len(near):
-                covered = cover(on_grid[near], window)
+                covered = compute_coverage(on_grid[near], window)
                 pixels = {name: _read(raster, window) for name, raster in opened.items()}
                 _add(sums[0], near, covered, pixels)
-                whole = covered.share >= _WHOLE
-                within = Covered(covered.owner[whole], covered.cell[whole], np.ones(int(whole.sum())))
+                inside = covered.share >= _INSIDE
+                within = Coverage(covered.owner[inside], covered.cell[inside], np.ones(int(inside.sum())))
                 _add(sums[1], near, within, pixels)
             advance(number, len(blocks))
     area = shapely.area(on_grid)
-    return Measured(np.nan_to_num(area), *sums)
+    return ParcelSums(np.nan_to_num(area), *sums)
 
 
 def to_pixels(polygons: NDArray[Any], grid: Grid) -> NDArray[Any]:
-    """Polygons in columns and rows times -1, as `cover` takes them."""
+    """Polygons in pixel coordinates, as `compute_coverage` takes them."""
     a, b, c, d, e, f = tuple(grid.transform)[:6]
     turn = np.linalg.inv(np.array([[a, b], [d, e]]))
 
@@ -217,11 +219,11 @@ def to_pixels(polygons: NDArray[Any], grid: Grid) -> NDArray[Any]:
     return found
 
 
-def _empty(source: MapFile, count: int) -> Sums:
+def _empty(source: MapFile, count: int) -> ClassSums:
     classes = len(source.classes)
-    chance = None if source.probabilities is None else np.zeros((count, classes))
-    sure = np.zeros(count) if source.confidence or source.probabilities else None
-    return Sums(np.zeros((count, classes)), chance, sure)
+    probability = None if source.probabilities is None else np.zeros((count, classes))
+    confidence = np.zeros(count) if source.confidence or source.probabilities else None
+    return ClassSums(np.zeros((count, classes)), probability, confidence)
 
 
 def _blocks(grid: Grid) -> Iterator[Window]:
@@ -231,7 +233,7 @@ def _blocks(grid: Grid) -> Iterator[Window]:
 
 
 def _read(raster: Any, window: Window) -> NDArray[np.uint8]:
-    """(bands, pixels) of a block."""
+    """Read a block, (bands, pixels)."""
     row, column, height, width = window
     try:
         values: NDArray[np.uint8] = raster.read(window=((row, row + height), (column, column + width)))
@@ -240,7 +242,7 @@ def _read(raster: Any, window: Window) -> NDArray[np.uint8]:
     return values.reshape(len(values), -1)
 
 
-def _add(sums: Sums, near: NDArray[np.intp], covered: Covered, pixels: dict[str, NDArray[np.uint8]]) -> None:
+def _add(sums: ClassSums, near: NDArray[np.intp], covered: Coverage, pixels: dict[str, NDArray[np.uint8]]) -> None:
     """Add a block's pixels to the sums of the parcels at positions `near`."""
     label = pixels["class"][0, covered.cell]
     seen = label < sums.by_class.shape[1]
@@ -249,11 +251,11 @@ def _add(sums: Sums, near: NDArray[np.intp], covered: Covered, pixels: dict[str,
     place = owner * classes + label[seen]
     sums.by_class[near] += np.bincount(place, share, count * classes).reshape(count, classes)
     best: Any = None
-    if sums.chance is not None:
+    if sums.probability is not None:
         for number in range(classes):
             values = pixels["probabilities"][number, cell]
-            sums.chance[near, number] += np.bincount(owner, share * values / STEPS, count)
+            sums.probability[near, number] += np.bincount(owner, share * values / STEPS, count)
             best = values if best is None else np.maximum(best, values)
-    if sums.sure is not None:
+    if sums.confidence is not None:
         values = pixels["confidence"][0, cell] if "confidence" in pixels else best
-        sums.sure[near] += np.bincount(owner, share * values / STEPS, count)
+        sums.confidence[near] += np.bincount(owner, share * values / STEPS, count)

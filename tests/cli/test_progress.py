@@ -1,4 +1,4 @@
-"""How far a map is: what is said of it, how often, and where."""
+"""Progress of commands: the text, when lines are printed, and the bar in a terminal."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from cropzoo_cli.pixel_progress import describe, pixel_progress
+from cropzoo_cli.progress import describe_items, describe_pixels, pixel_progress, progress
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """`clock(seconds)` sets the time since the beginning."""
     now = [1000.0]
-    monkeypatch.setattr("cropzoo_cli.pixel_progress.monotonic", lambda: now[0])
+    monkeypatch.setattr("cropzoo_cli.progress.monotonic", lambda: now[0])
 
     def set_to(seconds: float) -> None:
         now[0] = 1000.0 + seconds
@@ -33,7 +33,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     ],
 )
 def test_share_size_speed_and_time_left(done: int, total: int, seconds: float, text: str) -> None:
-    assert describe(done, total, seconds) == text
+    assert describe_pixels(done, total, seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_share_size_speed_and_time_left(done: int, total: int, seconds: float, t
     ],
 )
 def test_time_left_is_in_units_that_suit_it(left: float, text: str) -> None:
-    assert describe(100, 200, left).endswith(f" px/s, {text} left")
+    assert describe_pixels(100, 200, left).endswith(f" px/s, {text} left")
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,25 @@ def test_time_left_is_in_units_that_suit_it(left: float, text: str) -> None:
 def test_no_time_is_left_at_the_end_nor_known_at_the_beginning(
     done: int, total: int, seconds: float, text: str
 ) -> None:
-    assert describe(done, total, seconds) == text
+    assert describe_pixels(done, total, seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "seconds", "text"),
+    [
+        (0, 40, 0.0, "0 of 40 samples"),
+        (10, 40, 4.0, "10 of 40 samples, 2.5 per second, 12 s left"),
+        (3, 1000, 30.0, "3 of 1000 samples, 0.1 per second, 2 h 46 min left"),
+        (40, 40, 0.0, "40 of 40 samples"),
+        (40, 40, 0.01, "40 of 40 samples, 4,000.0 per second"),
+    ],
+)
+def test_items_have_a_rate_and_the_time_left(done: int, total: int, seconds: float, text: str) -> None:
+    assert describe_items("samples", done, total, seconds) == text
 
 
 def test_a_clock_that_has_not_moved_is_no_mistake() -> None:
-    assert describe(1, 200, 0.0).endswith("px/s, 0 s left")
+    assert describe_pixels(1, 200, 0.0).endswith("px/s, 0 s left")
 
 
 def test_lines_come_at_the_end_and_seldom_before(
@@ -86,6 +100,17 @@ def test_lines_come_at_the_end_and_seldom_before(
         22.0: "22 % of 100 px, 1 px/s, 1 min 18 s left\n",
         31.5: "100 % of 100 px, 3 px/s\n",
     }
+
+
+def test_items_have_lines_too(capsys: pytest.CaptureFixture[str], clock: Callable[[float], None]) -> None:
+    with progress("parcels") as advance:
+        for done, seconds in ((1, 1.0), (2, 11.0), (3, 12.0), (4, 16.0)):
+            clock(seconds)
+            advance(done, 4)
+    assert capsys.readouterr().err.splitlines() == [
+        "2 of 4 parcels, 0.2 per second, 11 s left",
+        "4 of 4 parcels, 0.2 per second",
+    ]
 
 
 def test_a_terminal_has_a_bar(

@@ -2,14 +2,14 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const $ = (id) => document.getElementById(id);
-  const view = $("view"), stage = $("stage"), mark = $("mark");
+  const view = $("view"), stage = $("stage"), marker = $("mark");
   const NODATA = 255, STEPS = 250;
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const curves = data.curves.map((tile) => ({ ...tile, values: bytes(tile.values) }));
   const shown = new Set(data.classes.map((_, index) => index));
   let zoom = 1, left = 0, top = 0, fit = 1, at = null;
 
-  // Pictures: the gray of a pixel is its number, so it is read back from a canvas and colored there.
+  // Pictures: the gray value of a pixel is its label or confidence; it is read from a canvas and colored.
   const pictures = {};
   const load = (name) => new Promise((done) => {
     const source = $(name + "-png");
@@ -49,20 +49,20 @@
     if (!pictures.confidence) return;
     const ends = [[122, 24, 60], [244, 190, 90], [24, 116, 90]], table = new Uint32Array(256);
     for (let value = 0; value <= STEPS; value++) {
-      const place = (2 * value) / STEPS, low = ends[Math.min(Math.floor(place), 1)], high = ends[Math.min(Math.floor(place), 1) + 1];
-      const share = place - Math.min(Math.floor(place), 1);
+      const position = (2 * value) / STEPS, index = Math.min(Math.floor(position), 1), low = ends[index], high = ends[index + 1];
+      const share = position - index;
       table[value] = packed(...low.map((from, k) => Math.round(from + share * (high[k] - from))));
     }
     paint("confidence", table);
   };
 
-  // View: the stage is as large as the map's pixels; everything on it is stretched to that.
-  const place = () => {
+  // View: the stage has the size of the map in pixels, and everything on it is stretched to that size.
+  const layout = () => {
     stage.style.width = data.columns + "px"; stage.style.height = data.rows + "px";
     stage.style.transform = `translate(${left}px, ${top}px) scale(${zoom})`;
     stage.classList.toggle("near", zoom * (data.columns / pictures.classes.width) >= 2);
-    mark.hidden = !at;
-    if (at) { mark.style.left = left + zoom * at.column + "px"; mark.style.top = top + zoom * at.row + "px"; }
+    marker.hidden = !at;
+    if (at) { marker.style.left = left + zoom * at.column + "px"; marker.style.top = top + zoom * at.row + "px"; }
     const meters = niceLength(90 * data.meters / zoom);
     const ruler = $("ruler");
     ruler.firstElementChild.style.width = (meters * zoom) / data.meters + "px";
@@ -77,13 +77,13 @@
     fit = Math.min(view.clientWidth / data.columns, view.clientHeight / data.rows);
     zoom = fit;
     left = (view.clientWidth - zoom * data.columns) / 2; top = (view.clientHeight - zoom * data.rows) / 2;
-    place();
+    layout();
   };
   const zoomBy = (factor, x = view.clientWidth / 2, y = view.clientHeight / 2) => {
     const next = Math.min(Math.max(zoom * factor, 0.5 * fit), Math.max(60, fit));
     left = x - (x - left) * (next / zoom); top = y - (y - top) * (next / zoom);
     zoom = next;
-    place();
+    layout();
   };
   const keepInView = () => {
     const x = left + zoom * at.column, y = top + zoom * at.row;
@@ -91,7 +91,7 @@
     top += Math.max(30 - y, 0) - Math.max(y - view.clientHeight + 30, 0);
   };
 
-  // What stands at a place.
+  // Values at the selected pixel.
   const valueAt = (name) => {
     const picture = pictures[name];
     if (!picture) return NODATA;
@@ -99,7 +99,7 @@
     const column = Math.min(Math.floor((at.column / data.columns) * picture.width), picture.width - 1);
     return picture.values[row * picture.width + column];
   };
-  const degrees = () => {
+  const coordinates = () => {
     const { nodes, longitude, latitude } = data.lattice;
     const y = (at.row / data.rows) * (nodes - 1), x = (at.column / data.columns) * (nodes - 1);
     const i = Math.min(Math.floor(y), nodes - 2), j = Math.min(Math.floor(x), nodes - 2);
@@ -126,10 +126,10 @@
     if (style) paragraph.className = style;
     return paragraph;
   };
-  const tell = () => {
-    const index = valueAt("classes"), sure = valueAt("confidence"), [longitude, latitude] = degrees();
+  const showDetails = () => {
+    const index = valueAt("classes"), confidence = valueAt("confidence"), [longitude, latitude] = coordinates();
     const lines = [line(index === NODATA || !data.classes[index] ? "no data" : data.classes[index].name, "crop")];
-    if (sure !== NODATA) lines.push(line(`confidence ${Math.round((100 * sure) / STEPS)} %`));
+    if (confidence !== NODATA) lines.push(line(`confidence ${Math.round((100 * confidence) / STEPS)} %`));
     lines.push(line(`longitude ${longitude.toFixed(5)}, latitude ${latitude.toFixed(5)}; row ${Math.floor(at.row)}, column ${Math.floor(at.column)}`, "note"));
     $("place").replaceChildren(...lines);
     draw(nearestCurve());
@@ -137,12 +137,12 @@
   const select = (row, column, follow = false) => {
     at = { row: Math.min(Math.max(row, 0), data.rows - 1e-6), column: Math.min(Math.max(column, 0), data.columns - 1e-6) };
     if (follow) keepInView();
-    place();
-    tell();
+    layout();
+    showDetails();
     history.replaceState(null, "", `#at=${Math.floor(at.row)},${Math.floor(at.column)}`);
   };
 
-  // The curve of the nearest point.
+  // The time series of the nearest point.
   const svg = (name, attributes, text = "") => {
     const node = document.createElementNS("http://www.w3.org/2000/svg", name);
     for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
@@ -152,7 +152,7 @@
   const draw = (found) => {
     $("chart").hidden = !found;
     if (!found) {
-      if (curves.length) $("place").append(line("no clear date at the points around", "note"));
+      if (curves.length) $("place").append(line("no clear date at the nearest points", "note"));
       return;
     }
     const { tile, points, away } = found, days = tile.days.map(Date.parse);
@@ -181,10 +181,10 @@
     }
     chart.replaceChildren(...nodes);
     $("chart-name").textContent = tile.name;
-    $("chart-where").textContent = `pixel ${away < 1 ? "here" : lengthText(Math.round(away * data.meters)) + " away"}, ${values.length} clear of ${tile.days.length} dates, ${tile.days[0]} to ${tile.days[tile.days.length - 1]}`;
+    $("chart-where").textContent = `${away < 1 ? "this pixel" : "pixel at a distance of " + lengthText(Math.round(away * data.meters))}, ${values.length} of ${tile.days.length} dates clear, ${tile.days[0]} to ${tile.days[tile.days.length - 1]}`;
   };
 
-  // Pointers: one drags or clicks, two pinch.
+  // One pointer drags or clicks, two pointers pinch.
   const pointers = new Map();
   let moved = 0;
   const inView = (event) => { const box = view.getBoundingClientRect(); return [event.clientX - box.left - view.clientLeft, event.clientY - box.top - view.clientTop]; };
@@ -204,7 +204,7 @@
       zoomBy(distance(now) / distance(before), (now[0] + others[0][0]) / 2, (now[1] + others[0][1]) / 2);
     } else {
       moved += Math.hypot(now[0] - before[0], now[1] - before[1]);
-      if (moved > 4) { left += now[0] - before[0]; top += now[1] - before[1]; place(); }
+      if (moved > 4) { left += now[0] - before[0]; top += now[1] - before[1]; layout(); }
     }
     pointers.set(event.pointerId, now);
   });
@@ -250,10 +250,9 @@
 
   Promise.all([load("classes"), load("confidence")]).then(() => {
     paintClasses(); paintConfidence(); layers(); showAll();
-    const asked = /^#at=(\d+),(\d+)$/.exec(location.hash);
-    if (asked) select(+asked[1] + 0.5, +asked[2] + 0.5);
-    let whole = true;
-    new ResizeObserver(() => { whole = Math.abs(zoom - fit) < 1e-9; whole ? showAll() : place(); }).observe(view);
+    const requested = /^#at=(\d+),(\d+)$/.exec(location.hash);
+    if (requested) select(+requested[1] + 0.5, +requested[2] + 0.5);
+    new ResizeObserver(() => (Math.abs(zoom - fit) < 1e-9 ? showAll() : layout())).observe(view);
     document.documentElement.dataset.ready = "yes";
   });
 })();
