@@ -20,7 +20,7 @@ def costs_of(zoo: Zoo, backbone: PluginChoice, size: Size, upsample: int = 1) ->
     from cropzoo.models.factory import create_model
     from cropzoo.models.flops import count_costs
 
-    name, member = zoo.backbone_choice(backbone.name)
+    name, member = zoo.resolve_backbone(backbone.name)
     model = create_model(
         name,
         in_channels=size.bands,

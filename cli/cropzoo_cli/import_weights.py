@@ -1,4 +1,4 @@
-"""`cropzoo import-weights`: a published weights file to a checkpoint of ours."""
+"""`cropzoo import-weights`: convert a published weights file to a checkpoint."""
 
 from __future__ import annotations
 
@@ -19,11 +19,25 @@ from cropzoo_cli.settings import Settings
 @click.command("import-weights")
 @click.argument("backbone", metavar="BACKBONE")
 @click.argument("file", metavar="FILE.pth", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE.safetensors", help="Where to.")
-@click.option("--like", metavar="ENTRY", help="Catalog entry whose settings and size the weights were trained with.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Such as backbone.dim=64, classes=19.")
-@click.option("--statistics-of", metavar="DATASET", help="Take bands, classes and statistics from this dataset.")
-@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE.safetensors",
+    help="Path of the checkpoint to write.",
+)
+@click.option("--like", metavar="ENTRY", help="Catalog entry whose sizes and backbone options the weights have.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Size or option, such as classes=19 or backbone.dim=64. Repeatable.",
+)
+@click.option(
+    "--statistics-of", metavar="DATASET", help="Dataset that provides the bands, classes and band statistics."
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @pass_catalog
 def import_weights(
     settings: Settings,
@@ -36,14 +50,14 @@ def import_weights(
     statistics_of: str | None,
     overwrite: bool,
 ) -> None:
-    """Turn a published weights file of BACKBONE into a checkpoint.
+    """Convert a published weights file of BACKBONE to a checkpoint.
 
-    Sizes come from a catalog entry (--like) and --set: bands, classes, image_size, length, backbone.OPTION,
-    dataset.OPTION. The file is read as tensors alone; nothing in it is run.
+    The sizes are taken from a catalog entry (--like) and from --set: bands, classes, image_size, length,
+    backbone.OPTION, dataset.OPTION. Only tensors are read from the file; no code in it is executed.
 
     \b
     cropzoo import-weights tsvit tsvit.pth --like tsvit.pastis --out tsvit.safetensors
-    """  # noqa: D301 click reads the backspace character itself
+    """  # noqa: D301 click interprets the backspace character
     check_suffix(out)
     if out.exists() and not overwrite:
         raise UsageError(f"{str(out)!r} exists already; replace it with --overwrite or choose another --out")
@@ -54,26 +68,28 @@ def import_weights(
     metadata = import_published(backbone, file, out, settings.zoo, plan, statistics_of)
     click.echo(f"checkpoint  {out}  {len(metadata.classes)} classes, {metadata.in_channels} bands")
     if not metadata.mean:
-        note("it holds no band statistics: use it with --weights, or import it with --statistics-of DATASET")
+        note("the checkpoint has no band statistics: use it with --weights, or import it with --statistics-of DATASET")
 
 
 def _plan(
     settings: Settings, catalog: Catalog, backbone: str, like: str | None, assignments: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Sizes and options: the spec's own for published weights, the entry's, the user's."""
-    backbone, _ = settings.zoo.backbone_choice(backbone)
+    """Merge sizes and options of the user, the spec's options for published weights, and the catalog entry."""
+    backbone, _ = settings.zoo.resolve_backbone(backbone)
     spec = settings.zoo.backbones[backbone].spec
     if not spec.convert:
-        raise UsageError(f"backbone {backbone!r} knows no published weights; its plugin names no conversion for them")
+        raise UsageError(f"backbone {backbone!r} has no conversion for published weights; choose another backbone")
     plan: dict[str, Any] = {"backbone": dict(spec.published), "dataset": {}}
     if like is not None:
         entry = catalog[like]
         recipe = expand_short_forms(entry.recipe, like)
         section = recipe.get("backbone", {})
         if section.get("name", backbone) != backbone:
-            raise UsageError(f"catalog entry {like!r} is of backbone {section['name']!r}, not {backbone!r}")
+            raise UsageError(
+                f"catalog entry {like!r} is of backbone {section['name']!r}, not {backbone!r}; choose another entry"
+            )
         if entry.size is None:
-            raise CropzooError(f"catalog entry {like!r} gives no size; give --set bands=, classes=, image_size=")
+            raise CropzooError(f"catalog entry {like!r} has no size; set bands, classes and image_size with --set")
         options = {key: value for key, value in section.items() if key != "name"}
         plan |= {"bands": entry.size.bands, "classes": entry.size.classes, "image_size": entry.size.pixels}
         plan |= {"length": recipe.get("length", entry.size.dates if spec.fixed_length else None)}
@@ -83,7 +99,7 @@ def _plan(
     missing = [key for key in ("bands", "classes", "image_size") if key not in plan]
     if missing:
         raise UsageError(
-            f"the file does not tell {', '.join(missing)} of its network; give them with --set "
-            f"({' '.join(f'--set {key}=NUMBER' for key in missing)}), or all at once with --like ENTRY"
+            f"the file does not contain {', '.join(missing)} of its network; give them with --set "
+            f"({' '.join(f'--set {key}=NUMBER' for key in missing)}), or all of them with --like ENTRY"
         )
     return plan

@@ -107,17 +107,17 @@ def family_records(zoo: Zoo, pattern: str) -> list[dict[str, Any]]:
 def zoo_records(zoo: Zoo) -> dict[str, list[dict[str, Any]]]:
     """Every entry as a flat record, under "backbones", "datasets" and "objectives"."""
     return {
-        f"{shelf.kind}s": [
+        f"{registry.kind}s": [
             {
-                "kind": shelf.kind,
+                "kind": registry.kind,
                 **entry.spec.as_dict(),
                 "owner": entry.owner.name,
                 "distribution": entry.owner.distribution,
                 "version": entry.owner.version,
             }
-            for entry in shelf.values()
+            for entry in registry.values()
         ]
-        for shelf in zoo.shelves
+        for registry in zoo.registries
     }
 
 

@@ -80,19 +80,19 @@ def show(
 def _facts(zoo: Zoo, catalog: Catalog, name: str) -> dict[str, Any]:
     if name in catalog.entries:
         return _entry(zoo, name, catalog)
-    for shelf in zoo.shelves:
-        if name in shelf:
-            return _spec(zoo, shelf[name])
+    for registry in zoo.registries:
+        if name in registry:
+            return _spec(zoo, registry[name])
     if Path(name).suffix == ".onnx" and Path(name).is_file():
         return _graph(Path(name))
     if Path(name).exists():
         return _checkpoint(Path(name), zoo)
     if name.partition("/")[0] in zoo.backbones:
-        family, member = zoo.backbone_choice(name)
+        family, member = zoo.resolve_backbone(name)
         return _spec(zoo, zoo.backbones[family], member)
     if "/" in name:
         raise UsageError(f"{name!r} does not exist; give a dataset's folder, a run folder or a checkpoint that does")
-    known = [*catalog.entries, *(each for shelf in zoo.shelves for each in shelf)]
+    known = [*catalog.entries, *(each for registry in zoo.registries for each in registry)]
     raise UnknownName("name", name, known, "it is no file, entry, backbone, dataset or objective")
 
 

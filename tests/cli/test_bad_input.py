@@ -126,7 +126,7 @@ def test_full_disk_keeps_the_export_that_was_there(command, run_folder, tmp_path
     target = tmp_path / "model.safetensors"
     target.write_text("mine")
     error = command("export", run_folder, "--out", target, "--overwrite", folder=tmp_path, file_size=1000).error
-    assert "nothing that stood there was changed" in error
+    assert "an existing file is unchanged" in error
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
     assert target.read_text() == "mine"
 

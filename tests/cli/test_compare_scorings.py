@@ -53,7 +53,7 @@ def test_a_scoring_that_fails_is_told_and_stops_no_other(first):
 def test_json_and_page_have_what_failed(first):
     (told,) = json.loads(first.out)["failed_scorings"].items()
     assert told[0] == f"{NAME}, finer"
-    assert "nothing to enlarge" in told[1]
+    assert "nothing to upsample" in told[1]
     page = (first.folder / "study/study.html").read_text()
     assert f"<summary>{NAME}, finer: " in page
 

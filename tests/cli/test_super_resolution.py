@@ -50,7 +50,7 @@ def test_coarse_logits_are_scored_at_the_grid_of_finer_labels(evaluate, coarse):
         for words in ((), ("--upsample", "nearest"), ("--upsample", "bilinear"))
     )
     assert nearest.json == plain.json | {"ece": pytest.approx(plain.json["ece"])}  # sums run in another order
-    assert "stands for 2 x 2 labels" in plain.err
+    assert "is used for 2 x 2 labels" in plain.err
     assert "stands for" not in nearest.err + bilinear.err
     assert nearest.json["confusion"] != bilinear.json["confusion"]
     assert nearest.json["pixels"] == bilinear.json["pixels"]
@@ -67,8 +67,8 @@ def test_it_goes_with_the_season(evaluate, coarse):
 
 def test_nothing_to_enlarge(evaluate, coarse, fine):
     for run in (coarse, fine):
-        assert "nothing to enlarge" in evaluate(run, "--upsample", "bilinear").error
-    assert "labels of the resolution of its logits" in evaluate(fine, "--set", "dataset.label_scale=1").error
+        assert "nothing to upsample" in evaluate(run, "--upsample", "bilinear").error
+    assert "labels with the resolution of the logits" in evaluate(fine, "--set", "dataset.label_scale=1").error
 
 
 def test_scores_say_what_a_pixel_is(evaluate, fine):

@@ -1,4 +1,4 @@
-"""Work in processes: every result once, errors in the user's words, deaths told."""
+"""Worker processes: every result once, errors of jobs, and processes that terminate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cropzoo.errors import CropzooError, UnknownName, UsageError
-from cropzoo.parallel import each
+from cropzoo.parallel import run_jobs
 
 
 def times(shared: int, job: int) -> int:
@@ -37,39 +37,39 @@ def crash(shared: None, job: int) -> int:
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_every_job_is_done_once(workers: int) -> None:
-    assert sorted(each(times, 3, range(30), workers)) == [3 * job for job in range(30)]
+    assert sorted(run_jobs(times, 3, range(30), workers)) == [3 * job for job in range(30)]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_no_job_no_result(workers: int) -> None:
-    assert list(each(times, 3, [], workers)) == []
+    assert list(run_jobs(times, 3, [], workers)) == []
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_keeps_its_kind_and_words(workers: int) -> None:
     with pytest.raises(UsageError, match="unknown band 'B99'"):
-        list(each(fail, "", range(8), workers))
+        list(run_jobs(fail, "", range(8), workers))
 
 
 def test_a_bug_is_no_error_of_the_user() -> None:
     with pytest.raises(ZeroDivisionError):
-        list(each(crash, None, range(8), 2))
+        list(run_jobs(crash, None, range(8), 2))
 
 
 def test_a_process_that_dies_is_told() -> None:
-    with pytest.raises(CropzooError, match="ended from outside"):
-        list(each(die, None, range(8), 2))
+    with pytest.raises(CropzooError, match="terminated abruptly"):
+        list(run_jobs(die, None, range(8), 2))
 
 
 def test_processes_end_with_the_parent(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
         "import os, time\n"
-        "from cropzoo.parallel import each\n"
+        "from cropzoo.parallel import run_jobs\n"
         "def job(shared, number):\n"
         "    os.write(1, b'%d\\n' % os.getpid())\n"
         "    time.sleep(60)\n"
-        "list(each(job, None, range(2), 2))\n"
+        "list(run_jobs(job, None, range(2), 2))\n"
     )
     parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None

@@ -1,6 +1,6 @@
-"""cropzoo: models, datasets and objectives for mapping crops from satellite image time series.
+"""Models, datasets and objectives for crop mapping from satellite image time series.
 
-Names are imported when they are first used, so that `import cropzoo` imports no torch.
+Public names are imported on first use, so that `import cropzoo` does not import torch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cropzoo.plugins.registry import Zoo, load_zoo
     from cropzoo.plugins.specs import BackboneSpec, DatasetSpec, ObjectiveSpec
 
-_HOME = {
+_NAMES = {
     "models.base": ("Backbone", "Losses", "Model", "Objective"),
     "data.batch": ("Batch",),
     "errors": ("CropzooError", "UnknownName", "UsageError"),
@@ -31,7 +31,7 @@ _HOME = {
     "plugins.specs": ("BackboneSpec", "DatasetSpec", "ObjectiveSpec"),
     "plugins.registry": ("Zoo", "load_zoo"),
 }
-_MODULE = {name: module for module, names in _HOME.items() for name in names}
+_MODULE = {name: module for module, names in _NAMES.items() for name in names}
 
 __version__ = "0.2.0.dev0"
 __all__ = [

@@ -1,4 +1,4 @@
-"""The one base class of errors that a user can cause and mend."""
+"""Errors that a user can cause and fix."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from difflib import get_close_matches
 
 
 class CropzooError(Exception):
-    """What was asked, what is wrong, what to do. The command line prints it as `error: ...` and exits with 1.
+    """Base class of errors that a user can fix: what was asked; what is wrong; what to do.
 
-    Any other exception is a bug and keeps its traceback.
+    The command line prints the message as `error: ...` and exits with 1. Any other exception is a bug and is shown
+    with its traceback.
     """
 
 
 class UsageError(CropzooError):
-    """The command line or a recipe asks for something that does not exist or does not fit; exit code 2."""
+    """The command line or a recipe requests something that does not exist or is not valid; exit code 2."""
 
 
 class UnknownName(UsageError):
-    """A name that nobody registered; the message gives the close names, else the known ones."""
+    """The requested name is not registered; the message lists similar names, or all known names."""
 
     def __init__(self, kind: str, name: object, known: Iterable[str], hint: str = "") -> None:
         super().__init__(f"unknown {kind} {name!r}; {suggest(str(name), known)}{'; ' + hint if hint else ''}")
 
 
 SHOWN = 60
-"""Names that a message lists; a family of networks has a thousand."""
+"""Maximum number of names in a message; a family of networks can have a thousand."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """`did you mean 'a' or 'b'?` for close names, else the list of known ones."""
+    """Return "did you mean 'a' or 'b'?" for similar names, or the list of known names if none is similar."""
     names = sorted(set(known))
     close = get_close_matches(name, names, n=3, cutoff=0.6)
     if close:

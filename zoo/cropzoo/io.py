@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their target, flushed, then renamed."""
+"""Atomic file writes, JSON files, checksums and the cache folder."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 from cropzoo.errors import CropzooError
 
 Log = Callable[[str], None]
-"""Takes one line for the user."""
+"""Callback that receives one line of text for the user."""
 
 ProgressCallback = Callable[[int, int], None]
-"""Takes (items done, items in all): samples, pixels or parcels."""
+"""Callback that receives the number of completed items and the total."""
 
 
 def cache_folder() -> Path:
-    """Where downloads and generated data are kept: $CROPZOO_CACHE, else cropzoo in the user's cache folder."""
+    """Folder of downloads and generated data: `$CROPZOO_CACHE`, or `cropzoo` in the user's cache folder."""
     base = os.environ.get("CROPZOO_CACHE")
     if base:
         return Path(base).expanduser()
@@ -30,10 +30,12 @@ def cache_folder() -> Path:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A scratch path in the same folder, which becomes `path` when the block ends well and vanishes otherwise.
+    """Write a file atomically: yields a temporary path in the same folder and renames it to `path` on success.
+
+    If the block raises an exception, the temporary file is removed and an existing file at `path` is unchanged.
 
     Raises:
-        CropzooError: when the disk is full, the folder is a file or cannot be written; what stood at `path` stays.
+        CropzooError: If the file cannot be written, for example because the disk is full.
     """
     scratch = None
     try:
@@ -48,7 +50,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         scratch.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise CropzooError(f"cannot write {str(path)!r}; {reason}; nothing that stood there was changed") from error
+        raise CropzooError(f"cannot write {str(path)!r}; {reason}; an existing file is unchanged") from error
     finally:
         if scratch is not None:
             scratch.unlink(missing_ok=True)
@@ -61,21 +63,21 @@ def _umask() -> int:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the file by this text, as a whole."""
+    """Write a text file atomically, in UTF-8."""
     with atomic_write(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace the file by this value as indented JSON; NaN is refused."""
+    """Write a value atomically as indented JSON; raises ValueError for NaN."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file.
+    """Read a JSON file.
 
     Raises:
-        CropzooError: when it cannot be read or is no JSON.
+        CropzooError: If the file cannot be read or is not valid JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -84,6 +86,6 @@ def read_json(path: Path) -> Any:
 
 
 def sha256_of(path: Path) -> str:
-    """The file's SHA-256, 64 hexadecimal digits."""
+    """SHA-256 of a file, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

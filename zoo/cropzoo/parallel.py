@@ -1,4 +1,4 @@
-"""Work shared out to processes of this machine, with errors and deaths told in plain words."""
+"""Worker processes on one machine, and ranks of a distributed run."""
 
 from __future__ import annotations
 
@@ -21,51 +21,51 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _shared: Any = None
-"""In a worker process: what all jobs need, handed over once."""
+"""Shared argument of all jobs, set once in each worker process."""
 
-_AHEAD = 4
-"""Jobs that wait for each process; more would only sit in memory."""
+_QUEUED_JOBS = 4
+"""Submitted jobs per worker process; more would only take memory."""
 
 
-def each(
+def run_jobs(
     function: Callable[[Shared, Job], Result], shared: Shared, jobs: Sequence[Job], workers: int
 ) -> Generator[Result, None, None]:
-    """`function(shared, job)` of every job, in the order in which they end.
+    """Call `function(shared, job)` for each job and yield the results in order of completion.
 
     Args:
-        function: of a module, so that processes find it.
-        shared: what all jobs need; processes inherit it where the system forks, and get a copy elsewhere.
-        jobs: what differs.
-        workers: processes; up to 1 works in this one, in order.
+        function: Function at module level, so that worker processes can import it.
+        shared: First argument of all calls; inherited by forked processes, pickled for spawned ones.
+        jobs: Second argument of each call.
+        workers: Number of worker processes; 0 and 1 run the jobs in this process, in order.
 
     Raises:
-        CropzooError: what a job raised; a process that died, such as for lack of memory.
+        CropzooError: If a job raises it, or a worker process terminates abruptly.
     """
     if workers <= 1:
         yield from (function(shared, job) for job in jobs)
         return
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    pool = ProcessPoolExecutor(min(workers, max(len(jobs), 1)), context, _enter, (shared, os.getpid()))
+    pool = ProcessPoolExecutor(min(workers, max(len(jobs), 1)), context, _initialize_worker, (shared, os.getpid()))
     try:
-        yield from _results(pool, function, jobs, workers)
+        yield from _collect_results(pool, function, jobs, workers)
     except BrokenProcessPool as error:
         raise CropzooError(
-            "a worker process was ended from outside, perhaps for lack of memory; run the same command again, "
+            "a worker process terminated abruptly, possibly because memory ran out; run the same command again, "
             "with fewer workers (-j) if memory is short"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _results(
+def _collect_results(
     pool: ProcessPoolExecutor, function: Callable[[Shared, Job], Result], jobs: Sequence[Job], workers: int
 ) -> Iterator[Result]:
     waiting: set[Future[tuple[Any, str, bool]]] = set()
     rest = iter(jobs)
     while True:
         for job in rest:
-            waiting.add(pool.submit(_call, function, job))
-            if len(waiting) >= _AHEAD * workers:
+            waiting.add(pool.submit(_run_job, function, job))
+            if len(waiting) >= _QUEUED_JOBS * workers:
                 break
         if not waiting:
             return
@@ -77,22 +77,22 @@ def _results(
             yield result
 
 
-def _enter(shared: Any, parent: int) -> None:
-    """Start of a process: take what is shared, leave interrupts to the parent, and end when it does."""
+def _initialize_worker(shared: Any, parent: int) -> None:
+    """Store the shared argument, ignore interrupts, which the parent handles, and exit when the parent exits."""
     global _shared
     _shared = shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
 
 
-def _watch(parent: int) -> None:
+def _exit_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
 
 
-def _call(function: Callable[[Any, Any], Any], job: Any) -> tuple[Any, str, bool]:
-    """Result, or message and kind of a `CropzooError`: its subclasses need not survive pickling."""
+def _run_job(function: Callable[[Any, Any], Any], job: Any) -> tuple[Any, str, bool]:
+    """Result of a job, or message and kind of a `CropzooError`, whose subclasses may not be picklable."""
     try:
         return function(_shared, job), "", False
     except CropzooError as error:
@@ -100,12 +100,12 @@ def _call(function: Callable[[Any, Any], Any], job: Any) -> tuple[Any, str, bool
 
 
 def get_rank() -> int:
-    """The number of this process in a distributed run, from 0."""
+    """Rank of this process in a distributed run, from 0."""
     return _rank_and_size()[0]
 
 
 def get_world_size() -> int:
-    """How many processes torchrun or SLURM started for this run; 1 for a single process."""
+    """Number of processes that torchrun or SLURM started for this run; 1 for a single process."""
     return _rank_and_size()[1]
 
 
@@ -118,15 +118,15 @@ def _rank_and_size() -> tuple[int, int]:
 
 
 def is_rank_zero() -> bool:
-    """Whether this process writes and prints for all."""
+    """Whether this process has rank 0, which writes files and prints."""
     return get_rank() == 0
 
 
 def barrier() -> None:
-    """Return when every process has called this; `cropzoo.runtime.init_distributed` must have been called before.
+    """Wait until all processes have called this function. Requires `cropzoo.runtime.init_distributed`.
 
     Raises:
-        CropzooError: when another process has ended meanwhile.
+        CropzooError: If another process has terminated.
     """
     if get_world_size() == 1:
         return
@@ -134,16 +134,16 @@ def barrier() -> None:
 
     try:
         torch.distributed.barrier()
-    except RuntimeError as error:  # of the network, in words of its own
+    except RuntimeError as error:
         raise CropzooError(
-            f"process {get_rank()} waited for the others of this run; one of them has ended; see its error"
+            f"process {get_rank()} waited for the others of this run; one of them terminated; see its error message"
         ) from error
 
 
 def cleanup() -> None:
-    """End this process's part in a distributed run, once its work is done.
+    """Destroy the process group of a distributed run.
 
-    Threads of the group that are still there when Python ends can abort a process that has done everything right.
+    Threads of the process group that are still running at exit can abort a process that has succeeded.
     """
     if get_world_size() == 1:
         return
@@ -155,7 +155,7 @@ def cleanup() -> None:
 
 @contextmanager
 def rank_zero_first() -> Iterator[None]:
-    """The first process passes the block alone, then the others: what it leaves on disk is whole when they look."""
+    """Run the block on rank 0 first, then on the other ranks, which find the files that rank 0 has written."""
     if not is_rank_zero():
         barrier()
     yield

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from cropzoo import Backbone
 from cropzoo_plugins.layers.checks import check_image, check_sizes
-from cropzoo_plugins.layers.convolutional_cells import ConvGRU, convolution
-from cropzoo_plugins.layers.padding import Padding, blank, check_padding, filled
-from cropzoo_plugins.layers.published import renamed
+from cropzoo_plugins.layers.convolutional_cells import ConvGRU, conv3x3
+from cropzoo_plugins.layers.padding import Padding, check_padding, find_nonzero_dates, zero_invalid
+from cropzoo_plugins.layers.published import rename_keys
 from cropzoo_plugins.layers.recurrent import Steps
 
 NAME = "biconvgru"
@@ -54,7 +54,7 @@ class BiConvGRU(Backbone):
         check_padding(padding, NAME)
         check_image(NAME, image_size, image_size, least=1)
         self.padding, self.out_channels = padding, 2 * hidden_dim
-        self.embed = convolution(in_channels, conv_dim)
+        self.embed = conv3x3(in_channels, conv_dim)
         self.forwards = ConvGRU(conv_dim, hidden_dim)
         self.backwards = ConvGRU(conv_dim, hidden_dim)
 
@@ -70,16 +70,19 @@ class BiConvGRU(Backbone):
             (B, 2 * hidden_dim, H, W): forwards, then backwards.
         """
         if self.padding == "published":
-            valid = filled(blank(series, valid))
+            valid = find_nonzero_dates(zero_invalid(series, valid))
         steps = Steps.of(valid)
         frames = self.embed(steps.gather(series).contiguous(memory_format=torch.channels_last))
-        start = steps.start(series, self.out_channels // 2)
-        states = self.forwards(frames, steps, start), self.backwards(steps.reversed(frames), steps.turned(), start)
+        start = steps.create_state(series, self.out_channels // 2)
+        states = (
+            self.forwards(frames, steps, start),
+            self.backwards(steps.reverse_frames(frames), steps.reverse(), start),
+        )
         return torch.cat(states, 1)
 
     def make_head(self, classes: int) -> nn.Module:
         """The published one: a convolution of kernel 3 and the log-softmax over classes."""
-        return nn.Sequential(convolution(self.out_channels, classes), nn.LogSoftmax(1))
+        return nn.Sequential(conv3x3(self.out_channels, classes), nn.LogSoftmax(1))
 
 
 _RULES = [
@@ -101,7 +104,7 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Source: names of michaeltrs/DeepSatModels.
     """
-    converted = renamed(state_dict, _RULES, NAME)
+    converted = rename_keys(state_dict, _RULES, NAME)
     embed = converted.get("backbone.embed.weight")
     if embed is not None and embed.ndim == 5:  # published with a third dimension, of one date
         converted["backbone.embed.weight"] = embed[:, :, 0]

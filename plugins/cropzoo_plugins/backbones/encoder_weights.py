@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cropzoo import CropzooError, UnknownName, UsageError
 from cropzoo_plugins.backbones.weight_files import from_hub, from_url, read_safetensors
-from cropzoo_plugins.layers.image_encoder import InitialWeights, Layout
+from cropzoo_plugins.layers.image_encoder import EncoderLayout, InitialWeights
 
 NONE = "none"
 _PREFIXES = ("module.", "model.", "backbone.", "encoder.")
@@ -20,14 +20,14 @@ _COMPUTED = ("num_batches_tracked", "relative_position_index", "relative_coords_
 """Ends of the names of buffers that hold nothing learnt: files of other versions have or lack them."""
 
 
-def initial_weights(
-    encoder: str, plan: Layout, source: str, in_channels: int, bands: Sequence[str] | None
+def load_initial_weights(
+    encoder: str, layout: EncoderLayout, source: str, in_channels: int, bands: Sequence[str] | None
 ) -> InitialWeights | None:
     """What an encoder starts with, None for random numbers.
 
     Args:
         encoder: of timm.
-        plan: its layout.
+        layout: its layout.
         source: "none", a tag of timm, a member of one of torchgeo's enumerations of weights, or a .safetensors file.
         in_channels: bands of the data.
         bands: their names, in order; needed for weights of torchgeo alone.
@@ -41,12 +41,12 @@ def initial_weights(
         return None
     asked = f"encoder_weights={source!r} of encoder {encoder!r}"
     if re.fullmatch(r"\w+_Weights\.\w+", source):
-        return _of_torchgeo(encoder, plan, source, asked, bands)
+        return _of_torchgeo(encoder, layout, source, asked, bands)
     path = Path(source).expanduser()
     if path.suffix == ".safetensors":
-        state = _named_as_timm_does(read_safetensors(path, asked), plan)
-        _check_names(state, plan, asked)
-        _check_bands(state, plan, in_channels, asked)
+        state = _named_as_timm_does(read_safetensors(path, asked), layout)
+        _check_names(state, layout, asked)
+        _check_bands(state, layout, in_channels, asked)
         return _foreign(state, in_channels, asked)
     if path.suffix in (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".npz") or len(path.parts) > 1:
         raise UsageError(f"{asked}; only .safetensors files are read, since others may hold code; convert it to one")
@@ -67,7 +67,9 @@ def _of_timm(encoder: str, source: str, asked: str) -> InitialWeights:
     return InitialWeights(asked, state, tag)
 
 
-def _of_torchgeo(encoder: str, plan: Layout, source: str, asked: str, bands: Sequence[str] | None) -> InitialWeights:
+def _of_torchgeo(
+    encoder: str, layout: EncoderLayout, source: str, asked: str, bands: Sequence[str] | None
+) -> InitialWeights:
     offered = _torchgeo_weights()
     if source not in offered:
         fitting = [name for name, (owner, _) in offered.items() if owner == encoder]
@@ -79,10 +81,10 @@ def _of_torchgeo(encoder: str, plan: Layout, source: str, asked: str, bands: Seq
         raise UsageError(f"{asked}; their bands are told by name; set bands to the names of the data's bands, in order")
     known = weight.meta["bands"]
     channels = band_channels(bands, known, asked)
-    state = _named_as_timm_does(from_url(weight.url, asked), plan)
-    _check_names(state, plan, asked)
-    _check_bands(state, plan, len(known), asked)
-    chosen = {key: state[key][:, channels].contiguous() for key in plan.first}
+    state = _named_as_timm_does(from_url(weight.url, asked), layout)
+    _check_names(state, layout, asked)
+    _check_bands(state, layout, len(known), asked)
+    chosen = {key: state[key][:, channels].contiguous() for key in layout.first}
     return _foreign({**state, **chosen}, len(channels), asked)
 
 
@@ -127,10 +129,10 @@ def _foreign(state: Mapping[str, Tensor], in_channels: int, asked: str) -> Initi
     return InitialWeights(asked, state, overlay=overlay)
 
 
-def _named_as_timm_does(state: Mapping[str, Tensor], plan: Layout) -> dict[str, Tensor]:
+def _named_as_timm_does(state: Mapping[str, Tensor], layout: EncoderLayout) -> dict[str, Tensor]:
     """The state dict without a prefix of all names of the encoder; names beside it stay as they are."""
     named = dict(state)
-    while not plan.used & named.keys():
+    while not layout.used & named.keys():
         prefix = next((p for p in _PREFIXES if any(key.startswith(p) for key in named)), None)
         if prefix is None:
             return dict(state)
@@ -138,9 +140,9 @@ def _named_as_timm_does(state: Mapping[str, Tensor], plan: Layout) -> dict[str, 
     return named
 
 
-def _check_names(state: Mapping[str, Tensor], plan: Layout, asked: str) -> None:
-    missing = [key for key in plan.used if key not in state and not key.endswith(_COMPUTED)]
-    extra = [key for key in state if key not in plan.known and not key.endswith(_COMPUTED)]
+def _check_names(state: Mapping[str, Tensor], layout: EncoderLayout, asked: str) -> None:
+    missing = [key for key in layout.used if key not in state and not key.endswith(_COMPUTED)]
+    extra = [key for key in state if key not in layout.known and not key.endswith(_COMPUTED)]
     if missing or extra:
         told = [f"{_listed(keys)} {what}" for what, keys in (("missing", missing), ("unknown", extra)) if keys]
         raise CropzooError(
@@ -155,8 +157,8 @@ def _listed(keys: Iterable[str], at_most: int = 10) -> str:
     return f"{len(names)} ({', '.join(names[:at_most])}{more})"
 
 
-def _check_bands(state: Mapping[str, Tensor], plan: Layout, wanted: int, asked: str) -> None:
-    for key, inputs in plan.first.items():
+def _check_bands(state: Mapping[str, Tensor], layout: EncoderLayout, wanted: int, asked: str) -> None:
+    for key, inputs in layout.first.items():
         found = state[key].shape[1] // inputs
         if found != wanted:
             raise CropzooError(

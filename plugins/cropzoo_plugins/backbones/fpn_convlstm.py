@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from cropzoo import Backbone, UsageError
-from cropzoo_plugins.layers.checks import check_image, check_sizes, checked_widths
-from cropzoo_plugins.layers.convolutional_cells import ConvLSTM, convolution
-from cropzoo_plugins.layers.padding import Padding, blank, check_padding
-from cropzoo_plugins.layers.published import renamed
+from cropzoo_plugins.layers.checks import check_image, check_sizes, check_widths
+from cropzoo_plugins.layers.convolutional_cells import ConvLSTM, conv3x3
+from cropzoo_plugins.layers.padding import Padding, check_padding, zero_invalid
+from cropzoo_plugins.layers.published import rename_keys
 from cropzoo_plugins.layers.recurrent import Steps
 
 NAME, GROUPS = "fpn-convlstm", 4
@@ -60,7 +60,7 @@ class FPNConvLSTM(Backbone):
         sizes = {"in_channels": in_channels, "classes": classes, "channels": channels, "hidden_dim": hidden_dim}
         check_sizes(NAME, levels=levels, **sizes)
         check_padding(padding, NAME)
-        first, second = checked_widths(NAME, "stem_widths", stem_widths, 2, GROUPS)
+        first, second = check_widths(NAME, "stem_widths", stem_widths, 2, GROUPS)
         _check_pyramid(levels, channels, mid_conv)
         self.padding, self.out_channels = padding, hidden_dim
         # a reflected margin is narrower than the image
@@ -89,13 +89,13 @@ class FPNConvLSTM(Backbone):
         check_image(NAME, height, width, least=self.least_side)
         each: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor] = _applied
         if self.padding == "published":
-            series, valid, each = blank(series, valid), torch.ones_like(valid), _unless_zero
+            series, valid, each = zero_invalid(series, valid), torch.ones_like(valid), _unless_zero
         steps = Steps.of(valid)
         frames = each(self.stem, steps.gather(series).contiguous(memory_format=torch.channels_last))
         frames = each(self.pyramid, frames)
         if self.middle is not None:
             frames = each(self.middle, frames)
-        memory: Tensor = self.lstm(frames, steps, steps.start(series, self.out_channels))
+        memory: Tensor = self.lstm(frames, steps, steps.create_state(series, self.out_channels))
         return memory
 
 
@@ -107,7 +107,7 @@ class Pyramid(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, levels: int) -> None:
         super().__init__()
-        self.project = convolution(in_channels, channels)
+        self.project = conv3x3(in_channels, channels)
         self.dilated = nn.ModuleList(reflecting(channels, channels, 2**level) for level in range(levels - 1))
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -175,4 +175,4 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Source: names of VSainteuf/utae-paps.
     """
-    return renamed(state_dict, _RULES, NAME)
+    return rename_keys(state_dict, _RULES, NAME)

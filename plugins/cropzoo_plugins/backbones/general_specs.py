@@ -10,10 +10,10 @@ from cropzoo import BackboneSpec
 
 def general() -> tuple[BackboneSpec, ...]:
     """The specs; of other libraries only what is installed."""
-    return (*_BASELINES, *(_TORCHGEO if torchgeo_networks() else ()))
+    return (*_BASELINES, *(_TORCHGEO if find_torchgeo_networks() else ()))
 
 
-def torchgeo_networks() -> tuple[str, ...]:
+def find_torchgeo_networks() -> tuple[str, ...]:
     """Networks for series in the installed torchgeo; it is looked at, not imported, for that takes seconds."""
     try:
         found = find_spec("torchgeo")
@@ -64,7 +64,7 @@ _BASELINES = (
         dates="days",
         size_multiple=8,
         member="encoder",
-        members="cropzoo_plugins.backbones.timm_encoder:encoder_names",
+        members="cropzoo_plugins.backbones.timm_encoder:list_encoders",
         initial=("encoder_weights", "bands"),
         use="When pre-trained image weights should help, as with few labeled fields, or to compare image encoders.",
         deviations=(
@@ -89,7 +89,7 @@ _TORCHGEO = (
         license="MIT",
         dates="none",
         member="model",
-        members="cropzoo_plugins.backbones.torchgeo_model:model_names",
+        members="cropzoo_plugins.backbones.torchgeo_model:list_models",
         use="A plain recurrent baseline by another library, to compare with; it reads dates one by one at full "
         "resolution, so it is slow for its size.",
         deviations=("Padded dates are left out: the state is the one after each sample's own last date.",),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from cropzoo import Backbone
 from cropzoo_plugins.layers import chunks
 from cropzoo_plugins.layers.checks import check_multiple, check_rates, check_sizes
-from cropzoo_plugins.layers.padding import all_valid, exporting
+from cropzoo_plugins.layers.padding import all_valid, is_exporting
 from cropzoo_plugins.layers.transformer import Encoder
 
 NAME = "pixel-transformer"
@@ -79,7 +79,7 @@ class PixelTransformer(Backbone):
         days = _day_codes(dates, self.out_channels).to(self.embed.weight.dtype)
         if all_valid(valid):
             features = self._in_chunks(pixels, days)
-        elif chunks.pays(pixels):
+        elif chunks.is_faster(pixels):
             # each sample with its own dates alone: exact, and nothing is computed for padding
             features = torch.cat(
                 [self._in_chunks(pixels[i : i + 1, :, valid[i]], days[i : i + 1, valid[i]]) for i in range(len(valid))]
@@ -91,10 +91,10 @@ class PixelTransformer(Backbone):
     def _in_chunks(self, pixels: Tensor, *dates: Tensor) -> Tensor:
         """(B, P, T, C) to (B, P, D) for some pixels at a time, which keeps them in the cache, or within what fits."""
         batch, _, length, _ = pixels.shape
-        if exporting():  # how many pixels there are is not known yet
+        if is_exporting():  # how many pixels there are is not known yet
             return self._read(pixels, *dates)
-        if chunks.pays(pixels):
-            return chunks.in_chunks(self._read, pixels, *dates, length=batch * length, dim=1)
+        if chunks.is_faster(pixels):
+            return chunks.apply_in_chunks(self._read, pixels, *dates, length=batch * length, dim=1)
         return torch.cat(
             [self._read(some, *dates) for some in torch.split(pixels, max(1, PIXELS // batch), dim=1)], dim=1
         )

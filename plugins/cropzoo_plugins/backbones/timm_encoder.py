@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cropzoo import Backbone, UnknownName, UsageError
-from cropzoo_plugins.backbones.encoder_weights import NONE, initial_weights
+from cropzoo_plugins.backbones.encoder_weights import NONE, load_initial_weights
 from cropzoo_plugins.layers import image_encoder
 from cropzoo_plugins.layers.aggregation import aggregate
 from cropzoo_plugins.layers.checks import check_image, check_multiple, check_sizes
@@ -21,9 +21,9 @@ from cropzoo_plugins.layers.skip_decoder import ConvNorm, SkipDecoder
 _LISTING = "list them with `cropzoo list 'timm/*'`"
 
 
-def encoder_names() -> list[str]:
+def list_encoders() -> list[str]:
     """The encoders of the installed timm that give maps of features."""
-    return [name for name in timm.list_models() if image_encoder.gives_maps(name)]
+    return [name for name in timm.list_models() if image_encoder.has_feature_maps(name)]
 
 
 class TimmEncoder(Backbone):
@@ -80,12 +80,14 @@ class TimmEncoder(Backbone):
         check_multiple("timm", heads, decoder_width=decoder_width, model_dim=model_dim)
         _check_bands(bands, in_channels)
         _check_encoder(encoder)
-        plan = image_encoder.layout(encoder, levels)
+        layout = image_encoder.find_layout(encoder, levels)
         self.name, self.fixed_size = encoder, 0
-        self.size_multiple, self.out_channels = math.lcm(*plan.strides), decoder_width
+        self.size_multiple, self.out_channels = math.lcm(*layout.strides), decoder_width
         self._check_image(image_size, image_size)
-        weights = initial_weights(encoder, plan, str(encoder_weights or NONE), in_channels, bands)
-        built = image_encoder.build(encoder, plan, in_channels=in_channels, image_size=image_size, weights=weights)
+        weights = load_initial_weights(encoder, layout, str(encoder_weights or NONE), in_channels, bands)
+        built = image_encoder.build_encoder(
+            encoder, layout, in_channels=in_channels, image_size=image_size, weights=weights
+        )
         self.encoder, self.indices = built.model, built.indices
         self.fixed_size = 0 if built.any_size else image_size
         self.pixels = ConvNorm(in_channels, decoder_width)
@@ -113,7 +115,7 @@ class TimmEncoder(Backbone):
         frames = Frames.of(valid)
         # channels last: a sixth less time for resnet18 on a CPU, and no encoder tried takes more
         images = frames.gather(series).contiguous(memory_format=torch.channels_last)
-        maps = image_encoder.maps(self.encoder, self.indices, images)
+        maps = image_encoder.compute_maps(self.encoder, self.indices, images)
         maps = [project(each) for project, each in zip(self.project, maps, strict=True)]
         deepest, weights = self.over_time(frames.scatter(maps[-1]), dates, valid)
         finer = [aggregate(weights, each, frames) for each in (*maps[-2::-1], self.pixels(images))]
@@ -140,7 +142,7 @@ def _check_encoder(encoder: str) -> None:
         )
     if encoder not in known:
         raise UnknownName("encoder of 'timm':", str(encoder), known, _LISTING)
-    if not image_encoder.gives_maps(encoder):
+    if not image_encoder.has_feature_maps(encoder):
         raise UsageError(
             f"encoder={encoder!r} for 'timm'; timm {timm.__version__} gives no maps of its features; "
             f"choose another encoder, {_LISTING}, or install a newer timm"

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from cropzoo import Backbone, UnknownName, UsageError
-from cropzoo_plugins.backbones.general_specs import torchgeo_networks
-from cropzoo_plugins.layers.checks import check_image, check_sizes, checked_widths
+from cropzoo_plugins.backbones.general_specs import find_torchgeo_networks
+from cropzoo_plugins.layers.checks import check_image, check_sizes, check_widths
 from cropzoo_plugins.layers.recurrent import Steps
 from cropzoo_plugins.layers.traced_steps import State
 
 NAME = "torchgeo"
 
 
-def model_names() -> list[str]:
+def list_models() -> list[str]:
     """The networks of the installed torchgeo that this adapter knows."""
-    return list(torchgeo_networks())
+    return list(find_torchgeo_networks())
 
 
 class TorchGeoModel(Backbone):
@@ -56,8 +56,8 @@ class TorchGeoModel(Backbone):
         num_layers: int = 2,
     ) -> None:
         super().__init__()
-        if not isinstance(model, str) or model not in model_names():
-            raise UnknownName(f"model of {NAME!r}:", model, model_names(), "it must be in the installed torchgeo")
+        if not isinstance(model, str) or model not in list_models():
+            raise UnknownName(f"model of {NAME!r}:", model, list_models(), "it must be in the installed torchgeo")
         check_sizes(
             NAME, in_channels=in_channels, classes=classes, image_size=image_size, kernel_size=kernel_size,
             num_layers=num_layers,
@@ -68,7 +68,7 @@ class TorchGeoModel(Backbone):
                 f"use {kernel_size - 1} or {kernel_size + 1}"
             )
         widths = [hidden_dim] * num_layers if isinstance(hidden_dim, int) else hidden_dim
-        self.widths = checked_widths(NAME, "hidden_dim", widths, num_layers, multiple=1)
+        self.widths = check_widths(NAME, "hidden_dim", widths, num_layers, multiple=1)
         self.out_channels = self.widths[-1]
         # here, for torchgeo takes seconds to import
         from torchgeo.models import ConvLSTM
@@ -97,7 +97,7 @@ class TorchGeoModel(Backbone):
         """
         check_image(NAME, *series.shape[-2:])
         steps = Steps.of(valid)
-        start = tuple(steps.start(series, width) for width in self.widths for _ in ("hidden", "cell"))
+        start = tuple(steps.create_state(series, width) for width in self.widths for _ in ("hidden", "cell"))
         hidden, _ = steps.recur(self._step, steps.gather(series), start)[-2:]
         return hidden
 

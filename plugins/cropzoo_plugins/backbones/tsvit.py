@@ -13,7 +13,7 @@ from cropzoo import Backbone, UnknownName, UsageError
 from cropzoo_plugins.layers import chunks
 from cropzoo_plugins.layers.checks import check_rates, check_sizes
 from cropzoo_plugins.layers.dates import DayOfYearTable
-from cropzoo_plugins.layers.padding import exporting
+from cropzoo_plugins.layers.padding import is_exporting
 from cropzoo_plugins.layers.transformer import Encoder
 
 OutputOrder = Literal["aligned", "published"]
@@ -138,7 +138,7 @@ class TSViT(Backbone):
 
     def _over_dates(self, patches: Tensor, days: Tensor, valid: Tensor) -> Tensor:
         """The class tokens of every patch, (B, N, K, D), from (B, N, T, p*p*C), (B, T, D) and (B, T)."""
-        if not chunks.pays(patches):
+        if not chunks.is_faster(patches):
             return self._read_dates(patches.masked_fill(~valid[:, None, :, None], 0), days, valid)
         if bool(valid.all()):
             return self._read_dates_in_chunks(patches, days)
@@ -152,7 +152,7 @@ class TSViT(Backbone):
 
     def _read_dates_in_chunks(self, patches: Tensor, days: Tensor) -> Tensor:
         tokens_per_patch = len(patches) * (self.classes + patches.shape[2])
-        return chunks.in_chunks(self._read_dates, patches, days, length=tokens_per_patch, dim=1)
+        return chunks.apply_in_chunks(self._read_dates, patches, days, length=tokens_per_patch, dim=1)
 
     def _read_dates(self, patches: Tensor, days: Tensor, valid: Tensor | None = None) -> Tensor:
         batch, places = patches.shape[:2]
@@ -168,9 +168,9 @@ class TSViT(Backbone):
 
     def _over_patches(self, tokens: Tensor) -> Tensor:
         """The evidence of each patch, (B*K, N, p*p*E), from its class tokens (B*K, N, D)."""
-        if not chunks.pays(tokens):
+        if not chunks.is_faster(tokens):
             return self._read_patches(tokens)
-        return chunks.in_chunks(self._read_patches, tokens, length=tokens.shape[1])
+        return chunks.apply_in_chunks(self._read_patches, tokens, length=tokens.shape[1])
 
     def _read_patches(self, tokens: Tensor) -> Tensor:
         evidence: Tensor = self.evidence(self.evidence_norm(self.over_space(tokens)))
@@ -207,7 +207,7 @@ class TSViT(Backbone):
 def _resized(positions: Tensor, rows: int, columns: int) -> Tensor:
     """A table of positions on a square grid, (N, D), for another grid, (rows * columns, D)."""
     side = math.isqrt(len(positions))
-    if not exporting() and (rows, columns) == (side, side):  # a graph that may be of any size always resizes
+    if not is_exporting() and (rows, columns) == (side, side):  # a graph that may be of any size always resizes
         return positions
     table = positions.t().reshape(1, -1, side, side)
     resized = F.interpolate(table.float(), size=(rows, columns), mode="bicubic", align_corners=False)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from cropzoo_plugins.layers.published import renamed
+from cropzoo_plugins.layers.published import rename_keys
 
 _ENCODERS = {"temporal_transformer": "over_time", "space_transformer": "over_space"}
 _LAYER_PARTS = {
@@ -49,5 +49,5 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Source: names of michaeltrs/DeepSatModels.
     """
-    converted = renamed(state_dict, _RULES, "tsvit")
+    converted = rename_keys(state_dict, _RULES, "tsvit")
     return {key: value[0] if key in _TABLES.values() else value for key, value in converted.items()}

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from cropzoo import Backbone
 from cropzoo_plugins.layers.checks import check_image, check_multiple, check_sizes
-from cropzoo_plugins.layers.convolutional_cells import NormedConvLSTM, convolution
-from cropzoo_plugins.layers.padding import Padding, blank, check_padding
-from cropzoo_plugins.layers.published import renamed
+from cropzoo_plugins.layers.convolutional_cells import NormedConvLSTM, conv3x3
+from cropzoo_plugins.layers.padding import Padding, check_padding, zero_invalid
+from cropzoo_plugins.layers.published import rename_keys
 from cropzoo_plugins.layers.recurrent import Steps
-from cropzoo_plugins.layers.step_norm import stacked, with_steps
+from cropzoo_plugins.layers.step_norm import resize_statistics, stack_statistics
 
 NAME, STEPS = "unet2d-clstm", 60
 
@@ -80,17 +80,17 @@ class UNet2DCLSTM(Backbone):
         height, width = series.shape[-2:]
         check_image(NAME, height, width, self.size_multiple)
         if self.padding == "published":
-            series, valid = blank(series, valid), torch.ones_like(valid)
+            series, valid = zero_invalid(series, valid), torch.ones_like(valid)
         steps = Steps.of(valid)
         frames = self.unet(steps.gather(series).contiguous(memory_format=torch.channels_last))
-        total: Tensor = self.lstm(frames, steps, steps.start(series, self.out_channels))
+        total: Tensor = self.lstm(frames, steps, steps.create_state(series, self.out_channels))
         return total / steps.dates.clamp(min=1)[:, None, None, None]
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The weights with batch statistics for the dates that this one was built for: cut, or the last repeated."""
         own = self.state_dict()
         return {
-            key: with_steps(value, len(own[key]))
+            key: resize_statistics(value, len(own[key]))
             if key.startswith("lstm.") and "_norm.running_" in key and key in own and value.ndim == 2 and len(value)
             else value
             for key, value in state.items()
@@ -98,7 +98,7 @@ class UNet2DCLSTM(Backbone):
 
     def make_head(self, classes: int) -> nn.Module:
         """The published one: a convolution of kernel 3."""
-        return convolution(self.out_channels, classes)
+        return conv3x3(self.out_channels, classes)
 
 
 class FrameUNet(nn.Module):
@@ -115,7 +115,7 @@ class FrameUNet(nn.Module):
         self.down3 = nn.Sequential(*_grouped(2 * w, 4 * w, 16))
         self.up3 = nn.Sequential(*_grouped(4 * w, 4 * w, 16), _doubled(4 * w, 2 * w))
         self.up2 = nn.Sequential(*_batched(4 * w, 2 * w), *_batched(2 * w, 2 * w), _doubled(2 * w, w))
-        self.up1 = nn.Sequential(*_batched(2 * w, w), *_batched(w, w // 2), convolution(w // 2, 2 * w))
+        self.up1 = nn.Sequential(*_batched(2 * w, w), *_batched(w, w // 2), conv3x3(w // 2, 2 * w))
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -128,11 +128,11 @@ class FrameUNet(nn.Module):
 
 
 def _grouped(channels: int, filters: int, groups: int) -> list[nn.Module]:
-    return [convolution(channels, filters), nn.GroupNorm(groups, filters), nn.LeakyReLU(inplace=True)]
+    return [conv3x3(channels, filters), nn.GroupNorm(groups, filters), nn.LeakyReLU(inplace=True)]
 
 
 def _batched(channels: int, filters: int) -> list[nn.Module]:
-    return [convolution(channels, filters), nn.BatchNorm2d(filters), nn.LeakyReLU(inplace=True)]
+    return [conv3x3(channels, filters), nn.BatchNorm2d(filters), nn.LeakyReLU(inplace=True)]
 
 
 def _doubled(channels: int, filters: int) -> nn.Module:
@@ -171,4 +171,4 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Source: names of michaeltrs/DeepSatModels.
     """
-    return stacked(renamed(state_dict, _RULES, NAME))
+    return stack_statistics(rename_keys(state_dict, _RULES, NAME))

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from cropzoo import Backbone, CropzooError
 from cropzoo_plugins.layers.checks import check_rates
 from cropzoo_plugins.layers.padding import Padding
-from cropzoo_plugins.layers.published import renamed
-from cropzoo_plugins.layers.resampling import resampled
+from cropzoo_plugins.layers.published import rename_keys
+from cropzoo_plugins.layers.resampling import resample_weight
 from cropzoo_plugins.layers.unet3d import (
     MULTIPLE,
     TAPS,
@@ -20,7 +20,7 @@ from cropzoo_plugins.layers.unet3d import (
     convolve_sums,
     last_convolution,
     rename_rules,
-    time_sums,
+    sum_over_time,
 )
 
 NAME = "unet3d"
@@ -93,11 +93,11 @@ class UNet3D(Backbone):
             UsageError: for another number of dates, or an image whose sides are no multiples of 4.
         """
         check_series(NAME, series, self.length)
-        return time_sums(self.dropout(self.unet(series, valid)), self.over_time.weight)
+        return sum_over_time(self.dropout(self.unet(series, valid)), self.over_time.weight)
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The weights with those of the dates interpolated to the number that this network was built for."""
-        return resampled(state, "over_time.weight", self.length, axis=1)
+        return resample_weight(state, "over_time.weight", self.length, axis=1)
 
     def make_head(self, classes: int) -> nn.Module:
         """The published last convolution, applied to sums over time."""
@@ -138,7 +138,7 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Source: names of michaeltrs/DeepSatModels.
     """
-    converted = renamed(state_dict, _RULES, NAME)
+    converted = rename_keys(state_dict, _RULES, NAME)
     needed = {"final.bias": "head.final.bias", "fn.weight": "backbone.over_time.weight", "fn.bias": _SHIFT}
     missing = [published for published, ours in needed.items() if ours not in converted]
     if missing:

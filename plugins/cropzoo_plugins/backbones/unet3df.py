@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from cropzoo import Backbone
 from cropzoo_plugins.layers.padding import Padding
-from cropzoo_plugins.layers.published import renamed
-from cropzoo_plugins.layers.resampling import resampled
+from cropzoo_plugins.layers.published import rename_keys
+from cropzoo_plugins.layers.resampling import resample_weight
 from cropzoo_plugins.layers.unet3d import (
     MULTIPLE,
     SeriesUNet,
@@ -18,7 +18,7 @@ from cropzoo_plugins.layers.unet3d import (
     convolve_sums,
     last_convolution,
     rename_rules,
-    time_sums,
+    sum_over_time,
 )
 
 NAME = "unet3df"
@@ -87,7 +87,7 @@ class UNet3Df(Backbone):
             UsageError: for another number of dates, or an image whose sides are no multiples of 4.
         """
         check_series(NAME, series, self.length)
-        sums = time_sums(self.unet(series, valid), self.over_time.weight)
+        sums = sum_over_time(self.unet(series, valid), self.over_time.weight)
         # the convolution's bias is summed up over time too
         bias: Tensor = self.over_time.bias
         if self.final.bias is not None:
@@ -96,7 +96,7 @@ class UNet3Df(Backbone):
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The weights with those of the dates interpolated to the number that this network was built for."""
-        return resampled(state, "over_time.weight", self.length, axis=1)
+        return resample_weight(state, "over_time.weight", self.length, axis=1)
 
 
 _RULES = [
@@ -118,7 +118,7 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Source: names of michaeltrs/DeepSatModels.
     """
-    converted = renamed(state_dict, _RULES, NAME)
+    converted = rename_keys(state_dict, _RULES, NAME)
     if "head.weight" in converted:
         converted["head.weight"] = converted["head.weight"][:, :, None, None]
     return converted

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from cropzoo import Backbone, UsageError
 from cropzoo_plugins.layers import chunks
 from cropzoo_plugins.layers.aggregation import aggregate
-from cropzoo_plugins.layers.checks import check_image, check_sizes, checked_widths
+from cropzoo_plugins.layers.checks import check_image, check_sizes, check_widths
 from cropzoo_plugins.layers.ltae import TemporalAttention
-from cropzoo_plugins.layers.padding import Frames, Padding, blank, check_padding, filled
-from cropzoo_plugins.layers.published import renamed
+from cropzoo_plugins.layers.padding import Frames, Padding, check_padding, find_nonzero_dates, zero_invalid
+from cropzoo_plugins.layers.published import rename_keys
 from cropzoo_plugins.layers.utae_blocks import GROUPS, DownBlock, UpBlock, conv_block
 
 NAME = "utae"
@@ -73,7 +73,7 @@ class UTAE(Backbone):
         super().__init__()
         check_padding(padding, NAME)
         check_sizes(NAME, in_channels=in_channels, classes=classes, heads=heads, head_width=head_width)
-        down, up = _checked_widths(encoder_widths, decoder_widths, heads)
+        down, up = _check_widths(encoder_widths, decoder_widths, heads)
         self.padding, self.stem_width, self.head_width = padding, down[0], head_width
         self.out_channels, self.size_multiple = up[0], 2 ** (len(down) - 1)
         self._check_image(image_size, image_size)
@@ -101,8 +101,8 @@ class UTAE(Backbone):
         self._check_image(*series.shape[-2:])
         published = self.padding == "published"
         if published:
-            series = blank(series, valid)
-            valid = filled(series)
+            series = zero_invalid(series, valid)
+            valid = find_nonzero_dates(series)
         frames = Frames.of(valid)
         maps = self._encode(frames.gather(series).contiguous(memory_format=LAST))
         features: Tensor
@@ -121,7 +121,7 @@ class UTAE(Backbone):
         """The maps of all scales of every date, from (N, C, H, W); some dates at a time where that is faster."""
         dates, _, height, width = images.shape
         size = max(1, CHUNK // (self.stem_width * height * width))
-        if torch.is_grad_enabled() or not chunks.pays(images) or dates <= size:
+        if torch.is_grad_enabled() or not chunks.is_faster(images) or dates <= size:
             return self._encode_chunk(images)
         maps: list[Tensor] = []
         for start in range(0, dates, size):
@@ -170,20 +170,20 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Source: names of VSainteuf/utae-paps.
     """
-    converted = renamed(state_dict, _RULES, NAME)
+    converted = rename_keys(state_dict, _RULES, NAME)
     value = "backbone.over_time.value.weight"
     if value in converted:
         converted[value] = converted[value].flatten(1)
     return converted
 
 
-def _checked_widths(
+def _check_widths(
     encoder_widths: Sequence[int], decoder_widths: Sequence[int], heads: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Both lists as tuples, if a network can be built of them."""
     scales = max(2, len(encoder_widths)) if isinstance(encoder_widths, (list, tuple)) else 2
-    encoder = checked_widths(NAME, "encoder_widths", encoder_widths, scales, math.lcm(GROUPS, heads))
-    decoder = checked_widths(NAME, "decoder_widths", decoder_widths, scales, 1)
+    encoder = check_widths(NAME, "encoder_widths", encoder_widths, scales, math.lcm(GROUPS, heads))
+    decoder = check_widths(NAME, "decoder_widths", decoder_widths, scales, 1)
     if encoder[-1] != decoder[-1]:
         raise UsageError(
             f"encoder_widths={encoder_widths!r} and decoder_widths={decoder_widths!r} for 'utae'; the lowest maps are "

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cropzoo import Backbone, UsageError
-from cropzoo_plugins.layers.checks import check_image, check_rates, check_sizes, checked_widths
-from cropzoo_plugins.layers.padding import Frames, Padding, blank, check_padding
-from cropzoo_plugins.layers.published import renamed
-from cropzoo_plugins.layers.resampling import resampled
+from cropzoo_plugins.layers.checks import check_image, check_rates, check_sizes, check_widths
+from cropzoo_plugins.layers.padding import Frames, Padding, check_padding, zero_invalid
+from cropzoo_plugins.layers.published import rename_keys
+from cropzoo_plugins.layers.resampling import resample_weight
 from cropzoo_plugins.layers.vistaformer_dates import Timelines
-from cropzoo_plugins.layers.vistaformer_stage import Stage
+from cropzoo_plugins.layers.vistaformer_stage import VistaFormerStage
 
 NAME = "vistaformer"
 STAGES = 3
@@ -79,9 +79,11 @@ class VistaFormer(Backbone):
         self.stages, inside = nn.ModuleList(), in_channels
         layer = {"mlp_ratio": mlp_ratio, "dropout": dropout, "drop_path": drop_path}
         self.spans = [max(1, length >> index) for index in range(STAGES)]
-        for index, (dim, depth, count) in enumerate(_checked_stages(embed_dims, depths, heads)):
+        for index, (dim, depth, count) in enumerate(_check_stages(embed_dims, depths, heads)):
             options = {**layer, "heads": count}
-            self.stages.append(Stage(inside, dim, index == 0, depth, self.spans[index], head_channels, options))
+            self.stages.append(
+                VistaFormerStage(inside, dim, index == 0, depth, self.spans[index], head_channels, options)
+            )
             inside = dim
         self.fuse = nn.Conv2d(STAGES * head_channels, head_channels, kernel_size=1)
         self.fused_norm = nn.BatchNorm2d(head_channels)
@@ -110,7 +112,7 @@ class VistaFormer(Backbone):
         cells, seen = self.stages[0](frames.gather(series).permute(0, 2, 3, 1)[:, None], lines, frames)
         maps = [seen]
         for stage in self.stages[1:]:
-            images, lines = lines.pairs(cells), lines.halved()
+            images, lines = lines.group_pairs(cells), lines.halve()
             cells, seen = stage(images, lines)
             maps.append(seen)
         return F.gelu(self.fused_norm(self._fused(maps, size)))
@@ -118,7 +120,7 @@ class VistaFormer(Backbone):
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The weights with the head's kernels over dates interpolated to the length that this network was built for."""
         for index, length in enumerate(self.spans):
-            state = resampled(state, f"stages.{index}.reduce.weight", length, axis=2)
+            state = resample_weight(state, f"stages.{index}.reduce.weight", length, axis=2)
         return state
 
     def make_head(self, classes: int) -> nn.Module:
@@ -131,7 +133,7 @@ class VistaFormer(Backbone):
                 f"a series of {series.shape[1]} dates for {NAME!r} with padding='published'; the published network "
                 f"needs at least {LEAST_DATES}; give it more dates, or use padding='masked'"
             )
-        return blank(series, valid), torch.ones_like(valid)
+        return zero_invalid(series, valid), torch.ones_like(valid)
 
     def _fused(self, maps: list[Tensor], size: Sequence[int]) -> Tensor:
         """(B, D, H, W) of what each stage saw, (B, rows, columns, D): resized to pixels, then mixed.
@@ -153,7 +155,7 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         CropzooError: for a key of another network.
     """
-    return renamed(state_dict, _RULES, NAME)
+    return rename_keys(state_dict, _RULES, NAME)
 
 
 _LAYER = r"backbone\.transformers\.(\d+)\.layers\.(\d+)\."
@@ -177,12 +179,10 @@ _RULES = (
 )
 
 
-def _checked_stages(
-    embed_dims: Sequence[int], depths: Sequence[int], heads: Sequence[int]
-) -> list[tuple[int, int, int]]:
+def _check_stages(embed_dims: Sequence[int], depths: Sequence[int], heads: Sequence[int]) -> list[tuple[int, int, int]]:
     """(channels, layers, heads) of each stage."""
     lists = {"embed_dims": embed_dims, "depths": depths, "heads": heads}
-    dims, counts, head_counts = (checked_widths(NAME, name, values, STAGES, 1) for name, values in lists.items())
+    dims, counts, head_counts = (check_widths(NAME, name, values, STAGES, 1) for name, values in lists.items())
     if any(dim % count for dim, count in zip(dims, head_counts, strict=True)):
         raise UsageError(
             f"heads={heads!r} for {NAME!r}; each must divide its stage's channels, {embed_dims!r}; "

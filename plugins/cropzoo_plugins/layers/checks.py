@@ -1,4 +1,4 @@
-"""Options and image sizes that a network cannot work with, refused with what to do."""
+"""Validation of options and image sizes of networks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from cropzoo import UsageError
 
 
 def check_sizes(backbone: str, **sizes: object) -> None:
-    """Raise `UsageError` for a size that is no integer above 0.
+    """Raise `UsageError` if a size is not a positive integer.
 
     Args:
-        backbone: its name, for the message.
-        sizes: options by name.
+        backbone: Name of the backbone, for error messages.
+        sizes: Options by name.
     """
     for name, value in sizes.items():
         if type(value) is not int or value < 1:
@@ -20,7 +20,7 @@ def check_sizes(backbone: str, **sizes: object) -> None:
 
 
 def check_rates(backbone: str, **rates: float) -> None:
-    """Raise `UsageError` for a rate, of dropout and the like, that is not from 0 to below 1."""
+    """Raise `UsageError` if a rate, such as that of dropout, is not at least 0 and less than 1."""
     for name, rate in rates.items():
         if isinstance(rate, bool) or not (isinstance(rate, (int, float)) and 0 <= rate < 1):
             raise UsageError(
@@ -29,7 +29,7 @@ def check_rates(backbone: str, **rates: float) -> None:
 
 
 def check_multiple(backbone: str, multiple: int, **sizes: int) -> None:
-    """Raise `UsageError` for a size that is no positive multiple of `multiple`; arguments as in `check_sizes`."""
+    """Raise `UsageError` if a size is not a positive multiple of `multiple`; arguments as in `check_sizes`."""
     check_sizes(backbone, **sizes)
     for name, value in sizes.items():
         if value % multiple:
@@ -39,11 +39,11 @@ def check_multiple(backbone: str, multiple: int, **sizes: int) -> None:
             )
 
 
-def checked_widths(backbone: str, name: str, widths: Sequence[int], count: int, multiple: int) -> tuple[int, ...]:
-    """The widths of a list-valued option, a tuple; from YAML they come as a list.
+def check_widths(backbone: str, name: str, widths: Sequence[int], count: int, multiple: int) -> tuple[int, ...]:
+    """Return the widths of a list-valued option as a tuple.
 
     Raises:
-        UsageError: unless they are `count` positive multiples of `multiple`.
+        UsageError: If they are not `count` positive multiples of `multiple`.
     """
     if not isinstance(widths, (list, tuple)) or len(widths) != count:
         raise UsageError(f"{name}={widths!r} for {backbone!r}; it must be a list of {count} widths; give another value")
@@ -52,7 +52,7 @@ def checked_widths(backbone: str, name: str, widths: Sequence[int], count: int, 
 
 
 def check_image(backbone: str, height: int, width: int, multiple: int = 1, least: int = 1) -> None:
-    """Raise `UsageError` for an image whose sides, in pixels, are below `least` or no multiples of `multiple`."""
+    """Raise `UsageError` if a side of an image, in pixels, is below `least` or not a multiple of `multiple`."""
     asked = f"an image of {height} x {width} pixels for {backbone!r}"
     if height % multiple or width % multiple:
         side = height if height % multiple else width

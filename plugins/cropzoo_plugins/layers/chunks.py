@@ -1,4 +1,4 @@
-"""Long batches of short sequences through a transformer in pieces that stay in the processor's cache."""
+"""Chunked computation of long batches of short sequences, so that intermediate results stay in the CPU cache."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ import torch
 from torch import Tensor
 
 TOKENS = 2528
-"""Tokens of a chunk: of 316, 632, 1264, 2528 and 5056 at width 128, 2528 ran the forward pass fastest."""
+"""Tokens per chunk; of 316, 632, 1264, 2528 and 5056 at width 128, 2528 had the fastest forward pass."""
 
 
-def pays(tensor: Tensor) -> bool:
-    """Whether chunks are faster than the whole: a GPU wants it whole, and so does the compiler."""
+def is_faster(tensor: Tensor) -> bool:
+    """Whether chunks are faster than a single pass: only on a CPU, and not when compiling."""
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def in_chunks(encode: Callable[..., Tensor], sequences: Tensor, *shared: Tensor, length: int, dim: int = 0) -> Tensor:
-    """`encode(sequences, *shared)`, computed for some of the sequences at a time.
+def apply_in_chunks(
+    encode: Callable[..., Tensor], sequences: Tensor, *shared: Tensor, length: int, dim: int = 0
+) -> Tensor:
+    """Compute `encode(sequences, *shared)` for chunks of the sequences.
 
     Args:
-        encode: maps the sequences to as many results along `dim`, each on its own.
-        sequences: any shape; `dim` counts sequences.
-        shared: further arguments that every chunk needs whole.
-        length: tokens of everything that stands at one position of `dim`.
-        dim: which dimension to cut.
+        encode: Function that maps each sequence to one result along `dim`, independently of the others.
+        sequences: Tensor of any shape with sequences along `dim`.
+        shared: Further arguments of `encode`, passed to each call.
+        length: Number of tokens at one position of `dim`.
+        dim: Dimension to split.
     """
     size, count = max(1, TOKENS // length), sequences.shape[dim]
     chunks = [sequences.narrow(dim, start, min(size, count - start)) for start in range(0, count, size)]

@@ -1,7 +1,7 @@
-"""The two halves of a transformer layer with their gradients written out, for training on a CPU.
+"""Attention and MLP of a transformer layer with explicit gradients, for training on a CPU.
 
-They keep less for the backward pass than automatic differentiation does: layer norms and the GELU are cheap to repeat,
-matrix products are not. The attention keeps its softmax, which is faster than the fused one for short sequences.
+They store less for the backward pass than automatic differentiation: layer norms and the GELU are recomputed, matrix
+products are not. The attention stores its softmax, which is faster than fused attention for short sequences.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _aten: Any = torch.ops.aten
 
 
 class ExplicitAttention(torch.autograd.Function):
-    """The first `keep` tokens plus what they gather from the layer norm of all.
+    """Residual self-attention with layer norm; only the first `keep` tokens are computed.
 
     `apply(tokens, keep, heads, norm weight, norm bias, qkv weight, out weight, out bias)`: (S, L, D) to (S, keep, D).
     """
@@ -69,7 +69,7 @@ class ExplicitAttention(torch.autograd.Function):
 
 
 class ExplicitMLP(torch.autograd.Function):
-    """Tokens plus what the network on each of them makes of its layer norm.
+    """Residual MLP with layer norm on each token.
 
     `apply(tokens, norm weight, norm bias, weight in, bias in, weight out, bias out)`: (S, L, D) to (S, L, D).
     """
@@ -104,7 +104,7 @@ class ExplicitMLP(torch.autograd.Function):
 
 
 def _split_heads(projected: Tensor, parts: int, heads: int) -> Tensor:
-    """(S, L, parts*h*e) as (parts, S*h, L, e), contiguous: batched products need it."""
+    """(S, L, parts*h*e) as (parts, S*h, L, e), contiguous as batched matrix products require."""
     sequences, length, _ = projected.shape
     parted = projected.reshape(sequences, length, parts, heads, -1).permute(2, 0, 3, 1, 4)
     return parted.reshape(parts, sequences * heads, length, -1)

@@ -1,4 +1,4 @@
-"""Lightweight temporal attention: every pixel weighs its dates; `aggregation` gives the weights to finer maps."""
+"""Lightweight temporal attention, whose weights `aggregation` applies to finer maps."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from cropzoo_plugins.layers.padding import all_valid
 
 
 class TemporalAttention(nn.Module):
-    """One vector of every pixel's dates, with the weights that each head gave to them.
+    """Attention over the dates of each pixel, which returns one vector per pixel and the weights of the dates.
 
-    Queries are learnt and the same everywhere, so scores and weighted sums are linear in the input: both are computed
-    from it and from the date codes, and keys and values, `model_dim` wide at every pixel and date, never exist.
+    The queries are learned constants, so that scores and weighted sums are linear in the input. Both are computed from
+    the input and the date encoding directly; keys and values, of `model_dim` channels per pixel and date, are not
+    stored.
 
     Args:
-        in_channels: E, width of the input.
-        out_channels: width of the output; E if None.
-        heads: heads of the attention, and groups of both norms.
-        model_dim: M, width of the values, cut into one part for each head.
-        key_dim: width of a head's query and keys.
-        dropout: rate on the output, before its norm.
-        attention_dropout: rate on the weights of the dates.
-        period: of the slowest date code, in days per radian.
-        backbone: whose options these are, for messages.
+        in_channels: Number of input channels, E.
+        out_channels: Number of output channels; E if None.
+        heads: Number of attention heads, and of groups of both norms.
+        model_dim: Number of value channels, M, divided among the heads.
+        key_dim: Number of query and key channels of a head.
+        dropout: Dropout rate of the output, before its norm.
+        attention_dropout: Dropout rate of the attention weights.
+        period: Period of the slowest date encoding, in days per radian.
+        backbone: Name of the backbone, for error messages.
 
     Raises:
-        UsageError: for a width that the heads don't divide, or a rate out of range.
+        UsageError: If a width is not a multiple of the number of heads, or a rate is out of range.
 
-    Source: Garnot and Landrieu 2020, arXiv:2007.00586, as in U-TAE, arXiv:2107.07933. Differs from the published code:
-        padded dates have no part in the norm over dates, unless asked for; keys and values are never made.
+    Source: Garnot and Landrieu 2020, arXiv:2007.00586, as in U-TAE, arXiv:2107.07933. Differs: padded dates are
+        excluded from the norm over dates unless `published` is set, and keys and values are not stored.
     """
 
     def __init__(
@@ -69,29 +70,30 @@ class TemporalAttention(nn.Module):
         self.out_norm = nn.GroupNorm(heads, out_channels)
 
     def forward(self, features: Tensor, dates: Tensor, valid: Tensor, published: bool = False) -> tuple[Tensor, Tensor]:
-        """What every pixel reads in its dates, and where.
+        """Attend to the dates of each pixel.
 
         Args:
-            features: (B, T, E, h, w); what stands at invalid dates has no influence.
-            dates: (B, T), int64, days since any reference.
-            valid: (B, T), bool.
-            published: count padded dates, as zeros, in the norm over dates, as the published code did.
+            features: Input, (B, T, E, h, w); values at invalid dates do not affect the output.
+            dates: Days since any origin, (B, T), int64.
+            valid: Mask of valid dates, (B, T), bool.
+            published: Whether the norm over dates includes padded dates as zeros, as in the published code.
 
         Returns:
-            The maps (B, out_channels, h, w), and the weights (B, T, heads, h, w), zero at invalid dates; over the dates
-            they sum to one, in training except for dropout. `aggregate` applies them to other maps.
+            Output maps, (B, out_channels, h, w), and attention weights, (B, T, heads, h, w). The weights are zero at
+            invalid dates and sum to one over the dates, except for dropout in training. `aggregate` applies them to
+            other maps.
         """
         batch, length, _, height, width = features.shape
         tokens = features.permute(0, 3, 4, 1, 2).flatten(1, 2).to(self.in_norm.weight.dtype)
-        tokens = self._normed(tokens, valid, published)
-        codes = self._codes(dates)
-        weights = self._weights(tokens, codes, valid)
-        maps = self._mixed(self._read(tokens, codes, weights))
+        tokens = self._normalize(tokens, valid, published)
+        codes = self._encode_dates(dates)
+        weights = self._compute_weights(tokens, codes, valid)
+        maps = self._project(self._gather_values(tokens, codes, weights))
         maps = maps.reshape(batch, height, width, maps.shape[-1]).permute(0, 3, 1, 2)
         return maps, weights.reshape(batch, height, width, length, self.heads).permute(0, 3, 4, 1, 2)
 
-    def _normed(self, tokens: Tensor, valid: Tensor, published: bool) -> Tensor:
-        """(B, P, T, E) with group norm over each pixel's dates and the channels of a group; finite at invalid dates."""
+    def _normalize(self, tokens: Tensor, valid: Tensor, published: bool) -> Tensor:
+        """Group norm of (B, P, T, E) over the dates of a pixel and the channels of a group; finite at invalid dates."""
         groups = torch.unflatten(tokens, -1, (self.heads, -1))
         dates, hidden = torch.full_like(valid[:, 0], valid.shape[1], dtype=tokens.dtype), None
         if not all_valid(valid):
@@ -109,14 +111,14 @@ class TemporalAttention(nn.Module):
         normed = (centered * (variance + self.in_norm.eps).rsqrt()).flatten(3)
         return torch.addcmul(self.in_norm.bias, normed, self.in_norm.weight)
 
-    def _codes(self, dates: Tensor) -> Tensor:
-        """Sines and cosines of the dates, (B, T, M / heads); every head's part of the values gets the same ones."""
+    def _encode_dates(self, dates: Tensor) -> Tensor:
+        """Sines and cosines of the dates, (B, T, M / heads), the same for each head."""
         steps = torch.arange(self.value.out_features // self.heads, device=dates.device)
         angles = dates[:, :, None].float() / self.period ** (2 * (steps // 2) / len(steps))
         return torch.where(steps % 2 == 0, angles.sin(), angles.cos()).to(self.query.dtype)
 
-    def _weights(self, tokens: Tensor, codes: Tensor, valid: Tensor) -> Tensor:
-        """The weight of every date for every head, (B, P, T, heads)."""
+    def _compute_weights(self, tokens: Tensor, codes: Tensor, valid: Tensor) -> Tensor:
+        """Weight of each date for each head, (B, P, T, heads)."""
         with _full_precision(tokens.device.type):
             query = self.query / math.sqrt(self.query.shape[1])
             of_value = torch.einsum("hk,hkm->hm", query, torch.unflatten(self.key.weight, 0, (self.heads, -1)))
@@ -130,8 +132,8 @@ class TemporalAttention(nn.Module):
         weights = scores.softmax(dim=2)
         return F.dropout(weights, self.attention_dropout, self.training)
 
-    def _read(self, tokens: Tensor, codes: Tensor, weights: Tensor) -> Tensor:
-        """Every head's weighted sum of its part of the values, (B, P, M)."""
+    def _gather_values(self, tokens: Tensor, codes: Tensor, weights: Tensor) -> Tensor:
+        """Weighted sum of the values of each head, (B, P, M)."""
         per_head = weights.transpose(2, 3)
         inputs = per_head @ tokens
         total = per_head.sum(-1, keepdim=True)
@@ -141,13 +143,13 @@ class TemporalAttention(nn.Module):
         read = torch.einsum("bphe,hme->bphm", inputs, weight) + total * bias + of_dates
         return read.flatten(2)
 
-    def _mixed(self, read: Tensor) -> Tensor:
-        """(B * P, out_channels) of (B, P, M)."""
+    def _project(self, read: Tensor) -> Tensor:
+        """Output, (B * P, out_channels), from the gathered values (B, P, M)."""
         mixed = F.relu(self.mix_norm(self.mix(read.flatten(0, 1))))
         normed: Tensor = self.out_norm(self.dropout(mixed))
         return normed
 
 
 def _full_precision(device: str) -> AbstractContextManager[None]:
-    """Autocast switched off, where the device has any."""
+    """Context that disables autocast if the device supports it."""
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()

@@ -1,4 +1,4 @@
-"""Names in published weights files, told in ours."""
+"""Conversion of the parameter names of published weights files."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ _CONTRASTIVE_HEAD = re.compile(r"(.*\.)?attn_sim\..*|(.*\.)?(query_conv|key_conv
 
 
 SHOWN = 10
-"""Unknown keys that are listed."""
+"""Maximum number of unknown keys in a message."""
 
 
-def renamed(
+def rename_keys(
     state_dict: Mapping[str, Tensor], rules: Sequence[tuple[str, str]], backbone: str, dropped: str = ""
 ) -> dict[str, Tensor]:
-    """A published state dict by our names; keys of a contrastive head are dropped.
+    """Rename the keys of a published state dict; keys of a contrastive head are dropped.
 
     Args:
-        state_dict: with or without the "module." of data parallelizm.
-        rules: (pattern for a whole published key, our name for it) in the syntax of `re`; the first that fits counts.
-        backbone: its name, for messages.
-        dropped: pattern for whole published keys that nothing of ours needs.
+        state_dict: Published state dict, with or without the "module." prefix of data parallelism.
+        rules: Pairs of a pattern that matches a complete published key and a replacement, in the syntax of `re`; the
+            first match applies.
+        backbone: Name of the backbone, for error messages.
+        dropped: Pattern of further published keys to drop.
 
     Raises:
-        CropzooError: for keys that no rule knows, at most ten of them listed.
+        CropzooError: If keys match no rule; the message lists at most ten of them.
     """
     patterns = [(re.compile(pattern), name) for pattern, name in rules]
     converted: dict[str, Tensor] = {}
@@ -46,7 +47,7 @@ def renamed(
         shown = ", ".join(map(repr, unknown[:SHOWN]))
         more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
         raise CropzooError(
-            f"published weights of {backbone!r}; {len(unknown)} keys are no parameters of the published network: "
-            f"{shown}{more}; check that the file holds that network"
+            f"published weights of {backbone!r}; {len(unknown)} keys are not parameters of the published network: "
+            f"{shown}{more}; check that the file belongs to that network"
         )
     return converted

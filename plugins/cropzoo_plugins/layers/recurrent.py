@@ -1,4 +1,4 @@
-"""Recurrences over series of several lengths: each sample reads its own dates alone, and padding costs nothing."""
+"""Recurrence over batches of series of different lengths, without computation for padding."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cropzoo_plugins.layers.padding import all_valid, exporting, valid_first
+from cropzoo_plugins.layers.padding import all_valid, is_exporting, valid_first
 from cropzoo_plugins.layers.traced_steps import State, TracedSteps
 
 Cell = Callable[[Tensor, State, int | Tensor], State]
-"""The state after a step from what the step reads, the state before, and how many dates each sample read before: a
-number, which is the same for all, or, in an export, (B,), int64."""
+"""Function of the inputs of a step, the previous state, and the number of dates that each sample has read before, which
+returns the next state. The number is the same for all samples, or, in an export, a tensor (B,), int64."""
 
 
-def begins(step: int | Tensor) -> bool:
-    """Whether a step is known to be the first, whose state is zero."""
+def is_first_step(step: int | Tensor) -> bool:
+    """Whether a step is known to be the first one, whose state is zero."""
     return not isinstance(step, Tensor) and step == 0
 
 
 @dataclass(frozen=True)
 class Steps:
-    """The dates of a batch step by step: step t holds the t-th valid date of every sample that has one.
+    """Steps of a recurrence: step t contains the t-th valid date of each sample that has one.
 
-    Within a step samples stand in descending order of their number of dates, so that those of a step are the first of
-    the step before. `frames` are the dates of all steps as one list, (N, ...), N = `counts` summed.
+    Within a step, samples are sorted by decreasing number of dates, so that the samples of a step are the first ones of
+    the previous step. `frames` is the list of the dates of all steps, (N, ...), where N is the sum of `counts`.
 
     Args:
-        counts: samples of each step, not increasing.
-        dates: valid dates of each sample, (B,), int64.
-        index: (N,), int64, where in the flat B * T dates each frame stands; None where all dates are valid.
-        samples: (B,), int64, the samples in their order within a step; None where all dates are valid.
-        backward: (N,), int64, the frame that each frame makes way for when samples are read from their last date on;
-            None where all dates are valid.
+        counts: Number of samples in each step, not increasing.
+        dates: Number of valid dates of each sample, (B,), int64.
+        index: Positions of the frames in the flattened B * T dates, (N,), int64; None if all dates are valid.
+        samples: Indices of the samples in their order within a step, (B,), int64; None if all dates are valid.
+        backward: Permutation of the frames that reverses the dates of each sample, (N,), int64; None if all dates are
+            valid.
     """
 
     counts: list[int]
@@ -45,8 +45,8 @@ class Steps:
 
     @classmethod
     def of(cls, valid: Tensor) -> Steps | TracedSteps:
-        """The steps of these valid dates, (B, T)."""
-        if exporting():
+        """Create the steps from the mask of valid dates, (B, T)."""
+        if is_exporting():
             return TracedSteps(valid)
         batch, length = valid.shape
         if all_valid(valid):
@@ -66,38 +66,38 @@ class Steps:
         )
 
     def gather(self, series: Tensor) -> Tensor:
-        """The frames of a series, (B, T, ...) to (N, ...)."""
+        """Select the frames of a series, (B, T, ...) to (N, ...)."""
         if self.index is None:
             return series.transpose(0, 1).flatten(0, 1)
         return series.flatten(0, 1)[self.index]
 
-    def reversed(self, frames: Tensor) -> Tensor:
-        """The frames, (N, ...), in the steps of a recurrence that reads each sample from its last date to its first."""
+    def reverse_frames(self, frames: Tensor) -> Tensor:
+        """Reorder the frames, (N, ...), so that each sample is read from its last date to its first."""
         if self.backward is None:
             return frames.reshape(len(self.counts), -1, *frames.shape[1:]).flip(0).flatten(0, 1)
         return frames[self.backward]
 
-    def turned(self) -> Steps:
-        """The steps of `reversed` frames: the same, as no sample has a gap."""
+    def reverse(self) -> Steps:
+        """Steps of the reversed frames, which are the same."""
         return self
 
-    def restored(self, state: Tensor) -> Tensor:
-        """What belongs to samples in their order within a step, (B, ...), in the order of the batch."""
+    def restore_order(self, state: Tensor) -> Tensor:
+        """Reorder a tensor (B, ...) from the order within a step to the order of the batch."""
         return state if self.samples is None else state[self.samples.argsort()]
 
-    def start(self, series: Tensor, channels: int) -> Tensor:
-        """A state of zeros for a series (B, T, C, H, W): (B, channels, H, W)."""
-        # of the series' type, so that sums over dates keep their precision where autocast lowers that of the frames
+    def create_state(self, series: Tensor, channels: int) -> Tensor:
+        """Initial state of zeros, (B, channels, H, W), for a series (B, T, C, H, W)."""
+        # dtype of the series, so that sums over dates keep their precision under autocast
         state = series.new_zeros(len(series), channels, *series.shape[-2:])
         return state.contiguous(memory_format=torch.channels_last)
 
     def recur(self, cell: Cell, frames: Tensor, state: State) -> State:
-        """The state of each sample after its own last date, in the order of the batch.
+        """State of each sample after its last date, in the order of the batch.
 
         Args:
-            cell: the state after a step from what the step reads, (n, ...), the state of its n samples, and its number.
-            frames: (N, ...).
-            state: before the first date, (B, ...) each, alike for all samples.
+            cell: Function of the inputs of a step, (n, ...), the state of its n samples, and the index of the step.
+            frames: Frames of all steps, (N, ...).
+            state: Initial state, (B, ...) each, equal for all samples.
         """
         finished: list[State] = []
         for step, inputs in enumerate(torch.split(frames, self.counts)):
@@ -107,6 +107,6 @@ class Steps:
                 state = tuple(each[:running] for each in state)
             state = cell(inputs, state, step)
         if not finished:
-            return tuple(self.restored(each) for each in state)
+            return tuple(self.restore_order(each) for each in state)
         parts: Sequence[State] = [state, *reversed(finished)]
-        return tuple(self.restored(torch.cat(each)) for each in zip(*parts, strict=True))
+        return tuple(self.restore_order(torch.cat(each)) for each in zip(*parts, strict=True))

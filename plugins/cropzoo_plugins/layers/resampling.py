@@ -1,4 +1,4 @@
-"""Weights of dates for another number of dates than they were trained at."""
+"""Resampling of weights along the date dimension."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def resampled(state: dict[str, Tensor], key: str, length: int, axis: int) -> dict[str, Tensor]:
-    """A state dict with one of its weights interpolated to `length` dates.
+def resample_weight(state: dict[str, Tensor], key: str, length: int, axis: int) -> dict[str, Tensor]:
+    """Interpolate one weight of a state dict to another number of dates.
 
-    The values are scaled too, so that the sum over more dates is no greater.
+    The values are scaled, so that their sum over the dates is preserved.
 
     Args:
-        state: of a network that may have been built for another length; returned as it is where nothing is to be done.
-        key: of the weight.
-        length: dates that are wanted.
-        axis: of the weight, along which its dates lie.
+        state: State dict; returned unchanged if the weight is missing or already has this length.
+        key: Key of the weight.
+        length: Number of dates.
+        axis: Date dimension of the weight.
     """
     weight = state.get(key)
     if weight is None or weight.ndim <= axis or weight.shape[axis] == length:

@@ -1,4 +1,4 @@
-"""A light decoder from maps of several strides to pixel resolution."""
+"""Lightweight decoder from feature maps of several strides to pixel resolution."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class ConvNorm(nn.Sequential):
-    """A 3 x 3 convolution with zeros around, batch norm and ReLU."""
+    """3x3 convolution with zero padding, batch norm and ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(
@@ -21,13 +21,13 @@ class ConvNorm(nn.Sequential):
 
 
 class SkipDecoder(nn.Module):
-    """Features of the finest map's size: each step resizes to the next finer map and joins it.
+    """Decoder whose steps resize the features to the next finer map and concatenate it.
 
     Args:
-        width: channels of every map, and of the features.
-        steps: finer maps to join.
+        width: Number of channels of the maps and of the features.
+        steps: Number of finer maps.
 
-    Source: the decoder of Ronneberger et al. 2015, arXiv:1505.04597, with one convolution a step and bilinear resizing.
+    Source: Decoder of Ronneberger et al. 2015, arXiv:1505.04597, with one convolution per step and bilinear resizing.
     """
 
     def __init__(self, width: int, steps: int) -> None:
@@ -35,14 +35,14 @@ class SkipDecoder(nn.Module):
         self.steps = nn.ModuleList(ConvNorm(2 * width, width) for _ in range(steps))
 
     def forward(self, deepest: Tensor, finer: Sequence[Tensor]) -> Tensor:
-        """Features at the finest resolution.
+        """Compute features at the finest resolution.
 
         Args:
-            deepest: (B, width, h, w).
-            finer: maps (B, width, H, W) of any larger sizes, the finest last; as many as there are steps.
+            deepest: Coarsest map, (B, width, h, w).
+            finer: One map (B, width, H, W) per step, the finest last.
 
         Returns:
-            (B, width, H, W) of the last map.
+            Features, (B, width, H, W), with the size of the last map.
         """
         features = deepest
         for step, skip in zip(self.steps, finer, strict=True):

@@ -1,4 +1,4 @@
-"""Recurrences in an exported graph: one loop over all dates of a batch, in which invalid ones leave the state alone."""
+"""Recurrence for exported graphs: one loop over all dates of a batch; invalid dates do not change the state."""
 
 from __future__ import annotations
 
@@ -14,46 +14,48 @@ State = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class TracedSteps:
-    """The dates of a batch step by step, as `recurrent.Steps`, where numbers of dates are symbols and not known.
+    """Counterpart of `recurrent.Steps` for symbolic numbers of dates.
 
-    Step t holds the t-th date of every sample, valid or not. `frames` are the dates of all steps as one list,
+    Step t contains the t-th date of each sample, valid or not. `frames` is the list of the dates of all steps,
     (T * B, ...).
 
     Args:
-        valid: (B, T), bool.
+        valid: Mask of valid dates, (B, T), bool.
     """
 
     valid: Tensor
 
     @property
     def dates(self) -> Tensor:
-        """Valid dates of each sample, (B,), int64."""
+        """Number of valid dates of each sample, (B,), int64."""
         return self.valid.sum(1)
 
     def gather(self, series: Tensor) -> Tensor:
-        """The frames of a series, (B, T, ...) to (T * B, ...)."""
+        """Select the frames of a series, (B, T, ...) to (T * B, ...)."""
         return series.transpose(0, 1).flatten(0, 1)
 
-    def reversed(self, frames: Tensor) -> Tensor:
-        """The frames from the last date of the batch to the first, in the steps of `turned`."""
+    def reverse_frames(self, frames: Tensor) -> Tensor:
+        """Reorder the frames from the last date of the batch to the first."""
         return self._stepwise(frames).flip(0).flatten(0, 1)
 
-    def turned(self) -> TracedSteps:
-        """The steps of `reversed` frames."""
+    def reverse(self) -> TracedSteps:
+        """Steps of the reversed frames."""
         return TracedSteps(self.valid.flip(1))
 
-    def start(self, series: Tensor, channels: int) -> Tensor:
-        """A state of zeros for a series (B, T, C, H, W): (B, channels, H, W)."""
-        return series.new_zeros(series.shape[0], channels, *series.shape[-2:])  # len would make a number of the symbol
+    def create_state(self, series: Tensor, channels: int) -> Tensor:
+        """Initial state of zeros, (B, channels, H, W), for a series (B, T, C, H, W)."""
+        return series.new_zeros(
+            series.shape[0], channels, *series.shape[-2:]
+        )  # len() would replace the symbol by a number
 
     def recur(self, cell: Callable[..., State], frames: Tensor, state: State) -> State:
-        """The state of each sample after its last valid date.
+        """State of each sample after its last valid date.
 
         Args:
-            cell: the state after a step from what the step reads, (B, ...), the state, and the number of valid dates
-                of each sample before it, (B,), int64.
-            frames: (T * B, ...).
-            state: before the first date, (B, ...) each.
+            cell: Function of the inputs of a step, (B, ...), the state, and the number of valid dates of each sample
+                before the step, (B,), int64.
+            frames: Frames of all steps, (T * B, ...).
+            state: Initial state, (B, ...) each.
         """
         valid = self.valid.t()
         before = valid.cumsum(0) - valid.to(torch.int64)
@@ -62,11 +64,11 @@ class TracedSteps:
             frame, held, rank = inputs
             after = cell(frame, state, rank)
             held = held[:, None, None, None]
-            # a state must keep the layout that it started with
+            # scan requires that the memory layout of the state does not change
             return tuple(torch.where(held, new, old).contiguous() for new, old in zip(after, state, strict=True)), ()
 
-        state = tuple(each.clone() for each in state)  # the loop takes one tensor that is given twice for one state
-        # by the sizes of the state: those of frames may be expressions, which the loop would take for numbers
+        state = tuple(each.clone() for each in state)  # scan merges state tensors that are the same object
+        # sizes of the state, because those of frames may be expressions, which scan would replace by numbers
         steps = self._stepwise(frames).reshape(*valid.shape, frames.shape[1], *state[0].shape[-2:])
         last, _ = torch._higher_order_ops.scan(step, state, (steps, valid, before))
         return tuple(last)

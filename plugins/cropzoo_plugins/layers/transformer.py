@@ -1,4 +1,4 @@
-"""A pre-norm transformer encoder that can stop short: the last layer computes only the tokens that are read."""
+"""Pre-norm transformer encoder whose last layer can be restricted to the tokens in use."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from cropzoo_plugins.layers.explicit import ExplicitAttention, ExplicitMLP
 
 
 class Attention(nn.Module):
-    """Self-attention of `heads` heads of `head_dim` channels; no bias on queries, keys and values."""
+    """Multi-head self-attention without bias on queries, keys and values."""
 
     def __init__(self, dim: int, heads: int, head_dim: int, dropout: float) -> None:
         super().__init__()
         inner = heads * head_dim
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * inner, bias=False)
-        # as published: one head of full width needs no mixing of heads
+        # as published, one head of full width has no output projection
         self.out = nn.Identity() if heads == 1 and head_dim == dim else nn.Linear(inner, dim)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, keep: int | None = None, mask: Tensor | None = None) -> Tensor:
-        """What each of the first `keep` tokens (None: all) gathers from all tokens.
+        """Compute the attention of the first `keep` tokens to all tokens.
 
         Args:
-            tokens: (S, L, D).
-            keep: how many tokens ask.
-            mask: (S or 1, 1, 1, L), bool, True where a token may be attended to; None allows all.
+            tokens: Tokens, (S, L, D).
+            keep: Number of tokens to compute; all if None.
+            mask: Mask of the tokens that may be attended to, (S or 1, 1, 1, L), bool; all if None.
 
         Returns:
-            (S, keep or L, D).
+            Output tokens, (S, keep or L, D).
         """
         if keep is None:
             query, key, value = self._heads(F.linear(tokens, self.qkv.weight), 3)
@@ -47,8 +47,8 @@ class Attention(nn.Module):
         return torch.unflatten(projected, 2, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
 
 
-class Layer(nn.Module):
-    """Attention, then a network on each token alone, each added to its input after a layer norm of it."""
+class TransformerLayer(nn.Module):
+    """Pre-norm transformer layer: attention, then an MLP, each with a residual connection."""
 
     def __init__(self, dim: int, heads: int, head_dim: int, mlp_ratio: int, dropout: float) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, keep: int | None = None, mask: Tensor | None = None) -> Tensor:
-        """(S, L, D) to (S, keep or L, D); arguments as in `Attention.forward`."""
+        """Compute (S, keep or L, D) from (S, L, D); arguments as in `Attention.forward`."""
         if mask is None and self._explicit_pays(tokens):
             return self._explicit(tokens, tokens.shape[1] if keep is None else keep)
         tokens = tokens[:, :keep] + self.attention(self.attention_norm(tokens), keep, mask)
@@ -69,7 +69,7 @@ class Layer(nn.Module):
         return added
 
     def _explicit(self, tokens: Tensor, keep: int) -> Tensor:
-        """`forward` without mask and dropout, with gradients that are written out."""
+        """`forward` with explicit gradients, without mask and dropout."""
         attention = self.attention
         tokens = ExplicitAttention.apply(
             tokens,
@@ -87,7 +87,7 @@ class Layer(nn.Module):
         return added
 
     def _explicit_pays(self, tokens: Tensor) -> bool:
-        """Whether the written-out gradients apply: training in float32 on a CPU, with nothing left to chance."""
+        """Whether explicit gradients apply: training in float32 on a CPU without dropout."""
         return (
             torch.is_grad_enabled()
             and tokens.device.type == "cpu"
@@ -100,26 +100,26 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """`depth` layers and a layer norm.
+    """Transformer encoder of `depth` layers, followed by a layer norm.
 
     Source: Dosovitskiy et al. 2021, arXiv:2010.11929, with the exact GELU.
     """
 
     def __init__(self, dim: int, depth: int, heads: int, head_dim: int, mlp_ratio: int, dropout: float) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Layer(dim, heads, head_dim, mlp_ratio, dropout) for _ in range(depth))
+        self.layers = nn.ModuleList(TransformerLayer(dim, heads, head_dim, mlp_ratio, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, tokens: Tensor, keep: int | None = None, mask: Tensor | None = None) -> Tensor:
-        """The first `keep` tokens (None: all) after the last layer.
+        """Encode tokens.
 
         Args:
-            tokens: (S, L, D).
-            keep: how many tokens are read; the last layer computes no others.
-            mask: (S or 1, 1, 1, L), bool, True where a token may be attended to; None allows all.
+            tokens: Tokens, (S, L, D).
+            keep: Number of tokens to return, to which the last layer is restricted; all if None.
+            mask: Mask of the tokens that may be attended to, (S or 1, 1, 1, L), bool; all if None.
 
         Returns:
-            (S, keep or L, D).
+            Encoded tokens, (S, keep or L, D).
         """
         last = len(self.layers) - 1
         for index, layer in enumerate(self.layers):

@@ -1,4 +1,4 @@
-"""The convolutions of U-TAE: blocks padded by reflection, the way down in single dates and the way up in their sum."""
+"""Convolutional blocks of U-TAE: reflection padding, downsampling of single dates, upsampling of their sums."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GROUPS = 4
-"""Groups of the encoder's norms."""
+"""Number of groups of the group norms in the encoder."""
 
 
 class ReflectConv2d(nn.Conv2d):
-    """A convolution whose input is padded by one pixel of reflection; a side of a single pixel repeats itself.
+    """Convolution with reflection padding of one pixel; dimensions of size 1 are padded by replication.
 
-    A kernel of 3 keeps the size, one of 4 with a stride of 2 halves it.
+    A kernel of 3 preserves the size; a kernel of 4 with stride 2 halves it.
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, out_channels, H / stride, W / stride)."""
+        """Convolve (N, C, H, W) to (N, out_channels, H / stride, W / stride)."""
         height, width = images.shape[-2:]
         if min(height, width) > 1:
             return super().forward(F.pad(images, (1, 1, 1, 1), mode="reflect"))
@@ -28,7 +28,7 @@ class ReflectConv2d(nn.Conv2d):
 
 
 def conv_block(in_channels: int, out_channels: int, norm: str, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """A new convolution, padded by reflection, with norm ("group" of single dates or "batch") and ReLU."""
+    """Build a convolution with reflection padding, a norm ("group" or "batch") and ReLU."""
     return nn.Sequential(
         ReflectConv2d(in_channels, out_channels, kernel, stride),
         nn.GroupNorm(GROUPS, out_channels) if norm == "group" else nn.BatchNorm2d(out_channels),
@@ -37,7 +37,7 @@ def conv_block(in_channels: int, out_channels: int, norm: str, kernel: int = 3, 
 
 
 class DownBlock(nn.Module):
-    """Images at half their size, (N, in, H, W) to (N, out, H / 2, W / 2)."""
+    """Block that halves the resolution, (N, in, H, W) to (N, out, H / 2, W / 2)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -46,18 +46,18 @@ class DownBlock(nn.Module):
         self.conv2 = conv_block(out_channels, out_channels, "group")
 
     def forward(self, images: Tensor) -> Tensor:
-        """The images, seen from further away."""
+        """Downsample images."""
         halved = self.conv1(self.down(images))
         return cast(Tensor, halved + self.conv2(halved))
 
 
 class UpBlock(nn.Module):
-    """Images at twice their size with the details of a skip, (B, in, H, W) to (B, out, 2 H, 2 W).
+    """Block that doubles the resolution and adds a skip connection, (B, in, H, W) to (B, out, 2 H, 2 W).
 
     Args:
-        in_channels: of the images.
-        out_channels: of the result.
-        skip_channels: of the skip.
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
+        skip_channels: Number of channels of the skip connection.
     """
 
     def __init__(self, in_channels: int, out_channels: int, skip_channels: int) -> None:
@@ -74,6 +74,6 @@ class UpBlock(nn.Module):
         self.conv2 = conv_block(out_channels, out_channels, "batch")
 
     def forward(self, images: Tensor, skip: Tensor) -> Tensor:
-        """The images with a skip (B, skip_channels, 2 H, 2 W)."""
+        """Upsample images and join a skip connection (B, skip_channels, 2 H, 2 W)."""
         doubled = self.conv1(torch.cat([self.up(images), self.skip(skip)], dim=1))
         return cast(Tensor, doubled + self.conv2(doubled))

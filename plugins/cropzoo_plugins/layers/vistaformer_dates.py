@@ -1,4 +1,4 @@
-"""The dates of a batch as one list of images, and what a network that shortens series does to it."""
+"""Batches of series as one list of images, with the operations of a network that shortens series."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from cropzoo_plugins.layers.padding import Frames, exporting
+from cropzoo_plugins.layers.padding import Frames, is_exporting
 from cropzoo_plugins.layers.traced_timelines import TracedTimelines
 
 
 @dataclass(frozen=True)
 class Timelines:
-    """How images of all samples lie in one list, date after date, sample after sample.
+    """Order of the images of all samples in one list, sorted by sample and date.
 
-    Where samples differ in length, one blank stands between two of them. A convolution over time whose kernel is 3 wide
-    then runs over the whole list as over one long series: a blank is the zero that it would pad with.
+    If the samples differ in length, one blank image separates them. A convolution over time with kernel 3 can then be
+    applied to the list as to one long series, since a blank image is the zero padding of both samples.
 
     Args:
-        lengths: dates of each sample, (B,).
-        device: where the images are.
+        lengths: Number of dates of each sample, (B,).
+        device: Device of the images.
     """
 
     lengths: tuple[int, ...]
@@ -29,8 +29,8 @@ class Timelines:
 
     @classmethod
     def of(cls, frames: Frames, least: int) -> Timelines | TracedTimelines:
-        """Timelines of the valid dates alone, `least` dates for samples that have fewer."""
-        if exporting():
+        """Create timelines of the valid dates, with at least `least` dates for each sample."""
+        if is_exporting():
             return TracedTimelines.of(frames, least)
         batch, length = frames.valid.shape
         counts = [length] * batch if frames.index is None else frames.valid.sum(1).tolist()
@@ -38,23 +38,23 @@ class Timelines:
 
     @property
     def equal(self) -> bool:
-        """Whether all samples have as many dates: then there are no blanks."""
+        """Whether all samples have the same number of dates, so that there are no blank images."""
         return min(self.lengths) == max(self.lengths)
 
     @cached_property
     def counts(self) -> Tensor:
-        """`lengths` as (B,), int64."""
+        """`lengths` as a tensor, (B,), int64."""
         return torch.tensor(self.lengths, device=self.device)
 
     @cached_property
     def starts(self) -> Tensor:
-        """Where in the list each sample begins, (B,)."""
+        """Position of the first image of each sample, (B,)."""
         widths = self.counts + (not self.equal)
         return widths.cumsum(0) - widths
 
     @cached_property
     def samples(self) -> Tensor:
-        """The sample of each image, (N,); a blank counts to the sample before it."""
+        """Sample of each image, (N,); a blank image belongs to the preceding sample."""
         gap = int(not self.equal)
         total = sum(self.lengths) + gap * len(self.lengths)
         order = torch.arange(len(self.lengths), device=self.device)
@@ -62,12 +62,12 @@ class Timelines:
 
     @cached_property
     def positions(self) -> Tensor:
-        """Which date of its sample each image is, (N,); a blank counts as its sample's last."""
+        """Index of the date of each image in its sample, (N,); a blank image has that of the last date."""
         positions = torch.arange(len(self.samples), device=self.device) - self.starts[self.samples]
         return torch.minimum(positions, self.counts[self.samples] - 1)
 
-    def spread(self, frames: Frames, images: Tensor) -> Tensor:
-        """The list, (N, ...), from the valid dates alone; what samples lack is filled with their last date."""
+    def create_list(self, frames: Frames, images: Tensor) -> Tensor:
+        """Create the list, (N, ...), from the images of the valid dates; missing dates repeat the last one."""
         if self.equal and len(images) == sum(self.lengths):
             return images
         there = frames.valid.sum(1)
@@ -76,49 +76,50 @@ class Timelines:
 
     @cached_property
     def blanks(self) -> Tensor:
-        """Where in the list the blanks are, (B - 1,) or (0,)."""
+        """Positions of the blank images in the list, (B - 1,) or (0,)."""
         if self.equal:
             return torch.empty(0, dtype=torch.int64, device=self.device)
         return self.starts[1:] - 1
 
-    def blanked(self, series: Tensor) -> Tensor:
-        """A series, as `series` gives it, with its blanks set to zero in place."""
+    def zero_blanks(self, series: Tensor) -> Tensor:
+        """Set the blank images of a result of `as_series` to zero, in place."""
         return series.index_fill_(1, self.blanks, 0) if len(self.blanks) else series
 
-    def series(self, images: Tensor) -> Tensor:
-        """(N, ...) as series for a convolution over time, (B or 1, dates, ...); a view."""
+    def as_series(self, images: Tensor) -> Tensor:
+        """View the list (N, ...) as series (B or 1, dates, ...) for a convolution over time."""
         return torch.unflatten(images, 0, (len(self.lengths) if self.equal else 1, -1))
 
-    def halved(self) -> Timelines:
+    def halve(self) -> Timelines:
         """Timelines of pairs of dates; an odd last date is dropped."""
         return Timelines(tuple(length // 2 for length in self.lengths), self.device)
 
-    def pairs(self, images: Tensor) -> Tensor:
-        """(N, ...) as the list of `halved`, (M, 2, ...)."""
-        halved = self.halved()
+    def group_pairs(self, images: Tensor) -> Tensor:
+        """Group the list (N, ...) into pairs of dates, (M, 2, ...)."""
+        halved = self.halve()
         if self.equal:
-            series = self.series(images)[:, : 2 * halved.lengths[0]]
+            series = self.as_series(images)[:, : 2 * halved.lengths[0]]
             return torch.unflatten(series, 1, (-1, 2)).flatten(0, 1)
         first = self.starts[halved.samples] + 2 * halved.positions
         pairs = torch.stack([first, first + 1], 1).flatten()
         return torch.unflatten(images.index_select(0, pairs), 0, (-1, 2))
 
-    def padded(self, images: Tensor) -> Tensor:
-        """(N, ...) as (B, longest, ...); behind a sample's end stands its last date."""
+    def pad(self, images: Tensor) -> Tensor:
+        """Pad the list (N, ...) to (B, longest, ...) by repeating the last date of each sample."""
         if self.equal:
-            return self.series(images)
+            return self.as_series(images)
         position = torch.arange(max(self.lengths), device=self.device)
         index = self.starts[:, None] + torch.minimum(position, self.counts[:, None] - 1)
         return torch.unflatten(images.index_select(0, index.flatten()), 0, index.shape)
 
-    def resized(self, kernel: Tensor) -> Tensor:
-        """A kernel over L dates, (L, ...), for series that would have been resized to L dates first.
+    def resample_kernel(self, kernel: Tensor) -> Tensor:
+        """Resample a kernel over L dates, (L, ...), which equals resampling each series to L dates first.
 
-        The resizing is linear interpolation with half-pixel centers, hence a matrix, which belongs as well to the
-        kernel as to the series.
+        Linear interpolation with half-pixel centers is a matrix product, which can be applied to the kernel instead of
+        the series.
 
         Returns:
-            (B, longest, ...), zero behind a sample's end; (1, longest, ...) where all have as many dates.
+            Kernels, (B, longest, ...), zero after the end of a sample; (1, longest, ...) if all samples have the same
+            number of dates.
         """
         length, longest = len(kernel), max(self.lengths)
         if self.equal and longest == length:

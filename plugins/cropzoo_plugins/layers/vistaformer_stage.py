@@ -1,4 +1,4 @@
-"""A stage of VistaFormer: gated patches, then layers of attention within dates and of convolution across them."""
+"""Stage of VistaFormer: gated patches, then attention within dates and convolution across them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from cropzoo_plugins.layers.vistaformer_dates import Timelines
 from cropzoo_plugins.layers.vistaformer_mix import DepthwiseMix
 
 CELLS = 5120
-"""Cells of a chunk: from 3840 to 7680 the forward pass ran fastest; in one piece it took 1.4 times as long."""
+"""Cells per chunk; the forward pass is fastest from 3840 to 7680, and takes 1.4 times as long without chunks."""
 
 
 class GatedPatches(nn.Module):
-    """Cells of 2 x 2 pixels of one or two dates, each a vector times the sigmoid of another.
+    """Gated patch embedding: cells of 2 x 2 pixels and one or two dates.
 
     Args:
-        inside: channels of the pixels.
-        outside: channels of the cells.
-        dates: of a cell.
-        normed: batch norm over the cells.
+        inside: Number of input channels.
+        outside: Number of output channels.
+        dates: Number of dates of a cell.
+        normed: Whether to apply batch norm to the cells.
     """
 
     def __init__(self, inside: int, outside: int, dates: int, normed: bool) -> None:
@@ -38,7 +38,7 @@ class GatedPatches(nn.Module):
         self.norm = nn.BatchNorm1d(outside) if normed else nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Cells, (N, h/2 * w/2, D), of images (N, dates, h, w, C); any strides."""
+        """Compute cells, (N, h/2 * w/2, D), from images (N, dates, h, w, C) with any memory layout."""
         cells = torch.unflatten(torch.unflatten(images, 3, (-1, 2)), 2, (-1, 2)).permute(0, 2, 4, 1, 3, 5, 6)
         cells = cells.flatten(1, 2).flatten(2)
         both = self.content, self.gate
@@ -50,14 +50,14 @@ class GatedPatches(nn.Module):
 
 
 class StageLayer(nn.Module):
-    """Attention of the cells of one date to each other, then a network on each cell that reads its neighbors.
+    """Attention among the cells of a date, then an MLP with a depthwise convolution over neighboring cells.
 
     Args:
-        dim: channels of a cell.
-        heads: of the attention.
-        mlp_ratio: hidden width of the network, in multiples of `dim`.
-        dropout: rate on attention weights, after the attention, and twice in the network.
-        drop_path: rate at which a sample skips either half.
+        dim: Number of channels of a cell.
+        heads: Number of attention heads.
+        mlp_ratio: Hidden width of the MLP as a multiple of `dim`.
+        dropout: Dropout rate of the attention weights, after the attention, and in the MLP.
+        drop_path: Rate of stochastic depth.
     """
 
     def __init__(self, dim: int, heads: int, mlp_ratio: int, dropout: float, drop_path: float) -> None:
@@ -79,28 +79,28 @@ class StageLayer(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, cells: Tensor, lines: Timelines | TracedTimelines, rows: int) -> Tensor:
-        """(N, rows * columns, D) to the same; the N images lie as `lines` says."""
-        if isinstance(lines, Timelines) and chunks.pays(cells) and not (self.training or torch.is_grad_enabled()):
-            return self._in_chunks(cells, lines, rows)
-        cells = self._added(cells, self._attend(cells), lines)
-        hidden = self._mixed(lines.blanked(self._wide(lines.series(cells))), rows)
-        return self._added(cells, self._narrow(hidden).flatten(0, 1), lines)
+        """Apply the layer to (N, rows * columns, D); `lines` describes the order of the N images."""
+        if isinstance(lines, Timelines) and chunks.is_faster(cells) and not (self.training or torch.is_grad_enabled()):
+            return self._forward_in_chunks(cells, lines, rows)
+        cells = self._add_residual(cells, self._attend(cells), lines)
+        hidden = self._mix_neighbors(lines.zero_blanks(self._expand(lines.as_series(cells))), rows)
+        return self._add_residual(cells, self._contract(hidden).flatten(0, 1), lines)
 
-    def _in_chunks(self, cells: Tensor, lines: Timelines, rows: int) -> Tensor:
-        """`forward` for some images at a time; the network reads one date more on either side of a chunk."""
+    def _forward_in_chunks(self, cells: Tensor, lines: Timelines, rows: int) -> Tensor:
+        """`forward` in chunks of images; the convolution reads one more date on either side of a chunk."""
         size, blanks = max(1, CELLS // cells.shape[1]), lines.blanks
         cells = torch.cat([some + self._attend(some) for some in torch.split(cells, size)])
-        series, done = lines.series(cells), []
+        series, done = lines.as_series(cells), []
         length = series.shape[1]
         for some in torch.split(series, max(1, size // length)):
             for start in range(0, length, size):
                 low, high = max(0, start - 1), min(length, start + size + 1)
                 inside = blanks[(blanks >= low) & (blanks < high)] - low
-                wide = self._wide(some[:, low:high])
+                wide = self._expand(some[:, low:high])
                 if len(inside):
                     wide.index_fill_(1, inside, 0)
-                hidden = self._mixed(wide, rows)[:, start - low :][:, :size]
-                done.append((some[:, start : start + size] + self._narrow(hidden)).flatten(0, 1))
+                hidden = self._mix_neighbors(wide, rows)[:, start - low :][:, :size]
+                done.append((some[:, start : start + size] + self._contract(hidden)).flatten(0, 1))
         return torch.cat(done)
 
     def _attend(self, cells: Tensor) -> Tensor:
@@ -110,42 +110,43 @@ class StageLayer(nn.Module):
         gathered = F.scaled_dot_product_attention(query, key, value, dropout_p=rate)
         return self._drop(self.attention_out(gathered.transpose(1, 2).flatten(2)))
 
-    def _wide(self, series: Tensor) -> Tensor:
-        """The network up to its convolution, (S, T, rows * columns, D) to (S, T, rows * columns, M), a new tensor."""
+    def _expand(self, series: Tensor) -> Tensor:
+        """MLP before the convolution, (S, T, rows * columns, D) to (S, T, rows * columns, M), a new tensor."""
         wide: Tensor = self.mlp_in(self.mlp_norm(series))
         return wide
 
-    def _mixed(self, wide: Tensor, rows: int) -> Tensor:
-        """The convolution, (S, T, rows * columns, M) to (S, T, rows, columns, M)."""
+    def _mix_neighbors(self, wide: Tensor, rows: int) -> Tensor:
+        """Convolution of the MLP, (S, T, rows * columns, M) to (S, T, rows, columns, M)."""
         wide = torch.unflatten(wide, 2, (rows, -1))
         mixed: Tensor = self.mix(wide.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
         return mixed
 
-    def _narrow(self, hidden: Tensor) -> Tensor:
-        """The rest of the network, (S, T, rows, columns, M) to (S, T, rows * columns, D)."""
+    def _contract(self, hidden: Tensor) -> Tensor:
+        """MLP after the convolution, (S, T, rows, columns, M) to (S, T, rows * columns, D)."""
         return self._drop(self.mlp_out(self._drop(F.gelu(hidden)).flatten(2, 3)))
 
     def _drop(self, values: Tensor) -> Tensor:
         return F.dropout(values, self.dropout, self.training)
 
-    def _added(self, cells: Tensor, change: Tensor, lines: Timelines | TracedTimelines) -> Tensor:
+    def _add_residual(self, cells: Tensor, change: Tensor, lines: Timelines | TracedTimelines) -> Tensor:
         if self.training and self.drop_path and isinstance(lines, Timelines):
             kept = change.new_empty(len(lines.lengths)).bernoulli_(1 - self.drop_path) / (1 - self.drop_path)
             change = change * kept[lines.samples][:, None, None]
         return cells + change
 
 
-class Stage(nn.Module):
-    """Gated patches, layers, a layer norm; and a kernel over all dates that makes one date of them.
+class VistaFormerStage(nn.Module):
+    """Gated patches, layers and a layer norm, with a kernel over all dates that reduces them to one.
 
     Args:
-        inside: channels of what comes in.
-        dim: channels of a cell.
-        first: whether it reads the series itself: then a cell covers one date, not two, and is batch-normed.
-        depth: layers.
-        length: dates that the kernel spans.
-        outside: channels of the one date.
-        layer: options of `StageLayer` but for `dim`.
+        inside: Number of input channels.
+        dim: Number of channels of a cell.
+        first: Whether the stage reads the series itself; its cells then span one date instead of two and have batch
+            norm.
+        depth: Number of layers.
+        length: Number of dates of the kernel.
+        outside: Number of channels after the reduction over dates.
+        layer: Options of `StageLayer` except `dim`.
     """
 
     def __init__(
@@ -160,26 +161,26 @@ class Stage(nn.Module):
     def forward(
         self, images: Tensor, lines: Timelines | TracedTimelines, frames: Frames | None = None
     ) -> tuple[Tensor, Tensor]:
-        """What the next stage reads, and what the head reads.
+        """Compute the inputs of the next stage and of the head.
 
         Args:
-            images: (N, dates, h, w, C), the images that each cell covers; any strides.
-            lines: how the cells' images lie in their list.
-            frames: the valid dates that `images` holds, for the first stage: it makes that list.
+            images: Images that the cells cover, (N, dates, h, w, C), with any memory layout.
+            lines: Order of the images of the cells in their list.
+            frames: Valid dates in `images`; only for the first stage, which creates the list.
 
         Returns:
-            (N, h/2, w/2, D) and (B, h/2, w/2, `outside`).
+            Input of the next stage, (N, h/2, w/2, D), and of the head, (B, h/2, w/2, `outside`).
         """
         rows, cells = images.shape[2] // 2, self.patches(images)
         if frames is not None:
-            cells = lines.spread(frames, cells)
+            cells = lines.create_list(frames, cells)
         for layer in self.layers:
             cells = layer(cells, lines, rows)
         cells = self.norm(cells)
-        return torch.unflatten(cells, 1, (rows, -1)), torch.unflatten(self._reduced(cells, lines), 1, (rows, -1))
+        return torch.unflatten(cells, 1, (rows, -1)), torch.unflatten(self._reduce_dates(cells, lines), 1, (rows, -1))
 
-    def _reduced(self, cells: Tensor, lines: Timelines | TracedTimelines) -> Tensor:
-        """(N, P, D) to (B, P, `outside`): as if the series were resized to the kernel's length first."""
-        kernel = lines.resized(self.reduce.weight[..., 0, 0].permute(2, 1, 0)).flatten(1, 2)
-        reduced = lines.padded(cells).transpose(1, 2).flatten(2) @ kernel
+    def _reduce_dates(self, cells: Tensor, lines: Timelines | TracedTimelines) -> Tensor:
+        """Reduce (N, P, D) to (B, P, `outside`), as if the series were resampled to the length of the kernel."""
+        kernel = lines.resample_kernel(self.reduce.weight[..., 0, 0].permute(2, 1, 0)).flatten(1, 2)
+        reduced = lines.pad(cells).transpose(1, 2).flatten(2) @ kernel
         return reduced if self.reduce.bias is None else reduced + self.reduce.bias

@@ -1,4 +1,4 @@
-"""The objectives that come with cropzoo: strings only, so that listing them imports no torch."""
+"""Built-in objectives. The specs hold strings only, so that listing them does not import torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def cropzoo_objectives() -> Sequence[ObjectiveSpec]:
         ObjectiveSpec(
             name="boundary",
             build="cropzoo_plugins.objectives.boundary:Boundary",
-            summary="Predicts which pixels lie at a boundary of classes or of parcels",
+            summary="Boundary detection: predicts which pixels lie on a boundary between classes or parcels",
             source="Tarasiou et al. 2022, arXiv:2104.04310 (definition of the boundary)",
             license="Apache-2.0",
             needs_labels=True,
@@ -21,7 +21,7 @@ def cropzoo_objectives() -> Sequence[ObjectiveSpec]:
         ObjectiveSpec(
             name="cscl",
             build="cropzoo_plugins.objectives.cscl:CSCL",
-            summary="Context-self contrastive loss: each pixel against the pixels in a window around it",
+            summary="Context-self contrastive loss: compares each pixel with the pixels of a window around it",
             source="Tarasiou et al. 2022, arXiv:2104.04310",
             license="Apache-2.0",
             needs_labels=True,
@@ -30,7 +30,7 @@ def cropzoo_objectives() -> Sequence[ObjectiveSpec]:
         ObjectiveSpec(
             name="mtm",
             build="cropzoo_plugins.objectives.mtm:MaskedTime",
-            summary="Masked time modeling: tells the reflectance of hidden dates and patches; needs no labels",
+            summary="Masked time modeling: reconstructs the reflectance of hidden dates and patches; needs no labels",
             source="Yuan and Lin 2021, doi:10.1109/JSTARS.2020.3036602; Tseng et al. 2023, arXiv:2304.14065",
             license="Apache-2.0",
             needs_labels=False,
@@ -38,7 +38,7 @@ def cropzoo_objectives() -> Sequence[ObjectiveSpec]:
         ObjectiveSpec(
             name="segmentation",
             build="cropzoo_plugins.objectives.segmentation:Segmentation",
-            summary="Supervised classes per pixel: cross-entropy, focal, dice, or sums of them",
+            summary="Semantic segmentation: cross-entropy, focal or dice loss, or sums of them",
             source="Lin et al. 2017, arXiv:1708.02002 (focal); Milletari et al. 2016, arXiv:1606.04797 (dice)",
             license="Apache-2.0",
             needs_labels=True,
@@ -46,7 +46,7 @@ def cropzoo_objectives() -> Sequence[ObjectiveSpec]:
         ObjectiveSpec(
             name="supcon",
             build="cropzoo_plugins.objectives.supcon:SupCon",
-            summary="Supervised contrastive loss over pixels sampled from the batch, equally by class",
+            summary="Supervised contrastive loss over pixels sampled equally from the classes of a batch",
             source="Khosla et al. 2020, arXiv:2004.11362",
             license="Apache-2.0",
             needs_labels=True,

@@ -1,4 +1,4 @@
-"""Predicts where the boundaries are: a plain way to make features tell neighbors apart."""
+"""Boundary detection: predicts which pixels lie on a boundary between classes or parcels."""
 
 from __future__ import annotations
 
@@ -7,29 +7,31 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cropzoo import IGNORE, Backbone, Batch, Losses, Objective, UnknownName, UsageError
-from cropzoo_plugins.objectives.cscl import same_class, windows_of
-from cropzoo_plugins.objectives.labels import labels_for
+from cropzoo_plugins.objectives.cscl import compare_labels, extract_windows
+from cropzoo_plugins.objectives.labels import require_labels
 
 OF = ("classes", "parcels")
 
 
 class Boundary(Objective):
-    """A 1x1 convolution says of every pixel whether its 3x3 window holds another class, or another parcel.
+    """Binary classification of each pixel: whether its 3x3 window contains another class or another parcel.
 
-    The loss is the weighted mean of the binary cross-entropy over the pixels that are not ignored.
+    A 1x1 convolution predicts the boundary from the features. The loss is the weighted mean of the binary
+    cross-entropy over the pixels that are not ignored.
 
     Args:
-        backbone: gives the features.
-        classes: number of classes; unused, labels are only compared.
-        of: "classes" or "parcels": whose boundaries.
-        positive_weight: of a pixel at a boundary, another pixel weighs 1. None lets both kinds count alike in each
-            batch, however few pixels lie at a boundary there: it is the mean of the two kinds' means.
+        backbone: Backbone to train.
+        classes: Number of classes; unused, because labels are only compared.
+        of: Type of boundary, "classes" or "parcels".
+        positive_weight: Weight of a boundary pixel relative to an interior pixel. If None, both kinds have the same
+            total weight in each batch.
 
     Raises:
-        UnknownName: for another `of`.
-        UsageError: for a weight that cannot be; in `forward`, where parcels are wanted and the batch has none.
+        UnknownName: If `of` is not a valid type of boundary.
+        UsageError: If the weight is out of range; in `forward`, if parcels are needed and the batch has none.
 
-    Source: the boundary of Tarasiou et al. 2022, arXiv:2104.04310, section 4, which scores it; here it is learnt.
+    Source: Definition of the boundary in Tarasiou et al. 2022, arXiv:2104.04310, section 4, where it is used for
+        evaluation only.
     """
 
     def __init__(
@@ -37,18 +39,18 @@ class Boundary(Objective):
     ) -> None:
         super().__init__(backbone)
         if of not in OF:
-            raise UnknownName("boundaries to learn: of", of, OF)
+            raise UnknownName("value of boundary.of:", of, OF)
         if positive_weight is not None and not 0 < positive_weight < float("inf"):
             raise UsageError(
-                f"boundary with positive_weight {positive_weight!r}; it weighs pixels; use a number above 0"
+                f"boundary with positive_weight={positive_weight!r}; it must be positive; use a number above 0"
             )
         self.of, self.positive_weight = of, positive_weight
         self.edge = nn.Conv2d(backbone.out_channels, 1, kernel_size=1)
 
     def forward(self, batch: Batch) -> Losses:
-        """The loss of one batch; `parts` are the accuracies at and off boundaries, and their share."""
+        """Loss of a batch; `parts` are the accuracies of boundary and interior pixels, and the boundary share."""
         features = self.backbone(batch.series, batch.dates, batch.valid)
-        labels = labels_for(features, batch.labels, "boundary")
+        labels = require_labels(features, batch.labels, "boundary")
         edges = self.boundaries(labels, batch.parcels)
         known = labels != IGNORE
         logits = self.edge(features)[:, 0].float()
@@ -63,34 +65,34 @@ class Boundary(Objective):
         return Losses(total, {"boundary_accuracy": accuracy[0], "interior_accuracy": accuracy[1], "share": share})
 
     def weigh(self, pixels: Tensor) -> Tensor:
-        """Weights of a pixel at a boundary and of another, (2,), where there are so many of each, (2,)."""
+        """Weights of boundary and interior pixels, (2,), from their numbers, (2,)."""
         if self.positive_weight is None:
             return 1 / pixels.clamp(min=1)
         return torch.tensor((self.positive_weight, 1.0), device=pixels.device)
 
     def boundaries(self, labels: Tensor, parcels: Tensor | None) -> Tensor:
-        """Which pixels lie at a boundary, (B, H, W), bool, for maps of that shape.
+        """Mask of boundary pixels, (B, H, W), bool, from labels and parcels of that shape.
 
-        As `cropzoo.data.boundary.boundary_bits` has it for pixels that are not ignored, but what is ignored and in no
-        parcel makes no boundary of parcels either: crops are padded with it.
+        The definition is that of `cropzoo.data.boundary.boundary_bits`. In addition, ignored pixels outside all
+        parcels form no boundary with parcels, because crops are padded with them.
         """
         known = labels != IGNORE
         if self.of == "parcels":
             if parcels is None:
                 raise UsageError(
-                    "training with 'boundary' of parcels; the dataset has no parcel ids; choose a dataset that has, or "
-                    "boundary.of=classes"
+                    "training with 'boundary' of parcels; the dataset has no parcel ids; choose a dataset with parcels, "
+                    "or set boundary.of=classes"
                 )
-            return other_near(parcels, known | (parcels != 0))
-        return other_near(labels, known)
+            return find_boundaries(parcels, known | (parcels != 0))
+        return find_boundaries(labels, known)
 
 
-def other_near(maps: Tensor, known: Tensor) -> Tensor:
-    """Whether the 3x3 window of each pixel holds a known pixel with another value than its own, (B, H, W), bool.
+def find_boundaries(maps: Tensor, known: Tensor) -> Tensor:
+    """Whether the 3x3 window of each pixel contains a known pixel with another value, (B, H, W), bool.
 
     Args:
-        maps: (B, H, W), integer.
-        known: (B, H, W), bool.
+        maps: Class or parcel maps, (B, H, W), integer.
+        known: Mask of the pixels to compare with, (B, H, W), bool.
     """
-    same, _ = same_class(maps, window=3, dilation=1)
-    return (windows_of(known, 3, 1) & ~same).flatten(3).any(3)
+    same, _ = compare_labels(maps, window=3, dilation=1)
+    return (extract_windows(known, 3, 1) & ~same).flatten(3).any(3)

@@ -1,4 +1,4 @@
-"""Context-self contrastive loss: each pixel against the pixels in a window around it."""
+"""Context-self contrastive loss: compares each pixel with the pixels of a window around it."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cropzoo import IGNORE, Backbone, Batch, Losses, Objective, UnknownName, UsageError
-from cropzoo_plugins.objectives.labels import labels_for
+from cropzoo_plugins.objectives.labels import require_labels
 from cropzoo_plugins.objectives.window_similarity import window_similarity
 
 PAIRS = ("clean", "published")
 
 
 class ContextSelfSimilarity(nn.Module):
-    """Similarity between every pixel's query and the keys in a window around it.
+    """Similarity between the query of each pixel and the keys of a window around it.
 
     Args:
-        in_channels: D, width of the features.
-        attention_channels: A, width of queries and keys; even.
-        window: w, cells along a side of the window; odd, at least 3.
-        dilation: pixels from one cell of the window to the next.
-        normalize: scale queries and keys to unit length, so that a similarity is a cosine.
+        in_channels: Number of feature channels, D.
+        attention_channels: Number of query and key channels, A; an even number.
+        window: Side of the window in cells, w; an odd number, at least 3.
+        dilation: Distance between the cells of the window in pixels.
+        normalize: Whether to scale queries and keys to unit length, so that similarities are cosines.
 
     Raises:
-        UsageError: for a window, dilation or width that cannot be.
+        UsageError: If the window, the dilation or the number of channels is out of range.
 
-    Source: Tarasiou et al. 2022, arXiv:2104.04310. A vector of length zero has similarity 0 and, unlike there, no
-        gradient (there it is of order 1e12).
+    Source: Tarasiou et al. 2022, arXiv:2104.04310. Differs: a vector of length zero has similarity 0 and no gradient;
+        in the published code its gradient is of order 1e12.
     """
 
     def __init__(
@@ -40,13 +40,13 @@ class ContextSelfSimilarity(nn.Module):
     ) -> None:
         super().__init__()
         if window < 3 or window % 2 == 0:
-            raise UsageError(f"cscl with window {window!r}; a window has a center and neighbors; use 3, 5, 7, ...")
+            raise UsageError(f"cscl with window={window!r}; it must be odd and at least 3; use 3, 5, 7, ...")
         if dilation < 1:
-            raise UsageError(f"cscl with dilation {dilation!r}; cells lie at least one pixel apart; use 1 or more")
+            raise UsageError(f"cscl with dilation={dilation!r}; it must be at least 1; use 1 or more")
         if attention_channels < 2 or attention_channels % 2:
             raise UsageError(
-                f"cscl with attention_channels {attention_channels!r}; half of them tell the row, half the column; "
-                "use an even number"
+                f"cscl with attention_channels={attention_channels!r}; half of the channels encode the row, half the "
+                "column; use an even number"
             )
         self.dilation = dilation
         self.normalize = normalize
@@ -57,14 +57,14 @@ class ContextSelfSimilarity(nn.Module):
         self.rel_w = nn.Parameter(torch.randn(half, 1, 1, 1, window))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Similarity of each pixel to the cells of its window.
+        """Compute the similarity of each pixel to the cells of its window.
 
         Args:
-            features: (B, D, H, W), floating.
+            features: Dense features, (B, D, H, W), floating point.
 
         Returns:
-            (B, H, W, w, w), float32 (float64 for float64 features), in [-1, 1] if normalized. Outside the image the
-            key is zero plus the cell's position.
+            Similarity, (B, H, W, w, w), float32 (float64 for float64 features), in [-1, 1] if normalized. The key of a
+            cell outside the image is the position vector of the cell.
         """
         window = self.rel_h.shape[3]
         shape = (-1, window, window)
@@ -73,23 +73,23 @@ class ContextSelfSimilarity(nn.Module):
         return window_similarity(features, query, key, positions, self.dilation, self.normalize)
 
 
-def same_class(labels: Tensor, window: int, dilation: int) -> tuple[Tensor, Tensor]:
-    """Which cells of each pixel's window have the pixel's own label, and which lie inside the image.
+def compare_labels(labels: Tensor, window: int, dilation: int) -> tuple[Tensor, Tensor]:
+    """Find the cells of the window of each pixel that have the label of the pixel, and those inside the image.
 
     Args:
-        labels: (B, H, W), integer; 255 is a label like any other here.
-        window: cells along a side of the window.
-        dilation: pixels from one cell to the next.
+        labels: Labels, (B, H, W), integer; 255 is compared like any other label.
+        window: Side of the window in cells.
+        dilation: Distance between the cells of the window in pixels.
 
     Returns:
-        `same`, (B, H, W, w, w), and `inside`, (1, H, W, w, w), bool. `same` is False outside the image.
+        `same`, (B, H, W, w, w), and `inside`, (1, H, W, w, w), both bool. `same` is False outside the image.
     """
-    inside = windows_of(torch.ones_like(labels[:1], dtype=torch.bool), window, dilation)
-    return (windows_of(labels, window, dilation) == labels[..., None, None]) & inside, inside
+    inside = extract_windows(torch.ones_like(labels[:1], dtype=torch.bool), window, dilation)
+    return (extract_windows(labels, window, dilation) == labels[..., None, None]) & inside, inside
 
 
-def windows_of(maps: Tensor, window: int, dilation: int) -> Tensor:
-    """The window around every pixel of maps (B, H, W), zero outside the image: a view, (B, H, W, w, w)."""
+def extract_windows(maps: Tensor, window: int, dilation: int) -> Tensor:
+    """Windows around each pixel of maps (B, H, W), as a view (B, H, W, w, w); zero outside the image."""
     reach = window // 2 * dilation
     padded = F.pad(maps, (reach, reach, reach, reach))
     span = 2 * reach + 1
@@ -97,24 +97,27 @@ def windows_of(maps: Tensor, window: int, dilation: int) -> Tensor:
 
 
 class CSCL(Objective):
-    """Neighbors of one class are drawn together, neighbors of different classes apart; a loss of boundaries.
+    """Contrastive loss that attracts neighboring pixels of the same class and repels those of different classes.
 
     The loss is the mean of `(1 - y) * s - positive_weight * y * s` over pairs of a pixel and a cell of its window,
-    s their similarity, y = 1 where their classes are the same.
+    where s is their similarity and y is 1 if their classes are equal, else 0.
 
     Args:
-        backbone: its features are what the pairs compare.
-        classes: number of classes; unused, labels are only compared.
-        window, dilation, attention_channels, normalize: as in `ContextSelfSimilarity`.
-        positive_weight: None is 1 / (w * w - 1).
-        pairs: "clean" leaves out cells outside the image and the pixel itself; "published" counts them as different
-            and as same. Neither takes a pair with an ignored label, and both divide by the number of pairs taken.
+        backbone: Backbone to train.
+        classes: Number of classes; unused, because labels are only compared.
+        window: Side of the window in cells; see `ContextSelfSimilarity`.
+        dilation: Distance between the cells of the window in pixels.
+        attention_channels: Number of query and key channels.
+        normalize: Whether to use cosine similarity.
+        positive_weight: Weight of pairs of the same class; 1 / (window * window - 1) if None.
+        pairs: "clean" excludes cells outside the image and the pixel itself; "published" counts the former as different
+            and the latter as same. Pairs with an ignored label are excluded in both cases.
 
     Raises:
-        UnknownName: for other `pairs`.
-        UsageError: for a number that cannot be.
+        UnknownName: If `pairs` is not a valid choice.
+        UsageError: If a number is out of range.
 
-    Source: Tarasiou et al. 2022, arXiv:2104.04310, and its code, which "published" equals where no label is ignored.
+    Source: Tarasiou et al. 2022, arXiv:2104.04310, and its code; "published" equals it if no label is ignored.
     """
 
     def __init__(
@@ -131,17 +134,17 @@ class CSCL(Objective):
     ) -> None:
         super().__init__(backbone)
         if pairs not in PAIRS:
-            raise UnknownName("pairs of cscl", pairs, PAIRS)
+            raise UnknownName("value of cscl.pairs:", pairs, PAIRS)
         self.similarity = ContextSelfSimilarity(backbone.out_channels, attention_channels, window, dilation, normalize)
         if positive_weight is not None and not 0 <= positive_weight < float("inf"):
-            raise UsageError(f"cscl with positive_weight {positive_weight!r}; it scales a loss; use a number from 0 up")
+            raise UsageError(f"cscl with positive_weight={positive_weight!r}; it must not be negative; use 0 or more")
         self.positive_weight = 1 / (window * window - 1) if positive_weight is None else positive_weight
         self.window, self.dilation, self.pairs = window, dilation, pairs
 
     def forward(self, batch: Batch) -> Losses:
-        """The loss of one batch; `parts` are the mean similarity of pairs of one class and of different classes."""
+        """Loss of a batch; `parts` are the mean similarities of pairs of the same class and of different classes."""
         features = self.backbone(batch.series, batch.dates, batch.valid)
-        labels = labels_for(features, batch.labels, "cscl")
+        labels = require_labels(features, batch.labels, "cscl")
         similarity = self.similarity(features)
         same, different = self.select_pairs(labels)
         positives, negatives = same.sum(), different.sum()
@@ -154,11 +157,11 @@ class CSCL(Objective):
         return Losses(total, parts)
 
     def select_pairs(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Pairs that count as same and as different, (B, H, W, w, w), bool, for labels (B, H, W)."""
-        same, inside = same_class(labels, self.window, self.dilation)
-        # A cell outside the image is known: whether such pairs are taken is for `pairs` to say.
-        taken = (windows_of(labels, self.window, self.dilation) != IGNORE) & (labels != IGNORE)[..., None, None]
+        """Masks of the pairs of the same class and of different classes, (B, H, W, w, w), from labels (B, H, W)."""
+        same, inside = compare_labels(labels, self.window, self.dilation)
+        # cells outside the image count as known; `pairs` decides whether they are used
+        used = (extract_windows(labels, self.window, self.dilation) != IGNORE) & (labels != IGNORE)[..., None, None]
         if self.pairs == "clean":
-            taken &= inside
-            taken[..., self.window // 2, self.window // 2] = False
-        return same & taken, ~same & taken
+            used &= inside
+            used[..., self.window // 2, self.window // 2] = False
+        return same & used, ~same & used

@@ -1,4 +1,4 @@
-"""Supervised classes per pixel: cross-entropy, focal, dice, or sums of them."""
+"""Semantic segmentation: cross-entropy, focal or dice loss, or sums of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cropzoo import Backbone, Batch, Losses, Objective, UnknownName, UsageError
-from cropzoo_plugins.objectives.labels import labels_for
+from cropzoo_plugins.objectives.labels import require_labels
 from cropzoo_plugins.objectives.losses import cross_entropy, dice, focal
 
 LOSSES = ("cross_entropy", "focal", "dice")
@@ -14,24 +14,25 @@ CLASS_WEIGHTS = ("none", "inverse", "sqrt", "effective")
 
 
 class Segmentation(Objective):
-    """Trains backbone and head on a class for every pixel.
+    """Supervised training of backbone and head with a class for each pixel.
 
     Args:
-        backbone: gives the features, and the head through `make_head`.
-        classes: K, number of classes.
-        loss: "cross_entropy", "focal", "dice", or a sum such as "cross_entropy+dice".
-        class_weights: how cross-entropy and focal weigh classes; see `weigh_classes`.
-        label_smoothing: share of a pixel's target that cross-entropy spreads evenly over the classes, 0 to below 1.
-        focal_gamma: how little focal counts pixels that are right already, from 0, which is cross-entropy.
-        effective_beta: of class_weights "effective", 0 to below 1.
+        backbone: Backbone to train; provides the head through `make_head`.
+        classes: Number of classes, K.
+        loss: "cross_entropy", "focal" or "dice", or a sum such as "cross_entropy+dice".
+        class_weights: Class weighting scheme of cross-entropy and focal loss; see `weigh_classes`.
+        label_smoothing: Share of the target that cross-entropy distributes evenly over the classes, at least 0 and
+            below 1.
+        focal_gamma: Focusing parameter of the focal loss, at least 0; 0 equals cross-entropy.
+        effective_beta: Parameter beta of class_weights="effective", at least 0 and below 1.
 
     Attributes:
-        head: features (B, D, H, W) to logits (B, K, H, W).
-        class_weight: (K,), float32; ones until `set_class_counts` is called.
+        head: Head from features (B, D, H, W) to logits (B, K, H, W).
+        class_weight: Weight of each class, (K,), float32; ones until `set_class_counts` is called.
 
     Raises:
-        UnknownName: for a loss or class weights that there are not.
-        UsageError: for a number out of its range.
+        UnknownName: If the loss or the weighting scheme does not exist.
+        UsageError: If a number is out of range.
     """
 
     head: nn.Module
@@ -52,27 +53,27 @@ class Segmentation(Objective):
         self.losses = _loss_names(loss)
         if class_weights not in CLASS_WEIGHTS:
             raise UnknownName("class weights", class_weights, CLASS_WEIGHTS)
-        _check("label_smoothing", label_smoothing, 0 <= label_smoothing < 1, "from 0 to below 1")
-        _check("focal_gamma", focal_gamma, 0 <= focal_gamma < float("inf"), "from 0 up")
-        _check("effective_beta", effective_beta, 0 <= effective_beta < 1, "from 0 to below 1")
+        _check("label_smoothing", label_smoothing, 0 <= label_smoothing < 1, "of at least 0 and less than 1")
+        _check("focal_gamma", focal_gamma, 0 <= focal_gamma < float("inf"), "of at least 0")
+        _check("effective_beta", effective_beta, 0 <= effective_beta < 1, "of at least 0 and less than 1")
         self.class_weights = class_weights
         self.label_smoothing, self.focal_gamma, self.effective_beta = label_smoothing, focal_gamma, effective_beta
         self.head = backbone.make_head(classes)
         self.register_buffer("class_weight", torch.ones(classes))
 
     def set_class_counts(self, counts: Tensor) -> None:
-        """Weigh the classes by their pixels in the training split, (K,)."""
+        """Set the class weights from the numbers of training pixels, (K,)."""
         if counts.shape != self.class_weight.shape:
             raise UsageError(
                 f"weighing {len(self.class_weight)} classes by pixel counts of shape {tuple(counts.shape)!r}; "
-                "there must be one count a class; count over the classes that the model was made for"
+                "one count per class is needed; count the pixels of the classes of the model"
             )
         self.class_weight.copy_(weigh_classes(counts, self.class_weights, self.effective_beta))
 
     def forward(self, batch: Batch) -> Losses:
-        """The sum of the losses of one batch; `parts` holds each by its name."""
+        """Sum of the losses of a batch; `parts` contains each loss by name."""
         logits = self.head(self.backbone(batch.series, batch.dates, batch.valid))
-        labels = labels_for(logits, batch.labels, "segmentation")
+        labels = require_labels(logits, batch.labels, "segmentation")
         terms = {name: self._loss(name, logits, labels) for name in self.losses}
         parts = {name: term.detach() for name, term in terms.items()}
         return Losses(torch.stack(list(terms.values())).sum(), parts, logits)
@@ -86,17 +87,17 @@ class Segmentation(Objective):
 
 
 def weigh_classes(counts: Tensor, scheme: str, beta: float = 0.9999) -> Tensor:
-    """Weights of classes, (K,), float32, whose mean over the training pixels is 1.
+    """Class weights, (K,), float32, whose mean over the training pixels is 1.
 
-    With n pixels of a class, its weight is in proportion to 1 ("none"), 1 / n ("inverse"), 1 / sqrt(n) ("sqrt") or
-    (1 - beta) / (1 - beta^n) ("effective"). A class without a pixel gets weight 0, but with "none" 1 like all.
+    The weight of a class with n pixels is proportional to 1 ("none"), 1 / n ("inverse"), 1 / sqrt(n) ("sqrt") or
+    (1 - beta) / (1 - beta^n) ("effective"). The weight of a class without pixels is 0, or 1 with "none".
 
     Args:
-        counts: n of each class, (K,), integer.
-        scheme: one of `CLASS_WEIGHTS`.
-        beta: of "effective".
+        counts: Number of pixels of each class, (K,), integer.
+        scheme: One of `CLASS_WEIGHTS`.
+        beta: Parameter of "effective".
 
-    Source: "effective": Cui et al. 2019, arXiv:1901.05555, eq. 4, there normalized to a sum of K.
+    Source: "effective" is Cui et al. 2019, arXiv:1901.05555, eq. 4, where weights are normalized to a sum of K.
     """
     n = counts.double()
     if scheme == "none" or not n.sum() > 0:
@@ -108,16 +109,16 @@ def weigh_classes(counts: Tensor, scheme: str, beta: float = 0.9999) -> Tensor:
 
 
 def _loss_names(loss: str) -> tuple[str, ...]:
-    """The terms of a sum such as "cross_entropy+dice"."""
+    """Split a sum such as "cross_entropy+dice" into its terms."""
     names = tuple(name.strip() for name in str(loss).split("+"))
     for name in names:
         if name not in LOSSES:
-            raise UnknownName("loss", name, LOSSES, "join several by '+'")
+            raise UnknownName("loss", name, LOSSES, "join several losses with '+'")
     if len(set(names)) < len(names):
-        raise UsageError(f"segmentation with loss {loss!r}; a term stands twice; name each once")
+        raise UsageError(f"segmentation with loss={loss!r}; a term occurs twice; use each once")
     return names
 
 
 def _check(name: str, value: float, holds: bool, allowed: str) -> None:
     if not holds:
-        raise UsageError(f"segmentation with {name} {value!r}; that is out of range; use a number {allowed}")
+        raise UsageError(f"segmentation with {name}={value!r}; it is out of range; use a number {allowed}")

@@ -1,4 +1,4 @@
-"""Similarity of every pixel to the pixels in a window around it, without unfolding: the numbers and their gradients.
+"""Similarity of each pixel to the pixels of a window around it, with gradients, computed without unfolding.
 
 Rows are pixels, n = image, row, column in that order; o = 0..w*w-1 counts the cells of the window row by row. With
 q, k the queries and keys, R (w*w, A) the positions, n+o the pixel in cell o of n's window and k = 0 outside the image:
@@ -6,15 +6,15 @@ q, k the queries and keys, R (w*w, A) the positions, n+o the pixel in cell o of 
     |k[n+o] + R[o]|^2 = |k[n+o]|^2 + 2 k[n+o].R[o] + |R[o]|^2
     s[n,o] = u[n] * (q[n].k[n+o] + q[n].R[o]) * m[n,o]       u = 1 / |q|,  m[n,o] = 1 / |k[n+o] + R[o]|
 
-so that only q[n].k[n+o] needs pairs of rows; the rest are small tables, (N, w*w). For a gradient g = dL/ds let
-f = g * u * m and t = g * s * m^2, and let F, T be f, t told by the key's pixel: F[j,o] = f[j-o,o]. Then
+so that only q[n].k[n+o] needs pairs of rows; the other terms are small tables, (N, w*w). For a gradient g = dL/ds let
+f = g * u * m and t = g * s * m^2, and let F, T be f, t indexed by the pixel of the key: F[j,o] = f[j-o,o]. Then
 
     dL/dq[n] = sum_o f[n,o] (k[n+o] + R[o]) - u[n]^2 (sum_o g[n,o] s[n,o]) q[n]
     dL/dk[j] = sum_o F[j,o] q[j-o] - (sum_o T[j,o]) k[j] - sum_o T[j,o] R[o]
     dL/dR[o] = sum_n f[n,o] q[n] - sum_j T[j,o] k[j] - (sum_n t[n,o]) R[o]
 
-A pixel's window seen from its cells is the window turned by half: F[j,o] = f at row j-o, and j-o is cell w*w-1-o of j.
-Two primitives touch the wide rows: dot products with, and weighted sums over, a pixel's neighbors.
+Seen from its cells, the window of a pixel is rotated by 180 degrees: F[j,o] = f at row j-o, and j-o is cell w*w-1-o of
+j. Two primitives operate on full rows: dot products with, and weighted sums over, the neighbors of a pixel.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 ROWS_AT_ONCE = 8192
-"""Pixels that a CPU treats together: larger matrices leave its cache, and each is given fresh pages by the system."""
+"""Pixels that a CPU processes at once; larger matrices exceed its cache."""
 
 
 @dataclass(frozen=True)
 class Neighbors:
-    """Which pixel stands in each cell of each pixel's window.
+    """Pixels in the cells of the window of each pixel.
 
     Args:
-        index: (N, w*w), int64, rows of pixels; the pixel itself where the cell lies outside the image.
-        inside: (N, w*w), bool, False where the cell lies outside the image.
+        index: Rows of the pixels, (N, w*w), int64; the pixel itself for cells outside the image.
+        inside: Mask of the cells inside the image, (N, w*w), bool.
     """
 
     index: Tensor
     inside: Tensor
 
     def look_up(self, table: Tensor) -> Tensor:
-        """`table[n + o, o]`, zero outside the image: a table (N, w*w) by key pixel, told by query pixel."""
+        """Reindex a table (N, w*w) from key pixels to query pixels: `table[n + o, o]`, zero outside the image."""
         return table.gather(0, self.index).masked_fill_(~self.inside, 0)
 
     def turn(self, table: Tensor) -> Tensor:
-        """`table[j - o, o]` in column w*w-1-o, zero outside the image: a table by query pixel, told by key pixel."""
+        """Reindex a table from query pixels to key pixels: `table[j - o, o]` in column w*w-1-o, zero outside."""
         return self.look_up(table.flip(1))
 
 
 @lru_cache(maxsize=4)
 def neighbors(images: int, height: int, width: int, window: int, dilation: int, device: torch.device) -> Neighbors:
-    """The table for images of one size; kept, because every batch of a run has the same few sizes."""
+    """Neighbors of the pixels of images of one size; cached, because the batches of a run have few sizes."""
     reach = torch.arange(window, device=device).sub_(window // 2).mul_(dilation)
     rows = torch.arange(height, device=device)[:, None] + reach
     columns = torch.arange(width, device=device)[:, None] + reach
@@ -74,10 +74,10 @@ def neighbors(images: int, height: int, width: int, window: int, dilation: int, 
 def dot_neighbors(rows: Tensor, others: Tensor, near: Neighbors) -> Tensor:
     """`rows[n] . others[n + o]`, (N, w*w), zero outside the image."""
     pixels, cells = near.index.shape
-    # PyTorch refuses a pattern with more entries than the matrix has, as wide windows in tiny images would give.
+    # PyTorch rejects a sparsity pattern with more entries than the matrix, which wide windows in tiny images have
     if rows.device.type != "cpu" or cells > pixels:
         return dot_cells(rows, others, near)
-    # One pass over the pairs with both rows in cache: 20 times faster than products of maps, summed.
+    # one pass over the pairs with both rows in cache is 20 times faster than sums of products of maps
     starts = torch.arange(0, pixels * cells + 1, cells)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
@@ -95,13 +95,13 @@ def sum_neighbors(weights: Tensor, others: Tensor, near: Neighbors) -> Tensor:
 
 
 def dot_cells(rows: Tensor, others: Tensor, near: Neighbors) -> Tensor:
-    """`dot_neighbors` on any device, cell by cell of the window."""
+    """`dot_neighbors` on any device, one cell of the window at a time."""
     columns = [torch.linalg.vecdot(rows, others[index]) for index in near.index.unbind(1)]
     return torch.stack(columns, 1).masked_fill_(~near.inside, 0)
 
 
 def sum_cells(weights: Tensor, others: Tensor, near: Neighbors) -> Tensor:
-    """`sum_neighbors` on any device, cell by cell of the window."""
+    """`sum_neighbors` on any device, one cell of the window at a time."""
     total = torch.zeros_like(others)
     for index, weight in zip(near.index.unbind(1), weights.unbind(1), strict=True):
         total.addcmul_(others[index], weight[:, None])
@@ -109,13 +109,13 @@ def sum_cells(weights: Tensor, others: Tensor, near: Neighbors) -> Tensor:
 
 
 class WindowSimilarity(torch.autograd.Function):
-    """Similarity of pixels' queries to their neighbors' keys, with the gradients of the module's docstring."""
+    """Similarity of the queries of pixels to the keys of their neighbors; the module docstring has the gradients."""
 
     @staticmethod
     def forward(
         ctx: Any, pixels: Tensor, query: Tensor, key: Tensor, positions: Tensor, near: Neighbors, normalize: bool
     ) -> Tensor:
-        """Similarity, (N, w*w), of pixels (N, D) under weights `query`, `key` (A, D) and `positions` (w*w, A)."""
+        """Similarity, (N, w*w), of pixels (N, D) with weights `query`, `key` (A, D) and `positions` (w*w, A)."""
         q, k = pixels @ query.t(), pixels @ key.t()
         products = dot_neighbors(q, k, near).addmm_(q, positions.t())
         ctx.near, ctx.normalize = near, normalize
@@ -155,31 +155,32 @@ def inverse_key_norms(k: Tensor, positions: Tensor, near: Neighbors) -> Tensor:
     """`1 / |k[n + o] + R[o]|`, (N, w*w)."""
     own = torch.linalg.vector_norm(k, dim=1, keepdim=True).square_()
     fixed = positions.square().sum(1)
-    # Below the rounding error of the sum of three the norm is not known: such a key counts as zero.
+    # a norm below the rounding error of the sum is unknown; such a key counts as zero
     error = 4 * torch.finfo(k.dtype).eps
     m = inverse_root(own + fixed + 2 * (k @ positions.t()), error * (own + fixed))
     return torch.where(near.inside, m.gather(0, near.index), inverse_root(fixed, fixed.new_tensor(1e-24)))
 
 
 def inverse_root(squares: Tensor, least: Tensor) -> Tensor:
-    """`1 / sqrt(squares)`; zero, with no gradient, up to `least`: a vector of length zero is similar to nothing."""
+    """`1 / sqrt(squares)`, or zero without gradient for values up to `least`."""
     return torch.where(squares > least, squares.rsqrt(), 0)
 
 
 def window_similarity(
     features: Tensor, query: Tensor, key: Tensor, positions: Tensor, dilation: int, normalize: bool
 ) -> Tensor:
-    """Similarity of every pixel's query to the keys in the window around it.
+    """Similarity of the query of each pixel to the keys of the window around it.
 
     Args:
-        features: (B, D, H, W), floating.
-        query, key: (A, D), weights of the 1x1 convolutions.
-        positions: (A, w, w), added to the keys.
-        dilation: how many pixels the cells of a window lie apart.
-        normalize: scale queries and keys to unit length.
+        features: Dense features, (B, D, H, W), floating point.
+        query: Weight of the 1x1 convolution of the queries, (A, D).
+        key: Weight of the 1x1 convolution of the keys, (A, D).
+        positions: Position vectors that are added to the keys, (A, w, w).
+        dilation: Distance between the cells of the window in pixels.
+        normalize: Whether to scale queries and keys to unit length.
 
     Returns:
-        (B, H, W, w, w), float32 (float64 for float64 features), whatever autocast asks for.
+        Similarity, (B, H, W, w, w), float32 (float64 for float64 features), regardless of autocast.
     """
     images, _, height, width = features.shape
     window = positions.shape[-1]
@@ -187,14 +188,14 @@ def window_similarity(
     with torch.autocast(features.device.type, enabled=False):
         weights = (query.to(dtype), key.to(dtype), positions.to(dtype).flatten(1).t().contiguous())
         parts = []
-        for group in torch.split(features.to(dtype), images_at_once(features)):
+        for group in torch.split(features.to(dtype), count_images_per_chunk(features)):
             near = neighbors(len(group), height, width, window, dilation, features.device)
             pixels = group.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
             parts.append(cast(Tensor, WindowSimilarity.apply(pixels, *weights, near, normalize)))
         return torch.cat(parts).view(images, height, width, window, window)
 
 
-def images_at_once(features: Tensor) -> int:
-    """How many images of (B, D, H, W) to treat together: all on an accelerator, on a CPU what stays in its cache."""
+def count_images_per_chunk(features: Tensor) -> int:
+    """Number of images of (B, D, H, W) to process at once: all on an accelerator, as many as fit the cache on a CPU."""
     images, _, height, width = features.shape
     return images if features.device.type != "cpu" else max(1, ROWS_AT_ONCE // (height * width))

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from cropzoo import Backbone, UnknownName, UsageError, create_model, load_zoo
-from cropzoo_plugins.backbones.timm_encoder import TimmEncoder, encoder_names
+from cropzoo_plugins.backbones.timm_encoder import TimmEncoder, list_encoders
 from cropzoo_plugins.layers import image_encoder
 
 SMALL: dict[str, Any] = {"decoder_width": 8, "heads": 4, "model_dim": 8, "key_dim": 2}
@@ -50,7 +50,7 @@ def test_every_parameter_learns_and_nothing_deeper_exists(
     side = options.get("image_size", 16)
     series, dates, valid = batch(side)
     assert backbone.size_multiple == strides[-1]
-    maps = image_encoder.maps(backbone.encoder, backbone.indices, series[0])
+    maps = image_encoder.compute_maps(backbone.encoder, backbone.indices, series[0])
     assert [tuple(each.shape[-2:]) for each in maps] == [(side // stride, side // stride) for stride in strides]
     features = backbone(series, dates, valid)
     assert features.shape == (2, 8, side, side)
@@ -71,7 +71,7 @@ def test_maps_are_those_of_timm() -> None:
     theirs.load_state_dict(backbone.encoder.state_dict(), strict=True)
     images = batch(24)[0][0]
     for ours, expected in zip(
-        image_encoder.maps(backbone.encoder, backbone.indices, images), theirs(images), strict=True
+        image_encoder.compute_maps(backbone.encoder, backbone.indices, images), theirs(images), strict=True
     ):
         torch.testing.assert_close(ours, expected, atol=0, rtol=0)
 
@@ -142,7 +142,7 @@ def test_names_are_told_without_building(monkeypatch: pytest.MonkeyPatch) -> Non
         raise AssertionError("an encoder was built")
 
     monkeypatch.setattr(timm, "create_model", build)
-    names = encoder_names()
+    names = list_encoders()
     assert {"resnet18", "convnext_atto", "swin_tiny_patch4_window7_224"} <= set(names)
     assert len(names) == len(set(names)) > 500
 
@@ -152,7 +152,7 @@ def test_defaults_suit_crops_of_24_pixels() -> None:
     backbone = TimmEncoder(in_channels=10, classes=20)
     assert backbone.size_multiple == spec.size_multiple
     assert 24 % spec.size_multiple == 0
-    assert spec.members.endswith(":encoder_names")
+    assert spec.members.endswith(":list_encoders")
     assert backbone.encoder.state_dict().keys() < timm.create_model("resnet18").state_dict().keys()
 
 
@@ -187,8 +187,8 @@ def test_unknown_encoders_get_the_close_names() -> None:
 
 
 def test_encoders_without_maps_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_encoder, "gives_maps", lambda name: name != "resnet18")
-    assert "resnet18" not in encoder_names()
+    monkeypatch.setattr(image_encoder, "has_feature_maps", lambda name: name != "resnet18")
+    assert "resnet18" not in list_encoders()
     with pytest.raises(UsageError, match=r"gives no maps of its features.*cropzoo list"):
         network(encoder="resnet18")
 
@@ -198,8 +198,8 @@ def test_maps_are_looked_for_in_the_encoders_own_module(monkeypatch: pytest.Monk
         pass
 
     monkeypatch.setitem(vars(timm.models.vgg), "VGG", Plain)
-    assert not image_encoder.gives_maps("vgg11")
-    assert image_encoder.gives_maps("resnet18")
+    assert not image_encoder.has_feature_maps("vgg11")
+    assert image_encoder.has_feature_maps("resnet18")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from torchgeo.models.convlstm import ConvLSTMCell
 
 from cropzoo import UnknownName, UsageError, load_zoo
 from cropzoo_plugins.backbones import general_specs
-from cropzoo_plugins.backbones.torchgeo_model import TorchGeoModel, model_names
+from cropzoo_plugins.backbones.torchgeo_model import TorchGeoModel, list_models
 
 SMALL: dict[str, Any] = {"in_channels": 3, "classes": 4, "image_size": 8, "hidden_dim": [4, 6]}
 
@@ -184,8 +184,8 @@ def test_an_unknown_network_gives_the_close_names() -> None:
 
 def test_it_is_a_family_of_the_zoo() -> None:
     zoo = load_zoo()
-    assert zoo.backbone_choice("torchgeo/convlstm") == ("torchgeo", {"model": "convlstm"})
-    assert model_names() == ["convlstm"]
+    assert zoo.resolve_backbone("torchgeo/convlstm") == ("torchgeo", {"model": "convlstm"})
+    assert list_models() == ["convlstm"]
 
 
 def names() -> list[str]:
@@ -202,7 +202,7 @@ def test_listed_where_the_installed_torchgeo_has_the_network(
     found.submodule_search_locations = [str(tmp_path)]
     monkeypatch.setattr(general_specs, "find_spec", {"torchgeo": found}.get)
     assert ("torchgeo" in names()) == has_network
-    assert model_names() == ["convlstm"] * has_network
+    assert list_models() == ["convlstm"] * has_network
 
 
 def test_not_listed_without_torchgeo(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cropzoo import Backbone, CropzooError, UnknownName, UsageError
 from cropzoo.models.base import Model
-from cropzoo_plugins.layers.unet3d import convolve_sums, last_convolution, time_sums
+from cropzoo_plugins.layers.unet3d import convolve_sums, last_convolution, sum_over_time
 
 CLASSES = {"unet3d": "UNet3D", "unet3df": "UNet3Df"}
 both = pytest.mark.parametrize("name", CLASSES)
@@ -91,7 +91,7 @@ def test_sums_first_equal_the_convolution_of_every_date(length: int, layout: tor
     convolution, over_time = last_convolution(5, 7), nn.Linear(length, 1)
     plain = over_time(convolution(decoded).movedim(2, -1))[..., 0]
     bias = convolution.bias * over_time.weight.sum() + over_time.bias
-    ours = convolve_sums(time_sums(decoded, over_time.weight), convolution, bias)
+    ours = convolve_sums(sum_over_time(decoded, over_time.weight), convolution, bias)
     torch.testing.assert_close(ours, plain, atol=1e-5, rtol=0)
     needed = [decoded, *convolution.parameters(), *over_time.parameters()]
     expected = torch.autograd.grad(plain.square().mean(), needed)

@@ -13,7 +13,7 @@ VALID = torch.tensor([[True, True, False], [True, False, False]])
 
 @pytest.mark.parametrize("exporting", [False, True])
 def test_what_is_put_back_is_zero_at_invalid_dates(monkeypatch: pytest.MonkeyPatch, exporting: bool) -> None:
-    monkeypatch.setattr(padding, "exporting", lambda: exporting)
+    monkeypatch.setattr(padding, "is_exporting", lambda: exporting)
     series = torch.arange(1.0, 7).reshape(2, 3, 1)
     frames = Frames.of(VALID)
     listed = frames.gather(series)
@@ -25,5 +25,5 @@ def test_an_export_takes_no_batch_for_one_without_padding(monkeypatch: pytest.Mo
     whole = torch.ones_like(VALID)
     assert all_valid(whole)
     assert not all_valid(VALID)
-    monkeypatch.setattr(padding, "exporting", lambda: True)
+    monkeypatch.setattr(padding, "is_exporting", lambda: True)
     assert not all_valid(whole)

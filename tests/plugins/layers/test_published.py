@@ -6,21 +6,23 @@ import pytest
 import torch
 
 from cropzoo import CropzooError
-from cropzoo_plugins.layers.published import renamed
+from cropzoo_plugins.layers.published import rename_keys
 
 ONE = torch.zeros(1)
 
 
 def test_the_first_rule_that_fits_names_a_key() -> None:
     rules = [(r"a\.(\d)", r"backbone.\1"), (r"(.*)", r"rest.\1")]
-    found = renamed({"module.a.3": ONE, "b": ONE, "attn_sim.rel_h": ONE, "fixed": ONE}, rules, "net", dropped="fixed")
+    found = rename_keys(
+        {"module.a.3": ONE, "b": ONE, "attn_sim.rel_h": ONE, "fixed": ONE}, rules, "net", dropped="fixed"
+    )
     assert list(found) == ["backbone.3", "rest.b"]
 
 
 def test_at_most_ten_unknown_keys_are_listed_with_their_number() -> None:
     state = {f"extra.{number}": ONE for number in range(25)}
     with pytest.raises(CropzooError) as caught:
-        renamed(state, [], "net")
+        rename_keys(state, [], "net")
     told = str(caught.value)
     assert told.startswith(
         "published weights of 'net'; 25 keys are no parameters of the published network: 'extra.0', "

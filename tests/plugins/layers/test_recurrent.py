@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cropzoo_plugins.layers.convolutional_cells import ConvGRU, ConvLSTM
 from cropzoo_plugins.layers.recurrent import State, Steps
-from cropzoo_plugins.layers.step_norm import StepBatchNorm, stacked, with_steps
+from cropzoo_plugins.layers.step_norm import StepBatchNorm, resize_statistics, stack_statistics
 
 VALID = torch.tensor([[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0]], dtype=torch.bool)
 DATES = torch.arange(16.0).reshape(4, 4, 1)
@@ -33,7 +33,7 @@ def test_each_sample_reads_its_own_dates_without_gaps() -> None:
     frames = steps.gather(DATES)
     assert len(frames) == 7
     assert read(steps, frames) == [[0, 2], [], [8, 9, 10, 11], [13]]
-    assert read(steps, steps.reversed(frames)) == [[2, 0], [], [11, 10, 9, 8], [13]]
+    assert read(steps, steps.reverse_frames(frames)) == [[2, 0], [], [11, 10, 9, 8], [13]]
 
 
 def test_without_padding_the_batch_keeps_its_order() -> None:
@@ -42,7 +42,7 @@ def test_without_padding_the_batch_keeps_its_order() -> None:
     assert steps.counts == [4] * 4
     frames = steps.gather(DATES)
     assert read(steps, frames) == DATES[..., 0].tolist()
-    assert read(steps, steps.reversed(frames)) == DATES[..., 0].flip(1).tolist()
+    assert read(steps, steps.reverse_frames(frames)) == DATES[..., 0].flip(1).tolist()
 
 
 def test_dates_that_all_samples_lack_are_no_steps() -> None:
@@ -64,7 +64,7 @@ def test_cells_equal_one_convolution_of_input_and_state(kind: type[ConvGRU] | ty
             i, f, o, g = cell.gates(torch.cat([x, h], 1)).chunk(4, 1)
             c = expected = f.sigmoid() * c + i.sigmoid() * g.tanh()
             h = o.sigmoid() * c.tanh()
-    result = cell(steps.gather(series), steps, steps.start(series, 4))
+    result = cell(steps.gather(series), steps, steps.create_state(series, 4))
     torch.testing.assert_close(result, expected, atol=1e-6, rtol=0)
     ours = torch.autograd.grad(result.square().sum(), list(cell.parameters()))
     plain = torch.autograd.grad(expected.square().sum(), list(cell.parameters()))
@@ -93,12 +93,12 @@ def test_a_step_has_its_own_statistics_and_later_ones_the_last() -> None:
 
 def test_statistics_for_another_number_of_steps() -> None:
     statistics = torch.arange(6.0).reshape(3, 2)
-    assert with_steps(statistics, 2).tolist() == [[0, 1], [2, 3]]
-    assert with_steps(statistics, 5).tolist() == [[0, 1], [2, 3], [4, 5], [4, 5], [4, 5]]
+    assert resize_statistics(statistics, 2).tolist() == [[0, 1], [2, 3]]
+    assert resize_statistics(statistics, 5).tolist() == [[0, 1], [2, 3], [4, 5], [4, 5], [4, 5]]
 
 
 def test_statistics_are_stacked_by_the_number_of_their_step() -> None:
     state = {f"norm.running_mean.{step}": torch.tensor([float(step)]) for step in (10, 2, 0)}
-    joined = stacked({**state, "norm.weight": torch.ones(1), "other.running_mean": torch.zeros(1)})
+    joined = stack_statistics({**state, "norm.weight": torch.ones(1), "other.running_mean": torch.zeros(1)})
     assert joined["norm.running_mean"].tolist() == [[0], [2], [10]]
     assert joined.keys() == {"norm.running_mean", "norm.weight", "other.running_mean"}

@@ -35,7 +35,7 @@ def test_gradients_of_the_mixing_that_are_written_out(monkeypatch: pytest.Monkey
 def test_a_resized_kernel_is_the_kernel_on_the_resized_series(length: int, span: int) -> None:
     lines = Timelines((length, length + 3), torch.device("cpu"))
     kernel = torch.randn(span, 2)
-    resized = lines.resized(kernel)
+    resized = lines.resample_kernel(kernel)
     assert resized.shape == (2, length + 3, 2)
     for sample, count in enumerate(lines.lengths):
         series = torch.randn(1, 2, count)
@@ -50,15 +50,15 @@ def test_timelines_put_a_blank_between_samples() -> None:
     frames = Frames.of(valid)
     lines = Timelines.of(frames, 4)
     images = frames.gather(torch.arange(15).reshape(3, 5, 1))
-    listed = lines.spread(frames, images)[:, 0]
+    listed = lines.create_list(frames, images)[:, 0]
     assert lines.lengths == (4, 4, 5)
     assert lines.blanks.tolist() == [4, 9]
     keep = [i for i in range(15) if i not in (4, 9)]
     assert listed[keep].tolist() == [0, 1, 1, 1, 6, 7, 8, 9, 10, 11, 12, 13, 14]
     assert lines.samples.tolist() == [0] * 5 + [1] * 5 + [2] * 5
-    halved = lines.halved()
+    halved = lines.halve()
     assert halved.equal
-    assert lines.pairs(listed[:, None])[..., 0].tolist() == [[0, 1], [1, 1], [6, 7], [8, 9], [10, 11], [12, 13]]
+    assert lines.group_pairs(listed[:, None])[..., 0].tolist() == [[0, 1], [1, 1], [6, 7], [8, 9], [10, 11], [12, 13]]
 
 
 def test_stochastic_depth_skips_a_sample_s_change_and_keeps_its_shortcut() -> None:
@@ -92,7 +92,7 @@ def test_dropout_thins_what_each_half_adds_in_training_alone(half: str) -> None:
     def added() -> torch.Tensor:
         if half == "attention":
             return thinned._attend(cells)
-        return thinned._narrow(thinned._mixed(lines.blanked(thinned._wide(lines.series(cells))), 4))
+        return thinned._contract(thinned._mix_neighbors(lines.zero_blanks(thinned._expand(lines.as_series(cells))), 4))
 
     share = float((added() == 0).float().mean())
     assert share == pytest.approx(0.9, abs=0.05)
@@ -111,5 +111,5 @@ def test_dropout_thins_the_weights_of_the_attention_and_the_activations() -> Non
 
     seen = []
     thinned._drop = lambda values: seen.append(values.shape[-1]) or values  # type: ignore[method-assign,func-returns-value]
-    thinned._narrow(torch.randn(1, 2, 4, 4, 16))
+    thinned._contract(torch.randn(1, 2, 4, 4, 16))
     assert seen == [16, 8]  # after the activation, and after the last layer

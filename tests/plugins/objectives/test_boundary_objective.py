@@ -140,8 +140,8 @@ def test_finer_features_take_finer_labels_and_coarse_ones_say_so(features_of, ba
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"positive_weight": 0.0}, "positive_weight 0.0"),
-        ({"positive_weight": float("nan")}, "positive_weight nan"),
+        ({"positive_weight": 0.0}, "positive_weight=0.0"),
+        ({"positive_weight": float("nan")}, "positive_weight=nan"),
         ({"of": "parcel"}, "did you mean 'parcels'"),
     ],
 )

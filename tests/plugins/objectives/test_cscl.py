@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cropzoo import UnknownName, UsageError
 from cropzoo_plugins.objectives import window_similarity as fast
-from cropzoo_plugins.objectives.cscl import CSCL, ContextSelfSimilarity, same_class
+from cropzoo_plugins.objectives.cscl import CSCL, ContextSelfSimilarity, compare_labels
 
 ROOT = Path(__file__).parents[3]
 PARITY = ROOT / "tests" / "data" / "parity"
@@ -46,7 +46,7 @@ def test_similarity_loss_and_gradients_equal_the_published_ones(name: str) -> No
     module.load_state_dict(state)
     features = stored["embedding"].requires_grad_()
     similarity = module(features)
-    same, _ = same_class(stored["labels"], case["kernel_size"], case["dilation"])
+    same, _ = compare_labels(stored["labels"], case["kernel_size"], case["dilation"])
     y = same.float()
     loss = ((1 - y) * similarity - case["pos_weight"] * y * similarity).mean()
     loss.backward()
@@ -181,7 +181,7 @@ def test_a_batch_of_ignored_labels_is_zero_with_gradients(
 
 def test_labels_compare_by_equality_and_cells_by_bounds() -> None:
     labels = torch.tensor([[[1, 1, 255], [2, 1, 255]]])
-    same, inside = same_class(labels, window=3, dilation=1)
+    same, inside = compare_labels(labels, window=3, dilation=1)
     assert same.dtype == inside.dtype == torch.bool
     same, inside = same.expand(1, 2, 3, 3, 3), inside.expand(1, 2, 3, 3, 3)
     assert same[0, 0, 2].tolist() == [[False] * 3, [False, True, False], [False, True, False]]
@@ -239,7 +239,7 @@ def test_finer_labels_are_refused_with_their_factor(features_of, batch_of) -> No
     ],
 )
 def test_numbers_that_cannot_be_are_refused(option: str, value: float, features_of) -> None:
-    with pytest.raises(UsageError, match=f"{option} {value!r}"):
+    with pytest.raises(UsageError, match=f"{option}={value!r}"):
         CSCL(features_of(4), 2, **{option: value})
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from cropzoo import Backbone, Batch, UsageError
 from cropzoo.testing.subjects import random_batch
-from cropzoo_plugins.objectives.mtm import MaskedTime, days_of, embed_days, hide_dates, hide_patches, pick_dates
+from cropzoo_plugins.objectives.mtm import MaskedTime, embed_days, get_days, hide_dates, hide_patches, pick_dates
 
 
 class Mean(Backbone):
@@ -192,7 +192,7 @@ def test_decodes_hidden_dates_before_others() -> None:
 
 def test_dates_that_are_not_read_become_positions() -> None:
     dates = torch.tensor([[0, 0, 0], [0, 5, 9]])
-    assert days_of(dates).tolist() == [[0, 1, 2], [0, 5, 9]]
+    assert get_days(dates).tolist() == [[0, 1, 2], [0, 5, 9]]
     days = embed_days(torch.arange(431))
     apart = torch.cdist(days, days).fill_diagonal_(9)
     assert apart.min() > 0.3  # each day of a season has an embedding of its own
@@ -256,7 +256,7 @@ def test_learns_to_tell_hidden_dates() -> None:
     ],
 )
 def test_numbers_that_cannot_be_are_refused(option: str, value: float) -> None:
-    with pytest.raises(UsageError, match=f"{option} {value!r}"):
+    with pytest.raises(UsageError, match=f"{option}={value!r}"):
         MaskedTime(Mean(), 2, **{option: value})
 
 

@@ -226,12 +226,12 @@ def test_unknown_names_give_the_close_ones(options: dict[str, str], message: str
     ],
 )
 def test_numbers_out_of_range_are_refused(option: str, value: float) -> None:
-    with pytest.raises(UsageError, match=f"{option} {value!r}"):
+    with pytest.raises(UsageError, match=f"{option}={value!r}"):
         Segmentation(Small(), CLASSES, **{option: value})
 
 
 def test_a_term_twice_and_counts_of_other_classes_are_refused() -> None:
-    with pytest.raises(UsageError, match="stands twice"):
+    with pytest.raises(UsageError, match="occurs twice"):
         Segmentation(Small(), CLASSES, loss="dice+dice")
     with pytest.raises(UsageError, match="4 classes"):
         Segmentation(Small(), CLASSES).set_class_counts(torch.tensor([1, 2]))

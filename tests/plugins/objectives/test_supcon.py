@@ -147,5 +147,5 @@ def test_finer_labels_are_refused_with_their_factor(features_of, batch_of) -> No
     [("projection_channels", 0), ("temperature", 0.0), ("temperature", float("nan")), ("pixels", 1)],
 )
 def test_numbers_that_cannot_be_are_refused(option: str, value: float, features_of) -> None:
-    with pytest.raises(UsageError, match=f"{option} {value!r}"):
+    with pytest.raises(UsageError, match=f"{option}={value!r}"):
         SupCon(features_of(4), 2, **{option: value})

@@ -1,4 +1,4 @@
-"""Published weights files: tensors alone, and no code."""
+"""Published weights files: only tensors are read, and no code is executed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch, protocol):
         torch.save({"state_dict": Bomb()}, path)
     else:
         path.write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(CropzooError, match=r"bad\.pth' cannot be read as weights alone"):
+    with pytest.raises(CropzooError, match=r"bad\.pth' cannot be read as tensors"):
         read_published(path)
     assert not (tmp_path / "exploded").exists()
 
@@ -64,7 +64,7 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch, protocol):
 @pytest.mark.parametrize("content", [{}, {"epoch": 3}, [torch.zeros(1)], {"a": torch.zeros(1), "b": "text"}])
 def test_a_file_without_a_state_dict_is_told(tmp_path, content):
     torch.save(content, tmp_path / "other.pth")
-    with pytest.raises(CropzooError, match=r"other\.pth' holds no state dict"):
+    with pytest.raises(CropzooError, match=r"other\.pth' contains no state dict"):
         read_published(tmp_path / "other.pth")
 
 
@@ -72,7 +72,7 @@ def test_a_truncated_or_missing_file_is_told(published):
     _, path = published
     path.write_bytes(path.read_bytes()[:300])
     for each in (path, path.with_name("none.pth")):
-        with pytest.raises(CropzooError, match="cannot be read as weights alone"):
+        with pytest.raises(CropzooError, match="cannot be read as tensors"):
             read_published(each)
 
 
@@ -102,5 +102,5 @@ def test_a_dataset_of_another_size_is_told(tiny_zoo, tmp_path):
     model = create_model("tiny", in_channels=3, classes=2, zoo=tiny_zoo)
     torch.save(model.state_dict(), tmp_path / "three.pth")
     plan = PLAN | {"bands": 3}
-    with pytest.raises(UsageError, match="dataset 'made' has 2 bands and 2 classes, the weights 3 and 2"):
+    with pytest.raises(UsageError, match="dataset 'made' has 2 bands and 2 classes, the weights have 3 and 2"):
         import_published("tiny", tmp_path / "three.pth", tmp_path / "out.safetensors", tiny_zoo, plan, "made")

@@ -60,11 +60,11 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(make, cache):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sha256": "0" * 64}, "SHA-256 .* and not 0000"),
+        ({"sha256": "0" * 64}, "SHA-256 .* instead of 0000"),
         ({"size": 10}, "more than 10 bytes"),
         ({"size": 10**6}, "12000 of 1000000 bytes"),
-        ({"url": "file:///no/such/file"}, "cannot be had from file:///no/such/file"),
-        ({"url": "file://elsewhere/file"}, "cannot be had from file://elsewhere/file"),
+        ({"url": "file:///no/such/file"}, "cannot be downloaded from file:///no/such/file"),
+        ({"url": "file://elsewhere/file"}, "cannot be downloaded from file://elsewhere/file"),
     ],
 )
 def test_what_is_not_what_the_catalog_says_gets_no_name(make, cache, changes, message):
@@ -98,7 +98,7 @@ def test_a_broken_connection_is_told_as_such(make, cache, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(module, "urlopen", answer)
-    with pytest.raises(CropzooError, match=r"weights of 'net\.data' cannot be had from"):
+    with pytest.raises(CropzooError, match=r"weights of 'net\.data' cannot be downloaded from"):
         find_checkpoint("net.data", make())
     assert stored(cache) == []
 
@@ -112,7 +112,7 @@ def test_offline_touches_no_network_but_reads_files_and_the_cache(make, cache, m
     with monkeypatch.context() as patch:
         patch.setattr(module, "urlopen", answer)
         with pytest.raises(
-            CropzooError, match="are not in the cache and --offline is set; drop it, or put the file at"
+            CropzooError, match="are not in the cache and --offline is set; run without --offline, or put the file at"
         ):
             find_checkpoint("net.data", far, offline=True)
     with monkeypatch.context() as patch:

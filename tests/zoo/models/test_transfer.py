@@ -10,7 +10,7 @@ from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.models.checkpoint import Metadata, save_checkpoint
 from cropzoo.models.factory import create_model
-from cropzoo.models.transfer import start_from
+from cropzoo.models.transfer import load_initial_weights
 
 BANDS = ("red", "nir")
 CLASSES = ("a", "b", "c")
@@ -36,14 +36,14 @@ def begin(zoo, backbone, path, bands, adapt_bands, *, name="tiny", classes=CLASS
     def rebuild(count, labels):
         return make(zoo, bands=count, classes=labels).backbone
 
-    return start_from(backbone, name, path, bands, adapt_bands, classes, rebuild)
+    return load_initial_weights(backbone, name, path, bands, adapt_bands, classes, rebuild)
 
 
 def test_the_backbone_takes_every_value_and_stays_trainable(tiny_zoo, trained):
     model, path = trained
     backbone = make(tiny_zoo).backbone
     transfer = begin(tiny_zoo, backbone, path, BANDS, False, name="tiny")
-    assert transfer.fresh == ()
+    assert transfer.newly_initialized == ()
     assert set(transfer.loaded) == {"look.weight", "look.bias", "tokens"}
     for name, value in model.backbone.state_dict().items():
         assert torch.equal(backbone.state_dict()[name], value)
@@ -54,7 +54,7 @@ def test_classes_of_other_names_start_new_though_they_are_as_many(tiny_zoo, trai
     backbone = make(tiny_zoo).backbone
     before = backbone.tokens.detach().clone()
     transfer = begin(tiny_zoo, backbone, trained[1], BANDS, False, classes=("c", "b", "a"))
-    assert transfer.fresh == ("tokens: made for other classes",)
+    assert transfer.newly_initialized == ("tokens: trained for other classes",)
     assert torch.equal(backbone.tokens, before)
 
 
@@ -70,7 +70,7 @@ def test_other_classes_start_new_and_are_listed(tiny_zoo, trained):
     backbone = make(tiny_zoo, classes=5).backbone
     before = backbone.tokens.detach().clone()
     transfer = begin(tiny_zoo, backbone, path, BANDS, False, classes=tuple("abcde"))
-    assert transfer.fresh == ("tokens: (3, 3) in the weights, (5, 3) here",)
+    assert transfer.newly_initialized == ("tokens: (3, 3) in the weights, (5, 3) here",)
     assert torch.equal(backbone.tokens, before)
     assert torch.equal(backbone.look.weight, model.backbone.look.weight)
 
@@ -78,10 +78,10 @@ def test_other_classes_start_new_and_are_listed(tiny_zoo, trained):
 @pytest.mark.parametrize(
     ("bands", "difference"),
     [
-        (("red", "blue"), "the data lack nir and the weights never saw blue"),
-        (("nir", "red"), "another order"),
+        (("red", "blue"), "the data lack nir and the weights do not know blue"),
+        (("nir", "red"), "the order differs"),
         (("red",), "the data lack nir"),
-        (("red", "nir", "swir"), "the weights never saw swir"),
+        (("red", "nir", "swir"), "the weights do not know swir"),
     ],
 )
 def test_other_bands_are_an_error_unless_asked_for(tiny_zoo, trained, bands, difference):
@@ -93,7 +93,7 @@ def test_other_bands_are_an_error_unless_asked_for(tiny_zoo, trained, bands, dif
     assert torch.equal(backbone.look.weight, before)
     transfer = begin(tiny_zoo, backbone, path, bands, True, name="tiny")
     assert "look.weight" not in transfer.loaded
-    assert any(line.startswith("look.weight: ") for line in transfer.fresh)
+    assert any(line.startswith("look.weight: ") for line in transfer.newly_initialized)
     assert torch.equal(backbone.look.weight, before)
 
 
@@ -102,15 +102,15 @@ def test_weights_that_do_not_say_their_bands_need_to_be_asked_for(tiny_zoo, trai
     note = Metadata(backbone=PluginChoice(name="tiny"), in_channels=2, image_size=24,
                     classes=(LabelClass("a", 0, "#000000"),), dates="doy")  # fmt: skip
     save_checkpoint(path, model.state_dict(), note)
-    with pytest.raises(UsageError, match="do not say which bands"):
+    with pytest.raises(UsageError, match="do not state the bands"):
         begin(tiny_zoo, make(tiny_zoo).backbone, path, BANDS, False, name="tiny")
 
 
 def test_another_backbone_is_an_error(tiny_zoo, trained):
-    with pytest.raises(UsageError, match="are of backbone 'tiny', not 'other'; use --backbone tiny"):
+    with pytest.raises(UsageError, match="belong to backbone 'tiny', not 'other'; use --backbone tiny"):
         begin(tiny_zoo, make(tiny_zoo).backbone, trained[1], BANDS, False, name="other")
 
 
 def test_weights_without_a_single_fit_are_an_error(tiny_zoo, trained):
-    with pytest.raises(CropzooError, match="hold nothing that fits backbone 'tiny'"):
+    with pytest.raises(CropzooError, match="contain no tensor that fits backbone 'tiny'"):
         begin(tiny_zoo, make(tiny_zoo, width=7).backbone, trained[1], BANDS, False)

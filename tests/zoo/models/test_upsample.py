@@ -1,4 +1,4 @@
-"""Features finer than the images: shapes, heads, weights, and labels that must be as fine."""
+"""Upsampled features: shapes, heads, weights, and the resolution of labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cropzoo.evaluation.evaluate import predict_sample
 from cropzoo.models.base import Model
 from cropzoo.models.checkpoint import Metadata, save_checkpoint
 from cropzoo.models.factory import create_model, load_model
-from cropzoo.models.upsample import WAYS, Upsampled, match_labels, weights_for
+from cropzoo.models.upsample import UPSAMPLE_MODES, Upsampled, match_labels, match_weights
 
 BATCH = torch.randn(2, 3, 2, 6, 6), torch.ones(2, 3, dtype=torch.int64), torch.ones(2, 3, dtype=torch.bool)
 
@@ -92,17 +92,17 @@ def test_a_checkpoint_brings_its_resolution_back(tiny_zoo, tmp_path: Path):
 
 def test_weights_go_from_any_resolution_to_any(tiny_zoo):
     plain, fine, finer = (make(tiny_zoo, scale).backbone for scale in (1, 2, 4))
-    adapted = fine.adapt_weights(weights_for(fine, plain.state_dict(), 1))
+    adapted = fine.adapt_weights(match_weights(fine, plain.state_dict(), 1))
     assert torch.equal(adapted["base.look.weight"], plain.state_dict()["look.weight"])
     assert not any(key.startswith("stages.") for key in adapted)
-    assert weights_for(plain, fine.state_dict(), 2).keys() == plain.state_dict().keys()
-    assert weights_for(plain, plain.state_dict(), 1).keys() == plain.state_dict().keys()
-    up = finer.adapt_weights(weights_for(finer, fine.state_dict(), 2))
+    assert match_weights(plain, fine.state_dict(), 2).keys() == plain.state_dict().keys()
+    assert match_weights(plain, plain.state_dict(), 1).keys() == plain.state_dict().keys()
+    up = finer.adapt_weights(match_weights(finer, fine.state_dict(), 2))
     assert up.keys() < finer.state_dict().keys()
     assert torch.equal(up["stages.0.0.weight"], fine.state_dict()["stages.0.0.weight"])
     named_alike = {"stages.0.weight": torch.zeros(1), "base.weight": torch.zeros(1)}  # of a network of its own
-    assert weights_for(plain, named_alike, 1) == named_alike
-    assert list(weights_for(fine, named_alike, 1)) == ["base.stages.0.weight", "base.base.weight"]
+    assert match_weights(plain, named_alike, 1) == named_alike
+    assert list(match_weights(fine, named_alike, 1)) == ["base.stages.0.weight", "base.base.weight"]
 
 
 def sample(scale: int) -> Sample:
@@ -138,14 +138,14 @@ def test_a_whole_sample_is_predicted_at_the_fine_grid_as_at_once(tiny_zoo, scale
     assert len(np.unique(whole)) > 1
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("mode", UPSAMPLE_MODES)
 @pytest.mark.parametrize(("logits", "labels"), [(1, 2), (1, 4), (2, 4)])
-def test_logits_are_brought_to_finer_labels(tiny_zoo, way, logits, labels):
+def test_logits_are_brought_to_finer_labels(tiny_zoo, mode, logits, labels):
     model = make(tiny_zoo, logits).eval()
-    matched = match_labels(model, logits, labels, way)
+    matched = match_labels(model, logits, labels, mode)
     assert not matched.training
     expected = nn.functional.interpolate(
-        model(*BATCH), (6 * labels, 6 * labels), mode=way, **({} if way == "nearest" else {"align_corners": False})
+        model(*BATCH), (6 * labels, 6 * labels), mode=mode, **({} if mode == "nearest" else {"align_corners": False})
     )
     assert torch.equal(matched(*BATCH), expected)
 
@@ -156,18 +156,18 @@ def test_logits_are_left_as_they_are_unless_asked(tiny_zoo, caplog):
     assert not caplog.messages
     assert match_labels(model, 1, 4, None) is model
     [told] = caplog.messages
-    assert "stands for 4 x 4 labels" in told
+    assert "is used for 4 x 4 labels" in told
 
 
 @pytest.mark.parametrize(
-    ("logits", "labels", "way", "told"),
+    ("logits", "labels", "mode", "told"),
     [
-        (1, 1, "nearest", "nothing to enlarge"),
-        (4, 4, "bilinear", "nothing to enlarge"),
-        (4, 1, None, "4 x as fine as the images, the labels 1 x"),
-        (4, 2, "bilinear", "labels of the resolution of its logits"),
+        (1, 1, "nearest", "nothing to upsample"),
+        (4, 4, "bilinear", "nothing to upsample"),
+        (4, 1, None, "4 x the resolution of the images, the labels 1 x"),
+        (4, 2, "bilinear", "labels with the resolution of the logits"),
     ],
 )
-def test_grids_that_do_not_fit(tiny_zoo, logits, labels, way, told):
+def test_grids_that_do_not_fit(tiny_zoo, logits, labels, mode, told):
     with pytest.raises(UsageError, match=told):
-        match_labels(make(tiny_zoo, logits), logits, labels, way)
+        match_labels(make(tiny_zoo, logits), logits, labels, mode)

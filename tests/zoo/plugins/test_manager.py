@@ -80,13 +80,15 @@ def test_missing_file():
 @pytest.mark.parametrize("stem", ["json", "sys", "cropzoo", "torch"])
 def test_taken_stem(stem, tmp_path, module_folder, write_plugin):
     path = write_plugin(tmp_path / "elsewhere" / f"{stem}.py", BODY)
-    with pytest.raises(CropzooError, match=rf"cannot be imported as '{stem}', the name of .*; rename it"):
+    with pytest.raises(
+        CropzooError, match=rf"cannot be imported as '{stem}'; .* already has that module name; rename the file"
+    ):
         import_plugin(str(path))
 
 
 def test_stem_that_is_no_name(tmp_path, module_folder, write_plugin):
     path = write_plugin(tmp_path / "elsewhere" / "my-model.py", BODY)
-    with pytest.raises(CropzooError, match="'my-model', which is no Python name; rename it"):
+    with pytest.raises(CropzooError, match="'my-model', which is not a valid Python identifier; rename the file"):
         import_plugin(str(path))
 
 
@@ -94,7 +96,7 @@ def test_two_files_of_one_stem(plugin_file, tmp_path, write_plugin):
     other = write_plugin(tmp_path / "third" / "my_tried_model.py", BODY)
     zoo = load_zoo([], modules=[str(plugin_file), str(other)])
     assert list(zoo.backbones) == ["mine"]
-    assert "rename it" in zoo.broken[0].error
+    assert "rename the file" in zoo.broken[0].error
 
 
 def test_file_that_fails_leaves_no_half_module(tmp_path, module_folder, write_plugin):

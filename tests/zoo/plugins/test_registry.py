@@ -23,7 +23,7 @@ def test_built_ins_come_through_the_entry_points():
 
 def test_without_entry_points_nothing_is_left():
     zoo = load_zoo([])
-    assert [len(shelf) for shelf in zoo.shelves] == [0, 0, 0]
+    assert [len(registry) for registry in zoo.registries] == [0, 0, 0]
 
 
 def test_nothing_is_kept_between_calls(good_plugin):
@@ -58,11 +58,11 @@ def cropzoo_backbones():
 
 def test_a_member_stands_for_its_family_with_an_option(make_plugin):
     zoo = load_zoo([make_plugin("family", FAMILY)])
-    assert zoo.backbone_choice("many/resnet18.a1_in1k") == ("many", {"encoder": "resnet18.a1_in1k"})
-    assert zoo.backbone_choice("single") == ("single", {})
+    assert zoo.resolve_backbone("many/resnet18.a1_in1k") == ("many", {"encoder": "resnet18.a1_in1k"})
+    assert zoo.resolve_backbone("single") == ("single", {})
     with pytest.raises(UsageError, match=r"'single' is one network, not a family; use single, or one of .* many/..."):
-        zoo.backbone_choice("single/big")
+        zoo.resolve_backbone("single/big")
     with pytest.raises(UnknownName, match="unknown backbone 'mani'; did you mean 'many'"):
-        zoo.backbone_choice("mani/resnet18")
-    with pytest.raises(UsageError, match="nothing follows the '/'"):
-        zoo.backbone_choice("many/")
+        zoo.resolve_backbone("mani/resnet18")
+    with pytest.raises(UsageError, match="no network is named after '/'"):
+        zoo.resolve_backbone("many/")

@@ -12,17 +12,17 @@ from cropzoo.plugins.specs import InvalidSpec
 COMMON = {"name": "a", "build": "package.module:Factory", "summary": "one line", "source": "a paper", "license": "MIT"}
 
 INVALID = [
-    (BackboneSpec, "name", "", "a text that is not empty"),
-    (BackboneSpec, "name", 7, "a text that is not empty"),
+    (BackboneSpec, "name", "", "a non-empty string"),
+    (BackboneSpec, "name", 7, "a non-empty string"),
     (BackboneSpec, "name", "TSViT", "kebab-case"),
     (BackboneSpec, "name", "ts_vit", "kebab-case"),
     (BackboneSpec, "name", "-a", "kebab-case"),
     (BackboneSpec, "build", "package.module", "'package.module:factory'"),
     (BackboneSpec, "build", "package/module.py:Factory", "'package.module:factory'"),
-    (BackboneSpec, "build", print, "a text that is not empty"),
+    (BackboneSpec, "build", print, "a non-empty string"),
     (BackboneSpec, "summary", "two\nlines", "a single line"),
-    (BackboneSpec, "source", "  ", "a text that is not empty"),
-    (BackboneSpec, "license", None, "a text that is not empty"),
+    (BackboneSpec, "source", "  ", "a non-empty string"),
+    (BackboneSpec, "license", None, "a non-empty string"),
     (BackboneSpec, "dates", "julian", "one of 'doy', 'days', 'none'"),
     (BackboneSpec, "fixed_length", 60, "True or False"),
     (BackboneSpec, "size_multiple", 0, "a positive integer"),

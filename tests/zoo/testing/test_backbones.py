@@ -140,24 +140,24 @@ class Shares(Good):
 """
 
 FAULTS = {
-    "Swallows": r"takes \['\*\*options'\]; name each option",
+    "Swallows": r"takes \['\*\*options'\]; list each option",
     "Deaf": "does not take 'image_size'",
     "NotOne": "not a cropzoo.Backbone",
     "Widthless": "out_channels is None",
-    "Multiple": "size_multiple is 4, its spec says 1",
-    "Coarse": r"for 5 dates of 8 x 8 px features are \(2, 5, 4, 4\), not \(2, 5, 8, 8\)",
-    "OneSize": r"for 5 dates of 8 x 9 px features are \(2, 5, 8, 8\)",
+    "Multiple": "size_multiple is 4, the spec declares 1",
+    "Coarse": r"for 5 dates of 8 x 8 px features have shape \(2, 5, 4, 4\), not \(2, 5, 8, 8\)",
+    "OneSize": r"for 5 dates of 8 x 9 px features have shape \(2, 5, 8, 8\)",
     "NotFinite": "for 1 dates of 8 x 8 px features are not finite",
-    "Changes": "forward changes its own arguments",
-    "Head": r"make_head\(7\) gives logits \(2, 4, 8, 8\)",
-    "Unused": "no gradient, and would never train: spare.weight, spare.bias",
-    "Detached": "there is no gradient path at all",
-    "Unmasked": "what stands at invalid dates changes the features by up to",
-    "CountsPadding": "the number of invalid dates changes the features",
-    "SeesMates": "the other samples of a batch change the features",
-    "Random": "in evaluation a second forward gives other features",
-    "Unseeded": "two builds after one seed differ in layer.bias",
-    "Forgets": "something that it uses is not in its state dict",
+    "Changes": "forward modifies its arguments",
+    "Head": r"make_head\(7\) returns logits of shape \(2, 4, 8, 8\)",
+    "Unused": "no gradient and would not be trained: spare.weight, spare.bias",
+    "Detached": "the loss has no gradient path",
+    "Unmasked": "values at invalid dates affect the features by up to",
+    "CountsPadding": "the number of invalid dates affects the features",
+    "SeesMates": "the other samples of a batch affect the features",
+    "Random": "in evaluation mode a second forward pass returns other features",
+    "Unseeded": "two builds with the same seed differ in layer.bias",
+    "Forgets": "the state dict is incomplete",
     "Shares": "cannot be saved as safetensors",
 }
 
@@ -190,7 +190,7 @@ def test_fixed_length_is_asked_for_no_other_length(make_spec):
 
 
 def test_spec_that_says_no_dates_is_held_to_it(make_spec):
-    with pytest.raises(AssertionError, match="other dates change the features, but its spec says dates='none'"):
+    with pytest.raises(AssertionError, match="dates affect the features, but the spec declares dates='none'"):
         check_backbone(make_spec("Good", dates="none"))
 
 

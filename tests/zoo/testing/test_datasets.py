@@ -107,23 +107,23 @@ class Stuck(Good):
 """
 
 FAULTS = {
-    "Swallows": "name each option",
+    "Swallows": "list each option",
     "EmptySplit": "split 'test' is empty",
     "AnySplit": r"split\('no-such-split'\) must raise cropzoo.UnknownName",
-    "Random": "sample 0 of split 'train' differs when it is read again",
-    "Drifts": "split 'train' differs in a second dataset of the same options",
-    "Endless": "gives a sample beyond its length; raise IndexError",
+    "Random": "sample 0 of split 'train' differs when it is read a second time",
+    "Drifts": "split 'train' differs in a second dataset with the same options",
+    "Endless": "returns a sample beyond its length; it must raise IndexError",
     "Stuck": "cannot be sent to a worker process",
 }
 DESCRIPTIONS = [
     ({"bands": ["B04", "B08"]}, "bands are .*; they must be a tuple of distinct names"),
     ({"bands": ("B04", "B04")}, "bands are .*; they must be a tuple of distinct names"),
-    ({"bands": ("B04", "B99")}, "bands are .*, its spec says"),
+    ({"bands": ("B04", "B99")}, "bands are .*, the spec declares"),
     ({"scale": 0}, "scale is 0; it must be positive"),
     ({"mean": (0.1,)}, "mean has 1 values for 2 bands"),
     ({"mean": (0.1, float("nan"))}, "mean is .*; it must be finite"),
     ({"std": (0.1, 0.0)}, "std is .*; it must be positive"),
-    ({"citation": None}, "citation must be a text"),
+    ({"citation": None}, "citation must be a string"),
     ({"classes": ("none", "maize")}, "must be a tuple of cropzoo.LabelClass"),
 ]
 SAMPLES = [
@@ -131,20 +131,20 @@ SAMPLES = [
     ({"series": np.zeros((4, 3, 6, 6))}, "series has 3 channels for the 2 bands"),
     ({"series": np.zeros((4, 2, 6, 6), dtype=bool)}, "series is bool"),
     ({"series": np.full((4, 2, 6, 6), np.nan)}, "series is not finite"),
-    ({"series": np.zeros((0, 2, 6, 6))}, "no side may be empty"),
+    ({"series": np.zeros((0, 2, 6, 6))}, "no dimension may be empty"),
     ({"series": np.zeros((3, 2, 6, 6))}, r"dates have shape \(4,\) for 3 images"),
     ({"dates": np.arange(4)}, "dates are int64; they must be int32"),
     ({"dates": np.array([1, 2, 2, 3], dtype=np.int32)}, "dates must increase"),
     ({"labels": np.zeros((12, 6), dtype=np.uint8)}, r"labels have shape \(12, 6\)"),
     ({"labels": np.zeros((3, 3), dtype=np.uint8)}, r"labels have shape \(3, 3\)"),
     ({"labels": np.zeros((12, 12), dtype=np.float32)}, "labels are float32"),
-    ({"labels": np.full((12, 12), 2, dtype=np.uint8)}, r"labels hold \[2\]; classes are 0 to 1"),
+    ({"labels": np.full((12, 12), 2, dtype=np.uint8)}, r"labels contain \[2\]; classes are 0 to 1"),
     ({"parcels": np.zeros((6, 6), dtype=np.int32)}, r"parcels have shape \(6, 6\), labels \(12, 12\)"),
     ({"parcels": np.zeros((12, 12), dtype=np.int64)}, "parcels are int64"),
     ({"parcels": np.full((12, 12), -1, dtype=np.int32)}, "negative id"),
     ({"clear": np.ones((4, 12, 12), dtype=bool)}, r"clear has shape \(4, 12, 12\)"),
     ({"clear": np.ones((4, 6, 6), dtype=np.uint8)}, "clear is uint8"),
-    ({"place": {"crs": "EPSG:32631"}}, "place is .*; it must hold crs"),
+    ({"place": {"crs": "EPSG:32631"}}, "place is .*; it must be empty, or have crs"),
 ]
 
 

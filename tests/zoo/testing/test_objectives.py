@@ -125,20 +125,20 @@ class Random(Good):
 
 FAULTS = {
     "CrashesWithoutParcels": None,
-    "Swallows": "name each option",
+    "Swallows": "list each option",
     "NotOne": "not a cropzoo.Objective",
-    "OtherBackbone": "its `backbone` is not the one that it was given",
+    "OtherBackbone": "its `backbone` is not the one passed to the factory",
     "ReturnsTensor": "forward returned <class 'torch.Tensor'>",
     "PerPixel": r"total has shape \(2, 8, 8\); it must be a scalar",
     "PartNotFinite": "ratio is nan",
-    "HeadOnly": "these parameters have no gradient, and would never train: backbone",
-    "Still": "would learn nothing",
+    "HeadOnly": "these parameters have no gradient and would not be trained: backbone",
+    "Still": "would not learn",
     "MeanOfNothing": "where every label is ignored total is nan",
     "CountsIgnored": "where every label is ignored the total is .*; it must be zero",
-    "NoPath": "where every label is ignored there is no gradient path at all",
-    "WrongHead": r"its head gives logits \(2, 5, 8, 8\), not \(2, 4, 8, 8\)",
-    "NoLogits": "the losses must hold the head's logits",
-    "Random": "two runs after one seed give",
+    "NoPath": "where every label is ignored the loss has no gradient path",
+    "WrongHead": r"its head returns logits of shape \(2, 5, 8, 8\), not \(2, 4, 8, 8\)",
+    "NoLogits": "its losses must include the logits of the head",
+    "Random": "two runs with the same seed return",
 }
 
 

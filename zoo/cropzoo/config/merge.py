@@ -265,7 +265,7 @@ def _expand_layer(zoo: Zoo, layer: Mapping[str, Any], where: str) -> Settings:
 
 def _expand_member(zoo: Zoo, section: Settings, where: str) -> Settings:
     """The section of a family's member, with the family's name and the option that selects the member."""
-    name, options = zoo.backbone_choice(section["name"])
+    name, options = zoo.resolve_backbone(section["name"])
     for option in options.keys() & section.keys():
         raise UsageError(
             f"{where}: backbone is {section['name']!r} and backbone.{option} is {section[option]!r}; remove one of them"

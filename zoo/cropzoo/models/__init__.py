@@ -1,4 +1,4 @@
-"""Networks by name: contracts, factories, checkpoints, published weights, and transfer between datasets."""
+"""Models: base classes, factory, checkpoints, downloads, conversion of published weights, and transfer."""
 
 from __future__ import annotations
 

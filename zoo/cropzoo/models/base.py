@@ -1,4 +1,4 @@
-"""What models and objectives are: the classes that plugins derive from."""
+"""Base classes of backbones, objectives and models."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from cropzoo.plugins.renamed import METHODS, check_renamed
 
 @dataclass(frozen=True)
 class Losses:
-    """What an objective returns.
+    """Losses of one batch, as returned by an objective.
 
     Args:
-        total: scalar; minimized.
-        parts: scalars by name; logged.
-        logits: (B, K, H, W) or finer, of an objective with a head, so that validation need not compute them again.
+        total: Loss to minimize, a scalar.
+        parts: Further scalars to log, by name.
+        logits: Logits of an objective with a head, (B, K, H, W) or finer, which validation reuses.
     """
 
     total: Tensor
@@ -29,14 +29,15 @@ class Losses:
 
 
 class Backbone(nn.Module, ABC):
-    """A network from series to dense features; a plugin's factory is a subclass or returns one.
+    """Base class of networks that map a series to dense features. A plugin's factory is a subclass or returns one.
 
-    The factory is called with keywords `in_channels, classes, image_size, length` and the user's options. Options are
-    explicit keyword parameters with defaults, so that an unknown one can be named; no `**kwargs`.
+    The factory is called with the keywords `in_channels`, `classes`, `image_size` and `length`, and the user's
+    options. Options are explicit keyword parameters with defaults, not `**kwargs`, so that unknown options are
+    detected.
 
     Attributes:
-        out_channels: D, the width of the features.
-        size_multiple: divides the height and width that `forward` takes.
+        out_channels: Number of feature channels, D.
+        size_multiple: Divisor of the image height and width that `forward` accepts.
     """
 
     out_channels: int
@@ -44,39 +45,43 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
-        """Dense features.
+        """Compute dense features.
 
         Args:
-            series: (B, T, C, H, W), float32, normalized.
-            dates: (B, T), int64, as the spec declares.
-            valid: (B, T), bool; what stands at invalid dates never changes the features. Every sample has a valid date.
+            series: Normalized series, (B, T, C, H, W), float32.
+            dates: Dates in the encoding of the spec, (B, T), int64.
+            valid: Mask of valid dates, (B, T), bool; False marks padding, whose values must not affect the features.
+                Each sample has at least one valid date.
 
         Returns:
-            (B, D, H, W), D = `out_channels`.
+            Features, (B, D, H, W), with D = `out_channels`.
         """
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights of another network of this kind, made to fit where that can be done; as they are by default.
+        """Adapt the weights of a network of this class that was built for another size. Unchanged by default.
 
         Args:
-            state: keys and values as in `state_dict`, of a network that may have been built for another size.
+            state: State dict of the other network.
+
+        Returns:
+            State dict, resized where the network supports it.
         """
         return state
 
     def make_head(self, classes: int) -> nn.Module:
-        """A new module from features (B, D, H, W) to logits (B, classes, H, W); a 1x1 convolution unless overridden."""
+        """Build a head from features (B, D, H, W) to logits (B, classes, H, W); a 1x1 convolution by default."""
         return nn.Conv2d(self.out_channels, classes, kernel_size=1)
 
 
 class Objective(nn.Module, ABC):
-    """A loss that trains a backbone; a plugin's factory is a subclass, called with `(backbone, classes, **options)`.
+    """Base class of losses that train a backbone. A plugin's factory is called with `(backbone, classes, **options)`.
 
-    `classes` is 0 where the data have no labels.
+    `classes` is 0 if the data have no labels.
 
     Attributes:
-        backbone: the network under training, a submodule.
-        head: what makes logits of features, where the objective trains one: then it returns its logits and the run
-            can be scored. Else None.
+        backbone: Backbone to train, a submodule.
+        head: Head from features to logits, or None. An objective with a head returns its logits with the losses, and a
+            run that ends with it can be scored.
     """
 
     head: nn.Module | None
@@ -84,26 +89,28 @@ class Objective(nn.Module, ABC):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = None  # not in the class: torch looks submodules up only where the class has no such attribute
+        self.head = (
+            None  # not a class attribute: torch finds submodules only where the class has no attribute of that name
+        )
 
     def __init_subclass__(cls, **keywords: Any) -> None:
-        """Refuse a method by its old name, which nothing would call."""
+        """Reject methods with names of version 0.1, which would never be called."""
         super().__init_subclass__(**keywords)
         check_renamed(vars(cls), METHODS, f"objective {cls.__name__}")
 
     def set_class_counts(self, counts: Tensor) -> None:
-        """Told once, before training: pixels of each class in the training split, (classes,), int64."""
+        """Receive the number of training pixels of each class, (classes,), int64. Called once before training."""
 
     @abstractmethod
     def forward(self, batch: Batch) -> Losses:
-        """The losses of one batch; zero with a gradient path where nothing in the batch can be learnt from."""
+        """Compute the losses of one batch. The total is zero with a gradient path if the batch has no usable labels."""
 
 
 class Model(nn.Module):
     """Backbone and head.
 
     Attributes:
-        metadata: what the checkpoint says of the model, where it was loaded from one.
+        metadata: Metadata of the checkpoint that the model was loaded from; empty for a new model.
     """
 
     def __init__(self, backbone: Backbone, head: nn.Module) -> None:
@@ -113,13 +120,13 @@ class Model(nn.Module):
         self.metadata: dict[str, Any] = {}
 
     def features(self, series: Tensor, dates: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Dense features, (B, D, H, W), or finer if made so; `valid` None takes every date as real."""
+        """Dense features, (B, D, H, W), or finer for an upsampled model. If `valid` is None, all dates are valid."""
         if valid is None:
             valid = torch.ones(dates.shape, dtype=torch.bool, device=dates.device)
         features: Tensor = self.backbone(series, dates, valid)
         return features
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Logits, (B, K, H, W), or finer if the model was made so; arguments as in `Backbone.forward`."""
+        """Logits, (B, K, H, W), or finer for an upsampled model; arguments as in `Backbone.forward`."""
         logits: Tensor = self.head(self.features(series, dates, valid))
         return logits

@@ -1,4 +1,4 @@
-"""Published weights files: read as tensors alone, renamed, saved as checkpoints."""
+"""Conversion of published weights files to checkpoints."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from cropzoo.models.factory import Shape, convert_published, create_backbone, lo
 from cropzoo.plugins.registry import Zoo
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
-"""Keys under which training programs keep the weights."""
+"""Keys under which training programs store the state dict."""
 
 
-class _Plan(Schema):
+class _ModelSizes(Schema):
     bands: Whole = Field(ge=1)
     classes: Whole = Field(ge=2)
     image_size: Whole = Field(ge=1)
@@ -36,48 +36,50 @@ class _Plan(Schema):
 
 
 def read_published(path: Path) -> dict[str, Tensor]:
-    """The state dict in a .pth file; pickled code in it is refused, not run.
+    """Read the state dict of a `.pth` file without executing code from it.
 
     Raises:
-        CropzooError: when the file is damaged, holds more than tensors, or no state dict.
+        CropzooError: If the file is damaged, contains objects other than tensors, or has no state dict.
     """
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many kinds for a file that is not its own
-        raise CropzooError(  # torch's own message advises to run what is in the file
-            f"{str(path)!r} cannot be read as weights alone; it holds objects or code beside tensors, is damaged, "
-            "or is no file of torch.save; nothing in it was run; ask who published it for a plain state dict"
+    except Exception as error:  # torch.load raises many types for files that it did not write
+        raise CropzooError(  # torch's message advises to load the file unsafely
+            f"{str(path)!r} cannot be read as tensors; it contains other objects or code, is damaged, or was not "
+            "written by torch.save; no code was executed; ask its publisher for a plain state dict"
         ) from error
     while isinstance(content, dict) and (inner := [content[k] for k in _WRAPPERS if isinstance(content.get(k), dict)]):
         content = inner[0]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise CropzooError(f"{str(path)!r} holds no state dict; a mapping of names to tensors is needed")
+        raise CropzooError(
+            f"{str(path)!r} contains no state dict; expected a mapping of names to tensors; check the file"
+        )
     return {str(name).removeprefix("module."): value for name, value in content.items()}
 
 
 def import_published(
     name: str, path: Path, out: Path, zoo: Zoo, plan: Mapping[str, Any], statistics_of: str | None = None
 ) -> Metadata:
-    """Save a published weights file as a checkpoint.
+    """Convert a published weights file to a checkpoint.
 
     Args:
-        name: of the backbone.
-        path: of the published file.
-        out: of the checkpoint.
-        zoo: where names are looked up.
-        plan: bands, classes, image_size, length (numbers), backbone and dataset (options).
-        statistics_of: dataset that gives names of bands and classes and the statistics.
+        name: Name of the backbone.
+        path: Path of the published file.
+        out: Path of the checkpoint to write.
+        zoo: Installed plugins.
+        plan: Sizes `bands`, `classes`, `image_size` and `length`, and the options `backbone` and `dataset`.
+        statistics_of: Name of the dataset that provides the names of bands and classes, and the band statistics.
 
     Returns:
-        What the checkpoint says.
+        Metadata of the checkpoint.
 
     Raises:
-        UsageError: for a size that is missing, or a dataset of another number of bands or classes.
-        CropzooError: for a file of another network; its differences are listed.
+        UsageError: If a size is missing, or the dataset has another number of bands or classes.
+        CropzooError: If the file belongs to another network; the message lists the differences.
     """
-    sizes = _Plan.parse(plan, "import-weights (--like ENTRY or --set)")
+    sizes = _ModelSizes.parse(plan, "import-weights (--like ENTRY or --set)")
     shape = Shape(sizes.bands, sizes.classes, sizes.image_size, sizes.length)
     backbone = create_backbone(name, shape, zoo=zoo, options=sizes.backbone)
     model = Model(backbone, backbone.make_head(sizes.classes))
@@ -91,13 +93,13 @@ def import_published(
         dates=spec.dates,
         citation=spec.source,
         versions=versions(),
-        **_names(sizes, zoo, statistics_of),
+        **_describe_data(sizes, zoo, statistics_of),
     )
     save_checkpoint(out, model.state_dict(), metadata)
     return metadata
 
 
-def _names(sizes: _Plan, zoo: Zoo, statistics_of: str | None) -> dict[str, Any]:
+def _describe_data(sizes: _ModelSizes, zoo: Zoo, statistics_of: str | None) -> dict[str, Any]:
     if statistics_of is None:
         plain = [LabelClass(f"class {number}", number, "#808080") for number in range(sizes.classes)]
         return {"classes": tuple(plain)}
@@ -106,7 +108,7 @@ def _names(sizes: _Plan, zoo: Zoo, statistics_of: str | None) -> dict[str, Any]:
     if found != (sizes.bands, sizes.classes):
         raise UsageError(
             f"dataset {statistics_of!r} has {found[0]} bands and {found[1]} classes, "
-            f"the weights {sizes.bands} and {sizes.classes}; name the data that they were trained on"
+            f"the weights have {sizes.bands} and {sizes.classes}; name the dataset that they were trained on"
         )
     return {
         "classes": dataset.classes,

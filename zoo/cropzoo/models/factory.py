@@ -70,7 +70,7 @@ def create_backbone(
         UsageError: for a size or option that is not allowed.
         CropzooError: when the factory returns something else.
     """
-    name, member = zoo.backbone_choice(name)
+    name, member = zoo.resolve_backbone(name)
     entry, options = zoo.backbones[name], {**member, **options}
     reserved = [option for option in options if option in TOLD]
     if reserved:

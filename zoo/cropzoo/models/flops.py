@@ -1,4 +1,4 @@
-"""What a network costs: parameters and floating-point operations."""
+"""Parameter and FLOP counts of a network."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from cropzoo.models.base import Model
 
 @dataclass(frozen=True)
 class Costs:
-    """Parameters of backbone and head, and operations of one forward pass over one series.
+    """Number of parameters of backbone and head, and FLOPs of a forward pass over one series.
 
     Args:
-        parameters: that training changes.
-        gflops: 1e9 operations, a multiplication and an addition counted as two.
+        parameters: Number of trainable parameters.
+        gflops: Floating-point operations in 1e9; a multiply-add counts as two.
     """
 
     parameters: int
@@ -28,16 +28,23 @@ class Costs:
 
 @torch.no_grad()
 def count_costs(model: Model, size: Size) -> Costs:
-    """The costs of a model at one series of that size, of matrix products, convolutions and attention.
+    """Count the parameters and FLOPs of a model for one series.
 
-    Only shapes are computed with, so that the largest network takes no time. Attention is counted by its plain matrix
-    products: the counter knows no fused attention of a CPU.
+    Matrix products, convolutions and attention are counted. The forward pass runs on the meta device, so that it takes
+    no time even for a large network. Attention is counted as plain matrix products, because the counter does not
+    support fused attention on a CPU.
+
+    Args:
+        model: Model to count.
+        size: Size of the series.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     network = deepcopy(model).eval()
     try:
         operations = _operations(network.to("meta"), size)
-    except Exception:  # it reads values, which fails in as many ways as there are to read them; shapes alone do not do
+    except (
+        Exception
+    ):  # the network reads values, which the meta device does not have; the error type depends on the operation
         operations = _operations(deepcopy(model).eval(), size)
     return Costs(sum(parameter.numel() for parameter in parameters), operations / 1e9)
 

@@ -1,4 +1,4 @@
-"""Starting a backbone from a checkpoint that may have been trained on something else."""
+"""Initialization of a backbone from a checkpoint that may have been trained on other data."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import torch
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.models.base import Backbone
 from cropzoo.models.checkpoint import read_metadata, read_state
-from cropzoo.models.upsample import weights_for
+from cropzoo.models.upsample import match_weights
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """What became of a checkpoint's weights.
+    """Result of initializing a backbone from a checkpoint.
 
     Args:
-        loaded: parameters that took their values from the checkpoint.
-        fresh: "name: reason" of those that start new.
+        loaded: Names of the parameters that were loaded.
+        newly_initialized: "name: reason" of each parameter that was not loaded.
     """
 
     loaded: tuple[str, ...]
-    fresh: tuple[str, ...]
+    newly_initialized: tuple[str, ...]
 
 
-def start_from(
+def load_initial_weights(
     backbone: Backbone,
     name: str,
     path: Path,
@@ -36,76 +36,79 @@ def start_from(
     classes: Sequence[str],
     rebuild: Callable[[int, int], Backbone],
 ) -> Transfer:
-    """Load what fits of a checkpoint's backbone, by name and shape, and by what bands and classes stand for.
+    """Load the weights of a checkpoint that match a backbone in name, shape, bands and classes.
 
     Args:
-        backbone: changed in place.
-        name: of the backbone, which the checkpoint must share.
-        path: of the checkpoint.
-        bands: of the data that the backbone will see.
-        adapt_bands: take weights that were trained on other bands; what depends on their number starts new.
-        classes: names of the data's classes; where they are others, what depends on their number starts new.
-        rebuild: makes the same backbone for (bands, classes); it tells what depends on each.
+        backbone: Backbone to initialize, changed in place.
+        name: Name of the backbone, which must equal that of the checkpoint.
+        path: Path of the checkpoint file.
+        bands: Names of the bands of the data.
+        adapt_bands: Whether to accept weights that were trained on other bands; parameters whose shape depends on the
+            number of bands are then newly initialized.
+        classes: Names of the classes of the data; if they differ from those of the checkpoint, parameters whose shape
+            depends on the number of classes are newly initialized.
+        rebuild: Builds the same backbone for a number of bands and of classes.
 
     Raises:
-        CropzooError: for a file that is no checkpoint, one of another backbone, or one without a single fitting weight.
-        UsageError: for other bands, unless `adapt_bands`.
+        CropzooError: If the file is not a valid checkpoint, or none of its weights fits.
+        UsageError: If the checkpoint is of another backbone, or of other bands and `adapt_bands` is False.
     """
     metadata = read_metadata(path)
     if metadata.backbone.name != name:
         raise UsageError(
-            f"weights {str(path)!r} are of backbone {metadata.backbone.name!r}, not {name!r}; "
+            f"weights {str(path)!r} belong to backbone {metadata.backbone.name!r}, not {name!r}; "
             f"use --backbone {metadata.backbone.name} or other weights"
         )
     if list(metadata.bands) != list(bands) and not adapt_bands:
-        raise UsageError(_tell_bands(str(path), metadata.bands, bands))
+        raise UsageError(_describe_band_mismatch(str(path), metadata.bands, bands))
     stored = read_state(path)
     state = {key.removeprefix("backbone."): value for key, value in stored.items() if key.startswith("backbone.")}
-    state = backbone.adapt_weights(weights_for(backbone, state, metadata.upsample))
-    strange: dict[str, str] = {}
-    told = bool(metadata.bands)  # imported weights may not tell; the user who takes them knows what they are
-    if told and list(metadata.bands) != list(bands):
-        strange = dict.fromkeys(_sized(rebuild, backbone, 1, 0, len(bands), len(classes)), "made for other bands")
-    if told and [label.name for label in metadata.classes] != list(classes):
-        strange |= dict.fromkeys(_sized(rebuild, backbone, 0, 1, len(bands), len(classes)), "made for other classes")
+    state = backbone.adapt_weights(match_weights(backbone, state, metadata.upsample))
+    mismatched: dict[str, str] = {}
+    if metadata.bands:  # imported weights may have no band names; then bands and classes are taken to match
+        if list(metadata.bands) != list(bands):
+            keys = _find_size_dependent(backbone, rebuild, len(bands) + 1, len(classes))
+            mismatched |= dict.fromkeys(keys, "trained for other bands")
+        if [label.name for label in metadata.classes] != list(classes):
+            keys = _find_size_dependent(backbone, rebuild, len(bands), len(classes) + 1)
+            mismatched |= dict.fromkeys(keys, "trained for other classes")
     own = backbone.state_dict()  # detached from autograd, so that the values can be replaced in place
-    loaded, fresh = [], []
+    loaded, newly_initialized = [], []
     for key, value in own.items():
         if key not in state:
-            fresh.append(f"{key}: not in the weights")
+            newly_initialized.append(f"{key}: not in the weights")
         elif state[key].shape != value.shape:
-            fresh.append(f"{key}: {tuple(state[key].shape)} in the weights, {tuple(value.shape)} here")
-        elif key in strange:
-            fresh.append(f"{key}: {strange[key]}")
+            newly_initialized.append(f"{key}: {tuple(state[key].shape)} in the weights, {tuple(value.shape)} here")
+        elif key in mismatched:
+            newly_initialized.append(f"{key}: {mismatched[key]}")
         else:
             value.copy_(state[key])
             loaded.append(key)
     if not loaded:
-        raise CropzooError(f"weights {str(path)!r} hold nothing that fits backbone {name!r}; check its options")
-    return Transfer(tuple(loaded), tuple(fresh))
+        raise CropzooError(f"weights {str(path)!r} contain no tensor that fits backbone {name!r}; check its options")
+    return Transfer(tuple(loaded), tuple(newly_initialized))
 
 
-def _sized(
-    rebuild: Callable[[int, int], Backbone], backbone: Backbone, more_bands: int, more_classes: int, *sizes: int
+def _find_size_dependent(
+    backbone: Backbone, rebuild: Callable[[int, int], Backbone], bands: int, classes: int
 ) -> list[str]:
-    """The names of what has another shape in the same backbone for more bands or classes."""
-    bands, classes = sizes
+    """Names of the parameters that have another shape in the same backbone built for these numbers."""
     with torch.random.fork_rng(devices=[]):
-        other = rebuild(bands + more_bands, classes + more_classes).state_dict()
+        other = rebuild(bands, classes).state_dict()
     return [key for key, value in backbone.state_dict().items() if key in other and other[key].shape != value.shape]
 
 
-def _tell_bands(path: str, trained: Sequence[str], given: Sequence[str]) -> str:
+def _describe_band_mismatch(path: str, trained: Sequence[str], given: Sequence[str]) -> str:
     if not trained:
         return (
-            f"weights {path!r} do not say which bands they were trained on; pass --adapt-bands to use them all the same"
+            f"weights {path!r} do not state the bands that they were trained on; pass --adapt-bands to use them anyway"
         )
     missing = [band for band in trained if band not in given]
     extra = [band for band in given if band not in trained]
     difference = [f"the data lack {', '.join(missing)}"] if missing else []
-    difference += [f"the weights never saw {', '.join(extra)}"] if extra else []
+    difference += [f"the weights do not know {', '.join(extra)}"] if extra else []
     return (
         f"weights {path!r} were trained on bands {', '.join(trained)}, the data have {', '.join(given)}: "
-        f"{' and '.join(difference) or 'another order'}; choose the bands with --set dataset.bands=[...], "
-        "or pass --adapt-bands to start new what depends on their number"
+        f"{' and '.join(difference) or 'the order differs'}; choose the bands with --set dataset.bands=[...], "
+        "or pass --adapt-bands to initialize the layers that depend on their number"
     )

@@ -1,4 +1,4 @@
-"""Features finer than the images: any backbone with stages of transposed convolution behind it."""
+"""Super-resolution: backbones followed by transposed convolutions, and logits resized to finer labels."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ from cropzoo.models.base import Backbone, Model
 _log = logging.getLogger("cropzoo")
 
 
-WAYS = ("nearest", "bilinear")
-"""How logits are brought to labels that are finer."""
+UPSAMPLE_MODES = ("nearest", "bilinear")
+"""Interpolation modes for logits that are coarser than the labels."""
 
 _BASE = "base."
 
 _GAIN = 0.1
-"""How much of what a stage finds counts at first."""
+"""Initial weight of the batch norm of a stage."""
 
 
 class Upsampled(Backbone):
-    """Features of another backbone on a grid that is 2 or 4 times finer, for labels that are.
+    """Backbone whose features are upsampled 2 or 4 times, for labels that are finer than the images.
 
-    Each stage doubles the grid: transposed convolution (kernel 3, stride 2), batch norm, leaky ReLU, and what comes of
-    it is added to the features interpolated bilinearly; the width of the features stays. What stands behind, an
-    objective or the backbone's own head, sees the finer features.
+    Each stage doubles the resolution: the output of a transposed convolution (kernel 3, stride 2), batch norm and leaky
+    ReLU is added to the bilinearly interpolated features. The number of channels is unchanged. Objectives and the
+    head receive the upsampled features.
 
     Args:
-        backbone: gives features (B, D, H, W).
-        scale: 2 for one stage, 4 for two.
+        backbone: Backbone with features (B, D, H, W).
+        scale: Upsampling factor: 2 for one stage, 4 for two.
 
-    Source: the super-resolution of Tarasiou et al. 2022, arXiv:2104.04310. The interpolated features are ours, and so
-    is the gain of the batch norm, which starts at 0.1: a network begins as one whose features are interpolated. Without
-    them a few features, such as the class evidence of TSViT, are mixed at random and rectified before the head.
+    Source: Super-resolution of Tarasiou et al. 2022, arXiv:2104.04310. Differs: the interpolated features are added,
+        and the weight of the batch norm starts at 0.1, so that an untrained stage is close to plain interpolation.
+        Without this, a few features, such as the class evidence of TSViT, are mixed at random and rectified before the
+        head.
     """
 
     def __init__(self, backbone: Backbone, scale: int) -> None:
@@ -44,7 +45,7 @@ class Upsampled(Backbone):
         self.base = backbone
         self.scale = scale
         self.out_channels, self.size_multiple = backbone.out_channels, backbone.size_multiple
-        self.stages = nn.Sequential(*(_Doubling(self.out_channels) for _ in range(SCALES.index(scale))))
+        self.stages = nn.Sequential(*(_UpsampleStage(self.out_channels) for _ in range(SCALES.index(scale))))
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
         """Dense features, (B, D, scale * H, scale * W); arguments as in `Backbone.forward`."""
@@ -52,68 +53,73 @@ class Upsampled(Backbone):
         return features
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights with those of the backbone made to fit as it does itself."""
+        """Adapt the weights of the wrapped backbone."""
         base = {key.removeprefix(_BASE): value for key, value in state.items() if key.startswith(_BASE)}
         stages = {key: value for key, value in state.items() if not key.startswith(_BASE)}
-        return {**_within(self.base.adapt_weights(base)), **stages}
+        return {**_add_prefix(self.base.adapt_weights(base)), **stages}
 
     def make_head(self, classes: int) -> nn.Module:
-        """The backbone's own head."""
+        """Head of the wrapped backbone."""
         return self.base.make_head(classes)
 
 
-def weights_for(backbone: Backbone, state: Mapping[str, Tensor], upsample: int) -> dict[str, Tensor]:
-    """The weights of a backbone, trained at any resolution, by the names that they have at the resolution of another.
+def match_weights(backbone: Backbone, state: Mapping[str, Tensor], upsample: int) -> dict[str, Tensor]:
+    """Rename the weights of a backbone that was trained with or without upsampling to the keys of another.
 
     Args:
-        backbone: that the weights are for.
-        state: the weights; those of stages that `backbone` lacks are left out.
-        upsample: of the network that they were trained in.
+        backbone: Backbone that the weights are for.
+        state: State dict; weights of stages that `backbone` lacks are dropped.
+        upsample: Upsampling factor of the network that the weights were trained in.
+
+    Returns:
+        State dict with the keys of `backbone`.
     """
     trained_finer, wanted_finer = upsample > 1, isinstance(backbone, Upsampled)
     if trained_finer == wanted_finer:
         return dict(state)
     if wanted_finer:
-        return _within(state)
+        return _add_prefix(state)
     return {key.removeprefix(_BASE): value for key, value in state.items() if key.startswith(_BASE)}
 
 
-def match_labels(model: Model, logits: int, labels: int, way: str | None) -> Model:
-    """The model with its logits brought to the grid of labels that are finer, if asked for.
+def match_labels(model: Model, logits: int, labels: int, mode: str | None) -> Model:
+    """Return a model whose logits have the resolution of the labels.
 
     Args:
-        model: of a checkpoint.
-        logits: how many times finer than the images its logits are.
-        labels: how many times finer than the images the labels are.
-        way: one of `WAYS`: each tile's logits are interpolated by themselves; both grids cover the same ground, and
-            beyond the centers of the outermost pixels their values stay. None leaves logits as they are, which scores
-            as "nearest" does.
+        model: Model of a checkpoint.
+        logits: Resolution of the logits as a multiple of that of the images.
+        labels: Resolution of the labels as a multiple of that of the images.
+        mode: One of `UPSAMPLE_MODES`, applied to each tile separately; values beyond the centers of the outermost
+            pixels are constant. None returns the model unchanged, which scores like "nearest".
 
     Raises:
-        UsageError: for labels whose grid the logits' does not divide, or logits as fine as the labels with a way given.
+        UsageError: If the resolution of the labels is not a multiple of that of the logits, or if a mode is given and
+            both are equal.
     """
-    grids = f"logits are {logits} x as fine as the images, the labels {labels} x"
+    grids = f"the logits have {logits} x the resolution of the images, the labels {labels} x"
     if labels % logits:
-        raise UsageError(f"scoring: {grids}; score it on labels of the resolution of its logits")
-    if labels == logits and way is not None:
+        raise UsageError(f"scoring: {grids}; use labels with the resolution of the logits")
+    if labels == logits and mode is not None:
         raise UsageError(
-            f"scoring with upsample {way!r}: {grids}, so there is nothing to enlarge; leave it out, or name finer "
-            "labels, such as dataset.label_scale=4 for logits of the resolution of the images"
+            f"scoring with upsample {mode!r}: {grids}; there is nothing to upsample; omit the option, or choose finer "
+            "labels, such as dataset.label_scale=4 for logits with the resolution of the images"
         )
-    if way is None:
+    if mode is None:
         if labels > logits:
-            _log.warning("%s: the class of a logit pixel stands for %d x %d labels", grids, *2 * (labels // logits,))
+            _log.warning(
+                "%s: the class of each logit pixel is used for %d x %d labels", grids, *2 * (labels // logits,)
+            )
         return model
-    found = Model(model.backbone, nn.Sequential(model.head, nn.Upsample(scale_factor=labels // logits, mode=way)))
+    found = Model(model.backbone, nn.Sequential(model.head, nn.Upsample(scale_factor=labels // logits, mode=mode)))
     found.metadata = model.metadata
     return found.train(model.training)
 
 
-def _within(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _add_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{_BASE}{key}": value for key, value in state.items()}
 
 
-class _Doubling(nn.Sequential):
+class _UpsampleStage(nn.Sequential):
     def __init__(self, channels: int) -> None:
         convolution = nn.ConvTranspose2d(channels, channels, kernel_size=3, stride=2, padding=1, output_padding=1)
         norm = nn.BatchNorm2d(channels)

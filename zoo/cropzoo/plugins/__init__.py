@@ -1,4 +1,4 @@
-"""Plugins: specs, hooks, and the registry of what the installed ones offer. Strings only; no torch, no NumPy."""
+"""Plugin specs, hooks, discovery and registry. Holds strings only; imports neither torch nor NumPy."""
 
 from __future__ import annotations
 

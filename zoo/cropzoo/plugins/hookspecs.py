@@ -1,4 +1,4 @@
-"""Every hook that a plugin may implement. Hooks return data, so that a plugin is accepted whole or not at all."""
+"""Hook specifications. Hooks return data, so that a plugin is accepted or rejected as a unit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pluggy
 from cropzoo.plugins.specs import BackboneSpec, DatasetSpec, ObjectiveSpec
 
 PROJECT = "cropzoo"
-"""The pluggy project name and the entry-point group."""
+"""Name of the pluggy project and of the entry-point group."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -18,19 +18,19 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def cropzoo_backbones() -> Sequence[BackboneSpec]:  # type: ignore[empty-body]
-    """The backbones that this plugin offers."""
+    """Specs of the backbones that the plugin provides."""
 
 
 @hookspec
 def cropzoo_datasets() -> Sequence[DatasetSpec]:  # type: ignore[empty-body]
-    """The datasets that this plugin offers."""
+    """Specs of the datasets that the plugin provides."""
 
 
 @hookspec
 def cropzoo_objectives() -> Sequence[ObjectiveSpec]:  # type: ignore[empty-body]
-    """The objectives that this plugin offers."""
+    """Specs of the objectives that the plugin provides."""
 
 
 @hookspec
 def cropzoo_catalogs() -> Sequence[Traversable]:  # type: ignore[empty-body]
-    """Files in registry.yaml's schema whose entries are added to the catalog."""
+    """Catalog files in the schema of `registry.yaml`; their entries are added to the catalog."""

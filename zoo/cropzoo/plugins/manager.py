@@ -1,4 +1,4 @@
-"""Finding plugins and taking from each what it offers, whole or not at all."""
+"""Discovery of plugins and validation of what they provide. A plugin is accepted or rejected as a unit."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from cropzoo.plugins.specs import BackboneSpec, DatasetSpec, ObjectiveSpec, Spec
 
 
 def import_plugin(name: str) -> ModuleType:
-    """The module of that import name, or of that .py file.
+    """Import a plugin by its import name or from the path of a `.py` file.
 
     Raises:
-        CropzooError: for a file that does not exist, or whose stem is taken by another module.
+        CropzooError: If the file does not exist, or another module already has its name.
     """
     if not name.endswith(".py"):
         return import_module(name)
@@ -36,25 +36,30 @@ def import_plugin(name: str) -> ModuleType:
         raise CropzooError(f"plugin file {name!r} does not exist; give the path of a .py file or an import name")
     stem, folder = path.stem, str(path.parent)
     if not stem.isidentifier():
-        raise CropzooError(f"plugin file {name!r} cannot be imported as {stem!r}, which is no Python name; rename it")
+        raise CropzooError(
+            f"plugin file {name!r} cannot be imported as {stem!r}, which is not a valid Python identifier; "
+            "rename the file"
+        )
     if folder not in sys.path:
-        # worker processes that are spawned get sys.path but not sys.modules; at its end the folder shadows nothing
+        # spawned workers inherit sys.path but not sys.modules; the folder goes last so that it shadows no other module
         sys.path.append(folder)
         invalidate_caches()
-    found = _file_of(stem)
-    if found != path:
+    origin = _find_origin(stem)
+    if origin != path:
+        owner = repr(str(origin)) if origin else "a built-in module"
         raise CropzooError(
-            f"plugin file {name!r} cannot be imported as {stem!r}, the name of {str(found)!r}; rename it"
+            f"plugin file {name!r} cannot be imported as {stem!r}; {owner} already has that module name; "
+            "rename the file"
         )
     return import_module(stem)
 
 
-def _file_of(stem: str) -> Path | str:
-    """The file that `import stem` gives, or what stands in its place."""
-    present = sys.modules.get(stem)
-    spec = None if present is not None else find_spec(stem)
-    origin = spec.origin if spec is not None else getattr(present, "__file__", None)
-    return Path(origin).resolve() if origin and origin not in ("built-in", "frozen") else "a module of Python"
+def _find_origin(stem: str) -> Path | None:
+    """Path of the file that `import stem` loads; None for a module without a file."""
+    loaded = sys.modules.get(stem)
+    spec = None if loaded is not None else find_spec(stem)
+    origin = spec.origin if spec is not None else getattr(loaded, "__file__", None)
+    return Path(origin).resolve() if origin and origin not in ("built-in", "frozen") else None
 
 
 HOOKS: dict[str, type[Any]] = {
@@ -63,20 +68,25 @@ HOOKS: dict[str, type[Any]] = {
     "cropzoo_objectives": ObjectiveSpec,
     "cropzoo_catalogs": Traversable,
 }
-"""What each hook's sequence holds."""
+"""Item type of the sequence that each hook returns."""
 
 
 class PluginError(CropzooError):
-    """A plugin that cannot be used, with the reason."""
+    """A plugin cannot be used; the message states the reason."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """One plugin: its name (of the entry point, module or file), where it came from, what it offers or why not.
+    """An installed plugin and what it provides, or the error for which it was rejected.
 
     Args:
-        error: one line; empty for a plugin that was accepted.
-        details: the full error with its traceback; empty likewise.
+        name: Name of the entry point, module or file.
+        origin: Import path or file of the plugin.
+        distribution: Name of the installed distribution; empty for a module or file.
+        version: Version of the distribution; empty for a module or file.
+        offers: Kind and name of each spec and catalog file.
+        error: One-line error; empty for an accepted plugin.
+        details: Full error with traceback; empty for an accepted plugin.
     """
 
     name: str
@@ -90,7 +100,7 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Offer:
-    """What one plugin's hooks returned; empty for a broken one."""
+    """Specs and catalog files returned by the hooks of one plugin; empty for a rejected plugin."""
 
     plugin: Plugin
     specs: tuple[Spec, ...] = ()
@@ -98,10 +108,10 @@ class Offer:
 
 
 def collect(points: Iterable[EntryPoint] | None, modules: Iterable[str]) -> list[Offer]:
-    """The offers of all plugins: cropzoo's own first, so that nobody takes their names, then in order of name."""
+    """Load all plugins: the built-in ones first, which reserves their names, then the others by name."""
     found = entry_points(group=hookspecs.PROJECT) if points is None else points
     candidates: list[tuple[Plugin, EntryPoint | str]] = []
-    for point in sorted(found, key=_order):
+    for point in sorted(found, key=_sort_key):
         dist = point.dist
         name, version = (dist.name, dist.version) if dist else ("", "")
         candidates.append((Plugin(point.name, point.value, name, version), point))
@@ -110,38 +120,38 @@ def collect(points: Iterable[EntryPoint] | None, modules: Iterable[str]) -> list
     offers: list[Offer] = []
     for plugin, source in candidates:
         try:
-            offer = _take(plugin, source)
+            offer = _load_plugin(plugin, source)
             _reject_duplicates(offer, offers)
-        except (Exception, SystemExit) as error:  # a plugin may raise anything, or call sys.exit, at import
-            offer = Offer(_broken(plugin, error))
+        except (Exception, SystemExit) as error:  # a plugin may raise anything or call sys.exit when it is imported
+            offer = Offer(_with_error(plugin, error))
         offers.append(offer)
     return offers
 
 
-def _order(point: EntryPoint) -> tuple[bool, str, str]:
+def _sort_key(point: EntryPoint) -> tuple[bool, str, str]:
     name = point.dist.name if point.dist else ""
     return name != hookspecs.PROJECT, name, point.name
 
 
-def _take(plugin: Plugin, source: EntryPoint | str) -> Offer:
-    """Import one plugin and call its hooks, each plugin alone so that its errors are its own."""
+def _load_plugin(plugin: Plugin, source: EntryPoint | str) -> Offer:
+    """Import one plugin and call its hooks with a separate plugin manager, which isolates its errors."""
     target = import_plugin(source) if isinstance(source, str) else source.load()
-    _check_names(target)
+    _check_hook_names(target)
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     manager.register(target, plugin.name)
 
     if not manager.get_hookcallers(target):
-        raise PluginError(f"no hook in {plugin.origin!r}; a plugin has a function decorated with @cropzoo.hookimpl")
-    results = {hook: _call(manager, hook, kind) for hook, kind in HOOKS.items()}
+        raise PluginError(f"no hook in {plugin.origin!r}; decorate a hook function with @cropzoo.hookimpl")
+    results = {hook: _call_hook(manager, hook, kind) for hook, kind in HOOKS.items()}
     catalogs = tuple(results.pop("cropzoo_catalogs"))
     specs = tuple(spec for result in results.values() for spec in result)
     offers = [f"{spec.kind} {spec.name}" for spec in specs] + [f"catalog {file.name}" for file in catalogs]
     return Offer(replace(plugin, offers=tuple(offers)), specs, catalogs)
 
 
-def _check_names(target: object) -> None:
-    """A hook that is misspelt, or lacks its decorator, would otherwise offer nothing and say nothing."""
+def _check_hook_names(target: object) -> None:
+    """Reject misspelled and undecorated hooks, which pluggy would ignore silently."""
     for name, value in inspect.getmembers(target, inspect.isroutine):
         marked = hasattr(value, f"{hookspecs.PROJECT}_impl")
         if name in OLD_HOOKS:
@@ -153,7 +163,7 @@ def _check_names(target: object) -> None:
             raise PluginError(f"{name!r} looks like a hook but is not decorated with @cropzoo.hookimpl{known}")
 
 
-def _call(manager: pluggy.PluginManager, hook: str, kind: type[Any]) -> Sequence[Any]:
+def _call_hook(manager: pluggy.PluginManager, hook: str, kind: type[Any]) -> Sequence[Any]:
     results = getattr(manager.hook, hook)()
     if not results:
         return ()
@@ -178,7 +188,7 @@ def _reject_duplicates(offer: Offer, accepted: Sequence[Offer]) -> None:
             raise PluginError(f"{kind} {name!r} is offered twice by this plugin; rename one")
 
 
-def _broken(plugin: Plugin, error: BaseException) -> Plugin:
+def _with_error(plugin: Plugin, error: BaseException) -> Plugin:
     text = str(error).strip().splitlines()
     line = f"{type(error).__name__}: {text[0] if text else 'no message'}"
     if isinstance(error, PluginError):

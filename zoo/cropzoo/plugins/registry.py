@@ -1,4 +1,4 @@
-"""The zoo: what the installed plugins offer, by kind and name, each with its owner."""
+"""Registry of the backbones, datasets and objectives that the installed plugins provide."""
 
 from __future__ import annotations
 
@@ -20,32 +20,45 @@ class MissingDependency(CropzooError):
 
 
 def load_target(target: str, what: str) -> Any:
-    """The object that `"package.module:name"` names.
+    """Import the object named by `"package.module:name"`.
+
+    Args:
+        target: Import path of the module and name of the object.
+        what: Subject of error messages, such as "backbone 'tsvit'".
 
     Raises:
-        MissingDependency: when the import fails for want of another package.
-        CropzooError: when there is no such module or name. Any other error of the import is raised as it is.
+        MissingDependency: If the import fails because another package is not installed.
+        CropzooError: If the module or the name does not exist. Other errors of the import propagate unchanged.
     """
     module_name, _, attribute = target.partition(":")
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and f"{module_name}.".startswith(f"{error.name}."):
-            raise CropzooError(f"{what} says it is built by {target!r}; there is no module {error.name!r}") from error
+            raise CropzooError(
+                f"{what} refers to {target!r}; module {error.name!r} does not exist; fix the spec"
+            ) from error
         _explain_missing(error, module_name, what)
         raise
     if not hasattr(module, attribute):
-        raise CropzooError(f"{what} says it is built by {target!r}; module {module_name!r} has no {attribute!r}")
+        raise CropzooError(f"{what} refers to {target!r}; module {module_name!r} has no {attribute!r}; fix the spec")
     return getattr(module, attribute)
 
 
 def build(spec: Spec, owner: str, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
-    """Call a spec's factory. What the factory itself raises is raised as it is, never as "not found".
+    """Call the factory of a spec. Errors of the factory propagate unchanged.
+
+    Args:
+        spec: Spec of the component.
+        owner: Name of the plugin, for error messages.
+        args: Positional arguments of the factory.
+        options: Keyword arguments of the factory.
 
     Raises:
-        UnknownName: for an option that the factory does not take, with the close ones.
-        UsageError: for an option that it needs and was not given.
-        MissingDependency, CropzooError: as in `load_target`; a factory may import a package late.
+        UnknownName: If the factory has no such option; the message lists similar names.
+        UsageError: If a required option is missing.
+        MissingDependency: If a package that the factory imports is not installed.
+        CropzooError: If the factory cannot be imported; see `load_target`.
     """
     what = f"{spec.kind} {spec.name!r} of plugin {owner!r}"
     factory = load_target(spec.build, what)
@@ -58,7 +71,7 @@ def build(spec: Spec, owner: str, args: Sequence[Any], options: Mapping[str, Any
             raise UnknownName(f"option of {spec.kind} {spec.name!r}:", name, known)
     for name, parameter in known.items():
         if parameter.default is parameter.empty and name not in options:
-            raise UsageError(f"{spec.kind} {spec.name!r} needs option {name!r}; it has no default, so give a value")
+            raise UsageError(f"{spec.kind} {spec.name!r} needs option {name!r}; it has no default; set a value")
     try:
         return factory(*args, **options)
     except ModuleNotFoundError as error:
@@ -67,7 +80,7 @@ def build(spec: Spec, owner: str, args: Sequence[Any], options: Mapping[str, Any
 
 
 def _explain_missing(error: ModuleNotFoundError, module_name: str, what: str) -> None:
-    """Raise what to install where another package is missing; a missing module of the plugin's own is its bug."""
+    """Raise `MissingDependency` if the missing module belongs to another package than the plugin."""
     package = (error.name or "").partition(".")[0]
     if package and package != module_name.partition(".")[0]:
         raise MissingDependency(
@@ -76,7 +89,7 @@ def _explain_missing(error: ModuleNotFoundError, module_name: str, what: str) ->
 
 
 def known_options(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The keyword parameters of a factory, by name."""
+    """Keyword parameters of a factory, by name."""
     keyword = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = inspect.signature(factory).parameters
     return {name: parameter for name, parameter in parameters.items() if parameter.kind in keyword}
@@ -87,18 +100,18 @@ S = TypeVar("S", bound=Spec)
 
 @dataclass(frozen=True)
 class Entry(Generic[S]):
-    """A spec and the plugin that offers it."""
+    """A spec and the plugin that provides it."""
 
     spec: S
     owner: Plugin
 
     def build(self, *args: Any, **options: Any) -> Any:
-        """Import the factory and call it; errors as in `cropzoo.plugins.registry.build`."""
+        """Import the factory and call it; raises the errors of `cropzoo.plugins.registry.build`."""
         return build(self.spec, self.owner.name, args, options)
 
 
 class Registry(Mapping[str, Entry[S]], Generic[S]):
-    """The entries of one kind by name; an unknown name raises `UnknownName` with the close ones."""
+    """Entries of one kind by name. An unknown name raises `UnknownName`, which lists similar names."""
 
     def __init__(self, kind: str, entries: Mapping[str, Entry[S]]) -> None:
         self.kind = kind
@@ -121,7 +134,15 @@ class Registry(Mapping[str, Entry[S]], Generic[S]):
 
 @dataclass(frozen=True)
 class Zoo:
-    """Everything that was found; `plugins` holds the broken ones too, with their errors."""
+    """Components of the installed plugins.
+
+    Attributes:
+        plugins: All plugins, including rejected ones with their errors.
+        backbones: Backbones by name.
+        datasets: Datasets by name.
+        objectives: Objectives by name.
+        catalogs: Catalog files, each with the plugin that provides it.
+    """
 
     plugins: tuple[Plugin, ...]
     backbones: Registry[BackboneSpec]
@@ -129,21 +150,21 @@ class Zoo:
     objectives: Registry[ObjectiveSpec]
     catalogs: tuple[tuple[Plugin, Traversable], ...]
 
-    def backbone_choice(self, name: str) -> tuple[str, dict[str, Any]]:
-        """A backbone's own name, and the options that a member of a family stands for.
+    def resolve_backbone(self, name: str) -> tuple[str, dict[str, Any]]:
+        """Resolve FAMILY/MEMBER to the name of a backbone and its options.
 
-        "timm/resnet18" is backbone "timm" with option encoder="resnet18"; any other name stands for itself.
+        "timm/resnet18" is backbone "timm" with option encoder="resnet18". Any other name is returned unchanged.
 
         Raises:
-            UnknownName: for a family that does not exist.
-            UsageError: for a backbone that is no family.
+            UnknownName: If the family does not exist.
+            UsageError: If the backbone is not a family, or the member is missing.
         """
         family, slash, member = name.partition("/")
         if not slash:
             return name, {}
         if not member:
             raise UsageError(
-                f"backbone {name!r}; nothing follows the '/'; name a network, as `cropzoo list '{name}*'` does"
+                f"backbone {name!r}; no network is named after '/'; run `cropzoo list '{name}*'` to list the networks"
             )
         spec = self.backbones[family].spec
         if not spec.member:
@@ -156,40 +177,40 @@ class Zoo:
 
     @property
     def broken(self) -> tuple[Plugin, ...]:
-        """The plugins that were rejected."""
+        """Rejected plugins."""
         return tuple(plugin for plugin in self.plugins if plugin.error)
 
     @property
-    def shelves(self) -> tuple[Registry[BackboneSpec], Registry[DatasetSpec], Registry[ObjectiveSpec]]:
-        """The three kinds, in the order that lists show them."""
+    def registries(self) -> tuple[Registry[BackboneSpec], Registry[DatasetSpec], Registry[ObjectiveSpec]]:
+        """Backbones, datasets and objectives, in the order of lists."""
         return self.backbones, self.datasets, self.objectives
 
 
 def load_zoo(entry_points: Iterable[EntryPoint] | None = None, modules: Iterable[str] = ()) -> Zoo:
-    """The zoo of these plugins; nothing is kept between calls.
+    """Load the installed plugins. Nothing is cached between calls.
 
     Args:
-        entry_points: in place of the installed ones of group "cropzoo".
-        modules: further plugins by import name or path of a .py file, which is importable under its stem.
+        entry_points: Entry points to load instead of the installed ones of group "cropzoo".
+        modules: Further plugins, by import name or path of a `.py` file. A file is imported under its stem.
 
     Returns:
-        The zoo. A plugin that fails is in `Zoo.broken` and offers nothing; no plugin stops another.
+        The zoo. A plugin that fails to load is listed in `Zoo.broken`, provides nothing, and affects no other plugin.
     """
     collected = collect(entry_points, modules)
 
-    def shelf(kind: type[S]) -> Registry[S]:
-        found = {
+    def registry(kind: type[S]) -> Registry[S]:
+        entries = {
             spec.name: Entry(spec, offer.plugin)
             for offer in collected
             for spec in offer.specs
             if isinstance(spec, kind)
         }
-        return Registry(kind.kind, found)
+        return Registry(kind.kind, entries)
 
     return Zoo(
         plugins=tuple(offer.plugin for offer in collected),
-        backbones=shelf(BackboneSpec),
-        datasets=shelf(DatasetSpec),
-        objectives=shelf(ObjectiveSpec),
+        backbones=registry(BackboneSpec),
+        datasets=registry(DatasetSpec),
+        objectives=registry(ObjectiveSpec),
         catalogs=tuple((offer.plugin, file) for offer in collected for file in offer.catalogs),
     )

@@ -1,6 +1,6 @@
-"""What a plugin declares of each thing that it offers: frozen, validated data, no code.
+"""Specs: frozen, validated dataclasses with which a plugin declares its components.
 
-`build` is a string, `"package.module:factory"`, so that listing the zoo imports neither torch nor a network.
+`build` is a string, `"package.module:factory"`, so that listing the components imports neither torch nor a network.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 class InvalidSpec(CropzooError):
-    """A spec with a field that does not hold what it must."""
+    """A field of a spec has an invalid value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """The fields that every spec has.
+    """Fields that all specs have.
 
     Args:
-        name: what users type, kebab-case.
-        build: `"package.module:factory"`, imported only when the thing is built.
-        summary: one line.
-        source: the paper or the code that it follows.
-        license: SPDX identifier.
-        renamed_options: option names of earlier versions of the plugin, with their names of today; recipes and
-            checkpoints with the old names stay readable.
+        name: Name that users type, in kebab-case.
+        build: Factory as `"package.module:factory"`, imported only when the component is built.
+        summary: One-line description.
+        source: Paper or code that the component follows.
+        license: SPDX license identifier.
+        renamed_options: Option names of earlier versions of the plugin, mapped to the current names; recipes and
+            checkpoints with the old names remain readable.
 
     Raises:
-        InvalidSpec: naming the field and what it must hold.
+        InvalidSpec: If a field has an invalid value.
     """
 
     kind: ClassVar[str]
@@ -50,14 +50,14 @@ class Spec:
     renamed_options: Mapping[str, str] = field(default_factory=dict)
 
     def __new__(cls, **fields: Any) -> Self:
-        """A new spec; an old name of a field is an error that says the new one."""
+        """Create a spec; a field name of version 0.1 raises an error with the new name."""
         check_renamed(fields, SPEC_FIELDS, f"{cls.__name__} of {fields.get('name')!r}")
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
         for text in ("name", "build", "summary", "source", "license"):
             value = getattr(self, text)
-            self.check(isinstance(value, str) and bool(value.strip()), text, "a text that is not empty")
+            self.check(isinstance(value, str) and bool(value.strip()), text, "a non-empty string")
             self.check("\n" not in value, text, "a single line")
         self.check(bool(_NAME.fullmatch(self.name)), "name", "kebab-case: lower-case letters, digits, '-' and '.'")
         self.check(bool(_TARGET.fullmatch(self.build)), "build", "'package.module:factory'")
@@ -67,42 +67,43 @@ class Spec:
         self.check(distinct, "renamed_options", "a mapping of old names to new ones")
 
     def upgrade_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The options under their names of today."""
+        """The options with their current names."""
         return {self.renamed_options.get(name, name): value for name, value in options.items()}
 
     def check(self, holds: bool, name: str, must: str) -> None:
-        """Raise `InvalidSpec` for the field of that name unless `holds`."""
+        """Raise `InvalidSpec` for field `name` unless `holds`."""
         if not holds:
             raise InvalidSpec(f"{self.kind} spec {self.name!r}: {name} is {getattr(self, name)!r}; it must be {must}")
 
     def check_names(self, name: str) -> None:
-        """Raise `InvalidSpec` unless the field of that name is a tuple of distinct texts."""
+        """Raise `InvalidSpec` unless field `name` is a tuple of distinct non-empty strings."""
         value = getattr(self, name)
         texts = isinstance(value, tuple) and all(isinstance(item, str) and item for item in value)
         self.check(texts and len(set(value)) == len(value), name, "a tuple of distinct names")
 
     def as_dict(self) -> dict[str, object]:
-        """Every field, for `--json`."""
+        """All fields as a dictionary, for JSON output."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSpec(Spec):
-    """A network that turns a series into dense features.
+    """Spec of a network that maps a series to dense features.
 
     Args:
-        dates: the encoding of dates that it reads: "doy" 1..366, "days" since 1 September before the first date, or
-            "none" for a network that looks at no dates.
-        fixed_length: it works only at the number of dates that it was built for.
-        size_multiple: image height and width must be a multiple of this at the default options.
-        convert: `"package.module:function"` from a published state dict to the keys of ours; empty if there is none.
-        published: the options under which published weights give the published numbers.
-        parameters: millions, as the paper gives them; shown where it differs from the count.
-        member: the option that `NAME/MEMBER` sets, for a backbone that stands for a family of networks.
-        members: `"package.module:function"`, called without arguments, that returns the names of the family.
-        initial: options that only say where initial weights come from; left out where a checkpoint brings its own.
-        use: when to choose it, a sentence.
-        deviations: what differs from the published network, each a sentence.
+        dates: Encoding of the dates that the network reads: "doy" (day of year, 1..366), "days" (days since
+            1 September before the first date), or "none" for a network that does not use dates.
+        fixed_length: Whether the network works only with the number of dates that it was built for.
+        size_multiple: Divisor of the image height and width at the default options.
+        convert: `"package.module:function"` that converts a published state dict to the keys of cropzoo; empty if
+            there is none.
+        published: Options with which published weights reproduce the published results.
+        parameters: Number of parameters in millions as stated in the paper; shown where it differs from the count.
+        member: Option that `NAME/MEMBER` sets, for a backbone that represents a family of networks.
+        members: `"package.module:function"` that returns the names of the family; called without arguments.
+        initial: Options that only select initial weights; ignored when a checkpoint is loaded.
+        use: When to choose the network, one sentence.
+        deviations: Differences from the published network, one sentence each.
     """
 
     kind: ClassVar[str] = "backbone"
@@ -120,7 +121,7 @@ class BackboneSpec(Spec):
     deviations: tuple[str, ...] = ()
 
     def architecture(self, options: Mapping[str, object]) -> dict[str, object]:
-        """The options under their names of today, without those that only name the source of initial weights."""
+        """The options with their current names, without those that only select initial weights."""
         return {name: value for name, value in self.upgrade_options(options).items() if name not in self.initial}
 
     def __post_init__(self) -> None:
@@ -135,7 +136,7 @@ class BackboneSpec(Spec):
         known = self.parameters is None or (type(self.parameters) in (int, float) and self.parameters > 0)
         self.check(known, "parameters", "a number above 0")
         self.check(isinstance(self.member, str), "member", "the name of an option")
-        self.check(bool(self.member) == bool(self.members), "members", "given where member is, and only there")
+        self.check(bool(self.member) == bool(self.members), "members", "set if and only if member is set")
         self.check(isinstance(self.use, str) and "\n" not in self.use, "use", "a single line")
         for texts in ("initial", "deviations"):
             self.check_names(texts)
@@ -143,13 +144,13 @@ class BackboneSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Spec):
-    """A source of labeled or unlabeled series.
+    """Spec of a source of labeled or unlabeled series.
 
     Args:
-        bands: names of its bands in order; empty where the files tell.
-        classes: names of its classes in order of their index; empty where the files tell.
-        splits: names of its splits; "train", "val" and "test" are the ones that training and evaluation use.
-        get: how to come by the files, a sentence.
+        bands: Names of the bands in order; empty if the files define them.
+        classes: Names of the classes in the order of their indices; empty if the files define them.
+        splits: Names of the splits; training and evaluation use "train", "val" and "test".
+        get: How to obtain the files, one sentence.
     """
 
     kind: ClassVar[str] = "dataset"
@@ -169,10 +170,10 @@ class DatasetSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveSpec(Spec):
-    """A loss that trains a backbone.
+    """Spec of a loss that trains a backbone.
 
     Args:
-        needs_labels: it cannot work on a dataset without labels.
+        needs_labels: Whether the objective requires a dataset with labels.
     """
 
     kind: ClassVar[str] = "objective"

@@ -17,7 +17,7 @@ from cropzoo.data.running_stats import RunningStats
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Grid, Window, format_crs
 from cropzoo.io import ProgressCallback
-from cropzoo.parallel import each
+from cropzoo.parallel import run_jobs
 from cropzoo.prepare.journal import Journal
 from cropzoo.prepare.plan import PreparePlan
 from cropzoo.prepare.sample_writer import SampleRecord, write_samples
@@ -46,7 +46,7 @@ def execute_plan(plan: PreparePlan, journal: Journal, workers: int, progress: Pr
     missing = [number for number, sample in enumerate(plan.samples) if sample.id not in done]
     _check_disk_space(plan, journal.folder, len(missing) / len(plan.samples))
     progress(len(done), len(plan.samples))
-    for records in each(write_samples, (plan, journal), _group_by_region(plan, missing), workers):
+    for records in run_jobs(write_samples, (plan, journal), _group_by_region(plan, missing), workers):
         done |= {record["id"]: record for record in records}
         progress(len(done), len(plan.samples))
     return _write_index(plan, journal, done)

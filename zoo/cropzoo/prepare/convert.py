@@ -17,7 +17,7 @@ from cropzoo.data.sample import Dataset, Sample
 from cropzoo.data.statistics import add_sample
 from cropzoo.errors import CropzooError
 from cropzoo.io import Log, ProgressCallback
-from cropzoo.parallel import each
+from cropzoo.parallel import run_jobs
 from cropzoo.prepare.journal import Journal
 
 FOLDS = {"train": 1, "val": 2, "test": 3}
@@ -81,7 +81,7 @@ def convert(
         written.add(record)
     progress(len(written.patches), len(samples))
     missing = [sample for sample in samples if sample.id not in done]
-    for record in each(_write_sample, _Context(journal, dataset, parts), missing, options.workers):
+    for record in run_jobs(_write_sample, _Context(journal, dataset, parts), missing, options.workers):
         written.add(record)
         progress(len(written.patches), len(samples))
     _write_index(out, dataset, parts, source, written)

@@ -20,7 +20,7 @@ from cropzoo.geo.raster.discover import find_images
 from cropzoo.geo.vector.parcel_table import Crop
 from cropzoo.geo.vector.reader import read_parcels
 from cropzoo.io import Log
-from cropzoo.parallel import each
+from cropzoo.parallel import run_jobs
 from cropzoo.prepare.folds import ANY_FOLD, Folds, fold_samples
 from cropzoo.prepare.inputs import PixelCounts, PrepareInputs
 from cropzoo.prepare.options import BLOCKS, YEAR, PrepareOptions
@@ -177,7 +177,7 @@ def _note_tiles_without_parcels(
 
 def _count_all_pixels(inputs: PrepareInputs, samples: Sequence[SampleWindow], workers: int) -> list[PixelCounts]:
     """Pixels of each sample by parcel."""
-    found = dict(each(_count_pixels, (inputs, samples), range(len(samples)), workers))
+    found = dict(run_jobs(_count_pixels, (inputs, samples), range(len(samples)), workers))
     return [found[number] for number in range(len(samples))]
 
 

@@ -1,9 +1,11 @@
-"""The checks that the built-in plugins pass, for authors of plugins: plain functions that raise AssertionError.
+"""Checks for plugin authors: functions that raise AssertionError if a component violates its contract.
 
-from cropzoo.testing import check_backbone
+The built-in components pass the same checks.
 
-def test_my_net():
-    check_backbone("my-net", depth=2)
+    from cropzoo.testing import check_backbone
+
+    def test_my_net():
+        check_backbone("my-net", depth=2)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The checks of a backbone."""
+"""Checks of backbones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cropzoo.errors import CropzooError
 from cropzoo.models.base import Backbone
 from cropzoo.plugins.registry import Entry, Zoo, load_zoo
 from cropzoo.plugins.specs import BackboneSpec
-from cropzoo.testing.subjects import Checker, check_gradients, check_signature, equal_states, random_series, subject
+from cropzoo.testing.subjects import Checker, check_gradients, check_signature, equal_states, find_entry, random_series
 
 CHANNELS, CLASSES = 3, 4
 
@@ -27,19 +27,23 @@ def check_backbone(
     length: int = 5,
     **options: Any,
 ) -> None:
-    """Raise AssertionError where a backbone breaks the contract; random numbers outside are left as they are.
+    """Check that a backbone fulfills its contract. The state of the random number generator is preserved.
 
     Args:
-        name_or_spec: a name in the zoo, or a spec whose `build` can be imported.
-        zoo: where the name is looked up; the installed plugins if None.
-        image_size: height and width to build for, px; the first multiple of the spec's size_multiple from 8 on if None.
-        length: dates to build for; the check with padding uses fewer.
-        options: of the backbone; small ones make the checks fast.
+        name_or_spec: Name of a backbone, or a spec whose `build` can be imported.
+        zoo: Plugins in which the name is looked up; the installed ones if None.
+        image_size: Height and width in pixels; if None, the smallest multiple of the spec's size_multiple that is at
+            least 8.
+        length: Number of dates of the test series.
+        options: Options of the backbone; small sizes make the checks fast.
+
+    Raises:
+        AssertionError: If the backbone violates the contract.
     """
-    entry = subject(name_or_spec, (zoo or load_zoo()).backbones)
+    entry = find_entry(name_or_spec, (zoo or load_zoo()).backbones)
     multiple = entry.spec.size_multiple
     size = image_size or -(-8 // multiple) * multiple
-    case = Case(entry, Checker(entry.spec), size, length, options)
+    case = BackboneCase(entry, Checker(entry.spec), size, length, options)
     with torch.random.fork_rng():
         check_signature(case.check, entry, ("in_channels", "classes", "image_size", "length"), options)
         for check in CHECKS:
@@ -48,8 +52,8 @@ def check_backbone(
 
 
 @dataclass(frozen=True)
-class Case:
-    """A backbone under check and the sizes to check it at."""
+class BackboneCase:
+    """Backbone to check, and the sizes of its test data."""
 
     entry: Entry[BackboneSpec]
     check: Checker
@@ -58,7 +62,7 @@ class Case:
     options: dict[str, Any]
 
     def build(self, train: bool = False) -> Backbone:
-        """A new backbone; always the same weights after the same seed."""
+        """Build the backbone."""
         backbone = self.entry.build(
             in_channels=CHANNELS, classes=CLASSES, image_size=self.size, length=self.length, **self.options
         )
@@ -69,18 +73,18 @@ class Case:
         return built
 
     def series(self, batch: int = 2, length: int | None = None, extra: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-        """Series, dates, valid; images are `extra` pixels wider than the backbone was built for."""
+        """Random series, dates and valid mask; images are `extra` pixels wider than `size`."""
         shape = (batch, length or self.length, CHANNELS, self.size, self.size + extra)
         return random_series(shape, self.entry.spec.dates)
 
 
-def _shape(case: Case) -> None:
+def _check_shape(case: BackboneCase) -> None:
     backbone, check = case.build(), case.check
     width, multiple = getattr(backbone, "out_channels", None), backbone.size_multiple
-    check.expect(isinstance(width, int), f"out_channels is {width!r}; it must be the width of the features")
+    check.expect(isinstance(width, int), f"out_channels is {width!r}; it must be the number of feature channels")
     if not case.options:
         declared = case.entry.spec.size_multiple
-        check.expect(multiple == declared, f"size_multiple is {multiple}, its spec says {declared}")
+        check.expect(multiple == declared, f"size_multiple is {multiple}, the spec declares {declared}")
     lengths = [case.length] if case.entry.spec.fixed_length else [case.length, 1, 3]
     for length in lengths:
         for extra in (0, multiple):
@@ -90,38 +94,43 @@ def _shape(case: Case) -> None:
                 with torch.no_grad():
                     features = backbone(*given)
             except CropzooError:
-                if extra:  # a network that knows one size alone may say so
+                if extra:  # a network of fixed image size may raise an error
                     continue
                 raise
             where = f"for {length} dates of {case.size} x {case.size + extra} px"
             wanted = (2, width, case.size, case.size + extra)
-            check.expect(tuple(features.shape) == wanted, f"{where} features are {tuple(features.shape)}, not {wanted}")
+            check.expect(
+                tuple(features.shape) == wanted, f"{where} features have shape {tuple(features.shape)}, not {wanted}"
+            )
             check.expect(bool(torch.isfinite(features).all()), f"{where} features are not finite")
             same = all(torch.equal(a, b) for a, b in zip(given, before, strict=True))
-            check.expect(same, "forward changes its own arguments")
+            check.expect(same, "forward modifies its arguments")
 
 
-def _head(case: Case) -> None:
+def _check_head(case: BackboneCase) -> None:
     backbone = case.build()
     for classes in (CLASSES, CLASSES + 3):
         logits = backbone.make_head(classes)(backbone(*case.series()))
         wanted = (2, classes, case.size, case.size)
         case.check.expect(
-            tuple(logits.shape) == wanted, f"make_head({classes}) gives logits {tuple(logits.shape)}, not {wanted}"
+            tuple(logits.shape) == wanted,
+            f"make_head({classes}) returns logits of shape {tuple(logits.shape)}, not {wanted}",
         )
-        case.check.expect(bool(torch.isfinite(logits).all()), f"make_head({classes}) gives logits that are not finite")
+        case.check.expect(
+            bool(torch.isfinite(logits).all()), f"make_head({classes}) returns logits that are not finite"
+        )
 
 
-def _gradients(case: Case) -> None:
+def _check_gradient_flow(case: BackboneCase) -> None:
     backbone = case.build(train=True)
     features = backbone(*case.series())
     check_gradients(case.check, backbone, (features * torch.randn_like(features)).sum(), "in training")
 
 
-def _padding(case: Case) -> None:
-    """In the second sample dates at the end and one before are padding: it changes nothing what stands there.
+def _check_padding(case: BackboneCase) -> None:
+    """Neither the values at invalid dates nor their number affects the features.
 
-    Nor does it change a thing how many they are. The second sample's own dates alone are the yardstick.
+    In the second sample, dates at the end and in between are invalid.
     """
     backbone, check = case.build(), case.check
     series, dates, valid = case.series()
@@ -134,46 +143,51 @@ def _padding(case: Case) -> None:
         plain = backbone(series, dates, valid)
         filled = backbone(garbage, other, valid)
         same = torch.equal(plain, filled)
-        check.expect(same, f"what stands at invalid dates changes the features{_by(plain, filled)}")
+        check.expect(same, f"values at invalid dates affect the features{_format_difference(plain, filled)}")
         if not case.entry.spec.fixed_length:
             short = backbone(series[1:, valid[1]], dates[1:, valid[1]], valid[1:, valid[1]])
             close = torch.allclose(plain[1:], short, rtol=1e-4, atol=1e-5)
-            check.expect(close, f"the number of invalid dates changes the features{_by(plain[1:], short)}")
+            check.expect(
+                close, f"the number of invalid dates affects the features{_format_difference(plain[1:], short)}"
+            )
 
 
-def _batch_mates(case: Case) -> None:
+def _check_batch_independence(case: BackboneCase) -> None:
     backbone = case.build()
     series, dates, valid = case.series(batch=3)
     with torch.no_grad():
         together = backbone(series, dates, valid)[:1]
         alone = backbone(series[:1], dates[:1], valid[:1])
     close = torch.allclose(together, alone, rtol=1e-4, atol=1e-5)
-    case.check.expect(close, f"in evaluation the other samples of a batch change the features{_by(together, alone)}")
+    case.check.expect(
+        close,
+        f"in evaluation mode the other samples of a batch affect the features{_format_difference(together, alone)}",
+    )
 
 
-def _dates(case: Case) -> None:
+def _check_dates(case: BackboneCase) -> None:
     if case.entry.spec.dates != "none":
         return
     backbone = case.build()
     series, dates, valid = case.series()
     with torch.no_grad():
         same = torch.equal(backbone(series, dates, valid), backbone(series, dates + 30, valid))
-    case.check.expect(same, "other dates change the features, but its spec says dates='none'")
+    case.check.expect(same, "dates affect the features, but the spec declares dates='none'")
 
 
-def _repeats(case: Case) -> None:
+def _check_determinism(case: BackboneCase) -> None:
     torch.manual_seed(1)
     first = case.build()
     torch.manual_seed(1)
     differ = equal_states(first, case.build())
-    case.check.expect(not differ, f"two builds after one seed differ in {', '.join(differ)}")
+    case.check.expect(not differ, f"two builds with the same seed differ in {', '.join(differ)}")
     given = case.series()
     with torch.no_grad():
         same = torch.equal(first(*given), first(*given))
-    case.check.expect(same, "in evaluation a second forward gives other features")
+    case.check.expect(same, "in evaluation mode a second forward pass returns other features")
 
 
-def _round_trip(case: Case) -> None:
+def _check_round_trip(case: BackboneCase) -> None:
     first = case.build()
     torch.manual_seed(2)
     second = case.build()
@@ -183,24 +197,24 @@ def _round_trip(case: Case) -> None:
         case.check.fail(f"its weights cannot be saved as safetensors: {error}", error)
     second.load_state_dict(safetensors.torch.load(stored), strict=True)
     differ = equal_states(first, second)
-    case.check.expect(not differ, f"after saving and loading its weights differ in {', '.join(differ)}")
+    case.check.expect(not differ, f"after saving and loading the weights differ in {', '.join(differ)}")
     given = case.series()
     with torch.no_grad():
         same = torch.equal(first(*given), second(*given))
-    case.check.expect(same, "after loading its features differ: something that it uses is not in its state dict")
+    case.check.expect(same, "after loading the features differ: the state dict is incomplete")
 
 
-def _by(a: Tensor, b: Tensor) -> str:
+def _format_difference(a: Tensor, b: Tensor) -> str:
     return f" by up to {float((a - b).abs().max()):.3g}"
 
 
-CHECKS: tuple[Callable[[Case], None], ...] = (
-    _shape,
-    _repeats,
-    _head,
-    _gradients,
-    _batch_mates,
-    _padding,
-    _dates,
-    _round_trip,
+CHECKS: tuple[Callable[[BackboneCase], None], ...] = (
+    _check_shape,
+    _check_determinism,
+    _check_head,
+    _check_gradient_flow,
+    _check_batch_independence,
+    _check_padding,
+    _check_dates,
+    _check_round_trip,
 )

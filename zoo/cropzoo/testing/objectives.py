@@ -1,4 +1,4 @@
-"""The checks of an objective, on a small backbone of its own."""
+"""Checks of objectives, with a small backbone."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ from cropzoo.errors import CropzooError
 from cropzoo.models.base import Backbone, Losses, Objective
 from cropzoo.plugins.registry import Entry, Zoo, load_zoo
 from cropzoo.plugins.specs import ObjectiveSpec
-from cropzoo.testing.subjects import Checker, check_gradients, check_signature, random_batch, subject
+from cropzoo.testing.subjects import Checker, check_gradients, check_signature, find_entry, random_batch
 
 CHANNELS, CLASSES, WIDTH = 3, 4, 6
 
 
 def check_objective(name_or_spec: str | ObjectiveSpec, zoo: Zoo | None = None, **options: Any) -> None:
-    """Raise AssertionError where an objective breaks the contract; random numbers outside are left as they are.
+    """Check that an objective fulfills its contract. The state of the random number generator is preserved.
 
     Args:
-        name_or_spec: a name in the zoo, or a spec whose `build` can be imported.
-        zoo: where the name is looked up; the installed plugins if None.
-        options: of the objective.
+        name_or_spec: Name of an objective, or a spec whose `build` can be imported.
+        zoo: Plugins in which the name is looked up; the installed ones if None.
+        options: Options of the objective.
+
+    Raises:
+        AssertionError: If the objective violates the contract.
     """
-    entry = subject(name_or_spec, (zoo or load_zoo()).objectives)
-    case = Case(entry, Checker(entry.spec), options)
+    entry = find_entry(name_or_spec, (zoo or load_zoo()).objectives)
+    case = ObjectiveCase(entry, Checker(entry.spec), options)
     with torch.random.fork_rng():
         check_signature(case.check, entry, ("backbone", "classes"), options)
         for check in CHECKS:
@@ -38,7 +41,7 @@ def check_objective(name_or_spec: str | ObjectiveSpec, zoo: Zoo | None = None, *
 
 
 class MeanOverTime(Backbone):
-    """Each pixel's mean over its valid dates through two 1x1 convolutions."""
+    """Mean of each pixel over its valid dates, followed by two 1x1 convolutions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,26 +57,26 @@ class MeanOverTime(Backbone):
 
 
 @dataclass(frozen=True)
-class Case:
-    """An objective under check."""
+class ObjectiveCase:
+    """Objective to check."""
 
     entry: Entry[ObjectiveSpec]
     check: Checker
     options: dict[str, Any]
 
     def build(self) -> Objective:
-        """A new objective in training mode, told the pixels of each class, one of which has none."""
+        """Build the objective in training mode, with class counts of which one is zero."""
         backbone = MeanOverTime()
         objective = self.entry.build(backbone=backbone, classes=CLASSES, **self.options)
         is_one = isinstance(objective, Objective)
         self.check.expect(is_one, f"its factory returned {type(objective)}, not a cropzoo.Objective")
-        self.check.expect(objective.backbone is backbone, "its `backbone` is not the one that it was given")
+        self.check.expect(objective.backbone is backbone, "its `backbone` is not the one passed to the factory")
         objective.set_class_counts(torch.tensor([90, 10, 0, 30]))
         built: Objective = objective.train()
         return built
 
     def losses(self, objective: Objective, batch: Batch, when: str) -> Losses:
-        """The losses of a batch, checked to be finite scalars."""
+        """Compute the losses of a batch and check that they are finite scalars."""
         losses: Losses = objective(batch)
         self.check.expect(isinstance(losses, Losses), f"{when} forward returned {type(losses)}, not cropzoo's Losses")
         for name, loss in {"total": losses.total, **losses.parts}.items():
@@ -82,16 +85,16 @@ class Case:
         return losses
 
 
-def _trains(case: Case) -> None:
+def _check_training(case: ObjectiveCase) -> None:
     objective = case.build()
     when = "on a labeled batch"
     losses = case.losses(objective, random_batch(CLASSES, channels=CHANNELS), when)
     check_gradients(case.check, objective, losses.total, when)
     moved = any(bool(p.grad.any()) for p in objective.backbone.parameters() if p.grad is not None)
-    case.check.expect(moved, "the gradient of every parameter of the backbone is zero, so it would learn nothing")
+    case.check.expect(moved, "the gradients of all parameters of the backbone are zero; it would not learn")
 
 
-def _ignored(case: Case) -> None:
+def _check_ignored_labels(case: ObjectiveCase) -> None:
     objective = case.build()
     batch = random_batch(CLASSES, channels=CHANNELS)
     assert batch.labels is not None
@@ -107,41 +110,51 @@ def _ignored(case: Case) -> None:
     check_gradients(case.check, objective, losses.total, "where all labels are of one class")
 
 
-def _optional_parts(case: Case) -> None:
-    """Parcels and cloud masks are optional; an objective that needs them says so."""
+def _check_optional_fields(case: ObjectiveCase) -> None:
+    """Parcels and cloud masks are optional; an objective that needs them may raise CropzooError."""
     bare = replace(random_batch(CLASSES, channels=CHANNELS), parcels=None, clear=None)
     if not case.entry.spec.needs_labels:
         bare = replace(bare, labels=None)
     objective = case.build()
     try:
-        losses = case.losses(objective, bare, "on a batch without its optional parts")
+        losses = case.losses(objective, bare, "on a batch without optional fields")
     except CropzooError:
         return
-    check_gradients(case.check, objective, losses.total, "on a batch without its optional parts")
+    check_gradients(case.check, objective, losses.total, "on a batch without optional fields")
 
 
-def _head(case: Case) -> None:
-    """Where there is a head, its logits come back with the losses, in evaluation too."""
+def _check_head(case: ObjectiveCase) -> None:
+    """An objective with a head returns its logits with the losses, also in evaluation mode."""
     objective = case.build().eval()
     if objective.head is None:
         return
     batch = random_batch(CLASSES, channels=CHANNELS)
     with torch.no_grad():
         logits = objective.head(objective.backbone(batch.series, batch.dates, batch.valid))
-        returned = case.losses(objective, batch, "in evaluation").logits
+        returned = case.losses(objective, batch, "in evaluation mode").logits
     wanted = (2, CLASSES, 8, 8)
-    case.check.expect(tuple(logits.shape) == wanted, f"its head gives logits {tuple(logits.shape)}, not {wanted}")
+    case.check.expect(
+        tuple(logits.shape) == wanted, f"its head returns logits of shape {tuple(logits.shape)}, not {wanted}"
+    )
     same = returned is not None and torch.allclose(returned, logits, atol=1e-5)
-    case.check.expect(same, "it has a head, so the losses must hold the head's logits")
+    case.check.expect(same, "it has a head, so its losses must include the logits of the head")
 
 
-def _repeats(case: Case) -> None:
+def _check_determinism(case: ObjectiveCase) -> None:
     batch = random_batch(CLASSES, channels=CHANNELS)
     totals = []
     for _ in range(2):
         torch.manual_seed(1)
-        totals.append(case.losses(case.build(), batch, "after one seed").total)
-    case.check.expect(torch.equal(*totals), f"two runs after one seed give {totals[0].item()} and {totals[1].item()}")
+        totals.append(case.losses(case.build(), batch, "with the same seed").total)
+    case.check.expect(
+        torch.equal(*totals), f"two runs with the same seed return {totals[0].item()} and {totals[1].item()}"
+    )
 
 
-CHECKS: tuple[Callable[[Case], None], ...] = (_trains, _ignored, _optional_parts, _head, _repeats)
+CHECKS: tuple[Callable[[ObjectiveCase], None], ...] = (
+    _check_training,
+    _check_ignored_labels,
+    _check_optional_fields,
+    _check_head,
+    _check_determinism,
+)

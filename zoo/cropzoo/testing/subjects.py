@@ -1,4 +1,4 @@
-"""What is under check: an entry of the zoo or a bare spec, with the words that failures start with."""
+"""Shared helpers of the checks: entry lookup, error messages, gradients, and random data."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from cropzoo.plugins.registry import Entry, Registry, S, load_target
 from cropzoo.plugins.specs import DateEncoding, Spec
 
 
-def subject(name_or_spec: str | S, shelf: Registry[S]) -> Entry[S]:
-    """The entry of that name, or an entry made of a spec that no plugin offers yet."""
+def find_entry(name_or_spec: str | S, registry: Registry[S]) -> Entry[S]:
+    """Return the entry of a name, or a new entry for a spec that is not registered."""
     if isinstance(name_or_spec, str):
-        return shelf[name_or_spec]
-    return Entry(name_or_spec, Plugin("cropzoo.testing", "a spec under check"))
+        return registry[name_or_spec]
+    return Entry(name_or_spec, Plugin("cropzoo.testing", "a spec to check"))
 
 
 class Checker:
-    """Raises AssertionErrors that start with the kind and name of what is checked."""
+    """Raises AssertionErrors whose messages start with the kind and name of the component."""
 
     def __init__(self, spec: Spec) -> None:
         self.what = f"{spec.kind} {spec.name!r}"
@@ -40,17 +40,19 @@ class Checker:
         raise AssertionError(f"{self.what}: {message}") from cause
 
 
-def check_signature(check: Checker, entry: Entry[Any], told: Iterable[str], options: dict[str, Any]) -> None:
-    """The factory names every option, takes what cropzoo tells it, and an unknown option raises."""
+def check_signature(check: Checker, entry: Entry[Any], required: Iterable[str], options: dict[str, Any]) -> None:
+    """Check that the factory has explicit options, accepts the required arguments, and rejects unknown options."""
     factory = load_target(entry.spec.build, check.what)
     parameters = inspect.signature(factory).parameters
     swallowing = [str(p) for p in parameters.values() if p.kind is p.VAR_KEYWORD]
-    check.expect(not swallowing, f"its factory takes {swallowing}; name each option, so that a wrong one is found")
-    for name in told:
+    check.expect(
+        not swallowing, f"its factory takes {swallowing}; list each option, so that unknown options are detected"
+    )
+    for name in required:
         check.expect(
             name in parameters, f"its factory does not take {name!r}; cropzoo passes it to every {entry.spec.kind}"
         )
-    wrong = {**options, "no_such_option": 1, **dict.fromkeys(told)}
+    wrong = {**options, "no_such_option": 1, **dict.fromkeys(required)}
     try:
         entry.build(**wrong)
     except UnknownName as error:
@@ -60,33 +62,35 @@ def check_signature(check: Checker, entry: Entry[Any], told: Iterable[str], opti
 
 
 def check_gradients(check: Checker, module: nn.Module, total: Tensor, when: str) -> None:
-    """Every trained parameter of the module has a finite gradient of `total`."""
+    """Check that `total` has a finite gradient for each trainable parameter of the module."""
     module.zero_grad(set_to_none=True)
-    check.expect(total.requires_grad, f"{when} there is no gradient path at all")
+    check.expect(total.requires_grad, f"{when} the loss has no gradient path")
     total.backward()  # type: ignore[no-untyped-call]
     trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
     missing = [name for name, p in trained.items() if p.grad is None]
-    check.expect(not missing, f"{when} these parameters have no gradient, and would never train: {', '.join(missing)}")
+    check.expect(
+        not missing, f"{when} these parameters have no gradient and would not be trained: {', '.join(missing)}"
+    )
     broken = [name for name, p in trained.items() if p.grad is not None and not torch.isfinite(p.grad).all()]
     check.expect(not broken, f"{when} the gradient is not finite in {', '.join(broken)}")
 
 
 def equal_states(first: nn.Module, second: nn.Module) -> list[str]:
-    """The keys whose tensors differ in a bit, or that only one of them has."""
+    """Keys of the state dicts that are not bitwise equal, or that only one module has."""
     a, b = first.state_dict(), second.state_dict()
     return sorted(key for key in a.keys() | b.keys() if key not in a or key not in b or not torch.equal(a[key], b[key]))
 
 
 def random_series(shape: tuple[int, int, int, int, int], encoding: DateEncoding) -> tuple[Tensor, Tensor, Tensor]:
-    """Series, dates and valid for `shape` (B, T, C, H, W); all valid, the last date at the encoding's end."""
+    """Random series of `shape` (B, T, C, H, W), with dates up to the end of the encoding, all of them valid."""
     batch, length = shape[:2]
-    top = 366 if encoding == "doy" else 430  # the reference of "days" is at most 365 days before a first date
+    top = 366 if encoding == "doy" else 430  # the origin of "days" is at most 365 days before the first date
     dates = torch.linspace(1, top, length).round().long() if length > 1 else torch.tensor([top])
     return torch.randn(shape), dates.repeat(batch, 1), torch.ones(batch, length, dtype=torch.bool)
 
 
 def random_batch(classes: int, size: int = 8, channels: int = 3, length: int = 4, batch: int = 2) -> Batch:
-    """A labeled batch with parcels and clouds; a few pixels are ignored, the last date of one sample is padding."""
+    """Random labeled batch with parcels and clouds; some pixels are ignored, one date is padding."""
     series, dates, valid = random_series((batch, length, channels, size, size), "doy")
     valid[0, -1] = False
     series[0, -1], dates[0, -1] = 0, 0

@@ -15,7 +15,7 @@ from cropzoo.io import Log, write_json
 from cropzoo.models.base import Backbone
 from cropzoo.models.download import find_checkpoint
 from cropzoo.models.factory import Shape, create_backbone
-from cropzoo.models.transfer import start_from
+from cropzoo.models.transfer import load_initial_weights
 from cropzoo.parallel import get_world_size
 from cropzoo.plugins.registry import Zoo
 from cropzoo.runtime import Runtime
@@ -67,7 +67,7 @@ def initialize_backbone(recipe: Recipe, data: DataModule, resources: Resources, 
     if recipe.weights is None or resuming:
         return backbone
     path = find_checkpoint(recipe.weights, resources.catalog, resources.offline)
-    transfer = start_from(
+    transfer = load_initial_weights(
         backbone,
         recipe.backbone.name,
         path,
@@ -76,9 +76,9 @@ def initialize_backbone(recipe: Recipe, data: DataModule, resources: Resources, 
         classes,
         lambda bands, classes: create_recipe_backbone(recipe, resources.zoo, bands, classes),
     )
-    loaded, new = len(transfer.loaded), len(transfer.fresh)
+    loaded, new = len(transfer.loaded), len(transfer.newly_initialized)
     resources.log(f"weights {recipe.weights}: {loaded} parameters loaded, {new} newly initialized")
-    for line in transfer.fresh[:SHOWN]:
+    for line in transfer.newly_initialized[:SHOWN]:
         resources.log(f"  new: {line}")
     if new > SHOWN:
         resources.log(f"  new: and {new - SHOWN} more")

@@ -14,7 +14,7 @@ import rasterio
 from rasterio.windows import Window
 
 from cropzoo import CropzooError, UsageError
-from cropzoo.parallel import each
+from cropzoo.parallel import run_jobs
 from cropzoo_plugins.datasets.landscape.curves import BANDS, curve_table
 from cropzoo_plugins.datasets.landscape.outlines import ParcelFile
 from cropzoo_plugins.datasets.landscape.tiles import SIDE, Area, Tile, make_tile
@@ -101,7 +101,7 @@ def _write_tiles(area: Area, folder: Path, tell: Callable[[str], None], workers:
         images = [stack.enter_context(_create(area, folder / name, (*BANDS, "SCL"))) for name in names]
         labels = stack.enter_context(_create(area, folder / _LABELS, ("crop_code",), area.label_scale))
         parcels = ParcelFile(folder / "parcels.gpkg", area)
-        made = each(make_tile, (area, tiles), area.corners, workers)
+        made = run_jobs(make_tile, (area, tiles), area.corners, workers)
         stack.enter_context(closing(made))
         for count, tile in enumerate(made, 1):
             _write_tile(tile, images, labels, area.label_scale)
@@ -109,7 +109,7 @@ def _write_tiles(area: Area, folder: Path, tell: Callable[[str], None], workers:
             if count % area.across == 0:
                 tell(f"made {count} of {len(area.corners)} tiles of {SIDE} x {SIDE} pixels, {len(names)} dates")
     tiles.rmdir()
-    for _ in each(_check, folder, [*names, _LABELS], workers):
+    for _ in run_jobs(_check, folder, [*names, _LABELS], workers):
         pass
 
 
