@@ -1,7 +1,7 @@
-"""The backbones that come with cropzoo; their specs hold strings only, so that listing them imports no torch.
+"""Built-in backbones. The specs hold strings only, so that listing them does not import torch.
 
-A network is one file here; its spec stands in `published_specs` if a paper of the field published it with weights or
-scores, in `general_specs` otherwise.
+Each network is one module. Its spec is in `published_specs` if a paper on crop mapping published the network with
+weights or scores, and in `general_specs` otherwise.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cropzoo import BackboneSpec, hookimpl
-from cropzoo_plugins.backbones.general_specs import general
+from cropzoo_plugins.backbones.general_specs import list_general_specs
 from cropzoo_plugins.backbones.published_specs import PUBLISHED
 
 
 @hookimpl
 def cropzoo_backbones() -> Sequence[BackboneSpec]:
-    return [*PUBLISHED, *general()]
+    return [*PUBLISHED, *list_general_specs()]

@@ -1,4 +1,4 @@
-"""BiConvGRU: convolutional GRUs over the dates, forwards and backwards."""
+"""BiConvGRU: bidirectional convolutional GRU over the dates."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ NAME = "biconvgru"
 
 
 class BiConvGRU(Backbone):
-    """Dense features: the last states of two convolutional GRUs, (B, 2 * hidden_dim, H, W).
+    """Bidirectional convolutional GRU. The features are the last states, (B, 2 * hidden_dim, H, W).
 
-    One reads the dates of each sample forwards, the other backwards; the first `hidden_dim` channels are the former's.
+    The first `hidden_dim` channels are from the forward direction.
 
     Args:
-        in_channels: bands of the series.
-        classes: unused, the features are the same for any number of classes.
-        image_size: unused, any size will do.
-        length: unused, any number of dates will do.
-        conv_dim: channels of the convolution on each date that feeds both.
-        hidden_dim: channels of each one's state.
-        padding: "masked" leaves out invalid dates; "published" also leaves out dates whose values are all 0.
+        in_channels: Number of bands.
+        classes: Unused; the features do not depend on the number of classes.
+        image_size: Unused; any image size is supported.
+        length: Unused; any number of dates is supported.
+        conv_dim: Number of channels of the convolution on each date.
+        hidden_dim: Number of state channels of each direction.
+        padding: "masked" skips invalid dates; "published" also skips dates whose values are all zero.
 
     Raises:
-        UsageError: for an option out of its range.
+        UsageError: If an option is out of range.
 
     Source: Russwurm and Koerner 2018, arXiv:1802.02080, as in the code of Tarasiou et al. 2022, arXiv:2104.04310.
-        Differs: padding is what `valid` says, anywhere in the series, not dates of zeros at its end.
+        Differs: padding is defined by `valid` and can be anywhere in the series; the published code treats zeros at the
+        end as padding.
     """
 
     def __init__(
@@ -59,15 +60,15 @@ class BiConvGRU(Backbone):
         self.backwards = ConvGRU(conv_dim, hidden_dim)
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
-        """The last states.
+        """Compute the last states.
 
         Args:
-            series: (B, T, C, H, W), float32, normalized.
-            dates: (B, T), int64; not read, their order counts alone.
-            valid: (B, T), bool, False = padding.
+            series: Normalized series, (B, T, C, H, W), float32.
+            dates: Unused, (B, T), int64; only the order of the dates matters.
+            valid: Mask of valid dates, (B, T), bool; False marks padding.
 
         Returns:
-            (B, 2 * hidden_dim, H, W): forwards, then backwards.
+            Features, (B, 2 * hidden_dim, H, W): forward, then backward.
         """
         if self.padding == "published":
             valid = find_nonzero_dates(zero_invalid(series, valid))
@@ -81,7 +82,7 @@ class BiConvGRU(Backbone):
         return torch.cat(states, 1)
 
     def make_head(self, classes: int) -> nn.Module:
-        """The published one: a convolution of kernel 3 and the log-softmax over classes."""
+        """Build the published head: a convolution of kernel 3 and a log-softmax over classes."""
         return nn.Sequential(conv3x3(self.out_channels, classes), nn.LogSoftmax(1))
 
 
@@ -94,18 +95,18 @@ _RULES = [
 
 
 def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published BiConvGRU state dict by the names of our `Model`; keys of a contrastive head are dropped.
+    """Convert a published BiConvGRU state dict to the keys of `Model`; keys of a contrastive head are dropped.
 
     Args:
-        state_dict: parameters, with or without the "module." of data parallelism.
+        state_dict: Published parameters, with or without the "module." prefix of data parallelism.
 
     Raises:
-        CropzooError: for a key that the published network does not have.
+        CropzooError: If a key does not belong to the published network.
 
-    Source: names of michaeltrs/DeepSatModels.
+    Source: Parameter names of michaeltrs/DeepSatModels.
     """
     converted = rename_keys(state_dict, _RULES, NAME)
     embed = converted.get("backbone.embed.weight")
-    if embed is not None and embed.ndim == 5:  # published with a third dimension, of one date
+    if embed is not None and embed.ndim == 5:  # published as a 3D convolution over one date
         converted["backbone.embed.weight"] = embed[:, :, 0]
     return converted

@@ -1,4 +1,4 @@
-"""Initial weights of a timm encoder: of timm, of torchgeo with its bands by name, or of a file."""
+"""Initial weights of a timm encoder from timm, torchgeo or a file."""
 
 from __future__ import annotations
 
@@ -17,48 +17,50 @@ from cropzoo_plugins.layers.image_encoder import EncoderLayout, InitialWeights
 NONE = "none"
 _PREFIXES = ("module.", "model.", "backbone.", "encoder.")
 _COMPUTED = ("num_batches_tracked", "relative_position_index", "relative_coords_table", "attn_mask")
-"""Ends of the names of buffers that hold nothing learnt: files of other versions have or lack them."""
+"""Suffixes of buffers that are not learned, which files of other versions may lack or have in addition."""
 
 
 def load_initial_weights(
     encoder: str, layout: EncoderLayout, source: str, in_channels: int, bands: Sequence[str] | None
 ) -> InitialWeights | None:
-    """What an encoder starts with, None for random numbers.
+    """Load the initial weights of an encoder; None for random initialization.
 
     Args:
-        encoder: of timm.
-        layout: its layout.
-        source: "none", a tag of timm, a member of one of torchgeo's enumerations of weights, or a .safetensors file.
-        in_channels: bands of the data.
-        bands: their names, in order; needed for weights of torchgeo alone.
+        encoder: Name of the encoder in timm.
+        layout: Layout of the encoder.
+        source: "none", a tag of timm, a member of an enumeration of weights of torchgeo, or a .safetensors file.
+        in_channels: Number of bands of the data.
+        bands: Names of the bands in order; only needed for weights of torchgeo.
 
     Raises:
-        UnknownName: for weights that nobody offers.
-        UsageError: for weights of another encoder, or bands that they don't know.
-        CropzooError: for a file that cannot be had or does not fit.
+        UnknownName: If the weights do not exist.
+        UsageError: If the weights belong to another encoder, or do not include the bands.
+        CropzooError: If a file cannot be downloaded or does not fit.
     """
     if source == NONE:
         return None
     asked = f"encoder_weights={source!r} of encoder {encoder!r}"
     if re.fullmatch(r"\w+_Weights\.\w+", source):
-        return _of_torchgeo(encoder, layout, source, asked, bands)
+        return _load_from_torchgeo(encoder, layout, source, asked, bands)
     path = Path(source).expanduser()
     if path.suffix == ".safetensors":
-        state = _named_as_timm_does(read_safetensors(path, asked), layout)
+        state = _strip_prefixes(read_safetensors(path, asked), layout)
         _check_names(state, layout, asked)
         _check_bands(state, layout, in_channels, asked)
-        return _foreign(state, in_channels, asked)
+        return _wrap_converted(state, in_channels, asked)
     if path.suffix in (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".npz") or len(path.parts) > 1:
-        raise UsageError(f"{asked}; only .safetensors files are read, since others may hold code; convert it to one")
-    return _of_timm(encoder, source, asked)
+        raise UsageError(
+            f"{asked}; only .safetensors files are read, because other formats can contain code; convert the file"
+        )
+    return _load_from_timm(encoder, source, asked)
 
 
-def _of_timm(encoder: str, source: str, asked: str) -> InitialWeights:
+def _load_from_timm(encoder: str, source: str, asked: str) -> InitialWeights:
     name = source if "." in source else f"{encoder}.{source}"
     owner, _, tag = name.partition(".")
     tags = [each.partition(".")[2] for each in timm.list_pretrained(encoder)]
     if owner != encoder and name in timm.list_pretrained(owner):
-        raise UsageError(f"{asked}; they are weights of another encoder; choose encoder={owner}")
+        raise UsageError(f"{asked}; the weights belong to another encoder; choose encoder={owner}")
     if owner != encoder or tag not in tags:
         hint = "or give a .safetensors file, or weights of torchgeo such as ResNet18_Weights.SENTINEL2_ALL_MOCO"
         raise UnknownName(f"encoder_weights of encoder {encoder!r}:", source, [NONE, *tags], hint)
@@ -67,53 +69,55 @@ def _of_timm(encoder: str, source: str, asked: str) -> InitialWeights:
     return InitialWeights(asked, state, tag)
 
 
-def _of_torchgeo(
+def _load_from_torchgeo(
     encoder: str, layout: EncoderLayout, source: str, asked: str, bands: Sequence[str] | None
 ) -> InitialWeights:
-    offered = _torchgeo_weights()
+    offered = _list_torchgeo_weights()
     if source not in offered:
         fitting = [name for name, (owner, _) in offered.items() if owner == encoder]
         raise UnknownName(f"encoder_weights of encoder {encoder!r}:", source, fitting or offered)
     owner, weight = offered[source]
     if owner != encoder:
-        raise UsageError(f"{asked}; they are weights of another encoder; choose encoder={owner}")
+        raise UsageError(f"{asked}; the weights belong to another encoder; choose encoder={owner}")
     if bands is None:
-        raise UsageError(f"{asked}; their bands are told by name; set bands to the names of the data's bands, in order")
+        raise UsageError(
+            f"{asked}; their bands are matched by name; set bands to the names of the data's bands, in order"
+        )
     known = weight.meta["bands"]
-    channels = band_channels(bands, known, asked)
-    state = _named_as_timm_does(from_url(weight.url, asked), layout)
+    channels = match_bands(bands, known, asked)
+    state = _strip_prefixes(from_url(weight.url, asked), layout)
     _check_names(state, layout, asked)
     _check_bands(state, layout, len(known), asked)
     chosen = {key: state[key][:, channels].contiguous() for key in layout.first}
-    return _foreign({**state, **chosen}, len(channels), asked)
+    return _wrap_converted({**state, **chosen}, len(channels), asked)
 
 
-def band_channels(bands: Sequence[str], known: Sequence[str], asked: str) -> list[int]:
-    """Which channels of the weights' first layer the data's bands are; B02 is B2, B8a is B8A.
+def match_bands(bands: Sequence[str], known: Sequence[str], asked: str) -> list[int]:
+    """Find the channels of the first layer of the weights for the bands of the data; B02 equals B2, B8a equals B8A.
 
     Raises:
-        UsageError: naming the bands that the weights don't know, and those that they know.
+        UsageError: If the weights do not include a band.
     """
-    places = {_plain(name): channel for channel, name in enumerate(known)}
-    missing = [name for name in bands if _plain(name) not in places]
+    places = {_normalize_band(name): channel for channel, name in enumerate(known)}
+    missing = [name for name in bands if _normalize_band(name) not in places]
     if missing:
         raise UsageError(
-            f"{asked}; the weights do not know {', '.join(map(repr, missing))}, they have {', '.join(known)}; "
-            "leave those bands out of the data, or set bands to the weights' names"
+            f"{asked}; the weights do not include {', '.join(map(repr, missing))}; they have {', '.join(known)}; "
+            "omit those bands from the data, or set bands to the weights' names"
         )
-    return [places[_plain(name)] for name in bands]
+    return [places[_normalize_band(name)] for name in bands]
 
 
-def _plain(band: str) -> str:
+def _normalize_band(band: str) -> str:
     return re.sub(r"^B0+(?=\d)", "B", band.strip().upper())
 
 
-def _torchgeo_weights() -> dict[str, tuple[str, Any]]:
-    """Weights of torchgeo that tell their bands, with the encoder of timm that they are of, by name."""
-    from torchgeo.models import get_model_weights, list_models  # seconds, and few runs need it
+def _list_torchgeo_weights() -> dict[str, tuple[str, Any]]:
+    """Weights of torchgeo that list their bands, by name, each with the name of its encoder in timm."""
+    from torchgeo.models import get_model_weights, list_models  # imported here, because it takes seconds
 
     offered = {}
-    # torchgeo's name of a model is timm's; in torchgeo 0.8 the meta of six weights names another encoder
+    # torchgeo uses timm's model names; in torchgeo 0.8 the metadata of six weights names another encoder
     for model in set(list_models()) & set(timm.list_models()):
         try:
             weights = list(get_model_weights(model))
@@ -123,14 +127,14 @@ def _torchgeo_weights() -> dict[str, tuple[str, Any]]:
     return offered
 
 
-def _foreign(state: Mapping[str, Tensor], in_channels: int, asked: str) -> InitialWeights:
-    """Weights whose first layer already reads the data's bands: timm must not adapt it, as some versions would."""
+def _wrap_converted(state: Mapping[str, Tensor], in_channels: int, asked: str) -> InitialWeights:
+    """Wrap weights whose first layer already fits the bands, so that timm does not adapt it."""
     overlay = {"first_conv": None, "input_size": (in_channels, 224, 224), "custom_load": False}
     return InitialWeights(asked, state, overlay=overlay)
 
 
-def _named_as_timm_does(state: Mapping[str, Tensor], layout: EncoderLayout) -> dict[str, Tensor]:
-    """The state dict without a prefix of all names of the encoder; names beside it stay as they are."""
+def _strip_prefixes(state: Mapping[str, Tensor], layout: EncoderLayout) -> dict[str, Tensor]:
+    """Remove prefixes of the encoder from the names of a state dict; other names are unchanged."""
     named = dict(state)
     while not layout.used & named.keys():
         prefix = next((p for p in _PREFIXES if any(key.startswith(p) for key in named)), None)
@@ -144,14 +148,16 @@ def _check_names(state: Mapping[str, Tensor], layout: EncoderLayout, asked: str)
     missing = [key for key in layout.used if key not in state and not key.endswith(_COMPUTED)]
     extra = [key for key in state if key not in layout.known and not key.endswith(_COMPUTED)]
     if missing or extra:
-        told = [f"{_listed(keys)} {what}" for what, keys in (("missing", missing), ("unknown", extra)) if keys]
+        problems = [
+            f"{_format_names(keys)} {what}" for what, keys in (("missing", missing), ("unknown", extra)) if keys
+        ]
         raise CropzooError(
-            f"{asked}; the names of its tensors are not those of this encoder: {'; '.join(told)}; "
-            "choose the encoder that it belongs to, or rename its tensors as timm names them"
+            f"{asked}; its tensor names do not match this encoder: {'; '.join(problems)}; "
+            "choose the encoder that it belongs to, or rename its tensors to timm's names"
         )
 
 
-def _listed(keys: Iterable[str], at_most: int = 10) -> str:
+def _format_names(keys: Iterable[str], at_most: int = 10) -> str:
     names = sorted(keys)
     more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
     return f"{len(names)} ({', '.join(names[:at_most])}{more})"

@@ -1,4 +1,4 @@
-"""FPN-ConvLSTM: a pyramid of dilated convolutions on every date, then a convolutional LSTM over the dates."""
+"""FPN-ConvLSTM: a pyramid of dilated convolutions on each date, then a convolutional LSTM over the dates."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ NAME, GROUPS = "fpn-convlstm", 4
 
 
 class FPNConvLSTM(Backbone):
-    """Dense features: the last memory of a convolutional LSTM, (B, hidden_dim, H, W).
+    """Convolutional LSTM over the features of a pyramid of dilated convolutions and a global maximum.
 
-    It reads what a pyramid of dilated convolutions, and the largest value over the image, tell of each date alone.
+    The features are the last cell state, (B, hidden_dim, H, W).
 
     Args:
-        in_channels: bands of the series.
-        classes: unused, the features are the same for any number of classes.
-        image_size: side in pixels; any that the widest dilation can be reflected in will do.
-        length: unused, any number of dates will do.
-        stem_widths: channels of the two convolutions before the pyramid, multiples of 4.
-        levels: of the pyramid: dilations 1, 2, 4, ... on all but the last, which is the largest value over the image.
-        channels: of each level.
-        mid_conv: a convolution after the pyramid that halves its channels.
-        hidden_dim: channels of the recurrence.
-        padding: "masked" reads the valid dates of each sample alone, without gaps; "published" reads all dates, with
-            zeros for those whose values are all 0.
+        in_channels: Number of bands.
+        classes: Unused; the features do not depend on the number of classes.
+        image_size: Side of the images in pixels; must exceed the largest dilation.
+        length: Unused; any number of dates is supported.
+        stem_widths: Numbers of channels of the two convolutions before the pyramid, multiples of 4.
+        levels: Number of pyramid levels: dilations 1, 2, 4, ..., and the global maximum as the last level.
+        channels: Number of channels of each level.
+        mid_conv: Whether to apply a convolution after the pyramid that halves the number of channels.
+        hidden_dim: Number of state channels of the LSTM.
+        padding: "masked" reads only the valid dates of each sample; "published" reads all dates, with zero features for
+            dates whose values are all zero.
 
     Raises:
-        UsageError: for an option out of its range, or an image that is too small for the dilations.
+        UsageError: If an option is out of range, or the image is too small for the dilations.
 
     Source: Martinez et al. 2021, as in Garnot and Landrieu 2021, arXiv:2107.07933, and its code. Differs: padded dates
-        are left out of the recurrence.
+        are skipped by the recurrence.
     """
 
     def __init__(
@@ -63,33 +63,35 @@ class FPNConvLSTM(Backbone):
         first, second = check_widths(NAME, "stem_widths", stem_widths, 2, GROUPS)
         _check_pyramid(levels, channels, mid_conv)
         self.padding, self.out_channels = padding, hidden_dim
-        # a reflected margin is narrower than the image
+        # reflection padding must be smaller than the image
         self.least_side = 2 ** (levels - 2) + 1
         check_image(NAME, image_size, image_size, least=self.least_side)
-        self.stem = nn.Sequential(*_normed(reflecting(in_channels, first)), *_normed(reflecting(first, second)))
+        self.stem = nn.Sequential(
+            *_add_norm(reflect_conv3x3(in_channels, first)), *_add_norm(reflect_conv3x3(first, second))
+        )
         self.pyramid = Pyramid(second, channels, levels)
         self.middle = Middle(levels * channels) if mid_conv else None
         self.lstm = ConvLSTM(levels * channels // 2 if mid_conv else levels * channels, hidden_dim)
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
-        """The last memory.
+        """Compute the last cell state.
 
         Args:
-            series: (B, T, C, H, W), float32, normalized.
-            dates: (B, T), int64; not read, their order counts alone.
-            valid: (B, T), bool, False = padding.
+            series: Normalized series, (B, T, C, H, W), float32.
+            dates: Unused, (B, T), int64; only the order of the dates matters.
+            valid: Mask of valid dates, (B, T), bool; False marks padding.
 
         Returns:
-            (B, hidden_dim, H, W).
+            Features, (B, hidden_dim, H, W).
 
         Raises:
-            UsageError: for an image that is too small for the dilations.
+            UsageError: If the image is too small for the dilations.
         """
         height, width = series.shape[-2:]
         check_image(NAME, height, width, least=self.least_side)
-        each: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor] = _applied
+        each: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor] = _apply
         if self.padding == "published":
-            series, valid, each = zero_invalid(series, valid), torch.ones_like(valid), _unless_zero
+            series, valid, each = zero_invalid(series, valid), torch.ones_like(valid), _apply_to_nonzero
         steps = Steps.of(valid)
         frames = each(self.stem, steps.gather(series).contiguous(memory_format=torch.channels_last))
         frames = each(self.pyramid, frames)
@@ -100,15 +102,12 @@ class FPNConvLSTM(Backbone):
 
 
 class Pyramid(nn.Module):
-    """Dilated convolutions of one map side by side, and its largest value spread over the image.
-
-    (N, C, H, W) to (N, levels * channels, H, W).
-    """
+    """Parallel dilated convolutions and a global maximum, (N, C, H, W) to (N, levels * channels, H, W)."""
 
     def __init__(self, in_channels: int, channels: int, levels: int) -> None:
         super().__init__()
         self.project = conv3x3(in_channels, channels)
-        self.dilated = nn.ModuleList(reflecting(channels, channels, 2**level) for level in range(levels - 1))
+        self.dilated = nn.ModuleList(reflect_conv3x3(channels, channels, 2**level) for level in range(levels - 1))
 
     def forward(self, frames: Tensor) -> Tensor:
         base = self.project(frames)
@@ -117,40 +116,40 @@ class Pyramid(nn.Module):
 
 
 class Middle(nn.Sequential):
-    """A convolution that halves the channels, group norm and ReLU."""
+    """Convolution that halves the number of channels, group norm and ReLU."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__(*_normed(reflecting(channels, channels // 2)))
+        super().__init__(*_add_norm(reflect_conv3x3(channels, channels // 2)))
 
 
-def reflecting(channels: int, filters: int, dilation: int = 1) -> nn.Conv2d:
-    """A convolution of kernel 3 that keeps the size of the image and continues it by its reflection."""
+def reflect_conv3x3(channels: int, filters: int, dilation: int = 1) -> nn.Conv2d:
+    """Build a convolution of kernel 3 with reflection padding that preserves the image size."""
     return nn.Conv2d(channels, filters, 3, padding=dilation, dilation=dilation, padding_mode="reflect")
 
 
-def _normed(conv: nn.Conv2d) -> list[nn.Module]:
+def _add_norm(conv: nn.Conv2d) -> list[nn.Module]:
     return [conv, nn.GroupNorm(GROUPS, conv.out_channels), nn.ReLU(inplace=True)]
 
 
-def _applied(step: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
+def _apply(step: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
     return step(frames)
 
 
-def _unless_zero(step: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
-    """The step on each frame; zeros for frames that are all zero."""
+def _apply_to_nonzero(step: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
+    """Apply a step to each frame; the result is zero for frames that are all zero."""
     empty = frames.flatten(1).eq(0).all(1)
     return step(frames).masked_fill(empty[:, None, None, None], 0)
 
 
 def _check_pyramid(levels: int, channels: int, mid_conv: object) -> None:
     if levels < 2:
-        raise UsageError(f"levels={levels!r} for {NAME!r}; the last is the largest value alone; give 2 or more")
+        raise UsageError(f"levels={levels!r} for {NAME!r}; the last level is the global maximum; give 2 or more")
     if not isinstance(mid_conv, bool):
         raise UsageError(f"mid_conv={mid_conv!r} for {NAME!r}; it must be true or false; give one of them")
     if mid_conv and levels * channels // 2 % GROUPS:
         raise UsageError(
-            f"channels={channels!r} at levels={levels!r} for {NAME!r}; half of all must be a multiple of {GROUPS}, for "
-            "the group norm; give channels that are a multiple of 8"
+            f"channels={channels!r} at levels={levels!r} for {NAME!r}; half of their product must be a multiple of "
+            f"{GROUPS} for the group norm; give channels that are a multiple of 8"
         )
 
 
@@ -165,14 +164,14 @@ _RULES = [
 
 
 def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published FPN-ConvLSTM state dict by the names of our `Model`; keys of a contrastive head are dropped.
+    """Convert a published FPN-ConvLSTM state dict to the keys of `Model`; keys of a contrastive head are dropped.
 
     Args:
-        state_dict: parameters, with or without the "module." of data parallelism.
+        state_dict: Published parameters, with or without the "module." prefix of data parallelism.
 
     Raises:
-        CropzooError: for a key that the published network does not have.
+        CropzooError: If a key does not belong to the published network.
 
-    Source: names of VSainteuf/utae-paps.
+    Source: Parameter names of VSainteuf/utae-paps.
     """
     return rename_keys(state_dict, _RULES, NAME)

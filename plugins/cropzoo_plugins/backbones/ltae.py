@@ -1,4 +1,4 @@
-"""L-TAE on every pixel alone: the baseline that looks at time and never at neighbors."""
+"""L-TAE on individual pixels: a baseline without spatial context."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ NAME = "ltae"
 
 
 class LTAE(Backbone):
-    """Dense features of lightweight temporal attention over the dates of each pixel; neighbors have no influence.
+    """Lightweight temporal attention over the dates of each pixel, without spatial context.
 
     Args:
-        in_channels: bands of the series.
-        classes: unused, the head alone knows classes.
-        image_size: unused, any image will do.
-        length: unused, any number of dates will do.
-        width: of the bands' embedding and of the features, a multiple of `heads`.
-        heads: of the attention.
-        model_dim: width of the attention's values, a multiple of `heads`.
-        key_dim: width of a head's query and keys.
-        dropout: rate on the output of the attention.
-        attention_dropout: rate on the weights of the dates.
+        in_channels: Number of bands.
+        classes: Unused; only the head depends on it.
+        image_size: Unused; any image size is supported.
+        length: Unused; any number of dates is supported.
+        width: Number of channels of the embedding and of the features, a multiple of `heads`.
+        heads: Number of attention heads.
+        model_dim: Number of value channels of the attention, a multiple of `heads`.
+        key_dim: Number of query and key channels of a head.
+        dropout: Dropout rate of the output of the attention.
+        attention_dropout: Dropout rate of the attention weights.
 
     Raises:
-        UsageError: for an option out of its range.
+        UsageError: If an option is out of range.
 
-    Source: Garnot and Landrieu 2020, arXiv:2007.00586, with its sizes. Differs from it: a linear layer with batch norm
-        and ReLU stands in for its encoder of sets of pixels; the attention is the one of U-TAE, arXiv:2107.07933, with
-        group norms and with padded dates left out.
+    Source: Garnot and Landrieu 2020, arXiv:2007.00586, with the sizes of the paper. Differs: a linear layer with
+        batch norm and ReLU replaces the pixel-set encoder; the attention is that of U-TAE, arXiv:2107.07933, with group
+        norms, and excludes padded dates.
     """
 
     def __init__(
@@ -68,18 +68,18 @@ class LTAE(Backbone):
         )
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
-        """Dense features.
+        """Compute dense features.
 
         Args:
-            series: (B, T, C, H, W), float32, normalized.
-            dates: (B, T), int64, days since 1 September before the first date.
-            valid: (B, T), bool, False = padding; what stands there has no influence.
+            series: Normalized series, (B, T, C, H, W), float32.
+            dates: Days since 1 September before the first date, (B, T), int64.
+            valid: Mask of valid dates, (B, T), bool; padding does not affect the features.
 
         Returns:
-            (B, width, H, W).
+            Features, (B, width, H, W).
         """
         batch, length, _, height, width = series.shape
-        # dates of a pixel lie side by side from here on, as the attention wants them
+        # the dates of a pixel are contiguous from here on, as the attention requires
         frames = Frames.of(valid[:, None, None].expand(-1, height, width, -1).flatten(0, 2))
         pixels = frames.gather(series.permute(0, 3, 4, 1, 2).flatten(0, 2))
         embedded = frames.scatter(F.relu(self.embed_norm(self.embed(pixels))))
@@ -88,7 +88,7 @@ class LTAE(Backbone):
         return features
 
     def make_head(self, classes: int) -> nn.Module:
-        """The paper's classifier: two more layers on every pixel, a half and a quarter as wide, then the logits."""
+        """Build the classifier of the paper: two layers of half and a quarter of the width, then the logits."""
         half, quarter = max(1, self.out_channels // 2), max(1, self.out_channels // 4)
         return nn.Sequential(
             nn.Conv2d(self.out_channels, half, kernel_size=1),

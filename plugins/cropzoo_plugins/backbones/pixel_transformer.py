@@ -1,4 +1,4 @@
-"""A transformer over the dates of every pixel alone: the baseline that sees no neighbors."""
+"""Transformer over the dates of individual pixels: a baseline without spatial context."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from cropzoo_plugins.layers.transformer import Encoder
 
 NAME = "pixel-transformer"
 PIXELS = 16384
-"""Pixels of a chunk where the processor's cache is no matter; fused attention takes at most 65535 sequences at once."""
+"""Pixels per chunk on a GPU; fused attention supports at most 65535 sequences."""
 
 
 class PixelTransformer(Backbone):
-    """Dense features that hold, for every pixel, the most that any date shows of each channel.
+    """Transformer over the dates of each pixel. The features are the maximum over the dates, (B, dim, H, W).
 
-    A date is a linear image of the pixel's bands plus a code of its day of the year; dates read each other, and the
-    maximum over them is the feature: (B, dim, H, W). No pixel has a part in another's features.
+    The token of a date is a linear projection of the bands plus an encoding of the day of the year. There is no spatial
+    context.
 
     Args:
-        in_channels: bands of the series.
-        classes: unused, the head knows them.
-        image_size: unused, any image will do.
-        length: unused, any number of dates will do.
-        dim: D, width of a date and of the features.
-        depth: layers.
-        heads: of the attention; they divide `dim`.
-        mlp_ratio: hidden width of a layer's network, in multiples of `dim`.
-        dropout: rate after the attention and in the network of each layer.
+        in_channels: Number of bands.
+        classes: Unused; only the head depends on it.
+        image_size: Unused; any image size is supported.
+        length: Unused; any number of dates is supported.
+        dim: Number of channels of a token and of the features, D.
+        depth: Number of layers.
+        heads: Number of attention heads, a divisor of `dim`.
+        mlp_ratio: Hidden width of the MLP as a multiple of `dim`.
+        dropout: Dropout rate after the attention and in the MLP.
 
     Raises:
-        UsageError: for an option out of its range.
+        UsageError: If an option is out of range.
 
-    Source: after Russwurm and Koerner 2020, arXiv:1910.10536, in a size for a laptop. Differs: the sinusoid stands for
-        the day of the year, not the position in the series; layer norms stand before the halves of a layer; GELU; no
-        ReLU before or after the layers; no bias on queries, keys and values; padded dates are left out.
+    Source: After Russwurm and Koerner 2020, arXiv:1910.10536, with smaller default sizes. Differs: the sinusoidal
+        encoding is that of the day of the year instead of the position in the series; layers are pre-norm and use GELU;
+        no ReLU before or after the layers; no bias on queries, keys and values; padded dates are excluded.
     """
 
     size_multiple = 1
@@ -65,42 +65,45 @@ class PixelTransformer(Backbone):
         self.over_time = Encoder(dim, depth, heads, dim // heads, mlp_ratio, dropout)
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
-        """Features of every pixel.
+        """Compute the features of each pixel.
 
         Args:
-            series: (B, T, C, H, W), float32, normalized.
-            dates: (B, T), int64, day of year 1..366.
-            valid: (B, T), bool, False = padding; what stands there has no influence.
+            series: Normalized series, (B, T, C, H, W), float32.
+            dates: Day of the year 1..366, (B, T), int64.
+            valid: Mask of valid dates, (B, T), bool; padding does not affect the features.
 
         Returns:
-            (B, dim, H, W).
+            Features, (B, dim, H, W).
         """
         pixels = series.flatten(3).permute(0, 3, 1, 2)
-        days = _day_codes(dates, self.out_channels).to(self.embed.weight.dtype)
+        days = _encode_days(dates, self.out_channels).to(self.embed.weight.dtype)
         if all_valid(valid):
-            features = self._in_chunks(pixels, days)
+            features = self._encode_in_chunks(pixels, days)
         elif chunks.is_faster(pixels):
-            # each sample with its own dates alone: exact, and nothing is computed for padding
+            # each sample with its valid dates only: exact, and without computation for padding
             features = torch.cat(
-                [self._in_chunks(pixels[i : i + 1, :, valid[i]], days[i : i + 1, valid[i]]) for i in range(len(valid))]
+                [
+                    self._encode_in_chunks(pixels[i : i + 1, :, valid[i]], days[i : i + 1, valid[i]])
+                    for i in range(len(valid))
+                ]
             )
         else:
-            features = self._in_chunks(pixels.masked_fill(~valid[:, None, :, None], 0), days, valid)
+            features = self._encode_in_chunks(pixels.masked_fill(~valid[:, None, :, None], 0), days, valid)
         return torch.unflatten(features.transpose(1, 2), 2, series.shape[-2:])
 
-    def _in_chunks(self, pixels: Tensor, *dates: Tensor) -> Tensor:
-        """(B, P, T, C) to (B, P, D) for some pixels at a time, which keeps them in the cache, or within what fits."""
+    def _encode_in_chunks(self, pixels: Tensor, *dates: Tensor) -> Tensor:
+        """Encode (B, P, T, C) to (B, P, D) in chunks of pixels that fit the cache, or the limits of fused attention."""
         batch, _, length, _ = pixels.shape
-        if is_exporting():  # how many pixels there are is not known yet
-            return self._read(pixels, *dates)
+        if is_exporting():  # the number of pixels is symbolic
+            return self._encode(pixels, *dates)
         if chunks.is_faster(pixels):
-            return chunks.apply_in_chunks(self._read, pixels, *dates, length=batch * length, dim=1)
+            return chunks.apply_in_chunks(self._encode, pixels, *dates, length=batch * length, dim=1)
         return torch.cat(
-            [self._read(some, *dates) for some in torch.split(pixels, max(1, PIXELS // batch), dim=1)], dim=1
+            [self._encode(some, *dates) for some in torch.split(pixels, max(1, PIXELS // batch), dim=1)], dim=1
         )
 
-    def _read(self, pixels: Tensor, days: Tensor, valid: Tensor | None = None) -> Tensor:
-        """(B, P, T, C), (B, T, D) and (B, T) to (B, P, D); no `valid` reads every date."""
+    def _encode(self, pixels: Tensor, days: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Encode pixels (B, P, T, C) with day encodings (B, T, D) and mask (B, T) to (B, P, D)."""
         batch, count = pixels.shape[:2]
         tokens, mask = self.embed(pixels) + days[:, None], None
         if valid is not None:
@@ -112,11 +115,11 @@ class PixelTransformer(Backbone):
         return features
 
 
-def _day_codes(dates: Tensor, dim: int) -> Tensor:
-    """Sines, then cosines, of the days at wavelengths from 2 pi to 20,000 pi: (B, T) to (B, T, dim), float32.
+def _encode_days(dates: Tensor, dim: int) -> Tensor:
+    """Sines, then cosines, of days at wavelengths from 2 pi to 20,000 pi, (B, T) to (B, T, dim), float32.
 
-    Source: Vaswani et al. 2017, arXiv:1706.03762, with days for positions; unlike a table of learnt days, it knows
-        days that training never saw.
+    Source: Vaswani et al. 2017, arXiv:1706.03762, with days instead of positions. Unlike a learned table, it supports
+        days that do not occur in training.
     """
     half = (dim + 1) // 2
     rates = 10000 ** -(torch.arange(half, device=dates.device) / half)

@@ -1,4 +1,4 @@
-"""Networks that the field's papers compare."""
+"""Specs of networks published for crop mapping."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ PUBLISHED = (
         build="cropzoo_plugins.backbones.tsvit:TSViT",
         convert="cropzoo_plugins.backbones.tsvit_published:convert",
         published={"output_order": "published"},
-        summary="Vision transformer over time, then space, with a token for every class",
+        summary="Vision transformer over time, then space, with one token per class",
         source="Tarasiou et al. 2023, arXiv:2301.04944",
         license="Apache-2.0",
         dates="doy",
         size_multiple=2,
         parameters=1.7,
-        use="The best published scores here on Germany and T31TFM; wants a GPU or small sizes, and many patches.",
+        use="The highest published scores among these backbones on Germany and T31TFM; needs a GPU or small sizes, and "
+        "many patches.",
         deviations=(
-            "Outputs lie in their patch's own square; output_order=published is for published weights.",
-            "Padded dates are left out of the attention.",
-            "Days of the year are exact; the published code is off by one on 19 of them.",
-            "Positions are resized for images of another size.",
+            "Outputs are placed in the square of their patch; output_order=published is for published weights.",
+            "Padded dates are excluded from the attention.",
+            "Days of the year are exact; in the published code 19 of them are off by one.",
+            "Position embeddings are interpolated for images of another size.",
         ),
     ),
     BackboneSpec(
@@ -29,21 +30,21 @@ PUBLISHED = (
         build="cropzoo_plugins.backbones.unet3d:UNet3D",
         convert="cropzoo_plugins.backbones.unet3d:convert",
         published={"padding": "published"},
-        summary="U-Net with three-dimensional convolutions over time and space",
+        summary="U-Net with 3D convolutions over time and space",
         source="Rustowicz et al. 2019; as in Tarasiou et al. 2022, arXiv:2104.04310",
         license="Apache-2.0",
         dates="none",
         fixed_length=True,
         size_multiple=4,
         parameters=6.2,
-        use="A strong plain baseline where all series have about the same number of dates; it takes padding for blank "
-        "images, and is costly on long series.",
+        use="A strong baseline for series with about the same number of dates; it treats padding as blank images, and "
+        "is expensive for long series.",
         deviations=(
-            "The last convolution and the sum over time behind it are swapped: sums first, then a convolution of "
-            "images as the head; the same logits.",
-            "Dropout stands before the last convolution, not between it and the sum over time; its default is 0, as "
-            "configured by the paper.",
-            "The bias of the sum over time is part of the head's bias: one parameter less.",
+            "The sum over time is computed before the last convolution, which becomes a 2D convolution in the head; "
+            "the logits are the same.",
+            "Dropout is applied before the last convolution instead of after it; its default is 0, as configured by "
+            "the paper.",
+            "The bias of the sum over time is part of the bias of the head, which saves one parameter.",
         ),
     ),
     BackboneSpec(
@@ -51,18 +52,18 @@ PUBLISHED = (
         build="cropzoo_plugins.backbones.unet3df:UNet3Df",
         convert="cropzoo_plugins.backbones.unet3df:convert",
         published={"padding": "published"},
-        summary="UNet3D with 128 dense features before the classes, made for contrastive pre-training",
+        summary="UNet3D with 128 dense features for contrastive pre-training",
         source="Tarasiou et al. 2022, arXiv:2104.04310",
         license="Apache-2.0",
         dates="none",
         fixed_length=True,
         size_multiple=4,
         parameters=7.2,
-        use="UNet3D for contrastive pre-training, or where features of every pixel are wanted; it too suits series of "
-        "about the same number of dates.",
+        use="UNet3D for contrastive pre-training or for features of each pixel; suited to series with about the same "
+        "number of dates.",
         deviations=(
-            "The last convolution and the sum over time behind it are swapped: sums first, then a convolution of "
-            "images; the same embedding.",
+            "The sum over time is computed before the last convolution, which becomes a 2D convolution; the embedding "
+            "is the same.",
         ),
     ),
     BackboneSpec(
@@ -70,17 +71,17 @@ PUBLISHED = (
         build="cropzoo_plugins.backbones.unet2d_clstm:UNet2DCLSTM",
         convert="cropzoo_plugins.backbones.unet2d_clstm:convert",
         published={"padding": "published"},
-        summary="U-Net on every date, then a convolutional LSTM over time",
+        summary="U-Net on each date, then a convolutional LSTM over time",
         source="Tarasiou et al. 2022, arXiv:2104.04310",
         license="Apache-2.0",
         dates="none",
         size_multiple=4,
         parameters=2.3,
-        use="For contrastive pre-training as its paper does it, with series of any length; slow to train.",
+        use="For contrastive pre-training as in its paper, with series of any length; slow to train.",
         deviations=(
-            "Padded dates are left out of the recurrence, of its mean and of all batch statistics.",
-            "Running statistics of the recurrence move once in a training step, not twice.",
-            "Any number of dates; those after the last with statistics of its own use that one's.",
+            "Padded dates are excluded from the recurrence, its mean and all batch statistics.",
+            "Running statistics of the recurrence are updated once per training step instead of twice.",
+            "Any number of dates is supported; dates beyond those with separate statistics use the last ones.",
         ),
     ),
     BackboneSpec(
@@ -88,15 +89,15 @@ PUBLISHED = (
         build="cropzoo_plugins.backbones.biconvgru:BiConvGRU",
         convert="cropzoo_plugins.backbones.biconvgru:convert",
         published={"padding": "published"},
-        summary="Convolutional GRUs over time, forwards and backwards",
+        summary="Bidirectional convolutional GRU over time",
         source="Russwurm and Koerner 2018, arXiv:1802.02080; as in Tarasiou et al. 2022, arXiv:2104.04310",
         license="Apache-2.0",
         dates="none",
         parameters=4.5,
-        use="The classic recurrent baseline to compare with; costs much computation for its scores.",
+        use="The classic recurrent baseline; expensive for its scores.",
         deviations=(
-            "Padding is what the loader says, anywhere in the series, not dates of zeros at its end.",
-            "The convolution on each date is a two-dimensional one; published weights fit.",
+            "Padding is defined by the loader and can be anywhere in the series, instead of zeros at its end.",
+            "The convolution on each date is 2D; published weights are converted.",
         ),
     ),
     BackboneSpec(
@@ -104,15 +105,15 @@ PUBLISHED = (
         build="cropzoo_plugins.backbones.fpn_convlstm:FPNConvLSTM",
         convert="cropzoo_plugins.backbones.fpn_convlstm:convert",
         published={"padding": "published"},
-        summary="Pyramid of dilated convolutions on every date, then a convolutional LSTM",
+        summary="Pyramid of dilated convolutions on each date, then a convolutional LSTM",
         source="Martinez et al. 2021; as in Garnot and Landrieu 2021, arXiv:2107.07933",
         license="Apache-2.0",
         dates="none",
         parameters=1.2,
-        use="A light recurrent baseline that sees wide surroundings in each date; U-TAE scores higher at its size.",
+        use="A light recurrent baseline with a large receptive field on each date; U-TAE scores higher at this size.",
         deviations=(
-            "Padded dates are left out of the recurrence; the published one goes on over them.",
-            "A date that is not padding is data even if its image is all zero; the published code blanks it.",
+            "Padded dates are skipped by the recurrence; the published code processes them.",
+            "A valid date is data even if its image is all zero; the published code treats it as padding.",
         ),
     ),
     BackboneSpec(
@@ -120,19 +121,19 @@ PUBLISHED = (
         build="cropzoo_plugins.backbones.utae:UTAE",
         convert="cropzoo_plugins.backbones.utae:convert",
         published={"padding": "published"},
-        summary="U-Net whose scales share one temporal attention, computed at the lowest",
+        summary="U-Net whose scales share one temporal attention, computed at the lowest resolution",
         source="Garnot and Landrieu 2021, arXiv:2107.07933",
         license="Apache-2.0",
         dates="days",
         size_multiple=8,
         parameters=1.1,
-        use="Near the best published scores at a small size, and it reads real dates; wants large images and many "
-        "epochs: published logits pass a batch norm and a ReLU, and grow slowly.",
+        use="Near the highest published scores at a small size, and uses dates; needs large images and many epochs, "
+        "because the published head applies batch norm and ReLU to the logits.",
         deviations=(
-            "Padded dates have no part in the norm before the attention; padding=published is for published weights.",
-            "Maps with a side of one pixel are padded by repetition; the published code cannot reflect them.",
-            "A date counts as padding by its own image alone; the published code asks again before every block.",
-            "Keys and values of the attention are never made; the numbers are equal to 1e-5.",
+            "Padded dates are excluded from the norm before the attention; padding=published is for published weights.",
+            "Maps with a side of one pixel are padded by replication; the published code fails on them.",
+            "Padding is determined once from the image of a date; the published code checks again before each block.",
+            "Keys and values of the attention are not computed explicitly; results are equal to 1e-5.",
         ),
     ),
     BackboneSpec(
@@ -146,15 +147,16 @@ PUBLISHED = (
         dates="none",
         size_multiple=8,
         parameters=1.3,
-        use="Few operations a pixel, no dates to prepare: a first choice where a CPU must do; trained quickest on one "
-        "with dropout=0.",
+        use="Few operations per pixel and no dates needed: the first choice for a CPU, on which it trains fastest with "
+        "dropout=0.",
         deviations=(
-            "Padded dates are left out, also of the first norm's statistics; padding=published takes them for data.",
-            "A series of fewer than four dates has its last date repeated.",
-            "Stochastic depth skips a layer's change; published, it drops the shortcut too.",
-            "Images of any size; length tells for how many dates the head's kernels are made.",
-            "The head reduces time before it resizes; both are linear, so the numbers are the same, and a series of "
-            "60 dates of 32 x 32 px takes 3.0 GFLOPs where the published order of steps takes 3.7.",
+            "Padded dates are excluded, also from the statistics of the first norm; padding=published treats them "
+            "as data.",
+            "The last date of a series of fewer than four dates is repeated.",
+            "Stochastic depth skips only the residual branch; the published code also drops the shortcut.",
+            "Images of any size are supported; length is the number of dates of the kernels in the head.",
+            "The head reduces time before it resizes; both steps are linear, so the results are the same, and a series "
+            "of 60 dates of 32 x 32 px takes 3.0 instead of 3.7 GFLOPs.",
         ),
     ),
 )

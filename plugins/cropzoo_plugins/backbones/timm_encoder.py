@@ -1,4 +1,4 @@
-"""Any image encoder of timm on every date, with temporal attention shared by its scales."""
+"""Any image encoder of timm on each date, with temporal attention shared by its scales."""
 
 from __future__ import annotations
 
@@ -22,41 +22,40 @@ _LISTING = "list them with `cropzoo list 'timm/*'`"
 
 
 def list_encoders() -> list[str]:
-    """The encoders of the installed timm that give maps of features."""
+    """Names of the encoders of the installed timm that provide feature maps."""
     return [name for name in timm.list_models() if image_encoder.has_feature_maps(name)]
 
 
 class TimmEncoder(Backbone):
-    """Dense features of a timm image encoder that sees each date alone, with the same weights.
+    """Image encoder of timm on each date, followed by temporal attention and a light decoder.
 
-    Temporal attention weighs the dates at the deepest map that is used; the same weights, resized, sum up the finer
-    maps and a convolution of the bands themselves at full resolution, and a light decoder joins the sums.
+    The attention is computed on the deepest feature map. Its weights are resized to sum the finer maps, and a
+    convolution of the bands at full resolution, over the dates. A decoder joins the sums.
 
     Args:
-        in_channels: bands of the series.
-        classes: unused, the head alone knows them.
-        image_size: side of the images in pixels; encoders with fixed positions read no other size.
-        length: unused, any number of dates will do.
-        encoder: name in timm.
-        encoder_weights: what the encoder starts with: "none", a tag of timm such as `a1_in1k`, weights of torchgeo such
-            as `ResNet18_Weights.SENTINEL2_ALL_MOCO`, or a .safetensors file. Weights of timm are of RGB images: timm
-            repeats their first layer over the bands. None of them knows the data's scaling: they see bands normalized
-            by the data's own statistics.
-        levels: halvings of the resolution: maps up to stride 2**levels are used, and the encoder ends there.
-        decoder_width: channels of the features; a multiple of `heads`.
-        heads: heads of the temporal attention.
-        key_dim: width of a head's key.
-        model_dim: width of the attention's values; a multiple of `heads`.
-        bands: names of the bands, needed for weights of torchgeo alone, which are matched by name.
+        in_channels: Number of bands.
+        classes: Unused; only the head depends on it.
+        image_size: Side of the images in pixels; encoders with fixed position embeddings support no other size.
+        length: Unused; any number of dates is supported.
+        encoder: Name of the encoder in timm.
+        encoder_weights: Initial weights of the encoder: "none", a tag of timm such as `a1_in1k`, weights of torchgeo
+            such as `ResNet18_Weights.SENTINEL2_ALL_MOCO`, or a .safetensors file. The first layer of RGB weights of
+            timm is repeated over the bands. All weights receive bands normalized by the statistics of the data.
+        levels: Number of times that the resolution is halved; the encoder is truncated after stride 2**levels.
+        decoder_width: Number of feature channels, a multiple of `heads`.
+        heads: Number of heads of the temporal attention.
+        key_dim: Number of key channels of a head.
+        model_dim: Number of value channels of the attention, a multiple of `heads`.
+        bands: Names of the bands; only needed for weights of torchgeo, which are matched by name.
 
     Raises:
-        UnknownName: for an encoder or weights that don't exist.
-        UsageError: for an option out of its range, or an encoder that cannot read such images.
-        CropzooError: for weights that cannot be had or don't fit.
+        UnknownName: If the encoder or the weights do not exist.
+        UsageError: If an option is out of range, or the encoder does not support the image size.
+        CropzooError: If the weights cannot be downloaded or do not fit.
 
-    Source: encoders of timm (Wightman 2019); temporal attention as in U-TAE, Garnot and Landrieu 2021,
-        arXiv:2107.07933. Differs from U-TAE: any encoder, maps projected to one width before they are summed, bilinear
-        resizing and one convolution a step in the decoder, padded dates have no part in anything.
+    Source: Encoders of timm (Wightman 2019); temporal attention as in U-TAE, Garnot and Landrieu 2021,
+        arXiv:2107.07933. Differs from U-TAE: any encoder; maps are projected to one width before they are summed; each
+        decoder step is a bilinear interpolation and one convolution; padded dates are excluded.
     """
 
     def __init__(
@@ -98,22 +97,22 @@ class TimmEncoder(Backbone):
         self.decoder = SkipDecoder(decoder_width, steps=len(built.widths))
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
-        """Features of every pixel.
+        """Compute dense features.
 
         Args:
-            series: (B, T, C, H, W), float32, normalized; H and W multiples of `size_multiple`.
-            dates: (B, T), int64, days since any reference.
-            valid: (B, T), bool, False = padding; what stands there has no influence and costs nothing.
+            series: Normalized series, (B, T, C, H, W), float32; H and W are multiples of `size_multiple`.
+            dates: Days since any origin, (B, T), int64.
+            valid: Mask of valid dates, (B, T), bool; padding does not affect the features and is not computed.
 
         Returns:
-            (B, decoder_width, H, W).
+            Features, (B, decoder_width, H, W).
 
         Raises:
-            UsageError: for an image of a size that the encoder cannot read.
+            UsageError: If the encoder does not support the image size.
         """
         self._check_image(*series.shape[-2:])
         frames = Frames.of(valid)
-        # channels last: a sixth less time for resnet18 on a CPU, and no encoder tried takes more
+        # channels last takes a sixth less time for resnet18 on a CPU, and not more for any other encoder tried
         images = frames.gather(series).contiguous(memory_format=torch.channels_last)
         maps = image_encoder.compute_maps(self.encoder, self.indices, images)
         maps = [project(each) for project, each in zip(self.project, maps, strict=True)]
@@ -127,24 +126,24 @@ class TimmEncoder(Backbone):
         check_image(name, height, width, self.size_multiple, self.size_multiple)
         if side and (height, width) != (side, side):
             raise UsageError(
-                f"an image of {height} x {width} pixels for {name!r}; this encoder reads only the size that it was "
-                f"built for, {side} x {side}; cut the image into such windows, or choose an encoder of any size"
+                f"an image of {height} x {width} pixels for {name!r}; this encoder supports only the size that it "
+                f"was built for, {side} x {side}; split the image into such windows, or choose another encoder"
             )
 
 
 def _check_encoder(encoder: str) -> None:
-    """Raise unless timm has an encoder of that name with maps of features."""
+    """Raise an error unless timm has an encoder of that name with feature maps."""
     known = timm.list_models()
     name, dot, tag = str(encoder).partition(".")
     if dot and name in known:
         raise UsageError(
-            f"encoder={encoder!r} for 'timm'; it names weights too; give encoder={name} encoder_weights={tag}"
+            f"encoder={encoder!r} for 'timm'; it includes a tag of weights; use encoder={name} encoder_weights={tag}"
         )
     if encoder not in known:
         raise UnknownName("encoder of 'timm':", str(encoder), known, _LISTING)
     if not image_encoder.has_feature_maps(encoder):
         raise UsageError(
-            f"encoder={encoder!r} for 'timm'; timm {timm.__version__} gives no maps of its features; "
+            f"encoder={encoder!r} for 'timm'; timm {timm.__version__} provides no feature maps for it; "
             f"choose another encoder, {_LISTING}, or install a newer timm"
         )
 
@@ -154,7 +153,7 @@ def _check_bands(bands: Sequence[str] | None, in_channels: int) -> None:
         return
     if not isinstance(bands, (list, tuple)) or not all(isinstance(name, str) for name in bands):
         raise UsageError(
-            f"bands={bands!r} for 'timm'; it must be a list of names; give one such as [B02, B03, B04, B08]"
+            f"bands={bands!r} for 'timm'; it must be a list of names; use a list such as [B02, B03, B04, B08]"
         )
     if len(bands) != in_channels or len(set(bands)) != len(bands):
         raise UsageError(

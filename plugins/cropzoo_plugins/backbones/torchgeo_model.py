@@ -1,4 +1,4 @@
-"""Networks for series that torchgeo brings: its convolutional LSTM."""
+"""Networks for series of torchgeo: convolutional LSTM."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ NAME = "torchgeo"
 
 
 def list_models() -> list[str]:
-    """The networks of the installed torchgeo that this adapter knows."""
+    """Names of the networks of the installed torchgeo that this adapter supports."""
     return list(find_torchgeo_networks())
 
 
 class TorchGeoModel(Backbone):
-    """Dense features: the hidden state of torchgeo's ConvLSTM after each sample's last valid date, (B, D, H, W).
+    """ConvLSTM of torchgeo. The features are the hidden state after the last valid date of each sample, (B, D, H, W).
 
-    D is the hidden width of the last layer. All weights are torchgeo's own modules', under "network".
+    D is the number of state channels of the last layer. All weights belong to the torchgeo module `network`.
 
     Args:
-        in_channels: bands of the series.
-        classes: unused, the head alone knows them.
-        image_size: side in pixels; any will do.
-        length: unused, any number of dates will do.
-        model: name of the network in torchgeo, "convlstm".
-        hidden_dim: width of the hidden state, one number or a list with one for each layer.
-        kernel_size: side of the convolutions' kernel in pixels, an odd number.
-        num_layers: layers, each reading the hidden states of the one before.
+        in_channels: Number of bands.
+        classes: Unused; only the head depends on it.
+        image_size: Side of the images in pixels; any size is supported.
+        length: Unused; any number of dates is supported.
+        model: Name of the network in torchgeo, "convlstm".
+        hidden_dim: Number of state channels, one number or a list with one for each layer.
+        kernel_size: Kernel size of the convolutions in pixels, an odd number.
+        num_layers: Number of layers.
 
     Raises:
-        UnknownName: for a network that this adapter, or the installed torchgeo, does not have.
-        UsageError: for an option out of its range.
+        UnknownName: If this adapter or the installed torchgeo does not have the network.
+        UsageError: If an option is out of range.
 
-    Source: torchgeo.models.ConvLSTM, after Shi et al. 2015, arXiv:1506.04214, whose default sizes are those of its
-        radar experiment. Differs: padded dates are left out, and a batch is read date by date, which changes no number.
+    Source: torchgeo.models.ConvLSTM, after Shi et al. 2015, arXiv:1506.04214, with the default sizes of its radar
+        experiment. Differs: padded dates are excluded, and batches are processed date by date, with the same result.
     """
 
     def __init__(
@@ -64,13 +64,13 @@ class TorchGeoModel(Backbone):
         )  # fmt: skip
         if kernel_size % 2 == 0:
             raise UsageError(
-                f"kernel_size={kernel_size!r} for {NAME!r}; an even kernel would change the image's size; "
+                f"kernel_size={kernel_size!r} for {NAME!r}; an even kernel would change the image size; "
                 f"use {kernel_size - 1} or {kernel_size + 1}"
             )
         widths = [hidden_dim] * num_layers if isinstance(hidden_dim, int) else hidden_dim
         self.widths = check_widths(NAME, "hidden_dim", widths, num_layers, multiple=1)
         self.out_channels = self.widths[-1]
-        # here, for torchgeo takes seconds to import
+        # imported here, because torchgeo takes seconds to import
         from torchgeo.models import ConvLSTM
 
         self.network = ConvLSTM(
@@ -85,15 +85,15 @@ class TorchGeoModel(Backbone):
             del self.network.head
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
-        """The last layer's hidden state after each sample's last valid date.
+        """Compute the hidden state of the last layer after the last valid date of each sample.
 
         Args:
-            series: (B, T, C, H, W), float32, normalized.
-            dates: (B, T), int64; not read, their order counts alone.
-            valid: (B, T), bool, False = padding.
+            series: Normalized series, (B, T, C, H, W), float32.
+            dates: Unused, (B, T), int64; only the order of the dates matters.
+            valid: Mask of valid dates, (B, T), bool; False marks padding.
 
         Returns:
-            (B, D, H, W).
+            Features, (B, D, H, W).
         """
         check_image(NAME, *series.shape[-2:])
         steps = Steps.of(valid)
@@ -102,7 +102,7 @@ class TorchGeoModel(Backbone):
         return hidden
 
     def _step(self, images: Tensor, state: State, step: int | Tensor) -> State:
-        """The hidden and cell state of every layer, in turns, after one more date, (n, C, H, W)."""
+        """Hidden and cell states of all layers, alternating, after one more date, (n, C, H, W)."""
         before = list(zip(state[::2], state[1::2], strict=True))
         # since torchgeo 0.10 forward returns the logits of the head, and forward_features returns the states
         features = getattr(self.network, "forward_features", self.network)

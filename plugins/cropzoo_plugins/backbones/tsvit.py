@@ -1,4 +1,4 @@
-"""TSViT: a transformer over the dates of each patch, then one over the patches of each class."""
+"""TSViT: a transformer over the dates of each patch, then one over the patches for each class."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ OutputOrder = Literal["aligned", "published"]
 
 
 class TSViT(Backbone):
-    """Dense features that hold, for every pixel and class, `evidence_width` values of evidence for that class.
+    """Temporo-spatial vision transformer. The features are `evidence_width` values of evidence per pixel and class.
 
-    A token for every class reads the dates of a patch; then the tokens of one class over all patches read each other,
-    and a linear layer spreads each over the pixels of its patch. The features are those values, class by class:
-    (B, classes * evidence_width, H, W).
+    Class tokens attend to the dates of a patch. Then the tokens of each class attend to each other across patches, and
+    a linear layer expands each token to the pixels of its patch: (B, classes * evidence_width, H, W).
 
     Args:
-        in_channels: bands of the series.
-        classes: class tokens.
-        image_size: side in pixels that the table of positions is built for; it is resized for other images.
-        length: unused, any number of dates will do.
-        patch_size: side of a patch in pixels; image sides must be multiples of it.
-        dim: width of a token.
-        temporal_depth: layers over dates.
-        spatial_depth: layers over patches.
-        heads: heads of the attention.
-        head_dim: width of a head.
-        mlp_ratio: hidden width of a layer's pixelwise network, in multiples of `dim`.
-        dropout: rate after the attention and in the network of each layer.
-        output_order: "aligned" puts the values of a patch into its own square; "published" lays them along the rows of
-            the whole image, for published weights only.
-        evidence_width: values for every pixel and class; 1 gives the class scores themselves.
+        in_channels: Number of bands.
+        classes: Number of class tokens.
+        image_size: Side of the images in pixels, for which the position embeddings are built; they are interpolated for
+            other sizes.
+        length: Unused; any number of dates is supported.
+        patch_size: Side of a patch in pixels; the sides of the images must be multiples of it.
+        dim: Number of channels of a token.
+        temporal_depth: Number of layers over dates.
+        spatial_depth: Number of layers over patches.
+        heads: Number of attention heads.
+        head_dim: Number of channels of a head.
+        mlp_ratio: Hidden width of the MLP as a multiple of `dim`.
+        dropout: Dropout rate after the attention and in the MLP.
+        output_order: "aligned" places the values of a patch in its square; "published" places them along the rows of
+            the image and is only for published weights.
+        evidence_width: Number of values per pixel and class; with 1, the values are the class scores.
 
     Raises:
-        UsageError: for an option out of its range, or an `image_size` that is no multiple of `patch_size`.
+        UsageError: If an option is out of range, or `image_size` is not a multiple of `patch_size`.
 
-    Source: Tarasiou et al. 2023, arXiv:2301.04944. Differs from the published code: padded dates are left out of the
-        attention, days of the year are exact, any image size, pixels in their own place.
+    Source: Tarasiou et al. 2023, arXiv:2301.04944. Differs from the published code: padded dates are excluded from
+        the attention, days of the year are exact, any image size is supported, and outputs are aligned with pixels.
     """
 
     def __init__(
@@ -89,39 +89,39 @@ class TSViT(Backbone):
         self.evidence = nn.Linear(dim, patch_area * evidence_width)
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
-        """Class evidence per pixel.
+        """Compute the class evidence of each pixel.
 
         Args:
-            series: (B, T, C, H, W), float32, normalized; H and W multiples of `patch_size`.
-            dates: (B, T), int64, day of year 1..366.
-            valid: (B, T), bool, False = padding; what stands there has no influence.
+            series: Normalized series, (B, T, C, H, W), float32; H and W are multiples of `patch_size`.
+            dates: Day of the year 1..366, (B, T), int64.
+            valid: Mask of valid dates, (B, T), bool; padding does not affect the features.
 
         Returns:
-            (B, classes * evidence_width, H, W); the values of class k are channels k * evidence_width and following.
+            Evidence, (B, classes * evidence_width, H, W); class k starts at channel k * evidence_width.
 
         Raises:
-            UsageError: for an image whose sides are no multiples of the patch, or, in the published order, of another
-                size than the one built for.
+            UsageError: If a side of the image is not a multiple of the patch size, or, with the published order, the
+                image size differs from `image_size`.
         """
         height, width = series.shape[-2:]
         self._check_image(height, width)
         rows, columns = height // self.size_multiple, width // self.size_multiple
-        tokens = self._over_dates(self._patches(series), self.embed_dates(dates), valid)
-        tokens = tokens.transpose(1, 2) + self._positions_for(rows, columns)
-        evidence = self._over_patches(tokens.flatten(0, 1))
-        return self._pixels(evidence, rows, columns)
+        tokens = self._encode_dates(self._split_patches(series), self.embed_dates(dates), valid)
+        tokens = tokens.transpose(1, 2) + self._get_positions(rows, columns)
+        evidence = self._encode_patches(tokens.flatten(0, 1))
+        return self._arrange_pixels(evidence, rows, columns)
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights with the table of positions resized to the grid that this network was built for."""
+        """Interpolate the position embeddings to the grid of this network."""
         table, side = state.get("positions"), self.image_size // self.size_multiple
         if table is None or table.ndim != 2 or math.isqrt(len(table)) ** 2 != len(table):
             return state
-        return {**state, "positions": _resized(table, side, side)}
+        return {**state, "positions": _resize_positions(table, side, side)}
 
     def make_head(self, classes: int) -> nn.Module:
-        """Logits of the features: each class from its own evidence, as it stands where the evidence is one value.
+        """Build a head that computes the logit of each class from its evidence; the identity if it is a single value.
 
-        Another number of classes than built for gets a 1x1 convolution over all evidence.
+        For another number of classes than that of the network, the head is a 1x1 convolution over all evidence.
         """
         if classes != self.classes:
             return nn.Conv2d(self.out_channels, classes, kernel_size=1)
@@ -129,32 +129,32 @@ class TSViT(Backbone):
             return nn.Identity()
         return nn.Conv2d(self.out_channels, classes, kernel_size=1, groups=classes)
 
-    def _patches(self, series: Tensor) -> Tensor:
-        """(B, T, C, H, W) to (B, N, T, p*p*C), row by row; within a patch band fastest, then column, then row."""
+    def _split_patches(self, series: Tensor) -> Tensor:
+        """Split (B, T, C, H, W) into patches (B, N, T, p*p*C), row by row; within a patch, bands vary fastest."""
         p, (batch, length, bands, height, width) = self.size_multiple, series.shape
         squares = series.reshape(batch, length, bands, height // p, p, width // p, p)
         places = (height // p) * (width // p)
         return squares.permute(0, 3, 5, 1, 4, 6, 2).reshape(batch, places, length, p * p * bands)
 
-    def _over_dates(self, patches: Tensor, days: Tensor, valid: Tensor) -> Tensor:
-        """The class tokens of every patch, (B, N, K, D), from (B, N, T, p*p*C), (B, T, D) and (B, T)."""
+    def _encode_dates(self, patches: Tensor, days: Tensor, valid: Tensor) -> Tensor:
+        """Class tokens, (B, N, K, D), from patches, (B, N, T, p*p*C), days, (B, T, D), and mask, (B, T)."""
         if not chunks.is_faster(patches):
-            return self._read_dates(patches.masked_fill(~valid[:, None, :, None], 0), days, valid)
+            return self._attend_dates(patches.masked_fill(~valid[:, None, :, None], 0), days, valid)
         if bool(valid.all()):
-            return self._read_dates_in_chunks(patches, days)
-        # each sample with its own dates alone: exact, and nothing is computed for padding
+            return self._attend_dates_in_chunks(patches, days)
+        # each sample with its valid dates only: exact, and without computation for padding
         return torch.cat(
             [
-                self._read_dates_in_chunks(patches[i : i + 1, :, valid[i]], days[i : i + 1, valid[i]])
+                self._attend_dates_in_chunks(patches[i : i + 1, :, valid[i]], days[i : i + 1, valid[i]])
                 for i in range(len(valid))
             ]
         )
 
-    def _read_dates_in_chunks(self, patches: Tensor, days: Tensor) -> Tensor:
+    def _attend_dates_in_chunks(self, patches: Tensor, days: Tensor) -> Tensor:
         tokens_per_patch = len(patches) * (self.classes + patches.shape[2])
-        return chunks.apply_in_chunks(self._read_dates, patches, days, length=tokens_per_patch, dim=1)
+        return chunks.apply_in_chunks(self._attend_dates, patches, days, length=tokens_per_patch, dim=1)
 
-    def _read_dates(self, patches: Tensor, days: Tensor, valid: Tensor | None = None) -> Tensor:
+    def _attend_dates(self, patches: Tensor, days: Tensor, valid: Tensor | None = None) -> Tensor:
         batch, places = patches.shape[:2]
         images = self.embed_patches(patches) + days[:, None]
         class_tokens = self.class_tokens.expand(batch, places, -1, -1)
@@ -166,22 +166,22 @@ class TSViT(Backbone):
         read: Tensor = self.over_time(sequences, self.classes, mask)
         return torch.unflatten(read, 0, (batch, places))
 
-    def _over_patches(self, tokens: Tensor) -> Tensor:
-        """The evidence of each patch, (B*K, N, p*p*E), from its class tokens (B*K, N, D)."""
+    def _encode_patches(self, tokens: Tensor) -> Tensor:
+        """Evidence of each patch, (B*K, N, p*p*E), from class tokens, (B*K, N, D)."""
         if not chunks.is_faster(tokens):
-            return self._read_patches(tokens)
-        return chunks.apply_in_chunks(self._read_patches, tokens, length=tokens.shape[1])
+            return self._attend_patches(tokens)
+        return chunks.apply_in_chunks(self._attend_patches, tokens, length=tokens.shape[1])
 
-    def _read_patches(self, tokens: Tensor) -> Tensor:
+    def _attend_patches(self, tokens: Tensor) -> Tensor:
         evidence: Tensor = self.evidence(self.evidence_norm(self.over_space(tokens)))
         return evidence
 
-    def _positions_for(self, rows: int, columns: int) -> Tensor:
-        """The table of positions, (N, D), resized where the image has another grid than the one built for."""
-        return _resized(self.positions, rows, columns)
+    def _get_positions(self, rows: int, columns: int) -> Tensor:
+        """Position embeddings, (N, D), interpolated to the grid of the image."""
+        return _resize_positions(self.positions, rows, columns)
 
-    def _pixels(self, evidence: Tensor, rows: int, columns: int) -> Tensor:
-        """(B*K, N, p*p*E) laid out as features (B, K*E, H, W)."""
+    def _arrange_pixels(self, evidence: Tensor, rows: int, columns: int) -> Tensor:
+        """Arrange the evidence (B*K, N, p*p*E) as features (B, K*E, H, W)."""
         p, width = self.size_multiple, self.evidence_width
         if self.output_order == "published":
             image = evidence.reshape(-1, rows * columns * p * p, width).transpose(1, 2)
@@ -198,16 +198,19 @@ class TSViT(Backbone):
             )
         if self.output_order == "published" and (height, width) != (self.image_size, self.image_size):
             raise UsageError(
-                f"{asked} with output_order='published'; that order knows only the size it was built for, "
-                f"{self.image_size} x {self.image_size}; cut the image into such windows, or train with "
+                f"{asked} with output_order='published'; that order supports only the size it was built "
+                f"for, {self.image_size} x {self.image_size}; split the image into such windows, or train with "
                 "output_order='aligned'"
             )
 
 
-def _resized(positions: Tensor, rows: int, columns: int) -> Tensor:
-    """A table of positions on a square grid, (N, D), for another grid, (rows * columns, D)."""
+def _resize_positions(positions: Tensor, rows: int, columns: int) -> Tensor:
+    """Interpolate position embeddings of a square grid, (N, D), to another grid, (rows * columns, D)."""
     side = math.isqrt(len(positions))
-    if not is_exporting() and (rows, columns) == (side, side):  # a graph that may be of any size always resizes
+    if not is_exporting() and (rows, columns) == (
+        side,
+        side,
+    ):  # an exported graph always interpolates, since its size is symbolic
         return positions
     table = positions.t().reshape(1, -1, side, side)
     resized = F.interpolate(table.float(), size=(rows, columns), mode="bicubic", align_corners=False)

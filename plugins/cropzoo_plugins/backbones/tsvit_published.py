@@ -1,4 +1,4 @@
-"""From the names in published TSViT checkpoints to ours."""
+"""Conversion of published TSViT checkpoints."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ _RULES = (
 
 
 def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published TSViT state dict by the names of our `Model`; keys of a contrastive head are dropped.
+    """Convert a published TSViT state dict to the keys of `Model`; keys of a contrastive head are dropped.
 
-    Published weights know the published order of pixels: load them into a model with `output_order="published"`.
+    Published weights use the published pixel order: load them into a model with `output_order="published"`.
 
     Args:
-        state_dict: parameters of the published dense TSViT, with or without the "module." of data parallelism.
+        state_dict: Parameters of the published dense TSViT, with or without the "module." prefix of data parallelism.
 
     Raises:
-        CropzooError: for a key that a published TSViT does not have.
+        CropzooError: If a key does not belong to a published TSViT.
 
-    Source: names of michaeltrs/DeepSatModels.
+    Source: Parameter names of michaeltrs/DeepSatModels.
     """
     converted = rename_keys(state_dict, _RULES, "tsvit")
     return {key: value[0] if key in _TABLES.values() else value for key, value in converted.items()}

@@ -1,4 +1,4 @@
-"""UNet2D-CLSTM: a U-Net on every date alone, then a convolutional LSTM over the dates."""
+"""UNet2D-CLSTM: a U-Net on each date, then a convolutional LSTM over the dates."""
 
 from __future__ import annotations
 
@@ -19,24 +19,27 @@ NAME, STEPS = "unet2d-clstm", 60
 
 
 class UNet2DCLSTM(Backbone):
-    """Dense features: the mean over the dates of what a convolutional LSTM gives out, (B, 2 * width, H, W).
+    """U-Net on each date, followed by a convolutional LSTM.
 
-    It reads the features that a U-Net finds in each date alone.
+    The features are the mean of the hidden state over the dates, (B, 2 * width, H, W).
 
     Args:
-        in_channels: bands of the series.
-        classes: unused, the features are the same for any number of classes.
-        image_size: side in pixels; any multiple of 4 will do.
-        length: dates that have batch statistics of their own in the recurrence, 60 if None; later dates use the last's.
-        width: channels of the U-Net's first maps; all others, 2 * width in the recurrence, are in proportion.
-        padding: "masked" reads the valid dates of each sample alone, without gaps; "published" reads all dates, zeros
-            at invalid ones, and its mean is over all of them.
+        in_channels: Number of bands.
+        classes: Unused; the features do not depend on the number of classes.
+        image_size: Side of the images in pixels, a multiple of 4; other multiples are supported after building.
+        length: Number of dates with separate batch statistics in the recurrence, 60 if None; later dates use the last
+            ones.
+        width: Number of channels at full resolution; the other widths, such as 2 * width in the recurrence, are
+            proportional.
+        padding: "masked" reads only the valid dates of each sample; "published" reads all dates, sets invalid ones to
+            zero, and averages over all of them.
 
     Raises:
-        UsageError: for an option out of its range, or a side of the image that is no multiple of 4.
+        UsageError: If an option is out of range, or a side of the image is not a multiple of 4.
 
-    Source: Tarasiou et al. 2022, arXiv:2104.04310, and its code. Differs: padded dates are left out of the recurrence,
-        of its mean and of all batch statistics; running statistics move once in a step of training, not twice.
+    Source: Tarasiou et al. 2022, arXiv:2104.04310, and its code. Differs: padded dates are excluded from the
+        recurrence, its mean and all batch statistics; running statistics are updated once per training step instead of
+        twice.
     """
 
     def __init__(
@@ -64,18 +67,18 @@ class UNet2DCLSTM(Backbone):
                     nn.init.zeros_(module.bias)
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
-        """The mean state of the recurrence.
+        """Compute the mean state of the recurrence.
 
         Args:
-            series: (B, T, C, H, W), float32, normalized; H and W multiples of 4.
-            dates: (B, T), int64; not read, their order counts alone.
-            valid: (B, T), bool, False = padding.
+            series: Normalized series, (B, T, C, H, W), float32; H and W are multiples of 4.
+            dates: Unused, (B, T), int64; only the order of the dates matters.
+            valid: Mask of valid dates, (B, T), bool; False marks padding.
 
         Returns:
-            (B, 2 * width, H, W).
+            Features, (B, 2 * width, H, W).
 
         Raises:
-            UsageError: for an image whose sides are no multiples of 4.
+            UsageError: If a side of the image is not a multiple of 4.
         """
         height, width = series.shape[-2:]
         check_image(NAME, height, width, self.size_multiple)
@@ -87,7 +90,7 @@ class UNet2DCLSTM(Backbone):
         return total / steps.dates.clamp(min=1)[:, None, None, None]
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights with batch statistics for the dates that this one was built for: cut, or the last repeated."""
+        """Truncate the batch statistics to the dates of this network, or extend them by repeating the last ones."""
         own = self.state_dict()
         return {
             key: resize_statistics(value, len(own[key]))
@@ -97,25 +100,27 @@ class UNet2DCLSTM(Backbone):
         }
 
     def make_head(self, classes: int) -> nn.Module:
-        """The published one: a convolution of kernel 3."""
+        """Build the published head: a convolution of kernel 3."""
         return conv3x3(self.out_channels, classes)
 
 
 class FrameUNet(nn.Module):
-    """A U-Net on single dates: (N, C, H, W) to (N, 2 * width, H, W), H and W multiples of 4.
+    """U-Net on single dates, (N, C, H, W) to (N, 2 * width, H, W); H and W are multiples of 4.
 
-    Group norm on the way down, batch norm on the way up; all sizes are the published ones in proportion to `width`.
+    The encoder has group norm, the decoder batch norm; all widths are proportional to `width` as published.
     """
 
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
         w = width
-        self.down1 = nn.Sequential(*_grouped(in_channels, w, 4), *_grouped(w, w, 4))
-        self.down2 = nn.Sequential(*_grouped(w, 2 * w, 8), *_grouped(2 * w, 2 * w, 8))
-        self.down3 = nn.Sequential(*_grouped(2 * w, 4 * w, 16))
-        self.up3 = nn.Sequential(*_grouped(4 * w, 4 * w, 16), _doubled(4 * w, 2 * w))
-        self.up2 = nn.Sequential(*_batched(4 * w, 2 * w), *_batched(2 * w, 2 * w), _doubled(2 * w, w))
-        self.up1 = nn.Sequential(*_batched(2 * w, w), *_batched(w, w // 2), conv3x3(w // 2, 2 * w))
+        self.down1 = nn.Sequential(*_group_norm_block(in_channels, w, 4), *_group_norm_block(w, w, 4))
+        self.down2 = nn.Sequential(*_group_norm_block(w, 2 * w, 8), *_group_norm_block(2 * w, 2 * w, 8))
+        self.down3 = nn.Sequential(*_group_norm_block(2 * w, 4 * w, 16))
+        self.up3 = nn.Sequential(*_group_norm_block(4 * w, 4 * w, 16), _upsample(4 * w, 2 * w))
+        self.up2 = nn.Sequential(
+            *_batch_norm_block(4 * w, 2 * w), *_batch_norm_block(2 * w, 2 * w), _upsample(2 * w, w)
+        )
+        self.up1 = nn.Sequential(*_batch_norm_block(2 * w, w), *_batch_norm_block(w, w // 2), conv3x3(w // 2, 2 * w))
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -127,15 +132,15 @@ class FrameUNet(nn.Module):
         return features
 
 
-def _grouped(channels: int, filters: int, groups: int) -> list[nn.Module]:
+def _group_norm_block(channels: int, filters: int, groups: int) -> list[nn.Module]:
     return [conv3x3(channels, filters), nn.GroupNorm(groups, filters), nn.LeakyReLU(inplace=True)]
 
 
-def _batched(channels: int, filters: int) -> list[nn.Module]:
+def _batch_norm_block(channels: int, filters: int) -> list[nn.Module]:
     return [conv3x3(channels, filters), nn.BatchNorm2d(filters), nn.LeakyReLU(inplace=True)]
 
 
-def _doubled(channels: int, filters: int) -> nn.Module:
+def _upsample(channels: int, filters: int) -> nn.Module:
     return nn.ConvTranspose2d(channels, filters, kernel_size=2, stride=2)
 
 
@@ -159,16 +164,16 @@ _RULES = [
 
 
 def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published UNet2D-CLSTM state dict by the names of our `Model`; keys of a contrastive head are dropped.
+    """Convert a published UNet2D-CLSTM state dict to the keys of `Model`; keys of a contrastive head are dropped.
 
     Build the model with `length` equal to the published `max_seq_len`.
 
     Args:
-        state_dict: parameters and buffers, with or without the "module." of data parallelism.
+        state_dict: Published parameters and buffers, with or without the "module." prefix of data parallelism.
 
     Raises:
-        CropzooError: for a key that the published network does not have.
+        CropzooError: If a key does not belong to the published network.
 
-    Source: names of michaeltrs/DeepSatModels.
+    Source: Parameter names of michaeltrs/DeepSatModels.
     """
     return stack_statistics(rename_keys(state_dict, _RULES, NAME))

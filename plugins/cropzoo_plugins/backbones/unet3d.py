@@ -1,4 +1,4 @@
-"""UNet3D: a U-Net of three-dimensional convolutions over time and space."""
+"""UNet3D: a U-Net with 3D convolutions over time and space."""
 
 from __future__ import annotations
 
@@ -27,26 +27,28 @@ NAME = "unet3d"
 
 
 class UNet3D(Backbone):
-    """Dense features: three weighted sums over time of each map that a 3-d U-Net decodes, (B, 3 * width / 2, H, W).
+    """3D U-Net. The features are three weighted sums over time of each decoded map, (B, 3 * width / 2, H, W).
 
-    Published, a 3-d convolution to the classes is summed up over time. Here the sum comes first, once for each of the
-    kernel's three places in time, and the convolution, of images then, is the head: the same logits.
+    In the published network, the output of a 3D convolution to the classes is summed over time. Here the sum is
+    computed first, once for each temporal position of the kernel, and the convolution becomes a 2D convolution in the
+    head. The logits are the same.
 
     Args:
-        in_channels: bands of the series.
-        classes: unused, the head alone knows them.
-        image_size: side in pixels; any multiple of 4 will do.
-        length: dates of every series, a multiple of 4; shorter ones come padded with invalid dates.
-        width: channels at full resolution, an even number; all others are in proportion.
-        dropout: rate on the decoded maps before the sums over time.
-        padding: both "masked" and "published" see zeros at invalid dates: what stands there has no influence, but the
-            network, which works at one length, takes the zeros for dates like any other.
+        in_channels: Number of bands.
+        classes: Unused; only the head depends on it.
+        image_size: Side of the images in pixels, a multiple of 4; other multiples are supported after building.
+        length: Number of dates of each series, a multiple of 4; shorter series are padded with invalid dates.
+        width: Number of channels at full resolution, an even number; the other widths are proportional.
+        dropout: Dropout rate of the decoded maps before the sums over time.
+        padding: Both "masked" and "published" set invalid dates to zero. The network has a fixed number of dates and
+            treats these zeros as data.
 
     Raises:
-        UsageError: for an option out of its range, or a length or side of the image that is no multiple of 4.
+        UsageError: If an option is out of range, or the length or a side of the image is not a multiple of 4.
 
-    Source: Rustowicz et al. 2019, as in Tarasiou et al. 2022, arXiv:2104.04310, and its code. Differs: dropout stands
-        before the last convolution, not after it; the bias of the sum over time is part of the convolution's.
+    Source: Rustowicz et al. 2019, as in Tarasiou et al. 2022, arXiv:2104.04310, and its code. Differs: dropout is
+        applied before the last convolution instead of after it; the bias of the sum over time is part of the bias of
+        the convolution.
     """
 
     size_multiple = MULTIPLE
@@ -79,33 +81,33 @@ class UNet3D(Backbone):
         self.over_time = nn.Linear(self.length, 1, bias=False)
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
-        """The sums over time.
+        """Compute the sums over time.
 
         Args:
-            series: (B, length, C, H, W), float32, normalized; H and W multiples of 4.
-            dates: (B, length), int64; not read, their order counts alone.
-            valid: (B, length), bool, False = padding.
+            series: Normalized series, (B, length, C, H, W), float32; H and W are multiples of 4.
+            dates: Unused, (B, length), int64; only the order of the dates matters.
+            valid: Mask of valid dates, (B, length), bool; False marks padding.
 
         Returns:
-            (B, 3 * width / 2, H, W); channel 3 * d + a is map d as place a of the head's kernel sees it.
+            Features, (B, 3 * width / 2, H, W); channel 3 * d + a is map d for position a of the kernel of the head.
 
         Raises:
-            UsageError: for another number of dates, or an image whose sides are no multiples of 4.
+            UsageError: If the number of dates differs from `length`, or a side of the image is not a multiple of 4.
         """
         check_series(NAME, series, self.length)
         return sum_over_time(self.dropout(self.unet(series, valid)), self.over_time.weight)
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights with those of the dates interpolated to the number that this network was built for."""
+        """Interpolate the weights of the dates to the length of this network."""
         return resample_weight(state, "over_time.weight", self.length, axis=1)
 
     def make_head(self, classes: int) -> nn.Module:
-        """The published last convolution, applied to sums over time."""
+        """Build the published last convolution, applied to the sums over time."""
         return SummedConvolution(self.decoded, classes)
 
 
 class SummedConvolution(nn.Module):
-    """Logits, (B, classes, H, W), from sums over time, (B, 3 * channels, H, W), by a kernel that also spans time."""
+    """3D convolution of sums over time, (B, 3 * channels, H, W), to logits, (B, classes, H, W)."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -125,25 +127,25 @@ _RULES = [
 
 
 def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published UNet3D state dict by the names of our `Model`; keys of a contrastive head are dropped.
+    """Convert a published UNet3D state dict to the keys of `Model`; keys of a contrastive head are dropped.
 
-    Summing up over time multiplies the convolution's bias by the sum of the weights and adds a bias of its own: the
-    head's bias is the result.
+    The bias of the head combines the bias of the convolution, multiplied by the sum of the weights of the dates, and
+    the bias of the sum over time.
 
     Args:
-        state_dict: parameters and buffers, with or without the "module." of data parallelism.
+        state_dict: Published parameters and buffers, with or without the "module." prefix of data parallelism.
 
     Raises:
-        CropzooError: for a key that the published network does not have, or one of the last layers that is missing.
+        CropzooError: If a key does not belong to the published network, or a parameter of the last layers is missing.
 
-    Source: names of michaeltrs/DeepSatModels.
+    Source: Parameter names of michaeltrs/DeepSatModels.
     """
     converted = rename_keys(state_dict, _RULES, NAME)
     needed = {"final.bias": "head.final.bias", "fn.weight": "backbone.over_time.weight", "fn.bias": _SHIFT}
     missing = [published for published, ours in needed.items() if ours not in converted]
     if missing:
         raise CropzooError(
-            f"published weights of {NAME!r}; {', '.join(missing)} missing; check that the file holds the whole network"
+            f"published weights of {NAME!r}; {', '.join(missing)} missing; check that the file is complete"
         )
     shift, bias = converted.pop(_SHIFT), converted["head.final.bias"]
     converted["head.final.bias"] = bias * converted["backbone.over_time.weight"].sum() + shift

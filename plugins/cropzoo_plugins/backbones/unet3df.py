@@ -1,4 +1,4 @@
-"""UNet3Df: UNet3D with a dense embedding before the classes, made for contrastive pre-training."""
+"""UNet3Df: UNet3D with a dense embedding for contrastive pre-training."""
 
 from __future__ import annotations
 
@@ -25,22 +25,24 @@ NAME = "unet3df"
 
 
 class UNet3Df(Backbone):
-    """Dense features: an embedding of the whole series at every pixel, (B, 2 * width, H, W).
+    """3D U-Net. The features are an embedding of the series of each pixel, (B, 2 * width, H, W).
 
-    Published, the embedding is a weighted sum over time of a 3-d convolution. Here the sum comes first, once for each
-    of the kernel's three places in time, and the convolution is one of images: the same embedding.
+    In the published network, the embedding is a weighted sum over time of the output of a 3D convolution. Here the sum
+    is computed first, once for each temporal position of the kernel, and the convolution becomes a 2D convolution. The
+    embedding is the same.
 
     Args:
-        in_channels: bands of the series.
-        classes: unused, the head alone knows them.
-        image_size: side in pixels; any multiple of 4 will do.
-        length: dates of every series, a multiple of 4; shorter ones come padded with invalid dates.
-        width: channels at full resolution, an even number; all others are in proportion, the embedding too.
-        padding: both "masked" and "published" see zeros at invalid dates: what stands there has no influence, but the
-            network, which works at one length, takes the zeros for dates like any other.
+        in_channels: Number of bands.
+        classes: Unused; only the head depends on it.
+        image_size: Side of the images in pixels, a multiple of 4; other multiples are supported after building.
+        length: Number of dates of each series, a multiple of 4; shorter series are padded with invalid dates.
+        width: Number of channels at full resolution, an even number; the other widths, including that of the embedding,
+            are proportional.
+        padding: Both "masked" and "published" set invalid dates to zero. The network has a fixed number of dates and
+            treats these zeros as data.
 
     Raises:
-        UsageError: for an option out of its range, or a length or side of the image that is no multiple of 4.
+        UsageError: If an option is out of range, or the length or a side of the image is not a multiple of 4.
 
     Source: Tarasiou et al. 2022, arXiv:2104.04310, and its code.
     """
@@ -73,29 +75,29 @@ class UNet3Df(Backbone):
         self.over_time = nn.Linear(self.length, 1)
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
-        """The embedding.
+        """Compute the embedding.
 
         Args:
-            series: (B, length, C, H, W), float32, normalized; H and W multiples of 4.
-            dates: (B, length), int64; not read, their order counts alone.
-            valid: (B, length), bool, False = padding.
+            series: Normalized series, (B, length, C, H, W), float32; H and W are multiples of 4.
+            dates: Unused, (B, length), int64; only the order of the dates matters.
+            valid: Mask of valid dates, (B, length), bool; False marks padding.
 
         Returns:
-            (B, 2 * width, H, W).
+            Features, (B, 2 * width, H, W).
 
         Raises:
-            UsageError: for another number of dates, or an image whose sides are no multiples of 4.
+            UsageError: If the number of dates differs from `length`, or a side of the image is not a multiple of 4.
         """
         check_series(NAME, series, self.length)
         sums = sum_over_time(self.unet(series, valid), self.over_time.weight)
-        # the convolution's bias is summed up over time too
+        # the bias of the convolution is also summed over time
         bias: Tensor = self.over_time.bias
         if self.final.bias is not None:
             bias = bias + self.final.bias * self.over_time.weight.sum()
         return convolve_sums(sums, self.final, bias)
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights with those of the dates interpolated to the number that this network was built for."""
+        """Interpolate the weights of the dates to the length of this network."""
         return resample_weight(state, "over_time.weight", self.length, axis=1)
 
 
@@ -108,15 +110,15 @@ _RULES = [
 
 
 def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published UNet3Df state dict by the names of our `Model`; keys of a contrastive head are dropped.
+    """Convert a published UNet3Df state dict to the keys of `Model`; keys of a contrastive head are dropped.
 
     Args:
-        state_dict: parameters and buffers, with or without the "module." of data parallelism.
+        state_dict: Published parameters and buffers, with or without the "module." prefix of data parallelism.
 
     Raises:
-        CropzooError: for a key that the published network does not have.
+        CropzooError: If a key does not belong to the published network.
 
-    Source: names of michaeltrs/DeepSatModels.
+    Source: Parameter names of michaeltrs/DeepSatModels.
     """
     converted = rename_keys(state_dict, _RULES, NAME)
     if "head.weight" in converted:

@@ -1,4 +1,4 @@
-"""U-TAE: a U-Net on every date; attention over the dates of its lowest maps sums up the dates of all of them."""
+"""U-TAE: a U-Net on each date, whose maps are summed over the dates with attention computed at the lowest scale."""
 
 from __future__ import annotations
 
@@ -21,38 +21,39 @@ from cropzoo_plugins.layers.utae_blocks import GROUPS, DownBlock, UpBlock, conv_
 NAME = "utae"
 
 LAST = torch.channels_last
-"""The order in which convolutions on a CPU run 1.4 times as fast; GPUs like it too."""
+"""Memory format in which convolutions are 1.4 times as fast on a CPU, and also faster on GPUs."""
 
 CHUNK = 2**22
-"""Values in the largest map of the dates encoded at once: of 2**18 to 2**23 and all, 2**20 to 2**22 took the least
-processor time, a quarter less than all, and more at once wait for each other less often."""
+"""Number of values in the largest map of a chunk of dates; from 2**20 to 2**22 the CPU time is a quarter less than
+without chunks, and larger chunks need less synchronization."""
 
 
 class UTAE(Backbone):
-    """Dense features of a U-Net whose encoder sees single dates and whose decoder sees their weighted sums.
+    """U-Net with temporal attention. The encoder processes single dates, the decoder their weighted sums.
 
-    Attention is computed once, at the lowest scale; every scale sums its dates with those weights, resized.
+    The attention is computed once, at the lowest resolution; its weights are resized for the other scales.
 
     Args:
-        in_channels: bands of the series.
-        classes: unused, the head alone knows classes.
-        image_size: checked, else unused; any multiple of 2 ** levels will do, levels = len(encoder_widths) - 1.
-        length: unused, any number of dates will do.
-        encoder_widths: of the maps of single dates, from the pixels' own scale to the lowest.
-        decoder_widths: of the maps after the dates are summed, in the same order; the last ones are equal.
-        heads: of the attention; every encoder width is a multiple.
-        model_dim: width of the attention's values, a multiple of the heads.
-        key_dim: width of a head's query and keys.
-        head_width: of the published head, between features and classes.
-        padding: "masked" leaves padded dates out; "published" is for published weights: dates that are all zero count
-            as padding, and as zeros in the norm before the attention.
+        in_channels: Number of bands.
+        classes: Unused; only the head depends on it.
+        image_size: Side of the images in pixels, a multiple of 2 ** levels with levels = len(encoder_widths) - 1; other
+            multiples are supported after building.
+        length: Unused; any number of dates is supported.
+        encoder_widths: Numbers of channels of the encoder, from the highest to the lowest resolution.
+        decoder_widths: Numbers of channels of the decoder in the same order; the last ones must be equal.
+        heads: Number of attention heads, a divisor of each encoder width.
+        model_dim: Number of value channels of the attention, a multiple of `heads`.
+        key_dim: Number of query and key channels of a head.
+        head_width: Number of hidden channels of the published head.
+        padding: "masked" excludes padded dates; "published" is for published weights: dates that are all zero are
+            padding, and are included as zeros in the norm before the attention.
 
     Raises:
-        UsageError: for an option out of its range, or an `image_size` that is no multiple of 2 ** levels.
+        UsageError: If an option is out of range, or `image_size` is not a multiple of 2 ** levels.
 
-    Source: Garnot and Landrieu 2021, arXiv:2107.07933. Differs from the published code: padded dates have no part in
-        the norm before the attention; maps with a side of one pixel are padded by repetition, where the published
-        code fails; a date that is not padding stays one even if a whole map of it is zero.
+    Source: Garnot and Landrieu 2021, arXiv:2107.07933. Differs from the published code: padded dates are excluded from
+        the norm before the attention; maps with a side of one pixel are padded by replication, where the published
+        code fails; a valid date is not treated as padding if one of its feature maps is all zero.
     """
 
     def __init__(
@@ -85,18 +86,18 @@ class UTAE(Backbone):
         )
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
-        """Dense features.
+        """Compute dense features.
 
         Args:
-            series: (B, T, C, H, W), float32, normalized; H and W multiples of `size_multiple`.
-            dates: (B, T), int64, days since 1 September before the first date.
-            valid: (B, T), bool, False = padding; what stands there has no influence.
+            series: Normalized series, (B, T, C, H, W), float32; H and W are multiples of `size_multiple`.
+            dates: Days since 1 September before the first date, (B, T), int64.
+            valid: Mask of valid dates, (B, T), bool; padding does not affect the features.
 
         Returns:
-            (B, decoder_widths[0], H, W), 0 or above.
+            Features, (B, decoder_widths[0], H, W), non-negative.
 
         Raises:
-            UsageError: for an image whose sides are no multiples of `size_multiple`.
+            UsageError: If a side of the image is not a multiple of `size_multiple`.
         """
         self._check_image(*series.shape[-2:])
         published = self.padding == "published"
@@ -112,13 +113,13 @@ class UTAE(Backbone):
         return features
 
     def make_head(self, classes: int) -> nn.Module:
-        """The published layers from features to logits; the logits pass a batch norm and a ReLU."""
+        """Build the published head, which applies batch norm and ReLU to the logits."""
         return nn.Sequential(
             *conv_block(self.out_channels, self.head_width, "batch"), *conv_block(self.head_width, classes, "batch")
         )
 
     def _encode(self, images: Tensor) -> list[Tensor]:
-        """The maps of all scales of every date, from (N, C, H, W); some dates at a time where that is faster."""
+        """Encode images (N, C, H, W) to maps of all scales, in chunks of dates where that is faster."""
         dates, _, height, width = images.shape
         size = max(1, CHUNK // (self.stem_width * height * width))
         if torch.is_grad_enabled() or not chunks.is_faster(images) or dates <= size:
@@ -127,8 +128,8 @@ class UTAE(Backbone):
         for start in range(0, dates, size):
             pieces = self._encode_chunk(images[start : start + size])
             maps = maps or [torch.empty((dates, *p.shape[1:]), dtype=p.dtype, memory_format=LAST) for p in pieces]
-            for whole, piece in zip(maps, pieces, strict=True):
-                whole[start : start + size] = piece
+            for target, piece in zip(maps, pieces, strict=True):
+                target[start : start + size] = piece
         return maps
 
     def _encode_chunk(self, images: Tensor) -> list[Tensor]:
@@ -158,17 +159,17 @@ _RULES = (
 
 
 def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published U-TAE state dict by the names of our `Model`; keys of a contrastive head are dropped.
+    """Convert a published U-TAE state dict to the keys of `Model`; keys of a contrastive head are dropped.
 
     Load it into a model with `padding="published"` where padded series must give the published numbers.
 
     Args:
-        state_dict: of the published U-TAE for semantic segmentation.
+        state_dict: Parameters of the published U-TAE for semantic segmentation.
 
     Raises:
-        CropzooError: for a key that a published U-TAE does not have.
+        CropzooError: If a key does not belong to a published U-TAE.
 
-    Source: names of VSainteuf/utae-paps.
+    Source: Parameter names of VSainteuf/utae-paps.
     """
     converted = rename_keys(state_dict, _RULES, NAME)
     value = "backbone.over_time.value.weight"
@@ -180,13 +181,13 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _check_widths(
     encoder_widths: Sequence[int], decoder_widths: Sequence[int], heads: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Both lists as tuples, if a network can be built of them."""
+    """Check both lists of widths and return them as tuples."""
     scales = max(2, len(encoder_widths)) if isinstance(encoder_widths, (list, tuple)) else 2
     encoder = check_widths(NAME, "encoder_widths", encoder_widths, scales, math.lcm(GROUPS, heads))
     decoder = check_widths(NAME, "decoder_widths", decoder_widths, scales, 1)
     if encoder[-1] != decoder[-1]:
         raise UsageError(
-            f"encoder_widths={encoder_widths!r} and decoder_widths={decoder_widths!r} for 'utae'; the lowest maps are "
-            f"the decoder's first, so the last widths must be equal; let decoder_widths end with {encoder[-1]}"
+            f"encoder_widths={encoder_widths!r} and decoder_widths={decoder_widths!r} for 'utae'; the decoder "
+            f"starts with the lowest maps, so the last widths must be equal; end decoder_widths with {encoder[-1]}"
         )
     return encoder, decoder

@@ -18,37 +18,37 @@ from cropzoo_plugins.layers.vistaformer_stage import VistaFormerStage
 
 NAME = "vistaformer"
 STAGES = 3
-LEAST_DATES = 4
-"""Two of the three stages halve the dates: with fewer none would be left."""
+MIN_DATES = 4
+"""Minimum number of dates, since two of the three stages halve it."""
 
 
 class VistaFormer(Backbone):
-    """Dense features of a series that is halved in time and space by stages, each with attention within its dates.
+    """Three stages that reduce the resolution in time and space, each with attention within dates.
 
-    Every stage's output is reduced to one date by a kernel over all dates, then resized to pixels; the features are a
-    mixture of the three: (B, head_channels, H, W).
+    The output of each stage is reduced to one date by a kernel over all dates and resized to pixels. The features are a
+    linear combination of the three, (B, head_channels, H, W).
 
     Args:
-        in_channels: bands of the series.
-        classes: unused, the head knows them.
-        image_size: unused but for a check, any multiple of 8 will do.
-        length: dates that the head's kernels span, 60 if None; a series with another number is interpolated to it.
-        embed_dims: channels of each stage.
-        depths: layers of each stage.
-        heads: of each stage's attention.
-        mlp_ratio: hidden width of a layer's network, in multiples of the stage's channels.
-        head_channels: D, the width of the features.
-        dropout: rate within the layers and before the class scores.
-        drop_path: rate at which a sample skips a layer's attention, and its network.
-        padding: "masked" computes valid dates alone; "published" takes blank images at invalid dates for data.
+        in_channels: Number of bands.
+        classes: Unused; only the head depends on it.
+        image_size: Side of the images in pixels, a multiple of 8; other multiples are supported after building.
+        length: Number of dates of the kernels in the head, 60 if None; other series are interpolated to it.
+        embed_dims: Number of channels of each stage.
+        depths: Number of layers of each stage.
+        heads: Number of attention heads of each stage.
+        mlp_ratio: Hidden width of the MLP as a multiple of the number of channels of the stage.
+        head_channels: Number of feature channels, D.
+        dropout: Dropout rate in the layers and before the class scores.
+        drop_path: Rate of stochastic depth.
+        padding: "masked" computes only valid dates; "published" treats blank images at invalid dates as data.
 
     Raises:
-        UsageError: for an option out of its range, or an `image_size` that is no multiple of 8.
-        UnknownName: for another padding.
+        UsageError: If an option is out of range, or `image_size` is not a multiple of 8.
+        UnknownName: If the padding does not exist.
 
-    Source: MacDonald et al. 2024, arXiv:2409.08461. Differs from the published code: padded dates are left out, any
-        image size and number of dates, stochastic depth skips a layer's change and never the shortcut as in Huang et
-        al. 2016, arXiv:1603.09382, and the head reduces time before it resizes: both are linear and commute.
+    Source: MacDonald et al. 2024, arXiv:2409.08461. Differs from the published code: padded dates are excluded; any
+        image size and number of dates is supported; stochastic depth skips only the residual branch, as in Huang et al.
+        2016, arXiv:1603.09382; the head reduces time before it resizes, which is equivalent since both are linear.
     """
 
     size_multiple = 2**STAGES
@@ -89,56 +89,56 @@ class VistaFormer(Backbone):
         self.fused_norm = nn.BatchNorm2d(head_channels)
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
-        """Dense features.
+        """Compute dense features.
 
         Args:
-            series: (B, T, C, H, W), float32, normalized; H and W multiples of 8.
-            dates: (B, T), int64, unused.
-            valid: (B, T), bool, False = padding; what stands there has no influence.
+            series: Normalized series, (B, T, C, H, W), float32; H and W are multiples of 8.
+            dates: Unused, (B, T), int64.
+            valid: Mask of valid dates, (B, T), bool; padding does not affect the features.
 
         Returns:
-            (B, head_channels, H, W).
+            Features, (B, head_channels, H, W).
 
         Raises:
-            UsageError: for an image whose sides are no multiples of 8, or, in the published padding, for fewer than 4
-                dates.
+            UsageError: If a side of the image is not a multiple of 8, or the series has fewer than 4 dates with the
+                published padding.
         """
         size = series.shape[-2:]
         check_image(NAME, size[0], size[1], self.size_multiple, self.size_multiple)
         if self.padding == "published":
-            series, valid = self._blanked(series, valid)
+            series, valid = self._zero_padding(series, valid)
         frames = Frames.of(valid)
-        lines = Timelines.of(frames, LEAST_DATES)
+        lines = Timelines.of(frames, MIN_DATES)
         cells, seen = self.stages[0](frames.gather(series).permute(0, 2, 3, 1)[:, None], lines, frames)
         maps = [seen]
         for stage in self.stages[1:]:
             images, lines = lines.group_pairs(cells), lines.halve()
             cells, seen = stage(images, lines)
             maps.append(seen)
-        return F.gelu(self.fused_norm(self._fused(maps, size)))
+        return F.gelu(self.fused_norm(self._fuse_maps(maps, size)))
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights with the head's kernels over dates interpolated to the length that this network was built for."""
+        """Interpolate the kernels over dates in the head to the length of this network."""
         for index, length in enumerate(self.spans):
             state = resample_weight(state, f"stages.{index}.reduce.weight", length, axis=2)
         return state
 
     def make_head(self, classes: int) -> nn.Module:
-        """Logits of the features: dropout and a 1x1 convolution, as published."""
+        """Build the published head: dropout and a 1x1 convolution."""
         return nn.Sequential(nn.Dropout(self.dropout), nn.Conv2d(self.out_channels, classes, kernel_size=1))
 
-    def _blanked(self, series: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        if series.shape[1] < LEAST_DATES:
+    def _zero_padding(self, series: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        if series.shape[1] < MIN_DATES:
             raise UsageError(
                 f"a series of {series.shape[1]} dates for {NAME!r} with padding='published'; the published network "
-                f"needs at least {LEAST_DATES}; give it more dates, or use padding='masked'"
+                f"needs at least {MIN_DATES}; use a longer series, or padding='masked'"
             )
         return zero_invalid(series, valid), torch.ones_like(valid)
 
-    def _fused(self, maps: list[Tensor], size: Sequence[int]) -> Tensor:
-        """(B, D, H, W) of what each stage saw, (B, rows, columns, D): resized to pixels, then mixed.
+    def _fuse_maps(self, maps: list[Tensor], size: Sequence[int]) -> Tensor:
+        """Combine the maps of the stages, (B, rows, columns, D), to features (B, D, H, W).
 
-        Each stage's part of the mixture is taken before it is resized.
+        The linear combination is applied to each map before it is resized.
         """
         parts = [
             F.linear(seen, weight).permute(0, 3, 1, 2)
@@ -150,10 +150,10 @@ class VistaFormer(Backbone):
 
 
 def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published state dict by the keys of ours.
+    """Convert a published VistaFormer state dict to the keys of `Model`.
 
     Raises:
-        CropzooError: for a key of another network.
+        CropzooError: If a key does not belong to the published network.
     """
     return rename_keys(state_dict, _RULES, NAME)
 

@@ -80,7 +80,7 @@ class Boundary(Objective):
         if self.of == "parcels":
             if parcels is None:
                 raise UsageError(
-                    "training with 'boundary' of parcels; the dataset has no parcel ids; choose a dataset with parcels, "
+                    "training with 'boundary' of parcels; the dataset has no parcel ids; use a dataset with parcels, "
                     "or set boundary.of=classes"
                 )
             return find_boundaries(parcels, known | (parcels != 0))

@@ -48,7 +48,7 @@ def plain_pixel(model: PixelTransformer, bands: Tensor, days: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_equals_a_plain_transformer_of_every_pixel_s_valid_dates(monkeypatch: pytest.MonkeyPatch, cached: bool) -> None:
-    monkeypatch.setattr(chunks, "pays", lambda tensor: cached)
+    monkeypatch.setattr(chunks, "is_faster", lambda tensor: cached)
     model, (series, dates, valid) = build(), inputs()
     valid[0, 2] = valid[1, 5:] = False
     features = model(series, dates, valid)
@@ -95,7 +95,7 @@ def test_chunks_of_any_size_equal_the_whole(
     model, (series, dates, valid) = build(), inputs()
     valid[0, 3] = valid[1, 5:] = not padded
     whole = model(series, dates, valid)
-    monkeypatch.setattr(chunks, "pays", lambda tensor: cached)
+    monkeypatch.setattr(chunks, "is_faster", lambda tensor: cached)
     monkeypatch.setattr(chunks, "TOKENS", size)
     monkeypatch.setattr(pixel_transformer, "PIXELS", size)
     torch.testing.assert_close(model(series, dates, valid), whole, atol=1e-6, rtol=0)
@@ -103,7 +103,7 @@ def test_chunks_of_any_size_equal_the_whole(
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_what_stands_at_invalid_dates_changes_nothing(monkeypatch: pytest.MonkeyPatch, cached: bool) -> None:
-    monkeypatch.setattr(chunks, "pays", lambda tensor: cached)
+    monkeypatch.setattr(chunks, "is_faster", lambda tensor: cached)
     model, (series, dates, valid) = build(), inputs()
     valid[0, 2] = valid[1, 5:] = False
     before = model(series, dates, valid)
@@ -117,7 +117,7 @@ def test_what_stands_at_invalid_dates_changes_nothing(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
 @pytest.mark.parametrize("cached", [True, False])
 def test_every_parameter_trains(monkeypatch: pytest.MonkeyPatch, dropout: float, cached: bool) -> None:
-    monkeypatch.setattr(chunks, "pays", lambda tensor: cached)
+    monkeypatch.setattr(chunks, "is_faster", lambda tensor: cached)
     model, (series, dates, valid) = build(dropout=dropout).train(), inputs()
     valid[1, 3:] = False
     series[1, 3:] = torch.nan

@@ -163,8 +163,8 @@ def test_defaults_suit_crops_of_24_pixels() -> None:
         ({"encoder": "test_vit"}, "stride 16, levels=3 ends at stride 8; set levels=4"),
         ({"encoder": "test_vit", "levels": 4, "image_size": 24}, "multiples of 16 pixels"),
         ({"image_size": 25}, "multiples of 8 pixels"),
-        ({"encoder": "inception_v3", "image_size": 24}, "cannot read images of that size"),
-        ({"encoder": "nest_tiny", "image_size": 24}, "cannot read images of that size"),
+        ({"encoder": "inception_v3", "image_size": 24}, "does not support images of that size"),
+        ({"encoder": "nest_tiny", "image_size": 24}, "does not support images of that size"),
         ({"levels": 0}, "levels=0"),
         ({"in_channels": 0}, "in_channels=0"),
         ({"decoder_width": 10}, "decoder_width=10 .* multiple of 4"),
@@ -189,7 +189,7 @@ def test_unknown_encoders_get_the_close_names() -> None:
 def test_encoders_without_maps_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_encoder, "has_feature_maps", lambda name: name != "resnet18")
     assert "resnet18" not in list_encoders()
-    with pytest.raises(UsageError, match=r"gives no maps of its features.*cropzoo list"):
+    with pytest.raises(UsageError, match=r"provides no feature maps.*cropzoo list"):
         network(encoder="resnet18")
 
 
@@ -206,8 +206,8 @@ def test_maps_are_looked_for_in_the_encoders_own_module(monkeypatch: pytest.Monk
     ("options", "side", "message"),
     [
         ({"encoder": "test_resnet"}, 20, "multiples of 8 pixels"),
-        ({"encoder": "test_vit", "levels": 4}, 32, "reads only the size that it was built for, 16 x 16"),
-        ({"encoder": "hrnet_w18_small", "image_size": 32, "levels": 4}, 48, "reads only the size"),
+        ({"encoder": "test_vit", "levels": 4}, 32, "supports only the size that it was built for, 16 x 16"),
+        ({"encoder": "hrnet_w18_small", "image_size": 32, "levels": 4}, 48, "supports only the size"),
     ],
 )
 def test_images_of_another_size(options: dict[str, Any], side: int, message: str) -> None:

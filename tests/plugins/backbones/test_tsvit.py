@@ -75,7 +75,7 @@ def test_chunks_of_any_size_equal_the_whole(monkeypatch: pytest.MonkeyPatch, tok
     valid[0, 3] = valid[1, 5:] = not padded
     monkeypatch.setattr(chunks, "TOKENS", tokens)
     features = model(series, dates, valid)
-    monkeypatch.setattr(chunks, "pays", lambda tensor: False)
+    monkeypatch.setattr(chunks, "is_faster", lambda tensor: False)
     whole = model(series, dates, valid)
     torch.testing.assert_close(features, whole, atol=1e-6, rtol=0)
     ours, theirs = gradients(model, features), gradients(model, whole)
@@ -85,7 +85,7 @@ def test_chunks_of_any_size_equal_the_whole(monkeypatch: pytest.MonkeyPatch, tok
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_what_stands_at_invalid_dates_changes_nothing(monkeypatch: pytest.MonkeyPatch, cached: bool) -> None:
-    monkeypatch.setattr(chunks, "pays", lambda tensor: cached)
+    monkeypatch.setattr(chunks, "is_faster", lambda tensor: cached)
     model, (series, dates, valid) = build(), inputs()
     valid[0, 2] = valid[1, 5:] = False
     before = model(series, dates, valid)
@@ -98,7 +98,7 @@ def test_what_stands_at_invalid_dates_changes_nothing(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_appended_padding_changes_nothing(monkeypatch: pytest.MonkeyPatch, cached: bool) -> None:
-    monkeypatch.setattr(chunks, "pays", lambda tensor: cached)
+    monkeypatch.setattr(chunks, "is_faster", lambda tensor: cached)
     model, (series, dates, valid) = build(), inputs()
     longer = (
         torch.cat([series, torch.zeros_like(series[:, :3])], dim=1),

@@ -178,7 +178,7 @@ def summed(weights: Tensor, maps: Tensor, valid: Tensor) -> Tensor:
 def test_aggregate_equals_the_sum_written_out(
     monkeypatch: pytest.MonkeyPatch, in_turn: bool, layout: torch.memory_format, size: tuple[int, int], padded: bool
 ) -> None:
-    monkeypatch.setattr(chunks, "pays", lambda tensor: in_turn)
+    monkeypatch.setattr(chunks, "is_faster", lambda tensor: in_turn)
     _, _, valid = inputs(padded=padded)
     frames = Frames.of(valid)
     weights = torch.rand(2, 5, 4, 2, 3, requires_grad=True)
@@ -197,7 +197,7 @@ def test_aggregate_equals_the_sum_written_out(
 
 @pytest.mark.parametrize("in_turn", [False, True])
 def test_aggregate_takes_maps_of_half_precision(monkeypatch: pytest.MonkeyPatch, in_turn: bool) -> None:
-    monkeypatch.setattr(chunks, "pays", lambda tensor: in_turn)
+    monkeypatch.setattr(chunks, "is_faster", lambda tensor: in_turn)
     _, _, valid = inputs()
     weights, maps = torch.rand(2, 5, 4, 2, 3), torch.randn(10, 8, 4, 6).bfloat16().requires_grad_()
     ours = aggregate(weights, maps, Frames.of(valid))

@@ -25,7 +25,7 @@ def test_at_most_ten_unknown_keys_are_listed_with_their_number() -> None:
         rename_keys(state, [], "net")
     told = str(caught.value)
     assert told.startswith(
-        "published weights of 'net'; 25 keys are no parameters of the published network: 'extra.0', "
+        "published weights of 'net'; 25 keys are not parameters of the published network: 'extra.0', "
     )
     assert told.count("'extra.") == 10
     assert "and 15 more; check" in told
