@@ -1,8 +1,8 @@
-"""CSCL against its straightforward formulation: time, peak memory and numbers, forward and backward, on two threads.
+"""Time, peak memory and results of CSCL relative to its straightforward implementation, on two threads.
 
-Both make queries and keys of 128-channel features by 1x1 convolutions, their similarity in windows of 3, and the loss
-of clean pairs with its gradients of features and parameters. `arithmetic` is the matrix products alone that any
-formulation needs: two of the convolutions forward, four backward.
+Both compute queries and keys of 128-channel features by 1x1 convolutions, their similarity in windows of 3, the loss of
+clean pairs, and the gradients of features and parameters. `arithmetic` is the time of the matrix products that any
+implementation needs: two for the forward and four for the backward pass of the convolutions.
 
     python benchmarks/cscl_loss.py
 """
@@ -22,13 +22,13 @@ from cropzoo_plugins.objectives.cscl import CSCL
 
 CHANNELS = 128
 SETTINGS = {"32x24x24": (32, 24, 8.0), "16x48x48": (16, 48, 8.0), "4x128x128": (4, 128, 6.0)}
-"""Images, their side in pixels, and how many times faster it is meant to be."""
+"""Number of images, their side in pixels, and the target speedup."""
 LEAST_MEMORY = 4.0
 TOLERANCE = 1e-5
 
 
 class Features(Backbone):
-    """Stands in for a backbone: its series are features already."""
+    """Placeholder for a backbone, which returns its input as features."""
 
     out_channels = CHANNELS
 
@@ -48,7 +48,7 @@ class Straightforward(nn.Module):
 
 
 class Ours(nn.Module):
-    """The objective as `cropzoo train` runs it, without a backbone."""
+    """The objective of `cropzoo train` without a backbone."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Ours(nn.Module):
 
 
 def inputs(setting: str) -> tuple[Tensor, Tensor]:
-    """Features and labels in parcels of 6 x 6 pixels."""
+    """Random features, and labels in parcels of 6 x 6 pixels."""
     images, side, _ = SETTINGS[setting]
     torch.manual_seed(0)
     features = torch.randn(images, CHANNELS, side, side, requires_grad=True)
@@ -71,7 +71,7 @@ def inputs(setting: str) -> tuple[Tensor, Tensor]:
 
 
 def step(loss: nn.Module, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """One forward and backward; the loss and every gradient."""
+    """Run a forward and backward pass; returns the loss and all gradients."""
     features.grad = None
     loss.zero_grad()
     total = loss(features, labels)
@@ -81,7 +81,7 @@ def step(loss: nn.Module, features: Tensor, labels: Tensor) -> dict[str, Tensor]
 
 
 def arithmetic(features: Tensor) -> Callable[[], None]:
-    """The matrix products that nothing can save."""
+    """The matrix products that any implementation needs."""
     rows = features.detach().permute(0, 2, 3, 1).reshape(-1, CHANNELS)
     weight, wide = torch.randn(2 * CHANNELS, CHANNELS), torch.randn(len(rows), 2 * CHANNELS)
 
@@ -94,12 +94,12 @@ def arithmetic(features: Tensor) -> Callable[[], None]:
 
 
 def compare(setting: str, repeats: int) -> bool:
-    """Print one setting's line; True where all its targets are met."""
+    """Print the results of one setting; returns whether all targets are met."""
     features, labels = inputs(setting)
     ours, plain = Ours(), Straightforward()
     ours.similarity.load_state_dict(plain.similarity.state_dict())
     found, wanted = step(ours, features, labels), step(plain, features, labels)
-    # A mean's gradients are tiny; against the largest of their kind the tolerance says something.
+    # gradients of a mean are tiny, so the tolerance is relative to the largest gradient of each kind
     error = max(float((found[k] - wanted[k]).abs().max() / wanted[k].abs().max().clamp(max=1)) for k in wanted)
     seconds = interleaved(
         {
@@ -123,7 +123,7 @@ def compare(setting: str, repeats: int) -> bool:
 
 
 def main() -> None:
-    """Compare all settings; with arguments KIND SETTING, run one of them once for `peak_rss_rise`."""
+    """Compare all settings. With the arguments KIND and SETTING, run one of them once for `peak_rss_rise`."""
     torch.set_num_threads(2)
     if len(sys.argv) == 3:
         kind, setting = sys.argv[1:]

@@ -1,10 +1,10 @@
-"""How fast samples come from a dataset in the layout of PASTIS, what they hold in memory, and what share of training.
+"""Speed and memory of loading samples in the PASTIS layout, and the share of loading in the training time.
 
     python benchmarks/loading.py [--folder FOLDER]
 
-Patches of 128 x 128 pixels, 60 dates and ten bands, made in FOLDER (400 MB) or a temporary one, warm in the cache
-of the system, in one process on one thread. `torchgeo` reads the whole patch, as its PASTIS does, and the crop is cut
-from it. Crops are counted from the file to the tensor of a batch; normalizing is part of the loader's share of a step.
+Patches of 128 x 128 pixels, 60 dates and ten bands are generated in FOLDER (400 MB) or a temporary folder, and read
+from the page cache in one process and thread. `torchgeo` reads complete patches, as its PASTIS dataset does, and crops
+them. Times include all steps from the file to the tensor of a batch; normalization is part of the loading share.
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ from cropzoo_plugins.datasets.prepared import Prepared
 
 PATCHES, SIDE, CROP, DATES, BATCH = 20, 128, 24, 60, 16
 ON_CPU = 4
-"""Series of a training step on a processor, where sixteen want more memory than many have; time is linear in them."""
+"""Batch size of a training step on a CPU, where sixteen series need too much memory; time is linear in it."""
 LEAST_SPEED, MOST_SHARE, MOST_RISE = 5.0, 0.10, 2.0
 
 
 def main() -> None:
-    """Print one line for each quantity; with --walk read patches alone, for a fresh process."""
+    """Print one line per quantity. With --walk, only read patches, in a new process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, help="where the patches are made, and kept for the next time")
+    parser.add_argument(
+        "--folder", type=Path, help="Folder of the generated patches, which is kept for later runs. Default: temporary."
+    )
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--walk", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -53,7 +55,7 @@ def main() -> None:
 
 
 def compare(folder: Path, repeats: int) -> None:
-    """Measure and print."""
+    """Print the measurements and whether all targets are met."""
     if not (folder / "PASTIS-R" / METADATA).is_file():
         make(folder)
     met = [compare_speed(folder, repeats), compare_memory(folder), compare_training(folder, repeats)]
@@ -61,7 +63,7 @@ def compare(folder: Path, repeats: int) -> None:
 
 
 def make(folder: Path) -> None:
-    """Patches of the real size, by the generator of the tests."""
+    """Generate patches of the original size with the generator of the tests."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "data" / "pastis"))
     from make import make_pastis  # type: ignore[import-not-found]
 
@@ -69,7 +71,7 @@ def make(folder: Path) -> None:
 
 
 def loader(folder: Path, size: int) -> tuple[Callable[[], Batch], Prepared]:
-    """A call that gives the next batch of random crops of the training split."""
+    """Callable that returns the next batch of random crops of the training split."""
     dataset = Prepared(folder)
     crops = Crops(dataset.split("train"), PatchOptions(CROP, DateOptions(max_dates=DATES)), (0,))
     collate, random = Collate("doy"), np.random.default_rng(0)
@@ -81,7 +83,7 @@ def loader(folder: Path, size: int) -> tuple[Callable[[], Batch], Prepared]:
 
 
 def compare_speed(folder: Path, repeats: int) -> bool:
-    """Samples in a second against torchgeo."""
+    """Compare the samples per second with torchgeo."""
     from torchgeo.datasets import PASTIS
 
     batch, _ = loader(folder, BATCH)
@@ -105,7 +107,7 @@ def compare_speed(folder: Path, repeats: int) -> bool:
 
 
 def walk(folder: Path, patches: int) -> None:
-    """Read every pixel of that many patches."""
+    """Read all pixels of a number of patches."""
     dataset = Prepared(folder)
     splits = [dataset.split(name) for name in ("train", "val", "test")]
     places = [(split, number) for split in splits for number in range(len(split))]
@@ -115,7 +117,7 @@ def walk(folder: Path, patches: int) -> None:
 
 
 def compare_memory(folder: Path) -> bool:
-    """The peak of a process that reads many patches against one that reads two."""
+    """Compare the peak memory of a process that reads many patches with that of one that reads two."""
     few, many = (peak_rss_rise(__file__, "--folder", str(folder), "--walk", str(count)) for count in (2, 5 * PATCHES))
     patch = DATES * 10 * SIDE * SIDE * 2
     print(
@@ -126,7 +128,7 @@ def compare_memory(folder: Path) -> bool:
 
 
 def compare_training(folder: Path, repeats: int) -> bool:
-    """The loader's time as a share of a training step of TSViT at its published setting for PASTIS."""
+    """Measure the share of loading in a training step of TSViT at its published setting for PASTIS."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     size = BATCH if device == "cuda" else ON_CPU
     batch, dataset = loader(folder, size)
@@ -149,7 +151,7 @@ def compare_training(folder: Path, repeats: int) -> bool:
     seconds = interleaved({"loader": lambda: normalize(batch()), "step": step}, max(3, repeats // 3))
     share = seconds["loader"] / seconds["step"]
     print(
-        f"share of training       {seconds['loader'] * 1e3:.0f} ms of loading for a step of "
+        f"share of training       {seconds['loader'] * 1e3:.0f} ms of loading in a step of "
         f"{seconds['step'] * 1e3:.0f} ms, {size} series on {device}: {share:.1%} (target under {MOST_SHARE:.0%})"
     )
     return share < MOST_SHARE

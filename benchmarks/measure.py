@@ -1,4 +1,4 @@
-"""Timings and memory that the benchmarks share: interleaved medians, and the rise of memory in a fresh process."""
+"""Shared measurements of the benchmarks: interleaved timings, and the peak memory of a new process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 
 def interleaved(callables: dict[str, Callable[[], Any]], repeats: int, warmup: int = 1) -> dict[str, float]:
-    """Median seconds of each callable; they take turns, so that a busy machine slows all alike."""
+    """Median seconds of each callable. Runs are interleaved, so that load on the machine affects all equally."""
     taken: dict[str, list[float]] = {name: [] for name in callables}
     for turn in range(warmup + repeats):
         for name, call in callables.items():
@@ -26,7 +26,7 @@ def interleaved(callables: dict[str, Callable[[], Any]], repeats: int, warmup: i
 
 
 def peak_rss_rise(script: str | Path, *args: str) -> int:
-    """Bytes by which a fresh `python SCRIPT ARGS...` rises; the script prints `report_peak_rise`'s line last."""
+    """Memory increase of a new process `python SCRIPT ARGS...` in bytes; it must call `report_peak_rise` last."""
     command = [sys.executable, str(script), *args]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -35,17 +35,17 @@ def peak_rss_rise(script: str | Path, *args: str) -> int:
 
 
 def report_peak_rise(run: Callable[[], Any]) -> None:
-    """Call `run` in the fresh process, after its imports and print the rise of its peak in bytes."""
+    """Call `run` and print the increase of the peak memory in bytes."""
     before = resident_bytes()
     run()
     print(max(0, peak_resident_bytes() - before))
 
 
 def peak_resident_bytes() -> int:
-    """The most that this process has held in memory."""
+    """Peak resident memory of this process in bytes."""
     status = Path("/proc/self/status")
     if status.exists():
-        # Linux hands a parent's ru_maxrss down to the program that it starts; VmHWM is this program's own
+        # on Linux, ru_maxrss includes that of the parent process; VmHWM does not
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
     # kilobytes, but bytes on macOS
@@ -54,7 +54,7 @@ def peak_resident_bytes() -> int:
 
 
 def resident_bytes() -> int:
-    """What this process holds in memory now."""
+    """Resident memory of this process in bytes."""
     statm = Path("/proc/self/statm")
     if statm.exists():
         return int(statm.read_text().split()[1]) * resource.getpagesize()

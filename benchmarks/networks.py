@@ -1,10 +1,10 @@
-"""The published networks beside straightforward forms, and every network beside the arithmetic limit.
+"""Speed of published networks relative to straightforward implementations, and of all networks to the arithmetic limit.
 
-    python benchmarks/networks.py            all of it
+    python benchmarks/networks.py            all networks
     python benchmarks/networks.py utae       one network
 
-Ratios are of medians that took turns in one run. The limit of a network is the time that its operations would take
-at the rate of a large matrix product.
+Ratios are those of medians of interleaved runs. The limit of a network is the time that its operations would take at
+the rate of a large matrix product.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PAPER: dict[str, tuple[Size, tuple[int, ...], float]] = {
     "vistaformer": (Size(bands=10, classes=20, dates=60, pixels=32), (60, 52, 44, 36), 1.0),
     "unet2d-clstm": (Size(bands=15, classes=18, dates=16, pixels=24), (16, 14, 11, 9), 1.0),
 }
-"""The paper's setting, how many dates each sample of a batch has, and the ratio that is wanted with that padding."""
+"""Setting of the paper, number of dates of each sample of a batch, and target ratio with that padding."""
 
 EVERY = Size(bands=10, classes=19, dates=60, pixels=24)
 PRODUCT = 1024
@@ -39,7 +39,7 @@ PRODUCT = 1024
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="backbones; all if none is given")
+    parser.add_argument("names", nargs="*", help="Names of backbones. Default: all.")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(2)
@@ -51,7 +51,7 @@ def main() -> None:
 
 @torch.no_grad()
 def compare(name: str, repeats: int) -> None:
-    """Print the largest difference and the ratio of the times of both forms, with and without padding."""
+    """Print the largest difference and the speed ratio of both implementations, with and without padding."""
     size, lengths, wanted = PAPER[name]
     plain = import_module(f"straightforward_{name.replace('-', '_')}").straightforward_logits
     torch.manual_seed(0)
@@ -61,14 +61,16 @@ def compare(name: str, repeats: int) -> None:
         difference = (plain(model, *batch) - model(*batch)).abs().max()
         taken = interleaved({"plain": partial(plain, model, *batch), "ours": partial(model, *batch)}, repeats)
         ratio = taken["plain"] / taken["ours"]
-        goal = f", wanted {wanted:g}: {'met' if ratio >= wanted else 'MISSED'}" if what == "padded" else ""
+        goal = f", target {wanted:g}: {'met' if ratio >= wanted else 'MISSED'}" if what == "padded" else ""
         times = f"{taken['plain']:.2f} -> {taken['ours']:.2f} s"
-        print(f"{name:14s}{what:8s}{times:20s}{ratio:.2f} times as fast{goal}; they differ by {float(difference):.0e}")
+        print(
+            f"{name:14s}{what:8s}{times:20s}{ratio:.2f} times as fast{goal}; largest difference {float(difference):.0e}"
+        )
 
 
 @torch.no_grad()
 def against_limit(names: list[str], repeats: int) -> None:
-    """Print, for every network at one size, its operations, its time, and the ratio to the limit."""
+    """Print the operations, the time and the ratio to the limit for each network at one size."""
     left, right = torch.randn(PRODUCT, PRODUCT), torch.randn(PRODUCT, PRODUCT)
     print(f"\n{'network':18s}GFLOPs  seconds  times the limit   one series of {EVERY}")
     for name in names:

@@ -1,6 +1,6 @@
-"""How long `cropzoo --help`, `list` and `plugins` take from the shell; the target is under 0.3 s each.
+"""Startup time of `cropzoo --help`, `list` and `plugins`; the target is under 0.3 s each.
 
-Median of fresh processes that take turns, beside Python's own start, which is the floor.
+Medians of interleaved runs in new processes, next to the startup time of Python.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TARGET = 0.3
 
 
 def process(*command: str) -> Callable[[], object]:
-    """A call that runs a command to its end."""
+    """Callable that runs a command."""
     return lambda: subprocess.run(command, check=True, capture_output=True)
 
 

@@ -1,4 +1,4 @@
-"""CSCL as one writes it down: the keys unfolded to windows. The yardstick of speed, memory and numbers."""
+"""Straightforward CSCL with unfolded keys, the reference for speed, memory and results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 class StraightforwardSimilarity(nn.Module):
-    """The same parameters and numbers as `ContextSelfSimilarity`, (B, D, H, W) to (B, H, W, w, w)."""
+    """Counterpart of `ContextSelfSimilarity` with the same parameters and results, (B, D, H, W) to (B, H, W, w, w)."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class StraightforwardSimilarity(nn.Module):
 
 
 def straightforward_loss(similarity: Tensor, labels: Tensor, window: int, dilation: int) -> Tensor:
-    """The mean over pairs inside the image, without the pixel itself; labels (B, H, W), none of them ignored."""
+    """Mean over pairs inside the image, without the pixel itself, for labels (B, H, W) without ignored pixels."""
     images, height, width = labels.shape
     windows = F.unfold(labels[:, None].float() + 1, window, dilation=dilation, padding=dilation * (window // 2)).view(
         images, window * window, height, width

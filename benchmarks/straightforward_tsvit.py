@@ -1,6 +1,6 @@
-"""TSViT in plain steps, the yardstick of speed and exactness: softmax attention over all tokens in every layer.
+"""Straightforward TSViT with softmax attention over all tokens in each layer, the reference for speed and results.
 
-It takes the parameters of cropzoo's own TSViT, so that both forms compute the same function.
+It uses the parameters of cropzoo's TSViT, so that both compute the same function.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ def straightforward_logits(
     """Class evidence (B, K, H, W) in the aligned order, for weights named as in `TSViT` with an evidence width of 1.
 
     Args:
-        weights: parameters by name.
-        series: (B, T, C, H, W).
-        dates: (B, T), int64, day of year.
-        valid: (B, T), bool; None attends to every date.
-        heads: of the attention.
-        patch_size: of the embedding, in pixels.
+        weights: Parameters by name.
+        series: Series, (B, T, C, H, W).
+        dates: Day of the year, (B, T), int64.
+        valid: Mask of valid dates, (B, T), bool; all dates if None.
+        heads: Number of attention heads.
+        patch_size: Side of a patch in pixels.
     """
     batch, length, bands, height, width = series.shape
     rows, columns, p = height // patch_size, width // patch_size, patch_size

@@ -1,6 +1,6 @@
-"""UNet2D-CLSTM in plain steps, the yardstick of speed and exactness: every date of every sample, one step at a time.
+"""Straightforward UNet2D-CLSTM that processes all dates step by step, the reference for speed and results.
 
-It takes the parameters of cropzoo's own model, so that both forms compute the same function.
+It uses the parameters of cropzoo's model, so that both compute the same function.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from cropzoo.models.base import Model
 
 
 def straightforward_logits(model: Model, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
-    """Logits (B, K, H, W) of a 'unet2d-clstm' in evaluation with masked padding.
+    """Logits (B, K, H, W) of a `unet2d-clstm` in evaluation mode with masked padding.
 
-    Padded dates are computed like the others and left out of the mean.
+    Padded dates are computed and excluded from the mean.
 
     Args:
-        model: backbone and head.
-        series: (B, T, C, H, W).
-        dates: (B, T), int64; not read.
-        valid: (B, T), bool.
+        model: Model with the parameters.
+        series: Series, (B, T, C, H, W).
+        dates: Unused, (B, T), int64.
+        valid: Mask of valid dates, (B, T), bool.
     """
     weights = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     batch, length = valid.shape

@@ -1,6 +1,6 @@
-"""U-TAE in plain steps, the yardstick of speed and exactness: every date is encoded, keys and values are made.
+"""Straightforward U-TAE that encodes all dates and computes keys and values, the reference for speed and results.
 
-It takes the parameters of cropzoo's own model, so that both forms compute the same function in eval mode.
+It uses the parameters of cropzoo's model, so that both compute the same function in evaluation mode.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 def straightforward_logits(model: nn.Module, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
     """Logits (B, K, H, W) of a `Model` of `UTAE` and its published head.
 
-    Padded dates are encoded like all others and zeroed afterwards; attention is computed with keys and values of full
-    width; for every scale its weights are resized, spread over the channels, multiplied with the maps and summed.
+    Padded dates are encoded and then set to zero. Attention is computed with keys and values of full width. For each
+    scale, its weights are resized, expanded to the channels, multiplied with the maps and summed.
 
     Args:
-        model: whose parameters are used.
-        series: (B, T, C, H, W).
-        dates: (B, T), int64.
-        valid: (B, T), bool.
+        model: Model with the parameters.
+        series: Series, (B, T, C, H, W).
+        dates: Dates, (B, T), int64.
+        valid: Mask of valid dates, (B, T), bool.
     """
     backbone, (batch, length) = model.backbone, dates.shape
     present = valid[:, :, None, None, None]
@@ -47,7 +47,7 @@ def _block(images: Tensor, convolution: nn.Module, norm: nn.Module) -> Tensor:
 
 
 def _attend(attention: nn.Module, maps: Tensor, dates: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """The mixed maps (B, D, h, w) and the weights (heads, B, T, h, w)."""
+    """Output maps (B, D, h, w) and attention weights (heads, B, T, h, w)."""
     batch, length, channels, height, width = maps.shape
     heads = attention.heads
     tokens = maps.permute(0, 3, 4, 1, 2).reshape(batch * height * width, length, channels)
@@ -69,7 +69,7 @@ def _attend(attention: nn.Module, maps: Tensor, dates: Tensor, valid: Tensor) ->
 
 
 def _normed(tokens: Tensor, present: Tensor, norm: nn.Module) -> Tensor:
-    """Group norm of (P, T, E) over the channels of a group and the dates that are present, (P, T)."""
+    """Group norm of (P, T, E) over the channels of a group and the valid dates, (P, T)."""
     groups = tokens.unflatten(-1, (norm.num_groups, -1))
     counted = present[:, :, None, None].expand_as(groups)
     values = counted.sum((1, 3), keepdim=True)
@@ -80,7 +80,7 @@ def _normed(tokens: Tensor, present: Tensor, norm: nn.Module) -> Tensor:
 
 
 def _summed(weights: Tensor, maps: Tensor) -> Tensor:
-    """(B, C, H, W) of maps (B, T, C, H, W): each group of channels summed with its head's weights."""
+    """Sum maps (B, T, C, H, W) over the dates with the weights of the head of each group of channels, (B, C, H, W)."""
     heads, batch, length, height, width = weights.shape
     flat = weights.reshape(heads * batch, length, height, width)
     resized = F.interpolate(flat, size=maps.shape[-2:], mode="bilinear", align_corners=False)

@@ -1,7 +1,7 @@
-"""VistaFormer in plain steps and in the published order, the yardstick of speed and exactness.
+"""Straightforward VistaFormer in the published order of steps, the reference for speed and results.
 
-All dates are computed, padded or not; the head resizes every stage's output to all dates and pixels before it reduces
-time. It takes the parameters of cropzoo's own model, so that both forms compute the same function.
+All dates are computed, including padding. The head resizes the output of each stage to all dates and pixels before it
+reduces time. It uses the parameters of cropzoo's model, so that both compute the same function.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 from cropzoo.models.base import Model
 
-LEAST_DATES = 4
+MIN_DATES = 4
 
 
 def straightforward_logits(model: Model, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
-    """Logits (B, K, H, W) of a `vistaformer` in evaluation mode, padding masked.
+    """Logits (B, K, H, W) of a `vistaformer` in evaluation mode with masked padding.
 
     Args:
-        model: with the parameters.
-        series: (B, T, C, H, W).
-        dates: (B, T), unused.
-        valid: (B, T), bool.
+        model: Model with the parameters.
+        series: Series, (B, T, C, H, W).
+        dates: Unused, (B, T).
+        valid: Mask of valid dates, (B, T), bool.
     """
     backbone, maps = model.backbone, []
     images, counts = _valid_first(series, valid)
@@ -43,17 +43,17 @@ def straightforward_logits(model: Model, series: Tensor, dates: Tensor, valid: T
 
 
 def _valid_first(series: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Series with the valid dates in front, and their number; the last is repeated up to four."""
+    """Series with the valid dates first, and their number; the last date is repeated up to four dates."""
     counts = valid.sum(1)
     order = torch.argsort((~valid).int(), dim=1, stable=True)
-    position = torch.arange(max(valid.shape[1], LEAST_DATES)).expand(len(valid), -1)
+    position = torch.arange(max(valid.shape[1], MIN_DATES)).expand(len(valid), -1)
     order = order.gather(1, torch.minimum(position, counts[:, None] - 1))
     series = torch.stack([sample[index] for sample, index in zip(series, order, strict=True)])
-    return series, counts.clamp(min=LEAST_DATES)
+    return series, counts.clamp(min=MIN_DATES)
 
 
 def _layers(stage: nn.Module, images: Tensor, counts: Tensor) -> Tensor:
-    """The layers of a stage and its norm, (B, D, T, h, w) to the same."""
+    """Layers and norm of a stage, (B, D, T, h, w) to the same shape."""
     batch, dim, length, rows, columns = images.shape
     cells = images.permute(0, 2, 3, 4, 1).reshape(batch * length, rows * columns, dim)
     there = torch.arange(length) < counts[:, None]
@@ -75,7 +75,7 @@ def _attention(layer: nn.Module, cells: Tensor) -> Tensor:
 
 
 def _resized(images: Tensor, counts: Tensor, length: int, size: torch.Size) -> Tensor:
-    """A stage's output at pixels, (B, D, length, H, W), each sample from its own number of dates."""
+    """Output of a stage resized to pixels, (B, D, length, H, W), for each sample from its number of dates."""
     size = (length, *size)
     if bool((counts == images.shape[2]).all()):
         return F.interpolate(images, size=size, mode="trilinear", align_corners=False)

@@ -1,6 +1,7 @@
-"""TSViT at the PASTIS setting beside the straightforward form: time, peak memory, and the matrix-multiply limit.
+"""Time and peak memory of TSViT at the PASTIS setting, relative to the straightforward implementation and the limit.
 
-Run as `python benchmarks/tsvit_forward.py`. Ratios are of medians that took turns in one run.
+Run as `python benchmarks/tsvit_forward.py`. Ratios are those of medians of interleaved runs. The limit is the time of
+the matrix products.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ BATCH, LENGTH, BANDS, SIDE, CLASSES = 4, 60, 10, 24, 19
 
 
 def main() -> None:
-    """Print one line for each quantity; with --memory FORM only that form's training step, for a fresh process."""
+    """Print one line per quantity. With --memory, run one training step of an implementation in a new process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--memory", choices=("straightforward", "cropzoo"))
@@ -37,7 +38,7 @@ def main() -> None:
 
 
 def forms() -> dict[str, Callable[[], Tensor]]:
-    """Both forms of the same network on the same input."""
+    """Both implementations of the same network on the same input."""
     torch.manual_seed(0)
     model = TSViT(in_channels=BANDS, classes=CLASSES, image_size=SIDE)
     series = torch.randn(BATCH, LENGTH, BANDS, SIDE, SIDE)
@@ -51,12 +52,12 @@ def forms() -> dict[str, Callable[[], Tensor]]:
 
 
 def train_step(form: Callable[[], Tensor]) -> Callable[[], None]:
-    """Forward and backward; gradients add up, as they do between optimizer steps."""
+    """Forward and backward pass; gradients accumulate."""
     return lambda: form().square().mean().backward()
 
 
 def inference(form: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    """Forward alone, nothing kept for a backward pass."""
+    """Forward pass without gradients."""
 
     def run() -> Tensor:
         with torch.no_grad():
@@ -66,7 +67,7 @@ def inference(form: Callable[[], Tensor]) -> Callable[[], Tensor]:
 
 
 def multiply_limit() -> tuple[Callable[[], None], float]:
-    """A call of nothing but the network's kind of matrix product, and how many of it our forward pass amounts to."""
+    """A matrix product of the typical size of the network, and the number of them in the forward pass of cropzoo."""
     tokens, inputs, weight = 2528, torch.randn(2528, 128), torch.randn(512, 128)
     calls = 20
 
@@ -78,7 +79,7 @@ def multiply_limit() -> tuple[Callable[[], None], float]:
 
 
 def our_multiplications() -> int:
-    """Multiply-adds that our forward pass cannot do without: the last temporal layer computes class tokens alone."""
+    """Multiply-adds of the forward pass of cropzoo, whose last temporal layer computes only class tokens."""
     dim, patches = 128, (SIDE // 2) ** 2
     sequence, per_token = CLASSES + LENGTH, 12 * dim * dim
     over_dates = 3 * sequence * per_token + sequence * 2 * dim * dim + CLASSES * 10 * dim * dim
@@ -100,7 +101,9 @@ def compare(repeats: int) -> None:
     _print_ratio("forward", forward["straightforward"], forward["cropzoo"], "s")
     _print_ratio("forward + backward", training["straightforward"], training["cropzoo"], "s")
     bound = forward["limit"] * count
-    print(f"matrix-multiply limit of the forward {bound:.2f} s; we take {forward['cropzoo'] / bound:.2f} times it")
+    print(
+        f"matrix-multiply limit of the forward {bound:.2f} s; cropzoo takes {forward['cropzoo'] / bound:.2f} times it"
+    )
     print(f"and {training['cropzoo'] / bound / 3:.2f} times it forward + backward")
 
     rise = {name: peak_rss_rise(__file__, "--memory", name) / 2**20 for name in both}

@@ -1,1 +1,1 @@
-"""The plugins that come with cropzoo; the library knows them by their entry points alone."""
+"""Built-in plugins, which the library accesses only through their entry points."""

@@ -1,4 +1,4 @@
-"""docs/plugins.md is true: its code blocks make a wheel that trains, and its hooks are the hooks."""
+"""The package of docs/plugins.md builds, installs and trains, and its hooks have the documented signatures."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ BLOCK = re.compile(
 )
 
 
-def files_of_the_page() -> dict[str, str]:
-    """The text of each file that the page shows; blocks marked `(append)` go to its end."""
+def read_page_files() -> dict[str, str]:
+    """The content of each file on the page; blocks marked `(append)` are appended."""
     files: dict[str, str] = {}
     for block in BLOCK.finditer(PAGE):
         name = block["name"]
-        assert (name in files) == bool(block["append"]), f"{name} is shown twice, or appended to before it is shown"
+        assert (name in files) == bool(block["append"]), f"{name} is shown twice, or appended before it is shown"
         files[name] = files.get(name, "") + block["text"]
     return files
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """The folder that a reader of the page has at its end."""
+    """The project folder that results from the page."""
     folder = tmp_path_factory.mktemp("my-crops")
-    for name, text in files_of_the_page().items():
+    for name, text in read_page_files().items():
         (folder / name).write_text(text)
     return folder
 
 
 @pytest.fixture(scope="module")
 def installed(project, cropzoo_wheel, build_wheel, install, tmp_path_factory):
-    """Both cropzoo and the page's plugin, each installed from its wheel."""
+    """A folder with cropzoo and the plugin of the page, both installed from wheels."""
     target = tmp_path_factory.mktemp("installed")
     install(cropzoo_wheel, target)
     install(build_wheel(project, tmp_path_factory.mktemp("plugin-wheel")), target)
@@ -49,7 +49,7 @@ def installed(project, cropzoo_wheel, build_wheel, install, tmp_path_factory):
 
 
 def test_page_shows_one_file_and_one_line_for_each_kind():
-    files = files_of_the_page()
+    files = read_page_files()
     lines = files["pyproject.toml"].partition("[project.entry-points.cropzoo]\n")[2].splitlines()
     assert [line for line in lines if line] == [
         'date-mean = "date_mean"',
@@ -63,7 +63,7 @@ def test_page_shows_one_file_and_one_line_for_each_kind():
 def test_all_three_train_by_name_through_the_installed_command(project, installed, run_installed, tmp_path):
     tiles = tmp_path / "tiles"
     tiles.mkdir()
-    load(project / "test_my_crops.py").write_tiles(tiles)
+    load_file(project / "test_my_crops.py").write_tiles(tiles)
     chosen = ["--backbone", "date-mean", "--pretrain", "two-halves", "--dataset", "npz-tiles"]
     sizes = ["--epochs", "1", "--pretrain-epochs", "1", "--workers", "0", "--device", "cpu", "--batch-size", "2"]
     settings = ["--set", f"dataset.root={tiles}", "--set", "image_size=16", "--set", "backbone.width=8"]
@@ -74,7 +74,7 @@ def test_all_three_train_by_name_through_the_installed_command(project, installe
     assert [json.loads(line)["stage"] for line in lines] == ["two-halves", "segmentation"]
 
 
-def test_installed_plugins_say_who_they_are(installed, run_installed, tmp_path):
+def test_installed_plugins_are_listed_with_name_and_version(installed, run_installed, tmp_path):
     shown = run_installed(installed, tmp_path, installed / "bin" / "cropzoo", "plugins", "--json").stdout
     mine = {plugin["name"]: plugin for plugin in json.loads(shown) if plugin["distribution"] == "my-crops"}
     assert {name: plugin["offers"] for name, plugin in mine.items()} == {
@@ -104,8 +104,8 @@ def test_every_hook_is_documented_with_its_exact_signature():
     assert list(HOOKS) == hooks
 
 
-def load(path: Path):
-    """The module in a file, under a name that no other has."""
+def load_file(path: Path):
+    """Import a file as a module with a unique name."""
     spec = importlib.util.spec_from_file_location(f"page_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

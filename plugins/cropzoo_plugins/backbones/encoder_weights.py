@@ -39,38 +39,38 @@ def load_initial_weights(
     """
     if source == NONE:
         return None
-    asked = f"encoder_weights={source!r} of encoder {encoder!r}"
+    request = f"encoder_weights={source!r} of encoder {encoder!r}"
     if re.fullmatch(r"\w+_Weights\.\w+", source):
-        return _load_from_torchgeo(encoder, layout, source, asked, bands)
+        return _load_from_torchgeo(encoder, layout, source, request, bands)
     path = Path(source).expanduser()
     if path.suffix == ".safetensors":
-        state = _strip_prefixes(read_safetensors(path, asked), layout)
-        _check_names(state, layout, asked)
-        _check_bands(state, layout, in_channels, asked)
-        return _wrap_converted(state, in_channels, asked)
+        state = _strip_prefixes(read_safetensors(path, request), layout)
+        _check_names(state, layout, request)
+        _check_bands(state, layout, in_channels, request)
+        return _wrap_converted(state, in_channels, request)
     if path.suffix in (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".npz") or len(path.parts) > 1:
         raise UsageError(
-            f"{asked}; only .safetensors files are read, because other formats can contain code; convert the file"
+            f"{request}; only .safetensors files are read, because other formats can contain code; convert the file"
         )
-    return _load_from_timm(encoder, source, asked)
+    return _load_from_timm(encoder, source, request)
 
 
-def _load_from_timm(encoder: str, source: str, asked: str) -> InitialWeights:
+def _load_from_timm(encoder: str, source: str, request: str) -> InitialWeights:
     name = source if "." in source else f"{encoder}.{source}"
     owner, _, tag = name.partition(".")
     tags = [each.partition(".")[2] for each in timm.list_pretrained(encoder)]
     if owner != encoder and name in timm.list_pretrained(owner):
-        raise UsageError(f"{asked}; the weights belong to another encoder; choose encoder={owner}")
+        raise UsageError(f"{request}; the weights belong to another encoder; choose encoder={owner}")
     if owner != encoder or tag not in tags:
         hint = "or give a .safetensors file, or weights of torchgeo such as ResNet18_Weights.SENTINEL2_ALL_MOCO"
         raise UnknownName(f"encoder_weights of encoder {encoder!r}:", source, [NONE, *tags], hint)
     config: Any = timm.get_pretrained_cfg(name)
-    state = from_hub(config.hf_hub_id, asked) if config.hf_hub_id else from_url(config.url, asked)
-    return InitialWeights(asked, state, tag)
+    state = from_hub(config.hf_hub_id, request) if config.hf_hub_id else from_url(config.url, request)
+    return InitialWeights(request, state, tag)
 
 
 def _load_from_torchgeo(
-    encoder: str, layout: EncoderLayout, source: str, asked: str, bands: Sequence[str] | None
+    encoder: str, layout: EncoderLayout, source: str, request: str, bands: Sequence[str] | None
 ) -> InitialWeights:
     offered = _list_torchgeo_weights()
     if source not in offered:
@@ -78,21 +78,21 @@ def _load_from_torchgeo(
         raise UnknownName(f"encoder_weights of encoder {encoder!r}:", source, fitting or offered)
     owner, weight = offered[source]
     if owner != encoder:
-        raise UsageError(f"{asked}; the weights belong to another encoder; choose encoder={owner}")
+        raise UsageError(f"{request}; the weights belong to another encoder; choose encoder={owner}")
     if bands is None:
         raise UsageError(
-            f"{asked}; their bands are matched by name; set bands to the names of the data's bands, in order"
+            f"{request}; their bands are matched by name; set bands to the names of the data's bands, in order"
         )
     known = weight.meta["bands"]
-    channels = match_bands(bands, known, asked)
-    state = _strip_prefixes(from_url(weight.url, asked), layout)
-    _check_names(state, layout, asked)
-    _check_bands(state, layout, len(known), asked)
+    channels = match_bands(bands, known, request)
+    state = _strip_prefixes(from_url(weight.url, request), layout)
+    _check_names(state, layout, request)
+    _check_bands(state, layout, len(known), request)
     chosen = {key: state[key][:, channels].contiguous() for key in layout.first}
-    return _wrap_converted({**state, **chosen}, len(channels), asked)
+    return _wrap_converted({**state, **chosen}, len(channels), request)
 
 
-def match_bands(bands: Sequence[str], known: Sequence[str], asked: str) -> list[int]:
+def match_bands(bands: Sequence[str], known: Sequence[str], request: str) -> list[int]:
     """Find the channels of the first layer of the weights for the bands of the data; B02 equals B2, B8a equals B8A.
 
     Raises:
@@ -102,7 +102,7 @@ def match_bands(bands: Sequence[str], known: Sequence[str], asked: str) -> list[
     missing = [name for name in bands if _normalize_band(name) not in places]
     if missing:
         raise UsageError(
-            f"{asked}; the weights do not include {', '.join(map(repr, missing))}; they have {', '.join(known)}; "
+            f"{request}; the weights do not include {', '.join(map(repr, missing))}; they have {', '.join(known)}; "
             "omit those bands from the data, or set bands to the weights' names"
         )
     return [places[_normalize_band(name)] for name in bands]
@@ -127,10 +127,10 @@ def _list_torchgeo_weights() -> dict[str, tuple[str, Any]]:
     return offered
 
 
-def _wrap_converted(state: Mapping[str, Tensor], in_channels: int, asked: str) -> InitialWeights:
+def _wrap_converted(state: Mapping[str, Tensor], in_channels: int, request: str) -> InitialWeights:
     """Wrap weights whose first layer already fits the bands, so that timm does not adapt it."""
     overlay = {"first_conv": None, "input_size": (in_channels, 224, 224), "custom_load": False}
-    return InitialWeights(asked, state, overlay=overlay)
+    return InitialWeights(request, state, overlay=overlay)
 
 
 def _strip_prefixes(state: Mapping[str, Tensor], layout: EncoderLayout) -> dict[str, Tensor]:
@@ -144,7 +144,7 @@ def _strip_prefixes(state: Mapping[str, Tensor], layout: EncoderLayout) -> dict[
     return named
 
 
-def _check_names(state: Mapping[str, Tensor], layout: EncoderLayout, asked: str) -> None:
+def _check_names(state: Mapping[str, Tensor], layout: EncoderLayout, request: str) -> None:
     missing = [key for key in layout.used if key not in state and not key.endswith(_COMPUTED)]
     extra = [key for key in state if key not in layout.known and not key.endswith(_COMPUTED)]
     if missing or extra:
@@ -152,7 +152,7 @@ def _check_names(state: Mapping[str, Tensor], layout: EncoderLayout, asked: str)
             f"{_format_names(keys)} {what}" for what, keys in (("missing", missing), ("unknown", extra)) if keys
         ]
         raise CropzooError(
-            f"{asked}; its tensor names do not match this encoder: {'; '.join(problems)}; "
+            f"{request}; its tensor names do not match this encoder: {'; '.join(problems)}; "
             "choose the encoder that it belongs to, or rename its tensors to timm's names"
         )
 
@@ -163,11 +163,11 @@ def _format_names(keys: Iterable[str], at_most: int = 10) -> str:
     return f"{len(names)} ({', '.join(names[:at_most])}{more})"
 
 
-def _check_bands(state: Mapping[str, Tensor], layout: EncoderLayout, wanted: int, asked: str) -> None:
+def _check_bands(state: Mapping[str, Tensor], layout: EncoderLayout, wanted: int, request: str) -> None:
     for key, inputs in layout.first.items():
         found = state[key].shape[1] // inputs
         if found != wanted:
             raise CropzooError(
-                f"{asked}; its first layer {key!r} reads {found} bands, the data has {wanted}; "
+                f"{request}; its first layer {key!r} reads {found} bands, the data has {wanted}; "
                 "give weights for the same bands in the same order"
             )

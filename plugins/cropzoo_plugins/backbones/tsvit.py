@@ -190,15 +190,15 @@ class TSViT(Backbone):
         return image.reshape(-1, self.out_channels, rows * p, columns * p)
 
     def _check_image(self, height: int, width: int) -> None:
-        p, asked = self.size_multiple, f"an image of {height} x {width} pixels for 'tsvit'"
+        p, request = self.size_multiple, f"an image of {height} x {width} pixels for 'tsvit'"
         if min(height, width) < p or height % p or width % p:
             raise UsageError(
-                f"{asked}; its sides must be multiples of the patch, {p} pixels; "
+                f"{request}; its sides must be multiples of the patch, {p} pixels; "
                 f"crop or pad the image to a multiple of {p}, or choose another patch_size"
             )
         if self.output_order == "published" and (height, width) != (self.image_size, self.image_size):
             raise UsageError(
-                f"{asked} with output_order='published'; that order supports only the size it was built "
+                f"{request} with output_order='published'; that order supports only the size it was built "
                 f"for, {self.image_size} x {self.image_size}; split the image into such windows, or train with "
                 "output_order='aligned'"
             )

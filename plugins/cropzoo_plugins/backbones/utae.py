@@ -161,7 +161,7 @@ _RULES = (
 def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert a published U-TAE state dict to the keys of `Model`; keys of a contrastive head are dropped.
 
-    Load it into a model with `padding="published"` where padded series must give the published numbers.
+    Load it into a model with `padding="published"` to reproduce the published results for padded series.
 
     Args:
         state_dict: Parameters of the published U-TAE for semantic segmentation.

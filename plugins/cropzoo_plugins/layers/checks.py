@@ -53,14 +53,14 @@ def check_widths(backbone: str, name: str, widths: Sequence[int], count: int, mu
 
 def check_image(backbone: str, height: int, width: int, multiple: int = 1, least: int = 1) -> None:
     """Raise `UsageError` if a side of an image, in pixels, is below `least` or not a multiple of `multiple`."""
-    asked = f"an image of {height} x {width} pixels for {backbone!r}"
+    request = f"an image of {height} x {width} pixels for {backbone!r}"
     if height % multiple or width % multiple:
         side = height if height % multiple else width
         below = side - side % multiple
         near = f"{below} or {below + multiple}" if below else str(multiple)
         raise UsageError(
-            f"{asked}; its sides must be multiples of {multiple} pixels; "
+            f"{request}; its sides must be multiples of {multiple} pixels; "
             f"use image_size={near}, or crop or pad the image to a multiple of {multiple}"
         )
     if min(height, width) < least:
-        raise UsageError(f"{asked}; its sides must be at least {least} pixels; take a larger image")
+        raise UsageError(f"{request}; its sides must be at least {least} pixels; take a larger image")

@@ -133,7 +133,7 @@ def build_encoder(
     """
     sized = {"img_size": image_size} if layout.fixed_size else {}
     options: dict[str, Any] = {"num_classes": 0, "in_chans": in_channels, **sized}
-    asked = f"encoder {name!r} for images of {image_size} x {image_size} pixels"
+    request = f"encoder {name!r} for images of {image_size} x {image_size} pixels"
     try:
         model = timm.create_model(name, **options) if weights is None else _build_with_weights(name, weights, options)
         indices = _truncate(model, layout.indices)
@@ -145,7 +145,7 @@ def build_encoder(
             )
     except _UNBUILDABLE as error:
         raise UsageError(
-            f"{asked}; it does not support images of that size ({_first_lines(error)}); "
+            f"{request}; it does not support images of that size ({_first_lines(error)}); "
             "choose a larger image_size, fewer levels, or another encoder"
         ) from error
     model.train()

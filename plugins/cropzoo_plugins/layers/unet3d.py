@@ -98,15 +98,15 @@ def check_options(
     check_padding(padding, backbone)
     check_sizes(backbone, image_size=image_size)
     check_image(backbone, image_size, image_size, MULTIPLE)
-    asked = f"length={length!r} for {backbone!r}"
+    request = f"length={length!r} for {backbone!r}"
     if length is None:
-        raise UsageError(f"{asked}; it works at a fixed number of dates; give a multiple of {MULTIPLE}, such as 60")
+        raise UsageError(f"{request}; it works at a fixed number of dates; give a multiple of {MULTIPLE}, such as 60")
     if type(length) is not int or length < 1:
-        raise UsageError(f"{asked}; it must be a multiple of {MULTIPLE} above 0; give another value")
+        raise UsageError(f"{request}; it must be a multiple of {MULTIPLE} above 0; give another value")
     if length % MULTIPLE:
         below = length - length % MULTIPLE
         near = f"{below} or {below + MULTIPLE}" if below else str(MULTIPLE)
-        raise UsageError(f"{asked}; it must be a multiple of {MULTIPLE}; use {near}")
+        raise UsageError(f"{request}; it must be a multiple of {MULTIPLE}; use {near}")
     return length
 
 

@@ -108,9 +108,9 @@ def mean_cosines(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     unit = F.normalize(embeddings)
     pixels = labels.bincount()
     sums = unit.new_zeros(len(pixels), unit.shape[1]).index_add(0, labels, unit)
-    alone = unit.square().sum()
-    same = sums.square().sum() - alone
-    different = sums.sum(0).square().sum() - alone - same
+    own = unit.square().sum()
+    same = sums.square().sum() - own
+    different = sums.sum(0).square().sum() - own - same
     alike = pixels.square().sum() - len(unit)
     others = len(unit) ** 2 - len(unit) - alike
     return same / alike.clamp(min=1), different / others.clamp(min=1)

@@ -24,7 +24,7 @@ def test_gradients_of_the_mixing_that_are_written_out(monkeypatch: pytest.Monkey
     mix, images = DepthwiseMix(6), torch.randn(*shape, 4, 2, 6).permute(0, 4, 1, 2, 3).requires_grad_()
     upstream, found = torch.randn_like(images), []
     for explicit in (True, False):
-        monkeypatch.setattr(vistaformer_mix, "_explicit_pays", lambda tensor, explicit=explicit: explicit)
+        monkeypatch.setattr(vistaformer_mix, "_is_explicit_faster", lambda tensor, explicit=explicit: explicit)
         found.append(torch.autograd.grad(mix(images), [images, mix.weight, mix.bias], upstream))
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
@@ -66,7 +66,7 @@ def test_stochastic_depth_skips_a_sample_s_change_and_keeps_its_shortcut() -> No
     lines, cells = Timelines((3, 5, 4, 4), torch.device("cpu")), torch.randn(19, 16, 8)
     change, kept = torch.ones_like(cells), set()
     for _ in range(20):
-        added = skipping._added(cells, change, lines) - cells
+        added = skipping._add_residual(cells, change, lines) - cells
         for sample in range(4):
             factors = added[lines.samples == sample].round(decimals=4).unique().tolist()
             assert factors in ([0.0], [2.0])

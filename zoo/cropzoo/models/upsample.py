@@ -127,7 +127,7 @@ class _UpsampleStage(nn.Sequential):
         super().__init__(convolution, norm, nn.LeakyReLU(0.01))
 
     def forward(self, features: Tensor) -> Tensor:
-        learnt = features
+        residual = features
         for layer in self:
-            learnt = layer(learnt)
-        return nn.functional.interpolate(features, scale_factor=2, mode="bilinear") + learnt
+            residual = layer(residual)
+        return nn.functional.interpolate(features, scale_factor=2, mode="bilinear") + residual
