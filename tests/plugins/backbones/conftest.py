@@ -1,4 +1,4 @@
-"""The parity cases of published networks: their settings, weights, inputs and outputs."""
+"""Parity data of published networks: settings, weights, inputs and outputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
 @dataclass(frozen=True)
 class ParityCase:
-    """One published network.
+    """Parity data of a published network.
 
     Args:
         settings: of the published constructor.
@@ -34,7 +34,7 @@ class ParityCase:
 
 @lru_cache
 def _module(path: Path) -> Any:
-    """A module that is in no package."""
+    """Import a file as a module outside a package."""
     spec = spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -45,13 +45,13 @@ def _module(path: Path) -> Any:
 
 @pytest.fixture(scope="session")
 def straightforward() -> Any:
-    """`straightforward(name)` computes the logits of that network in plain steps, as a benchmark does."""
+    """`straightforward(name)` returns the reference implementation of a network from the benchmarks."""
     return lambda name: _module(BENCHMARKS / f"straightforward_{name}.py").straightforward_logits
 
 
 @pytest.fixture(scope="session")
 def parity() -> Any:
-    """`parity(name)` reads the case of that name."""
+    """`parity(name)` reads the parity data of a network."""
 
     @lru_cache
     def read(name: str) -> ParityCase:

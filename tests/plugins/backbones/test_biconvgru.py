@@ -1,4 +1,4 @@
-"""BiConvGRU: published numbers, both directions, padding anywhere, its head."""
+"""BiConvGRU: parity with the published network, both directions, padding and head."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Initial weights of timm's encoders: from files, from timm's and torchgeo's caches, never over a network here."""
+"""Initial weights of timm encoders: files and the caches of timm and torchgeo, without network access."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def network(encoder_weights: str, encoder: str = "test_resnet", **options: Any) 
 
 
 def timm_state(encoder: str = "test_resnet", in_channels: int = 4, **options: Any) -> dict[str, Tensor]:
-    """The state dict of a whole encoder with its classifier, of numbers above 0: some are variances."""
+    """State dict of an encoder with its classifier; all values are positive, because some are variances."""
     torch.manual_seed(3)
     model = timm.create_model(encoder, in_chans=in_channels, **options)
     return {key: torch.rand_like(v) if v.is_floating_point() else v for key, v in model.state_dict().items()}
@@ -251,7 +251,7 @@ def test_torchgeos_weights_that_cannot_be_had(caches: Path) -> None:
 
 
 class Code:
-    """What a pickle would run."""
+    """Object that would execute code when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (pytest.fail, ("code from a file was run",))

@@ -1,4 +1,4 @@
-"""FPN-ConvLSTM: published numbers, padding anywhere, dates of zeros as published, options."""
+"""FPN-ConvLSTM: parity with the published network, padding and options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""L-TAE on single pixels: neighbors, padding, options."""
+"""L-TAE on individual pixels: no spatial context, padding and options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pixel transformer: pixels on their own, dates in any order, padding, options, and chunks against the whole."""
+"""Pixel transformer: no spatial context, order of dates, padding, options and chunks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def inputs(batch: int = 2, length: int = 7, height: int = 5, width: int = 4) -> 
 
 
 def plain_pixel(model: PixelTransformer, bands: Tensor, days: Tensor) -> Tensor:
-    """Features (D,) of one pixel, (T, C), from its valid days, (T,), one head and one date at a time."""
+    """Features (D,) of one pixel, (T, C), from its valid days, (T,), computed one head and one date at a time."""
     dim, half = model.out_channels, (model.out_channels + 1) // 2
     rates = torch.tensor([10000 ** (-i / half) for i in range(half)])
     codes = torch.stack([torch.cat([(day * rates).sin(), (day * rates).cos()])[:dim] for day in days.tolist()])
@@ -81,7 +81,7 @@ def test_the_order_of_dates_is_nothing_and_their_days_are_all() -> None:
 
 def test_days_have_their_own_codes() -> None:
     for dim in (1, 7, 16):
-        codes = pixel_transformer._day_codes(torch.arange(1, 367)[None], dim)
+        codes = pixel_transformer._encode_days(torch.arange(1, 367)[None], dim)
         assert codes.shape == (1, 366, dim)
         assert len(torch.unique(codes[0], dim=0)) == 366
 

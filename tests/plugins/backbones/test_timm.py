@@ -1,4 +1,4 @@
-"""Encoders of timm: their maps, what reaches the features, image sizes and names."""
+"""timm encoders: feature maps, padding, image sizes and names."""
 
 from __future__ import annotations
 

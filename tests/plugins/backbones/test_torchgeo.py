@@ -1,4 +1,4 @@
-"""torchgeo's ConvLSTM: its own numbers, padding, options, and where it is listed."""
+"""ConvLSTM of torchgeo: equal results, padding, options and listing."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_it_is_a_family_of_the_zoo() -> None:
 
 
 def names() -> list[str]:
-    return [spec.name for spec in general_specs.general()]
+    return [spec.name for spec in general_specs.list_general_specs()]
 
 
 @pytest.mark.parametrize("has_network", [True, False])

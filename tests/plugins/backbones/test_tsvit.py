@@ -1,4 +1,4 @@
-"""TSViT: masking, any size, pixels in their own place, options, and the fast forms against the plain one."""
+"""TSViT: masking, image sizes, pixel order, options, and equality with the reference implementation."""
 
 from __future__ import annotations
 
@@ -135,11 +135,11 @@ def test_any_length_and_any_multiple_of_the_patch(length: int, height: int, widt
 
 def test_positions_are_exact_at_the_size_built_for_and_smooth_elsewhere() -> None:
     model = build()
-    assert model._positions_for(4, 4) is model.positions
+    assert model._get_positions(4, 4) is model.positions
     ramp = torch.arange(4.0).repeat(4)
     with torch.no_grad():
         model.positions.copy_(ramp[:, None].expand(-1, 16))
-    resized = model._positions_for(4, 8)[:, 0].reshape(4, 8)
+    resized = model._get_positions(4, 8)[:, 0].reshape(4, 8)
     assert (resized.diff(dim=1) > 0).all()
     torch.testing.assert_close(resized[0], resized[3])
 
@@ -147,7 +147,7 @@ def test_positions_are_exact_at_the_size_built_for_and_smooth_elsewhere() -> Non
 def test_pixels_of_a_patch_lie_in_its_own_square() -> None:
     model = build(image_size=4, evidence_width=3)
     evidence = torch.arange(2 * 4 * 4 * 4 * 3).float().reshape(8, 4, 12)
-    features = model._pixels(evidence, 2, 2)
+    features = model._arrange_pixels(evidence, 2, 2)
     for sample, k, n, y, x, e in ((0, 0, 0, 0, 1, 0), (0, 3, 1, 1, 0, 2), (1, 2, 2, 1, 1, 1), (1, 1, 3, 0, 0, 2)):
         row, column = divmod(n, 2)
         expected = evidence[4 * sample + k, n, (2 * y + x) * 3 + e]
@@ -156,7 +156,7 @@ def test_pixels_of_a_patch_lie_in_its_own_square() -> None:
 
 def test_values_of_a_pixel_enter_by_their_own_patch() -> None:
     model, (series, _, _) = build(), inputs()
-    patches = model._patches(series)
+    patches = model._split_patches(series)
     assert patches[1, 6, 3].tolist() == series[1, 3, :, 2:4, 4:6].permute(1, 2, 0).flatten().tolist()
 
 

@@ -1,4 +1,4 @@
-"""The published TSViT's numbers, through the conversion of its weights."""
+"""TSViT: parity with the published network through converted weights."""
 
 from __future__ import annotations
 

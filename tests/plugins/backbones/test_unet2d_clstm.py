@@ -1,4 +1,4 @@
-"""UNet2D-CLSTM: published numbers, the plain form, padding anywhere, and batch statistics that see none of it."""
+"""UNet2D-CLSTM: parity with the published network and the reference implementation, padding and batch statistics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def build(**options: Any) -> UNet2DCLSTM:
 
 
 def with_statistics(backbone: UNet2DCLSTM) -> UNet2DCLSTM:
-    """The backbone with running statistics and weights of norms that differ from step to step."""
+    """Backbone whose norms have different running statistics and weights in each step."""
     torch.manual_seed(3)
     for name, tensor in [*backbone.named_buffers(), *backbone.named_parameters()]:
         if name.endswith("running_mean"):

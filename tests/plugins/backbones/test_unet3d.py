@@ -1,4 +1,4 @@
-"""UNet3D and UNet3Df: the published numbers, time summed up first, padding, sizes and options."""
+"""UNet3D and UNet3Df: parity with the published networks, sums over time, padding, sizes and options."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def inputs(batch: int = 2, length: int = 8, height: int = 8, width: int = 8) -> 
 
 
 def plain_logits(model: Any, series: Tensor, valid: Tensor) -> Tensor:
-    """The published order: the last convolution on every date, then the sum over time."""
+    """Published order of steps: the last convolution on each date, then the sum over time."""
     backbone = model.backbone
     decoded = backbone.unet(series, valid)
     if isinstance(model.head, nn.Conv2d):

@@ -1,4 +1,4 @@
-"""U-TAE: the published network's numbers, padding, sizes, options, and the plain form."""
+"""U-TAE: parity with the published network and the reference implementation, padding, sizes and options."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def inputs(batch: int = 2, length: int = 5, height: int = 8, width: int = 8) -> 
 
 
 def published(parity: Any, **options: Any) -> tuple[Any, Model]:
-    """The parity case, and our model with its weights."""
+    """Parity data, and the model with its weights."""
     case = parity("utae")
     settings = case.settings
     width, classes = settings["out_conv"]
@@ -200,7 +200,7 @@ def test_in_bfloat16_autocast_it_is_near_and_trains() -> None:
         ({"encoder_widths": 8}, "encoder_widths=8"),
         ({"encoder_widths": [8], "decoder_widths": [8]}, r"encoder_widths=\[8\].*list of 2"),
         ({"decoder_widths": [4, 16]}, r"decoder_widths=\[4, 16\].*list of 3"),
-        ({"decoder_widths": (4, 8, 8)}, r"decoder_widths=\(4, 8, 8\).*end with 16"),
+        ({"decoder_widths": (4, 8, 8)}, r"decoder_widths=\(4, 8, 8\).*end decoder_widths with 16"),
         ({"decoder_widths": [0, 8, 16]}, "decoder_widths.*above 0"),
         ({"heads": 0}, "heads=0"),
         ({"model_dim": 18}, "model_dim=18"),

@@ -1,4 +1,4 @@
-"""VistaFormer: the published numbers, padding, any dates and sizes, and the fast forms against the plain one."""
+"""VistaFormer: parity with the published network and the reference implementation, padding, dates and sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lightweight temporal attention against its plain form: values of full width at every pixel and date."""
+"""Lightweight temporal attention: equality with an implementation that computes keys and values."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def inputs(batch: int = 2, length: int = 5, padded: bool = False) -> tuple[Tenso
 def plain(
     layer: TemporalAttention, features: Tensor, dates: Tensor, given: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """All dates valid: maps (B, out, h, w) and weights (B, T, heads, h, w), which are `given` ones if there are any."""
+    """Reference implementation without padding: maps (B, out, h, w) and weights (B, T, heads, h, w) or `given`."""
     batch, length, channels, height, width = features.shape
     pixels = features.permute(0, 3, 4, 2, 1).reshape(-1, channels, length)
     tokens = layer.in_norm(pixels).transpose(1, 2)
@@ -164,7 +164,7 @@ def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
 
 
 def summed(weights: Tensor, maps: Tensor, valid: Tensor) -> Tensor:
-    """`aggregate` of maps (B, T, C, H, W), written out."""
+    """Reference implementation of `aggregate` for maps (B, T, C, H, W)."""
     heads = weights.shape[2]
     resized = F.interpolate(weights.flatten(0, 1), size=maps.shape[-2:], mode="bilinear", align_corners=False)
     resized = resized.unflatten(0, valid.shape).repeat_interleave(maps.shape[2] // heads, dim=2)

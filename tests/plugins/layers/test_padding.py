@@ -1,4 +1,4 @@
-"""The dates of a batch as one list, in an export too, where it holds the invalid ones as well."""
+"""Lists of the valid dates of a batch, and of all dates in an export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Published names to ours: what is dropped, what is renamed, and how what is unknown is told."""
+"""Conversion of published names: dropped, renamed and unknown keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps of series of several lengths, and what convolutional cells and norms make of them."""
+"""Steps of series of different lengths, convolutional cells and step norms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DATES = torch.arange(16.0).reshape(4, 4, 1)
 
 
 def read(steps: Steps, frames: Tensor) -> list[list[float]]:
-    """What each sample reads, in order."""
+    """Inputs that each sample reads, in order."""
 
     def cell(inputs: Tensor, state: State, step: int) -> State:
         seen = state[0].clone()

@@ -1,4 +1,4 @@
-"""The layers of VistaFormer: kernels over dates, series in one list, written-out gradients, and what training drops."""
+"""Layers of VistaFormer: kernels over dates, lists of series, explicit gradients and dropout."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_weights_start_as_published() -> None:
 
 @pytest.mark.parametrize("half", ["attention", "network"])
 def test_dropout_thins_what_each_half_adds_in_training_alone(half: str) -> None:
-    """At rate 0.9 nine in ten of the values that a half adds are dropped, and what stays is ten times as large."""
+    """At rate 0.9, nine in ten values of a branch are dropped and the others are multiplied by ten."""
     thinned, cells = layer(dropout=0.9), torch.randn(6, 16, 8)
     lines = Timelines((6,), torch.device("cpu"))
 
@@ -101,7 +101,7 @@ def test_dropout_thins_what_each_half_adds_in_training_alone(half: str) -> None:
 
 
 def test_dropout_thins_the_weights_of_the_attention_and_the_activations() -> None:
-    """Of one place at a time: the last projection is the identity, so that what comes before it can be seen."""
+    """Tests one dropout at a time; the last projection is the identity, so that its input is visible."""
     thinned = layer(dropout=0.9)
     thinned._drop = lambda values: values  # type: ignore[method-assign]
     torch.nn.init.eye_(thinned.attention_out.weight)

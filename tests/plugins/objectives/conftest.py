@@ -1,4 +1,4 @@
-"""A backbone whose features a test chooses, and what every objective must do with them."""
+"""Backbone with given features, and common checks of objectives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cropzoo import Backbone, Batch, Losses, Objective
 
 
 class Features(Backbone):
-    """Its series are features already, but for a factor that gradients must reach."""
+    """Backbone that returns its input times a trainable factor."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -54,23 +54,23 @@ def _agrees_in_bfloat16(objective: Objective, **tolerance: float) -> None:
 
 @pytest.fixture
 def features_of() -> type[Backbone]:
-    """`features_of(channels)`: a backbone that gives the features of `batch_of(features, ...)`."""
+    """`features_of(channels)` is a backbone that returns the features of `batch_of(features, ...)`."""
     return Features
 
 
 @pytest.fixture
 def batch_of() -> Callable[..., Batch]:
-    """`batch_of(features, labels, parcels=None)`: of features (B, D, H, W) and maps (B, H, W)."""
+    """`batch_of(features, labels, parcels=None)` is a batch of features (B, D, H, W) and maps (B, H, W)."""
     return make_batch
 
 
 @pytest.fixture
 def check_nothing_learnt() -> Callable[..., Any]:
-    """`check_nothing_learnt(objective, losses)`: the loss is zero, and so are all gradients, which are there."""
+    """`check_nothing_learnt(objective, losses)` checks that the loss and all gradients are zero."""
     return _learns_nothing
 
 
 @pytest.fixture
 def check_float32() -> Callable[..., Any]:
-    """`check_float32(objective, **tolerance)`: 16 features in bfloat16 give the loss of those in float32."""
+    """`check_float32(objective, **tolerance)` checks that bfloat16 features give the same loss as float32 features."""
     return _agrees_in_bfloat16

@@ -1,4 +1,4 @@
-"""The objective boundary: the map that scores call the boundary, and its loss pixel by pixel."""
+"""Objective boundary: definition of the boundary and loss of each pixel."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from cropzoo_plugins.objectives.boundary import Boundary
 
 
 def bits(labels: Tensor, parcels: Tensor | None, bit: int) -> Tensor:
-    """The map of the scores, image by image."""
+    """Boundary map of the metrics, image by image."""
     maps = [labels] if parcels is None else [labels, parcels]
     found = [boundary_bits(*(each.numpy() for each in images)) for images in zip(*maps, strict=True)]
     return torch.from_numpy(np.stack(found) & bit) != 0
 
 
 def blobs(*shape: int, kinds: int, ignored: float = 0.0) -> Tensor:
-    """Random maps with patches of one value, some pixels 255."""
+    """Random maps with patches of equal values and some ignored pixels."""
     images, height, width = shape
     coarse = torch.randint(0, kinds, (images, height // 3 + 1, width // 3 + 1))
     maps = coarse.repeat_interleave(3, 1).repeat_interleave(3, 2)[:, :height, :width].clone()
@@ -42,7 +42,7 @@ def test_class_boundaries_are_those_of_the_scores(ignored: float, features_of) -
 
 
 def test_parcel_boundaries_are_those_of_the_scores(features_of) -> None:
-    """Large ids, ground without parcel; a pixel of a parcel whose label is ignored is a neighbor all the same."""
+    """Large ids and pixels without parcel; a pixel of a parcel with an ignored label counts as a neighbor."""
     torch.manual_seed(0)
     parcels = blobs(6, 13, 11, kinds=4) * 1_000_003
     labels = blobs(6, 13, 11, kinds=3, ignored=0.3)
@@ -53,7 +53,7 @@ def test_parcel_boundaries_are_those_of_the_scores(features_of) -> None:
 
 
 def test_the_padding_of_a_crop_is_no_boundary_of_parcels(features_of) -> None:
-    """A crop is padded without label and parcel: where its image ends, nothing is known to begin."""
+    """Padding of a crop has neither labels nor parcels and forms no boundary."""
     parcels, labels = torch.full((1, 6, 6), 7), torch.zeros(1, 6, 6, dtype=torch.int64)
     parcels[:, 4:], labels[:, 4:] = 0, 255
     objective = Boundary(features_of(2), 3, of="parcels")

@@ -1,4 +1,4 @@
-"""The objective cscl: the published numbers, clean pairs, and the straightforward formulation."""
+"""Objective cscl: parity with the published loss, clean pairs, and the reference implementation."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_ignored_labels_never_enter_a_pair(pairs: str, features_of, batch_of) ->
 
 
 def test_a_pixel_without_labeled_neighbors_changes_nothing(features_of, batch_of) -> None:
-    """Clean pairs have no cells outside the image and not the pixel itself: a labeled corner alone is no pair."""
+    """Clean pairs exclude cells outside the image and the pixel itself: a single labeled corner has no pair."""
     torch.manual_seed(0)
     objective = CSCL(features_of(4), 2, attention_channels=4)
     features = torch.randn(1, 4, 5, 5, requires_grad=True)

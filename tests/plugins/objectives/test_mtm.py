@@ -1,4 +1,4 @@
-"""The objective mtm: what is hidden, that it never reaches the features, and the loss over it alone."""
+"""Objective mtm: hidden values do not affect the features, and only they affect the loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cropzoo_plugins.objectives.mtm import MaskedTime, embed_days, get_days, hid
 
 
 class Mean(Backbone):
-    """Each pixel's mean over its valid dates and the mean of their days; remembers what it was given."""
+    """Mean of each pixel and of its days over the valid dates; stores its inputs."""
 
     def __init__(self, channels: int = 3, finer: int = 1) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Mean(Backbone):
 
 
 def masks(batch: Batch, size: int = 3) -> tuple[Tensor, Tensor]:
-    """Dates and patches to hide, as a step draws them."""
+    """Masks of hidden dates and patches, as drawn in a step."""
     dates = hide_dates(batch.valid, 0.4, None)
     patches = hide_patches(batch.series, 0.3, size, None) & (batch.valid & ~dates)[:, :, None, None]
     return dates, patches
@@ -87,7 +87,7 @@ def test_what_is_hidden_never_reaches_the_features(finer: int) -> None:
 
 
 def test_a_step_shows_the_backbone_zeros_and_invalid_dates() -> None:
-    """Published padding reads what stands at invalid dates: it must be what padding is, zeros on day 0."""
+    """Published padding reads invalid dates, which must be zeros on day 0."""
     torch.manual_seed(0)
     backbone, batch = Mean(), random_batch(4, length=9, size=12)
     MaskedTime(backbone, 4, patch_size=4)(batch)
@@ -145,7 +145,7 @@ def test_loss_is_the_mean_over_what_was_hidden_and_is_clear(clouds: bool, monkey
 
 
 def test_values_that_are_cloudy_or_were_not_hidden_do_not_enter_the_loss() -> None:
-    """The truth of a hidden date counts at its clear pixels alone; the features do not see it."""
+    """Only the clear pixels of a hidden date affect the loss; the features do not see it."""
     torch.manual_seed(0)
     objective = MaskedTime(Mean(), 4, patch_ratio=0.0).eval()
     batch = random_batch(4, length=6)
@@ -169,7 +169,7 @@ def test_without_a_clear_pixel_the_loss_is_zero_with_gradients(check_nothing_lea
 @pytest.mark.parametrize("length", [1, 2])
 @pytest.mark.parametrize("size", [3, 99])
 def test_very_short_series_train(length: int, size: int) -> None:
-    """One date is never hidden as a whole, but patches of it are, all of it where a patch is larger than the image."""
+    """A single date is never hidden completely, but patches of it are."""
     torch.manual_seed(0)
     series = torch.randn(64, length, 3, 8, 8)
     dates = torch.arange(1, length + 1).repeat(64, 1)
@@ -227,7 +227,7 @@ def test_autocast_compares_in_float32() -> None:
 
 
 def test_learns_to_tell_hidden_dates() -> None:
-    """Series that rise by the day, each pixel from its own level: to tell a date, pixel and day must be told."""
+    """Series that increase with the day from a level per pixel: predicting a date needs both pixel and day."""
     torch.manual_seed(0)
     objective = MaskedTime(Mean(1), 0, width=32)
     optimizer = torch.optim.Adam(objective.parameters(), 3e-3)

@@ -27,7 +27,7 @@ class Small(Backbone):
 
 
 class Doubled(Small):
-    """With a head of its own."""
+    """Backbone with a custom head."""
 
     def make_head(self, classes: int) -> nn.Module:
         return nn.Sequential(nn.Conv2d(6, classes, 1), nn.Upsample(scale_factor=2))

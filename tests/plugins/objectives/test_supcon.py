@@ -1,4 +1,4 @@
-"""The objective supcon: the loss L_out written out, sampling by class, and what it leaves alone."""
+"""Objective supcon: loss L_out, sampling by class and ignored pixels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def cosines(rows: list[list[float]]) -> list[list[float]]:
 
 
 def brute_force(rows: list[list[float]], labels: list[int], temperature: float) -> float:
-    """Mean of L_out, eq. 2 of the paper, over the rows that share their class with another."""
+    """Mean of L_out, eq. 2 of the paper, over the rows that share their class with another row."""
     similar = cosines(rows)
     losses = []
     for i, label in enumerate(labels):
@@ -35,7 +35,7 @@ def brute_force(rows: list[list[float]], labels: list[int], temperature: float) 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.5, 2.0])
 def test_equals_the_formula_of_the_paper(temperature: float, features_of, batch_of) -> None:
-    """All pixels that are not ignored are taken, one class has a single pixel, two images share their classes."""
+    """All known pixels are sampled, one class has a single pixel, and two images share their classes."""
     torch.manual_seed(0)
     objective = SupCon(features_of(6), 5, projection_channels=4, temperature=temperature, pixels=999)
     features = torch.randn(2, 6, 4, 5)
@@ -69,7 +69,7 @@ def test_sampling_takes_of_each_class_alike_as_far_as_there_are() -> None:
 
 
 def test_every_pixel_and_every_class_has_its_chance() -> None:
-    """Of 4 classes 2 fit into the sample: each must come half of the time, and each of its 3 pixels alike."""
+    """The sample has 2 of 4 classes: each occurs half of the time, and its 3 pixels equally often."""
     labels = torch.arange(4).repeat_interleave(3)
     torch.manual_seed(0)
     drawn = torch.stack([sample_by_class(labels, 2) for _ in range(3000)])
@@ -97,7 +97,7 @@ def test_ignored_labels_never_enter(features_of, batch_of) -> None:
 
 @pytest.mark.parametrize("label", [255, 2])
 def test_nothing_to_compare_is_zero_with_gradients(label: int, features_of, batch_of) -> None:
-    """All ignored, or all of one class."""
+    """All labels are ignored, or of one class."""
     objective = SupCon(features_of(4), 3)
     losses = objective(batch_of(torch.randn(2, 4, 4, 4), torch.full((2, 4, 4), label)))
     losses.total.backward()

@@ -1,4 +1,4 @@
-"""The fast similarity: its numbers and gradients, on every path that it takes."""
+"""Window similarity: results and gradients of all code paths."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_equals_the_straightforward_formulation(
 
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_other_devices_take_the_same_sums(dilation: int) -> None:
-    """The loop over cells that an accelerator runs gives what the sparse kernels of a CPU give."""
+    """The loop over cells for accelerators is equal to the sparse kernels for CPUs."""
     near = fast.neighbors(2, 5, 4, 3, dilation, torch.device("cpu"))
     torch.manual_seed(0)
     q, k = torch.randn(2, 40, 6)

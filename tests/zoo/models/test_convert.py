@@ -23,7 +23,7 @@ class Bomb:
 
 @pytest.fixture
 def published(tiny_zoo, tmp_path):
-    """(model, path): the model's weights under published names, wrapped and prefixed as training programs do."""
+    """(model, path): published weights of the model, wrapped and prefixed as by training programs."""
     model = create_model("tiny", in_channels=2, classes=2, zoo=tiny_zoo)
     state = {"module." + key.replace("backbone.", "old."): value for key, value in model.state_dict().items()}
     path = tmp_path / "published.pth"

@@ -1,4 +1,4 @@
-"""Finding and downloading checkpoints: nothing gets its name before it is checked."""
+"""Lookup and download of checkpoints: a file gets its name only after verification."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def make(tmp_path):
-    """`make(**changes)` gives a catalog whose entry `net.data` has weights at a file:// url."""
+    """`make(**changes)` returns a catalog whose entry `net.data` has weights at a file:// URL."""
     source = tmp_path / "served file.bin"
     source.write_bytes(CONTENT)
 

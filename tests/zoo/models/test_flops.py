@@ -1,4 +1,4 @@
-"""Costs against what a hand computes."""
+"""FLOP and parameter counts against manual results."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_operations_and_parameters_are_those_of_the_layers_attention_included():
 
 
 class Reading(Attending):
-    """Looks at values with NumPy, which shapes alone do not have."""
+    """Reads values with NumPy, which the meta device does not support."""
 
     def forward(self, series, dates, valid):
         assert valid.numpy().all()

@@ -1,4 +1,4 @@
-"""Starting from weights that were trained on something else."""
+"""Initialization from weights that were trained on other data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def make(zoo, bands=2, classes=3, **options):
 
 @pytest.fixture
 def trained(tiny_zoo, tmp_path):
-    """(model, path of its checkpoint) of two bands and three classes."""
+    """(model, path of its checkpoint) with two bands and three classes."""
     model = make(tiny_zoo)
     labels = tuple(LabelClass(name, number, "#000000") for number, name in enumerate("abc"))
     note = Metadata(

@@ -123,7 +123,7 @@ def test_labels_and_logits_of_different_resolutions_are_told_before_training(lab
 
 @pytest.mark.parametrize("scale", [1, 4])
 def test_a_whole_sample_is_predicted_at_the_fine_grid_as_at_once(tiny_zoo, scale):
-    """Tiles of 5 x 5 px cover 10 x 9; a network without neighbors cannot tell where they meet."""
+    """Tiles of 5 x 5 px cover 10 x 9; a network without spatial context is not affected by their borders."""
     torch.manual_seed(0)
     model = make(tiny_zoo, scale).eval()
     if scale > 1:

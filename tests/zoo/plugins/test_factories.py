@@ -1,4 +1,4 @@
-"""Building an entry: its own errors stay its own, and options are checked by name."""
+"""Building an entry: errors of the factory, and validation of option names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def demands(root, size=3):
 
 @pytest.fixture
 def entry(make_plugin, module_folder):
-    """`entry(target)` is the zoo's entry of a backbone that is built by `target`."""
+    """`entry(target)` is the registry entry of a backbone that is built by `target`."""
     (module_folder / "made_factories.py").write_text(FACTORIES)
     (module_folder / "made_needy.py").write_text("import no_such_package.part\n")
     (module_folder / "made_faulty.py").write_text("1 / 0\n")

@@ -1,4 +1,4 @@
-"""A plugin is accepted whole or not at all, and a broken one stops no other."""
+"""A plugin is accepted or rejected as a unit, and a rejected plugin does not affect others."""
 
 from __future__ import annotations
 

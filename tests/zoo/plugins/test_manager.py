@@ -1,4 +1,4 @@
-"""Plugins that a user names: an import name, or a .py file under its stem."""
+"""Plugins by import name or by the path of a .py file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def Net():
 
 @pytest.fixture
 def plugin_file(tmp_path, module_folder, write_plugin):
-    """A plugin file outside the path; `module_folder` restores the path afterwards."""
+    """A plugin file outside `sys.path`; `module_folder` restores the path."""
     return write_plugin(tmp_path / "elsewhere" / "my_tried_model.py", BODY)
 
 

@@ -1,4 +1,4 @@
-"""The zoo: fresh at every call, with owners, and errors for names that nobody registered."""
+"""The registry: no state between calls, owners, and errors for unknown names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A name of version 0.1 is an error that says what it is called today."""
+"""Names of version 0.1 are errors that state the new name."""
 
 from __future__ import annotations
 

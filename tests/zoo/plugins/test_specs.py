@@ -1,4 +1,4 @@
-"""Specs check themselves: the error names the field, its value and what it must be."""
+"""Validation of specs: the error names the field, its value and the valid values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every check of a backbone finds the fault that it is for."""
+"""Each check of a backbone detects its fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every check of a dataset finds the fault that it is for."""
+"""Each check of a dataset detects its fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every check of an objective finds the fault that it is for."""
+"""Each check of an objective detects its fault."""
 
 from __future__ import annotations
 
