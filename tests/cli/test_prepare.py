@@ -36,7 +36,7 @@ def test_statistics_are_those_of_clear_pixels(read: Any, prepared: Any) -> None:
         assert mean == pytest.approx(values.mean(), rel=1e-12)
 
 
-def test_it_says_what_it_made_and_how_to_go_on(prepared: Any) -> None:
+def test_it_reports_the_dataset_and_the_next_command(prepared: Any) -> None:
     assert "cropzoo train --backbone tsvit --dataset ds/" in prepared.out
     assert "wheat" in prepared.out
     assert "3 dates from 2019-03-01 to 2019-07-20" in prepared.err
@@ -124,7 +124,7 @@ def test_whole_parcels(order: Any, command: Any, site: Any, tmp_path: Path) -> N
     assert len(folds) == 6
 
 
-def test_years_are_samples_of_their_own(order: Any, command: Any, geotiff: ModuleType, tmp_path: Path) -> None:
+def test_years_are_separate_samples(order: Any, command: Any, geotiff: ModuleType, tmp_path: Path) -> None:
     days = ("2018-04-01", "2018-06-01", "2019-04-01", "2019-06-01", "2019-08-01", "2020-05-05")
     site = geotiff.make_site(tmp_path / "site", days=days, parcels=False)
     geotiff.write_parcels(site.folder / "parcels.gpkg", year=[2018, 2019, 2019, 2020, 2018, 2019])

@@ -1,4 +1,4 @@
-"""`cropzoo prepare` interrupted, repeated and in places that are taken: whole or nothing, and never mixed."""
+"""`cropzoo prepare` interrupted, repeated and in existing folders: complete or nothing, and never mixed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import rasterio
 
 
-def test_a_second_go_makes_nothing_again(order: Any, command: Any, prepared: Any, site: Any) -> None:
+def test_a_second_call_writes_nothing(order: Any, command: Any, prepared: Any, site: Any) -> None:
     before = {path: path.stat().st_mtime_ns for path in (prepared.folder / "ds/DATA_S2").iterdir()}
     ended = command(*order(site.folder), folder=prepared.folder)
     assert ended.code == 0
@@ -31,7 +31,7 @@ def test_other_options_need_overwrite(order: Any, command: Any, site: Any, tmp_p
 
 
 @pytest.mark.parametrize("changed", ["classes", "parcels"])
-def test_a_changed_file_of_the_same_name_is_no_going_on(order: Any, command: Any, own: Path, changed: str) -> None:
+def test_a_changed_file_of_the_same_name_prevents_resuming(order: Any, command: Any, own: Path, changed: str) -> None:
     """Labels made before and after would have other classes in one dataset."""
     table = own / "crops.csv"
     table.write_text("code,name,class\n1110,wheat,\n*,,others\n")
@@ -45,7 +45,7 @@ def test_a_changed_file_of_the_same_name_is_no_going_on(order: Any, command: Any
     assert command(*words, "--overwrite", folder=own.parent).code == 0
 
 
-def test_files_or_a_pattern_are_one_order(order: Any, command: Any, site: Any, tmp_path: Path) -> None:
+def test_files_and_a_pattern_are_equal(order: Any, command: Any, site: Any, tmp_path: Path) -> None:
     assert command(*order(site.folder), folder=tmp_path).code == 0
     words = list(order(site.folder))
     place = words.index("--images") + 1
@@ -75,7 +75,7 @@ def wide(geotiff: ModuleType, own: Path) -> Path:
     return own
 
 
-def test_what_is_done_is_not_done_again(order: Any, command: Any, wide: Path, tmp_path: Path) -> None:
+def test_written_samples_are_not_written_again(order: Any, command: Any, wide: Path, tmp_path: Path) -> None:
     """It is ended in the middle: what the journal holds stays as it is, and the rest is made."""
     image = wide / "S2_2019-07-20.tif"
     whole = image.read_bytes()
@@ -94,7 +94,9 @@ def test_what_is_done_is_not_done_again(order: Any, command: Any, wide: Path, tm
     assert_same(tmp_path / "straight", tmp_path / "ds")
 
 
-def test_killed_at_any_point_it_goes_on_to_the_same(order: Any, command: Any, wide: Path, tmp_path: Path) -> None:
+def test_killed_at_any_point_it_resumes_to_the_same_result(
+    order: Any, command: Any, wide: Path, tmp_path: Path
+) -> None:
     words = [str(word) for word in order(wide, "--keep-empty", workers=2)]
     assert command(*order(wide, "--keep-empty", out="straight"), folder=tmp_path).code == 0
     for wait in ("ds/.prepare/order.json", "ds/.prepare/done/*"):

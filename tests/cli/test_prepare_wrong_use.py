@@ -33,7 +33,7 @@ def test_wrong_use(order: Any, command: Any, site: Any, tmp_path: Path, words: l
     assert not list(tmp_path.iterdir())
 
 
-def test_a_date_whose_crs_is_wrong_is_missed_aloud(order: Any, command: Any, geotiff: ModuleType, own: Path) -> None:
+def test_a_date_with_a_wrong_crs_is_reported(order: Any, command: Any, geotiff: ModuleType, own: Path) -> None:
     geotiff.rewrite(own / "S2_2019-05-16.tif", crs="EPSG:32632")
     ended = command(*order(own), folder=own.parent)
     assert "has no parcel and is left out" in ended.err.replace("\n", " ")
@@ -59,7 +59,7 @@ def test_nothing_given(command: Any, tmp_path: Path) -> None:
         (("--parcels", "p.gpkg", "--images", "*.tif", "--set", "dataset.size=480"), "options --set; they require"),
     ],
 )
-def test_no_option_is_passed_over_in_silence(command: Any, tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+def test_no_option_is_ignored_silently(command: Any, tmp_path: Path, words: tuple[str, ...], told: str) -> None:
     assert told in command("prepare", *words, "--out", "ds", folder=tmp_path).error
     assert not list(tmp_path.iterdir())
 

@@ -55,7 +55,7 @@ def dataset(**parts: object) -> Made:
     return Made({split: [make_sample(n, dates=3 + n % 3, **parts) for n in ns] for split, ns in numbers.items()})  # type: ignore[arg-type]
 
 
-class Told:
+class RecordedLog:
     """Lines and counts that a conversion gave."""
 
     def __init__(self) -> None:
@@ -69,10 +69,10 @@ class Told:
         self.counts.append((done, total))
 
 
-def run(made: Made, out: Path, splits: Sequence[str] = SPLITS, **options: object) -> Told:
-    told = Told()
-    convert(made, splits, out, told.line, told.count, ConvertOptions(**options))  # type: ignore[arg-type]
-    return told
+def run(made: Made, out: Path, splits: Sequence[str] = SPLITS, **options: object) -> RecordedLog:
+    log = RecordedLog()
+    convert(made, splits, out, log.line, log.count, ConvertOptions(**options))  # type: ignore[arg-type]
+    return log
 
 
 def check_same(made: Made, out: Path) -> None:
@@ -100,10 +100,10 @@ def check_same(made: Made, out: Path) -> None:
 @pytest.mark.parametrize("clear", [True, False])
 def test_there_and_back(tmp_path: Path, scale: int, parcels: bool, clear: bool) -> None:
     made = dataset(scale=scale, parcels=parcels, clear=clear)
-    told = run(made, tmp_path / "ds")
+    log = run(made, tmp_path / "ds")
     check_same(made, tmp_path / "ds")
-    assert told.counts == [(n, 10) for n in range(11)]
-    assert "10 samples (5 of train, 2 of val, 3 of test)" in told.lines[-1]
+    assert log.counts == [(n, 10) for n in range(11)]
+    assert "10 samples (5 of train, 2 of val, 3 of test)" in log.lines[-1]
     layout = Layout(tmp_path / "ds")
     assert layout.check() == []
     for split, fold in (("train", 1), ("val", 2), ("test", 3)):
@@ -150,10 +150,10 @@ def test_a_conversion_that_was_cut_off_goes_on(tmp_path: Path) -> None:
         Layout(out)
     again = Breaking(whole, bad=-1)
     made.parts["train"] = again
-    told = run(made, out)
+    log = run(made, out)
     assert again.read == 2
-    assert told.lines[0] == "3 of 10 samples exist already; resuming with the others"
-    assert told.counts[0] == (3, 10)
+    assert log.lines[0] == "3 of 10 samples exist already; resuming with the others"
+    assert log.counts[0] == (3, 10)
     made.parts["train"] = whole
     check_same(made, out)
     run(made, tmp_path / "at once")
@@ -200,7 +200,7 @@ def test_a_folder_of_something_else(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.tex").exists()
 
 
-def test_where_it_comes_from_is_told(tmp_path: Path) -> None:
+def test_the_source_is_recorded(tmp_path: Path) -> None:
     source = {"dataset": "mtlcc", "options": {"year": 2017}, "license": "MIT"}
     run(dataset(), tmp_path / "ds", made_from=source)
     content = json.loads((tmp_path / "ds" / "dataset.json").read_text())
@@ -211,8 +211,8 @@ def test_where_it_comes_from_is_told(tmp_path: Path) -> None:
 def test_other_splits_are_left_out(tmp_path: Path) -> None:
     made = dataset()
     made.parts["unlabeled"] = made.parts["val"]
-    told = run(made, tmp_path / "ds", (*SPLITS, "unlabeled"))
-    assert told.lines[0] == "splits unlabeled are left out; train, val and test are kept"
+    log = run(made, tmp_path / "ds", (*SPLITS, "unlabeled"))
+    assert log.lines[0] == "splits unlabeled are left out; train, val and test are kept"
     assert len(Layout(tmp_path / "ds").patches) == 10
 
 

@@ -46,7 +46,7 @@ def plan_of(options: PrepareOptions, **changes: Any) -> PreparePlan:
     return make_plan(dataclasses.replace(options, **changes), 1, lambda line: None)
 
 
-def test_a_column_deals_each_year_by_its_own_parcels(options: PrepareOptions) -> None:
+def test_a_split_column_assigns_each_year_by_its_own_parcels(options: PrepareOptions) -> None:
     plan = plan_of(options)
     assigned = {(sample.year, fold) for sample, fold in zip(plan.samples, plan.folds.of, strict=True)}
     assert assigned == {(2018, 1), (2019, 2), (2020, 3)}
@@ -64,7 +64,7 @@ def test_parcels_of_another_fold_are_not_counted(options: PrepareOptions, tmp_pa
     assert plan.counts.sum() < len(plan.samples) * 16 * 16
 
 
-def test_ids_are_plain_numbers_as_readers_of_pastis_want(options: PrepareOptions) -> None:
+def test_ids_are_plain_numbers_as_readers_of_pastis_expect(options: PrepareOptions) -> None:
     assert [sample.id for sample in plan_of(options).samples] == [str(number) for number in range(1, 13)]
 
 
@@ -73,7 +73,7 @@ def test_a_second_crop_has_half_a_pixel_at_most(options: PrepareOptions) -> None
         dataclasses.replace(options, conflict=0.7)
 
 
-def test_a_class_that_only_tests_is_told(options: PrepareOptions, tmp_path: Path) -> None:
+def test_a_class_without_training_pixels_is_reported(options: PrepareOptions, tmp_path: Path) -> None:
     assert not any("without training pixels" in note for note in plan_of(options).notes)
     frame = geopandas.read_file(tmp_path / "parcels.gpkg")
     frame.loc[(frame.year == 2020) & (frame.crop_code == 2), "crop_code"] = 7

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from cropzoo.config.recipe import DateSampling
 from cropzoo.data.sample import Sample
 from cropzoo.errors import UsageError
+from cropzoo.geo.raster.dates import EPOCH as EPOCH
 from cropzoo.plugins.specs import DateEncoding
-
-EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)

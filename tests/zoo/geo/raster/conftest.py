@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def make() -> ModuleType:
-    """The generator of tiny images, make.py beside this file."""
+    """Generator of tiny images, make.py in this folder."""
     spec = spec_from_file_location("make_images", Path(__file__).parent / "make.py")
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,4 @@
-"""Tiny images as they lie on disks: a file a date, a file a band, products of ESA, items of STAC."""
+"""Generators of tiny images: one file per date, one file per band, ESA products, and STAC items."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_raster(
     tags: Mapping[str, Any] | None = None,
     **profile: Any,
 ) -> Path:
-    """A raster of values (C, H, W), or (H, W); JPEG 2000 without loss if its name ends so."""
+    """Write a raster of values (C, H, W) or (H, W), as lossless JPEG 2000 if the suffix is .jp2."""
     values = values[None] if values.ndim == 2 else values
     shape = {"count": values.shape[0], "height": values.shape[1], "width": values.shape[2], "dtype": values.dtype}
     place = {"crs": CRS, "transform": Affine(pixel, 0, origin[0], 0, -pixel, origin[1])}
@@ -56,7 +56,7 @@ def write_raster(
 
 
 def pixels(name: str, seed: int = 0, size: int = SIZE, pixel: int = 10) -> NDArray[Any]:
-    """Random numbers of a band, (H, W): uint16 without 0, or classes of SCL as uint8."""
+    """Random values of a band, (H, W): uint16 without 0, or SCL classes as uint8."""
     side = size * 10 // pixel
     generator = np.random.default_rng([seed, *name.encode()])
     if name == "SCL":
@@ -67,7 +67,7 @@ def pixels(name: str, seed: int = 0, size: int = SIZE, pixel: int = 10) -> NDArr
 def make_series(
     folder: Path, days: Sequence[str] = DAYS, bands: Sequence[str] = BANDS, named: bool = True, **options: Any
 ) -> dict[str, NDArray[Any]]:
-    """A file a date with all bands; the values (C, H, W) by day. `named` says whether bands have descriptions."""
+    """Write one file per date with all bands; returns the values (C, H, W) by day. `named` adds band descriptions."""
     written = {}
     for seed, day in enumerate(days):
         written[day] = np.stack([pixels(name, seed).astype(np.uint16) for name in bands])
@@ -87,10 +87,10 @@ def make_product(
     suffix: str = ".jp2",
     **options: Any,
 ) -> dict[str, NDArray[Any]]:
-    """A product of ESA in its own tree of folders; its bands' values (H, W), each at the finest resolution it is in.
+    """Write an ESA product with its folders; returns the values of each band at its finest resolution, (H, W).
 
-    Bands of 10 m lie there at 20 m as well, those of 20 m also at 60 m, as in real ones, with other numbers; pictures,
-    water vapour and quality masks lie about too.
+    As in real products, bands of 10 m also exist at 20 m, and those of 20 m at 60 m, with other numbers; there are
+    previews, water vapor and quality masks too.
     """
     product = root / f"S2A_MSIL{level}_{stamp}_N{baseline}_R008_{tile}_20190517T000000.SAFE"
     images = product / "GRANULE" / f"L{level}_{tile}_A020_{stamp}" / "IMG_DATA"
@@ -118,7 +118,7 @@ def make_product(
 
 
 def make_item(day: str = "2019-05-16", name: str = "item", **properties: Any) -> dict[str, Any]:
-    """A STAC item without assets."""
+    """STAC item without assets."""
     return {
         "type": "Feature",
         "stac_version": "1.0.0",
@@ -131,14 +131,14 @@ def make_item(day: str = "2019-05-16", name: str = "item", **properties: Any) ->
 
 
 def write_items(path: Path, items: Sequence[dict[str, Any]]) -> Path:
-    """An item collection."""
+    """Write an item collection."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"type": "FeatureCollection", "features": list(items)}))
     return path
 
 
 def rewrite(path: Path, change: Any = np.copy, **profile: Any) -> None:
-    """Write a GeoTIFF anew with other pixels or another header."""
+    """Rewrite a GeoTIFF with other pixels or another header."""
     with rasterio.open(path) as source:
         values, names = change(source.read()), [name for name in source.descriptions if name]
         kept = {"crs": source.crs, "transform": source.transform, "nodata": source.nodata}

@@ -1,4 +1,4 @@
-"""Tiles, dates and bands of images, and images that do not fit together."""
+"""Stacks, dates and bands of images, and images that cannot be used together."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_file_a_band(make: ModuleType, tmp_path: Path, form: str) -> None:
     np.testing.assert_array_equal(clear[0], mask.repeat(2, 0).repeat(2, 1))
 
 
-def test_a_mask_beside_the_images(make: ModuleType, tmp_path: Path) -> None:
+def test_a_mask_in_another_folder(make: ModuleType, tmp_path: Path) -> None:
     make.make_series(tmp_path, bands=("B04", "B08"))
     for day in make.DAYS:
         make.write_raster(tmp_path / "masks" / f"clouds_{day}_SCL.tif", make.pixels("SCL"))
@@ -177,7 +177,7 @@ def test_a_raster_without_a_date(make: ModuleType, tmp_path: Path) -> None:
     assert days(find_images(tmp_path / "2019-05-16")[0]) == ["2019-05-16"]
 
 
-def test_bands_asked_for(make: ModuleType, tmp_path: Path) -> None:
+def test_requested_bands(make: ModuleType, tmp_path: Path) -> None:
     make.make_series(tmp_path)
     with pytest.raises(UsageError, match="a band is named twice"):
         find_images(tmp_path, ("B04", "B04"))

@@ -1,4 +1,4 @@
-"""Patterns to files."""
+"""Searching files by patterns."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_nothing_there(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "address", ["https://example.org/a.tif", "s3://bucket/*.tif", "/vsicurl/https://a/b.tif", "gs://a/items.json"]
 )
-def test_the_network_is_never_asked(address: str) -> None:
+def test_the_network_is_never_used(address: str) -> None:
     with pytest.raises(
         CropzooError, match=f"{address.replace('*', '.')}' is not on this disk; download the images first"
     ):

@@ -58,7 +58,7 @@ def test_scale_and_offset_of_the_band_count_before_names(make: ModuleType, tmp_p
         find_images(tmp_path)
 
 
-def test_the_metadata_file_beside_counts_before_names(make: ModuleType, tmp_path: Path) -> None:
+def test_the_metadata_file_has_precedence_over_names(make: ModuleType, tmp_path: Path) -> None:
     name = "S2A_MSIL2A_20220516T104031_N0400_R008_T31UFS_20220516T140000_B04.tif"
     make.write_raster(tmp_path / "a" / "b" / name, make.pixels("B04"))
     line = '<BOA_ADD_OFFSET band_id="{}">-{}</BOA_ADD_OFFSET>'

@@ -15,7 +15,7 @@ from cropzoo.geo.raster.reader import StackReader
 ALL = Window(0, 0, 60, 60)
 
 
-def test_nodata_counts_beside_a_mask(make: ModuleType, tmp_path: Path) -> None:
+def test_nodata_is_used_in_addition_to_a_mask(make: ModuleType, tmp_path: Path) -> None:
     values = make.pixels("B04")
     values[5, 5] = 0
     path = make.write_raster(tmp_path / "S2_2019-05-16.tif", values, ("B04",), nodata=0)

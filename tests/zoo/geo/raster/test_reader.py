@@ -1,4 +1,4 @@
-"""Windows of tiles through time."""
+"""Reading windows of image stacks through time."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def test_the_cache_is_set_inside_alone() -> None:
     assert cache() == before
 
 
-def test_blocks_are_told_in_pixels_of_the_tile(make: ModuleType, product: Path) -> None:
+def test_block_size_is_in_pixels_of_the_stack(make: ModuleType, product: Path) -> None:
     assert find_images(product)[0].block == (60, 60)
     path = product / "strips" / "2019-05-16_B04.tif"
     make.write_raster(path, make.pixels("B04"), blockysize=8)

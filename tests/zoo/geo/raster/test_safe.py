@@ -41,7 +41,7 @@ def test_coarse_bands_alone_stay_on_their_own_grid(make: ModuleType, tmp_path: P
     np.testing.assert_array_equal(clear[0], np.isin(values["SCL"], (4, 5, 6))[1::3, 1::3])
 
 
-def test_pictures_and_water_vapour_can_be_asked_for(make: ModuleType, tmp_path: Path) -> None:
+def test_previews_and_water_vapor_can_be_requested(make: ModuleType, tmp_path: Path) -> None:
     make.make_product(tmp_path)
     assert find_images(tmp_path, ("B04", "WVP"))[0].bands == ("B04", "WVP")
 

@@ -76,7 +76,7 @@ def test_another_crs(tmp_path, grid):
 
 
 def test_long_edges_bend_as_they_do_on_the_ground(tmp_path, grid):
-    """A box in degrees, six wide: in UTM the corners of its south edge lie 5 km north of the edge's middle."""
+    """A box in degrees, six wide: in UTM the corners of its south edge are 5 km north of the middle of the edge."""
     wide = Grid(100, 100, Affine(100, 0, X - 5000, 0, -100, 5_543_630), grid.crs)
     area = read_aoi(write(tmp_path / "a.geojson", box(0, 50, 6, 52), crs="EPSG:4326"))
     rows, columns = np.mgrid[:100, :100] + 0.5
@@ -119,14 +119,14 @@ def test_the_digest_tells_areas_apart(tmp_path):
     assert read_aoi(write(tmp_path / "d.gpkg", star(1), crs="EPSG:32632")).digest != one.digest
 
 
-def test_beside_the_images(tmp_path, grid):
+def test_an_area_outside_the_images(tmp_path, grid):
     area = read_aoi(write(tmp_path / "far.gpkg", box(X + 900, Y - 700, X + 2000, Y)))
     for ask in (area.window, lambda grid: area.mask(grid, whole(grid))):
-        with pytest.raises(CropzooError) as told:
+        with pytest.raises(CropzooError) as raised:
             ask(grid)
-        assert "far.gpkg" in str(told.value)
-        assert "it covers longitude 3.012" in str(told.value)
-        assert "the images cover longitude 3.0000 to 3.0127" in str(told.value)
+        assert "far.gpkg" in str(raised.value)
+        assert "it covers longitude 3.012" in str(raised.value)
+        assert "the images cover longitude 3.0000 to 3.0127" in str(raised.value)
     other_side = read_aoi(write(tmp_path / "pole.geojson", box(170, -80, 175, -75), crs="EPSG:4326"))
     with pytest.raises(CropzooError, match="and they do not overlap"):
         other_side.window(grid)
@@ -144,7 +144,7 @@ def two_layers(path):
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (lambda path: None, "no such file"),
         (lambda path: path.write_text("hello"), "cannot be read as vector data"),
@@ -157,8 +157,8 @@ def two_layers(path):
     ids=["missing", "text", "empty", "folder", "no crs", "points", "layers"],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_what_is_no_area_is_named(tmp_path, make, told):
+def test_invalid_areas_are_refused(tmp_path, make, message):
     path = tmp_path / "a.gpkg"
     make(path)
-    with pytest.raises(CropzooError, match=rf"area .*a.gpkg'; .*{told}"):
+    with pytest.raises(CropzooError, match=rf"area .*a.gpkg'; .*{message}"):
         read_aoi(path)

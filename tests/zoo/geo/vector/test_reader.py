@@ -20,7 +20,7 @@ from cropzoo.geo.vector.parcel_table import ParcelTable
 from cropzoo.geo.vector.reader import read_parcels
 
 FOUR = (box(0, 0, 2, 2), box(2, 0, 4, 2), box(0, 2, 2, 4), box(500, 0, 510, 4))
-"""The last one lies 5 km from the images."""
+"""The last one is 5 km from the images."""
 
 Write = Callable[..., Path]
 Read = Callable[..., ParcelTable]
@@ -135,7 +135,7 @@ def test_crops_are_numbers_or_texts(write: Write, read: Read) -> None:
     assert read(write("c.gpkg", crop=[11.0, None, 13.0, 14.0])).crops == (11, None, 13)
     assert read(write("d.gpkg", crop=["a", None, " ", "b"])).crops == ("a", None, None)
     assert read(write("e.gpkg", crop=["1e3", "inf", "1_0", "b"])).crops == ("1e3", "inf", "1_0")
-    # The fourth is a text, but lies elsewhere.
+    # The fourth is a text, but is elsewhere.
     assert read(write("f.gpkg", crop=["1", "2", "-3", "b"])).crops == (1, 2, -3)
     assert read(write("g.gpkg", crop=[1.5, 2.0, 3.0, 4.0])).crops == ("1.5", "2", "3")
     assert read(write("h.gpkg", crop=["a", None, None, "b"])).notes == [
