@@ -75,7 +75,7 @@ def dataset_facts(
             found something.
     """
     from cropzoo.data.open import open_dataset
-    from cropzoo.data.summary import describe, folder_size
+    from cropzoo.data.summary import describe_dataset, folder_size
 
     check_picture(plot)
     entry = zoo.datasets[choice.name]
@@ -92,10 +92,10 @@ def dataset_facts(
         facts["check"] = "every file is sound"
     splits = entry.spec.splits
     if quick:
-        found = describe(dataset, splits, read=False)
+        found = describe_dataset(dataset, splits, read=False)
     else:
         with progress("samples") as advance:
-            found = describe(dataset, splits, advance=advance)
+            found = describe_dataset(dataset, splits, advance=advance)
     facts |= {"bands": found.bands, "classes": [label.name for label in found.classes], "splits": splits}
     facts |= {"citation": found.citation} if found.citation else {}
     root = Path(str(choice.options.get("root") or "")).expanduser()
@@ -110,12 +110,12 @@ def dataset_facts(
 
 
 def _check(name: str, dataset: Dataset) -> None:
-    from cropzoo.data.pastis.reader import Layout
+    from cropzoo.data.pastis.reader import PastisFolder
 
     layout = getattr(dataset, "layout", None)
-    if not isinstance(layout, Layout):
+    if not isinstance(layout, PastisFolder):
         raise UsageError(f"--check of dataset {name!r}; it has no files in PASTIS's layout; leave --check out")
-    problems = layout.check()
+    problems = layout.find_problems()
     if problems:
         many = "a flaw" if len(problems) == 1 else f"{len(problems)} flaws"
         raise CropzooError("\n".join([f"{str(layout.folder)!r} has {many}:", *problems]))

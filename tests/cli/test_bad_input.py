@@ -31,7 +31,7 @@ def empty(tmp_path_factory):
         (["--pretrain", "cscl", "--set", "segmentation.loss=foo"], "unknown loss 'foo'"),
         (["--set", "objective=cscl"], "trains no head"),
         (["--set", "dataset.flaw=no labels"], "has no labels"),
-        (["--set", "dataset.classes=[a, b]"], "label 2 is no class"),
+        (["--set", "dataset.classes=[a, b]"], "label 2 is not a class"),
         (["--set", "image_size=25"], "multiple of 3, not 25; use 24 or 27"),
         (["--set", "image_size=2"], "multiple of 3, not 2; use 3"),
         (["--device", "gpu"], "device 'gpu' is not known; use auto, cpu, cuda, cuda:N or mps"),

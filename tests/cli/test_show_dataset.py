@@ -122,4 +122,4 @@ def test_options_of_datasets_are_for_datasets(show, option):
 
 
 def test_a_label_that_is_no_class_is_an_error_of_the_sample(show):
-    assert "sample 'field-0'; label 2 is no class" in show("plots", "--set", "dataset.classes=[a, b]").error
+    assert "sample 'field-0'; label 2 is not a class" in show("plots", "--set", "dataset.classes=[a, b]").error

@@ -1,7 +1,6 @@
-"""The datasets that come with cropzoo; their specs hold strings only, so that listing them imports no torch.
+"""Built-in datasets. Their specs hold strings only, so listing them does not import torch.
 
-A dataset is one file here; its spec stands in `published_specs` if the field compares on it, in `general_specs`
-otherwise.
+Each dataset is one file. Specs of benchmark datasets are in `published_specs`, all others in `general_specs`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Specs of datasets that are made here, or of files of one's own; strings only."""
+"""Specs of generated datasets and of datasets that read the user's files."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ GENERAL = (
             "sugar beet",
             "permanent grass",
         ),
-        get="Nothing to get: it is generated where it is first used",
+        get="No download: it is generated on first use",
     ),
     DatasetSpec(
         name="geotiff",
         build="cropzoo_plugins.datasets.geotiff:GeoTIFF",
-        summary="Your own fields: a folder per site with one GeoTIFF a date and a label raster or parcel file",
+        summary="Your own fields: one folder per site with a GeoTIFF per date and a label raster or parcel file",
         source="your files",
         license="Apache-2.0",
         get="Your own files; --set dataset.root=FOLDER",
@@ -37,18 +37,18 @@ GENERAL = (
     DatasetSpec(
         name="prepared",
         build="cropzoo_plugins.datasets.prepared:Prepared",
-        summary="A folder that cropzoo prepare wrote, or any other in the layout of PASTIS",
+        summary="A folder written by cropzoo prepare, or any other dataset in the PASTIS format",
         source="your files",
         license="Apache-2.0",
-        get="Write it with cropzoo prepare; --set dataset.root=FOLDER --set dataset.fold=2 for another rotation",
+        get="Write it with cropzoo prepare; --set dataset.root=FOLDER; --set dataset.fold=2 for another rotation",
     ),
     DatasetSpec(
         name="torchgeo",
         build="cropzoo_plugins.datasets.torchgeo:TorchGeo",
-        summary="Geo-datasets of torchgeo: Sentinel-2 or other images, EuroCrops, CDL or other labels",
+        summary="Geospatial datasets of torchgeo: Sentinel-2 or other images with EuroCrops, CDL or other labels",
         source="Stewart et al. 2022, arXiv:2111.08872; https://github.com/torchgeo/torchgeo",
         license="MIT",
-        get="Let torchgeo.datasets download images and labels, and give --set dataset.images=Sentinel2 "
+        get="Download images and labels with torchgeo.datasets; --set dataset.images=Sentinel2 "
         "--set dataset.image_root=FOLDER --set dataset.labels=EuroCrops --set dataset.label_root=FOLDER",
     ),
 )

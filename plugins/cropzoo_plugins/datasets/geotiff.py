@@ -1,4 +1,4 @@
-"""Your own fields: a folder per site with one GeoTIFF a date and a label raster or parcel file."""
+"""The `geotiff` dataset: one folder per site with a GeoTIFF per date and a label raster or parcel file."""
 
 from __future__ import annotations
 
@@ -11,54 +11,53 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo import CropzooError, LabelClass, Sample, UnknownName
-from cropzoo.data.splits import SPLITS, blocks, halves
+from cropzoo.data.splits import SPLITS, split_blocks, split_halves
 from cropzoo.data.statistics import Statistics, WithStatistics, band_statistics
 from cropzoo.geo.raster.grid import Window
 from cropzoo_plugins.datasets.options import need_root, whole_numbers
-from cropzoo_plugins.datasets.sites.bands import choose_bands
-from cropzoo_plugins.datasets.sites.legend import make_legend
+from cropzoo_plugins.datasets.sites.image_headers import choose_bands
+from cropzoo_plugins.datasets.sites.legend import make_site_legend
 from cropzoo_plugins.datasets.sites.site import Site, find_sites, have_labels
 
 _log = logging.getLogger("cropzoo")
 
 
 class GeoTIFF(WithStatistics):
-    """Sites on disk as a dataset; obeys `cropzoo.Dataset`.
+    """Sites on disk as a dataset; implements `cropzoo.Dataset`.
 
-    The root holds a folder per site, or is one itself. A site has a multi-band GeoTIFF for each date, its date in its
-    name, and `labels.tif` (crop codes), `parcels.*` (polygons with a crop column), or both: then the raster gives the
-    labels and the polygons the parcel ids. A parcel file at the root serves all sites. Sites may all be without labels,
-    for an objective that needs none: then there are no classes. Each site is split in space on its own. A site is read
-    whole when one of its samples is first asked for, and kept: T * C * H * W * 2 bytes for 16-bit images, once a
-    process.
+    The root contains one folder per site, or is a site itself. A site has a multi-band GeoTIFF for each date, with the
+    date in its name, and `labels.tif` (crop codes), `parcels.*` (polygons with a crop column), or both: then the raster
+    gives the labels and the polygons the parcel ids. A parcel file at the root is used for all sites without one. If no
+    site has labels, for objectives that need none, there are no classes. Each site is split in space separately. A site
+    is read completely at the first access to one of its samples and kept in memory: T * C * H * W * 2 bytes for 16-bit
+    images, in each process.
 
-    A class counts only if it has a training pixel: any other is 255 in val and test, has no index, and is named in
-    `ignored` and in a warning. With classes.csv (code, name, color) at the root its order is the order of the classes;
-    without it the codes' order.
+    Classes without a training pixel have no index and are set to 255 in val and test; a warning and `ignored` name
+    them. The classes are in the order of classes.csv (code, name, color) at the root, or of their codes.
 
     Args:
-        root: the folder.
-        bands: names and order of the bands to use; names for all bands of files whose bands have no description.
-        crop_column: column of the parcel file with the crop.
-        name_column: column of the parcel file with the crop's name; need not exist.
-        clear_scl: classes of an SCL band that are clear; a number, several, or a text such as "4,5".
-        ignore_codes: crop codes to ignore, such as 0 for undeclared land; given like clear_scl.
+        root: Folder of the dataset.
+        bands: Names of the bands to use, in order; names of all bands if the files have no band descriptions.
+        crop_column: Column of the parcel file with the crop.
+        name_column: Column of the parcel file with the name of the crop; optional.
+        clear_scl: Classes of the SCL band that are clear: one or more integers, or a text such as "4,5".
+        ignore_codes: Crop codes to ignore, such as 0 for undeclared land; in the format of clear_scl.
         split: "halves" or "blocks", see `cropzoo.data.splits`.
-        axis: of halves: "columns" for west and east, "rows" for north and south.
-        gap: pixels between the splits.
-        val_share: of halves: val's share of the first half.
-        block_size: of blocks: side in pixels.
-        shares: of blocks: of train, val and test.
-        split_seed: of blocks.
-        scale: reflectance of one stored unit.
-        citation: who made the data, for the model card.
+        axis: Axis that "halves" divides: "columns" for west and east, "rows" for north and south.
+        gap: Pixels between the splits.
+        val_share: Share of val in the first half, for "halves".
+        block_size: Side of a block in pixels, for "blocks".
+        shares: Shares of train, val and test, for "blocks".
+        split_seed: Random seed of "blocks".
+        scale: Reflectance of one stored unit.
+        citation: Citation of the data, for the model card.
 
     Attributes:
-        ignored: names of the classes without a training pixel.
+        ignored: Names of the classes without a training pixel.
 
     Raises:
-        CropzooError: files that do not fit, each named, with what to do.
-        UsageError: options that do not fit.
+        CropzooError: Files are missing or not valid; the message names the file.
+        UsageError: Options are not valid.
     """
 
     def __init__(
@@ -81,54 +80,54 @@ class GeoTIFF(WithStatistics):
         citation: str = "",
     ) -> None:
         folder = need_root("geotiff", root)
-        asked = tuple(bands.split(",")) if isinstance(bands, str) and bands else tuple(bands)
+        requested = tuple(bands.split(",")) if isinstance(bands, str) and bands else tuple(bands)
         clear = whole_numbers("geotiff", "clear_scl", clear_scl)
         codes = whole_numbers("geotiff", "ignore_codes", ignore_codes)
         self.scale, self.citation = scale, citation
         self._sites = [Site(site, folder, crop_column, name_column) for site in find_sites(folder)]
-        self.bands = choose_bands(self._sites[0].images[0], asked)
+        self.bands = choose_bands(self._sites[0].images[0], requested)
         for site in self._sites:
-            site.select(self.bands, asked, clear)
+            site.select_bands(self.bands, requested, clear)
         self._regions = []
         for index, site in enumerate(self._sites):
             size = site.grid.height, site.grid.width
             if split == "halves":
-                self._regions.append(halves(*size, axis=axis, gap=gap, val_share=val_share))
+                self._regions.append(split_halves(*size, axis=axis, gap=gap, val_share=val_share))
             elif split == "blocks":
                 seed = (split_seed, index)
-                self._regions.append(blocks(*size, size=block_size, gap=gap, seed=seed, shares=shares))
+                self._regions.append(split_blocks(*size, size=block_size, gap=gap, seed=seed, shares=shares))
             else:
-                raise UnknownName("way to split", split, ("halves", "blocks"))
+                raise UnknownName("kind of split", split, ("halves", "blocks"))
         self.classes: tuple[LabelClass, ...] = ()
         self.ignored: tuple[str, ...] = ()
         self._labels: Sequence[NDArray[np.uint8] | None] = [None] * len(self._sites)
         if have_labels(self._sites):
             train = [regions["train"] for regions in self._regions]
-            self.classes, self.ignored, self._labels = make_legend(folder, self._sites, train, codes)
+            self.classes, self.ignored, self._labels = make_site_legend(folder, self._sites, train, codes)
         else:
-            _log.warning("no labels.tif and no parcel file in %s: series without labels", str(folder))
+            _log.warning("no labels.tif and no parcel file in %s: the series have no labels", str(folder))
         if self.ignored:
-            _log.warning("no training pixel, so ignored in val and test: %s", ", ".join(self.ignored))
+            _log.warning("classes without a training pixel are ignored in val and test: %s", ", ".join(self.ignored))
 
     def find_statistics(self) -> Statistics:
-        """As `mean` and `std`."""
+        """Return mean and std of the training split."""
         try:
             return band_statistics(self.split("train"), self.scale)
         except CropzooError as error:
             raise CropzooError(f"{error} (the bands are {', '.join(self.bands)})") from error
 
     def split(self, name: str) -> Sequence[Sample]:
-        """A sample for each site and window of "train", "val" or "test".
+        """Return one sample per site and window of "train", "val" or "test".
 
         Raises:
-            UnknownName: for another split.
+            UnknownName: There is no such split.
         """
         if name not in SPLITS:
             raise UnknownName("split", name, SPLITS, "dataset 'geotiff'")
-        return _Windows(self, name)
+        return _SiteWindows(self, name)
 
-    def places(self, split: str) -> list[tuple[int, Window, str]]:
-        """Of each sample of a split: which site, which window, what name."""
+    def find_windows(self, split: str) -> list[tuple[int, Window, str]]:
+        """Return the site, window and name of each sample of a split."""
         found = []
         for index, (site, regions) in enumerate(zip(self._sites, self._regions, strict=True)):
             windows = regions[split]
@@ -138,19 +137,19 @@ class GeoTIFF(WithStatistics):
         return found
 
     def sample(self, site: int, window: Window, name: str) -> Sample:
-        """A window of a site; the site's pixels are read if they are not yet."""
+        """Return a window of a site; the pixels of the site are read on first access."""
         return self._sites[site].sample(window, self._labels[site], name)
 
 
-class _Windows(Sequence[Sample]):
-    """One split; nothing is read before an item is asked for."""
+class _SiteWindows(Sequence[Sample]):
+    """Samples of one split, read on access."""
 
     def __init__(self, dataset: GeoTIFF, split: str) -> None:
         self._dataset = dataset
-        self._places = dataset.places(split)
+        self._windows = dataset.find_windows(split)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._windows)
 
     @overload
     def __getitem__(self, item: int) -> Sample: ...
@@ -158,5 +157,5 @@ class _Windows(Sequence[Sample]):
     def __getitem__(self, item: slice) -> list[Sample]: ...
     def __getitem__(self, item: int | slice) -> Sample | list[Sample]:
         if isinstance(item, slice):
-            return [self._dataset.sample(*place) for place in self._places[item]]
-        return self._dataset.sample(*self._places[item])
+            return [self._dataset.sample(*place) for place in self._windows[item]]
+        return self._dataset.sample(*self._windows[item])

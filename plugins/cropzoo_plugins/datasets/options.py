@@ -1,4 +1,4 @@
-"""Checks of options that several datasets have."""
+"""Checks of options that several datasets share."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
 
 
 def need_root(dataset: str, root: str | Path) -> Path:
-    """The folder of a dataset.
+    """Return the folder of a dataset.
 
     Raises:
-        UsageError: when none is given.
+        UsageError: No folder is given.
     """
     if not str(root):
-        raise UsageError(f"dataset {dataset!r}; it needs to know where the files are; give --set dataset.root=FOLDER")
+        raise UsageError(f"dataset {dataset!r}; the folder of its files is not given; give --set dataset.root=FOLDER")
     return Path(root).expanduser()
 
 
 def whole_numbers(dataset: str, option: str, value: object) -> tuple[int, ...]:
-    """Whole numbers from one, from several or from a text of them with commas, as options come from a command line.
+    """Parse an option of integers: one, several, or a comma-separated text as from the command line.
 
     Raises:
-        UsageError: for anything else.
+        UsageError: The value is none of these.
     """
     given: Sequence[object] = (value,)
     if isinstance(value, str):
@@ -36,20 +36,20 @@ def whole_numbers(dataset: str, option: str, value: object) -> tuple[int, ...]:
         given = value
     if not all(type(item) is int or (isinstance(item, str) and _WHOLE.fullmatch(item)) for item in given):
         raise UsageError(
-            f"dataset {dataset!r}; option {option!r} is {value!r}; it must be whole numbers with commas between them; "
-            f"give for example dataset.{option}=4,5"
+            f"dataset {dataset!r}; option {option!r} is {value!r}; it must be comma-separated integers; "
+            f"for example dataset.{option}=4,5"
         )
     return tuple(int(str(item)) for item in given)
 
 
-def at_least(dataset: str, option: str, value: Any, least: int) -> int:
-    """The value, if it is a whole number of at least so much.
+def at_least(dataset: str, option: str, value: Any, minimum: int) -> int:
+    """Return the value of an option if it is an integer that is not below the minimum.
 
     Raises:
-        UsageError: if not.
+        UsageError: The value is not such an integer.
     """
-    if type(value) is not int or value < least:
+    if type(value) is not int or value < minimum:
         raise UsageError(
-            f"dataset {dataset!r}; option {option!r} is {value!r}; it must be a whole number, {least} or more"
+            f"dataset {dataset!r}; option {option!r} is {value!r}; it must be an integer >= {minimum}; correct it"
         )
     return value

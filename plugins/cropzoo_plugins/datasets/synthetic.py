@@ -1,30 +1,30 @@
-"""The `synthetic` dataset: a generated landscape, made block by block when it is read, and kept on disk."""
+"""The `synthetic` dataset: a generated landscape; blocks are generated on access and cached on disk."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from cropzoo import LabelClass, Sample, UnknownName, UsageError
 from cropzoo.data.statistics import Statistics, WithStatistics, band_statistics
-from cropzoo.io import cache_folder
-from cropzoo_plugins.datasets.landscape.blocks import SCALE, Scene, render
-from cropzoo_plugins.datasets.landscape.cache import Layout, cached, write
-from cropzoo_plugins.datasets.landscape.curves import BANDS, curve_table
+from cropzoo.io import Log, cache_folder
+from cropzoo_plugins.datasets.landscape.blocks import SCALE, Scene, render_block
+from cropzoo_plugins.datasets.landscape.cache import ArraySpecs, load_or_make, write_file
+from cropzoo_plugins.datasets.landscape.curves import BANDS, read_curves
 from cropzoo_plugins.datasets.landscape.images import write_images
-from cropzoo_plugins.datasets.landscape.land import PIECES
+from cropzoo_plugins.datasets.landscape.land import MAX_PIECES
 from cropzoo_plugins.datasets.landscape.noise import key
 from cropzoo_plugins.datasets.landscape.parcels import CELL
-from cropzoo_plugins.datasets.landscape.tiles import Area
+from cropzoo_plugins.datasets.landscape.tiles import LandscapeArea
 from cropzoo_plugins.datasets.landscape.weather import PASSES
 
 VERSION = 6
-"""Of the generator: raised with every change of what it makes, so that no old block is read."""
+"""Version of the generator; increase it when the output changes, so that old blocks are not read."""
 
 SPLITS = ("train", "val", "test")
 
@@ -32,32 +32,32 @@ _FIRST_YEAR = 2018
 _ORIGIN = (500_000.0, 5_650_000.0)
 _CRS = "EPSG:32631"
 _GAP = 320
-"""Meters at least between the blocks of two splits."""
+"""Minimum distance between the blocks of two splits in meters."""
 
 
 class Synthetic(WithStatistics):
-    """A landscape of parcels as Sentinel-2 would see it, on a square of `size` x `size` pixels of 10 m.
+    """A generated landscape of parcels seen by Sentinel-2, a square of `size` x `size` pixels of 10 m.
 
-    The square is cut into blocks. From west to east lie the regions of train, val and test, full columns of blocks with
-    an empty strip of at least 320 m between them. Each region is a landscape of its own, so no parcel and no cloud
-    reaches from one into another; the weather of a year, which shifts all crops, is common to them. Rows of blocks take
-    turns over the years: the fields are the same, the crops rotate, and a parcel has an id for each year.
+    The square is divided into blocks. The regions of train, val and test are columns of blocks from west to east, with
+    a gap of at least 320 m. Each region is a separate landscape, so no parcel or cloud crosses regions; they share the
+    weather of a year, which shifts the phenology of all crops. Rows of blocks alternate between the years: the fields
+    are the same, the crops rotate, and a parcel has a different id in each year.
 
     Args:
-        size: pixels on a side of the landscape, a multiple of `block`, with room for five columns of blocks or more.
-        block: pixels on a side of a sample, even.
-        dates: acquisitions in a year, of 73 passes.
-        years: growing seasons, the first is 2018.
-        label_scale: 1, 2 or 4: labels and parcels that many times finer than 10 m.
-        cloudiness: mean share of the sky under cloud, from 0 to .9; shadows and rims of clouds are unclear too.
-        seed: another number, another landscape.
-        cache: folder for what was made; default CROPZOO_CACHE, else cropzoo/ in XDG_CACHE_HOME or
-            ~/.cache; below it synthetic/.
+        size: Side of the landscape in pixels, a multiple of `block`, with at least five columns of blocks.
+        block: Side of a sample in pixels, even.
+        dates: Number of acquisitions in a year, at most 73.
+        years: Number of growing seasons, from 2018 on.
+        label_scale: Ratio of the resolution of labels and parcels to 10 m: 1, 2 or 4.
+        cloudiness: Mean cloud cover, 0 to 0.9; shadows and rims of clouds are not clear either.
+        seed: Random seed of the landscape.
+        cache: Folder of the cache; default CROPZOO_CACHE, or cropzoo/ in XDG_CACHE_HOME or ~/.cache. Files are in its
+            subfolder synthetic/.
 
     Raises:
-        UsageError: an option outside its range.
+        UsageError: An option is outside its range.
 
-    Source: curves measured over Flanders (see the `landscape` package); all else is generated.
+    Source: curves measured over Flanders (see the `landscape` package); everything else is generated.
     """
 
     bands = BANDS
@@ -79,35 +79,35 @@ class Synthetic(WithStatistics):
         seed: int = 0,
         cache: str | Path | None = None,
     ) -> None:
-        _whole("block", block, 8, 1024)
-        _need(block % 2 == 0, "block", block, "an even number of pixels, as the 20 m bands have pixels of 2 x 2")
-        _whole("size", size, 5 * block, 10980)
-        _need(size % block == 0, "size", size, f"a multiple of block, {block!r}")
-        _whole("dates", dates, 1, PASSES)
-        _whole("years", years, 1, 10)
-        _need(type(label_scale) is int and label_scale in (1, 2, 4), "label_scale", label_scale, "1, 2 or 4")
-        _need(_number(cloudiness) and 0 <= cloudiness <= 0.9, "cloudiness", cloudiness, "from 0 to 0.9")
-        _whole("seed", seed, 0, 2**63 - 1)
-        _need(cache is None or isinstance(cache, str | Path), "cache", cache, "the path of a folder")
+        _require_integer("block", block, 8, 1024)
+        _require(block % 2 == 0, "block", block, "an even number of pixels, as the 20 m bands have pixels of 2 x 2")
+        _require_integer("size", size, 5 * block, 10980)
+        _require(size % block == 0, "size", size, f"a multiple of block ({block!r})")
+        _require_integer("dates", dates, 1, PASSES)
+        _require_integer("years", years, 1, 10)
+        _require(type(label_scale) is int and label_scale in (1, 2, 4), "label_scale", label_scale, "1, 2 or 4")
+        _require(_number(cloudiness) and 0 <= cloudiness <= 0.9, "cloudiness", cloudiness, "from 0 to 0.9")
+        _require_integer("seed", seed, 0, 2**63 - 1)
+        _require(cache is None or isinstance(cache, str | Path), "cache", cache, "the path of a folder")
         self.size, self.block, self.dates, self.years = size, block, dates, years
         self.label_scale, self.cloudiness, self.seed = label_scale, float(cloudiness), seed
-        self.classes: tuple[LabelClass, ...] = curve_table().classes
-        self._columns = _columns(size // block, math.ceil(_GAP / 10 / block))
+        self.classes: tuple[LabelClass, ...] = read_curves().classes
+        self._columns = _split_columns(size // block, math.ceil(_GAP / 10 / block))
         folder = cache_folder() if cache is None else Path(cache).expanduser()
         self._folder = folder / "synthetic" / self._digest()
 
     def split(self, name: str) -> Sequence[Sample]:
-        """The blocks of one region; each is made when it is first read.
+        """Return the blocks of one region, which are generated on first access.
 
         Raises:
-            UnknownName: for a split that the dataset does not have.
+            UnknownName: There is no such split.
         """
         if name not in SPLITS:
             raise UnknownName("split", name, SPLITS)
-        return Blocks(self, name)
+        return SplitBlocks(self, name)
 
     def find_statistics(self) -> Statistics:
-        """As `mean` and `std`."""
+        """Return mean and std of the training split, cached in a file."""
         path = self._folder / "statistics.json"
         try:
             mean, std = json.loads(path.read_text(encoding="utf-8"))
@@ -116,39 +116,39 @@ class Synthetic(WithStatistics):
         except (OSError, ValueError, TypeError):
             pass
         found = band_statistics(iter(self.split("train")), self.scale)
-        write(path, lambda file: _dump(file, found))
+        write_file(path, lambda file: _dump(file, found))
         return found
 
     def sample(self, split: str, row: int, column: int) -> Sample:
-        """The block in this row and column of a split's region."""
+        """Return the block at a row and column of the region of a split."""
         scene = self._scene(split, row, column)
         name = f"{split}-r{row:03d}-c{column:03d}"
-        arrays: dict[str, Any] = cached(self._folder, name, self._layout(), lambda: render(scene))
+        arrays: dict[str, Any] = load_or_make(self._folder, name, self._array_specs(), lambda: render_block(scene))
         west = _ORIGIN[0] + 10.0 * self.block * (self._columns[split].start + column)
         north = _ORIGIN[1] - 10.0 * self.block * row
         place = {"crs": _CRS, "transform": [10.0, 0.0, west, 0.0, -10.0, north]}
         return Sample(**arrays, name=name, place=place)
 
-    def write_images(self, folder: Path, tell: Callable[[str], None], workers: int) -> None:
-        """Fill an empty folder with the landscape as images and parcels; see `landscape.images`.
+    def write_images(self, folder: Path, tell: Log, workers: int) -> None:
+        """Write the landscape to an empty folder as images and parcels; see `landscape.images`.
 
-        The first season of train's region, `size` x `size` pixels without a gap, on dates that are the same everywhere;
-        `block` and `years` make no difference.
+        The images show the first season of the train region, `size` x `size` pixels without gaps, on common dates;
+        `block` and `years` have no effect.
 
         Args:
-            folder: made if need be.
-            tell: is called with a line for each row of tiles.
-            workers: processes; up to 1 works in this one.
+            folder: Folder of the files; created if necessary.
+            tell: Function that is called with a line for each row of tiles.
+            workers: Number of processes; 0 and 1 use the current process.
 
         Raises:
-            UsageError: the folder holds something.
-            CropzooError: it can't be written.
+            UsageError: The folder is not empty.
+            CropzooError: The files cannot be written.
         """
-        area = Area(self._scene("train", 0, 0), self.size, self.label_scale, _ORIGIN, _CRS)
+        area = LandscapeArea(self._scene("train", 0, 0), self.size, self.label_scale, _ORIGIN, _CRS)
         write_images(area, folder, tell, workers)
 
     def shape(self, split: str) -> tuple[int, int]:
-        """Rows and columns of blocks in a split's region."""
+        """Return the rows and columns of blocks in the region of a split."""
         return self.size // self.block, len(self._columns[split])
 
     def _scene(self, split: str, row: int, column: int) -> Scene:
@@ -166,10 +166,10 @@ class Synthetic(WithStatistics):
             label_scale=self.label_scale,
             cloudiness=self.cloudiness,
             cells_across=across,
-            first_parcel=landscape * across * across * PIECES,
+            first_parcel=landscape * across * across * MAX_PIECES,
         )
 
-    def _layout(self) -> Layout:
+    def _array_specs(self) -> ArraySpecs:
         side, fine = self.block, self.block * self.label_scale
         return {
             "series": ((self.dates, len(BANDS), side, side), "uint16"),
@@ -186,8 +186,8 @@ class Synthetic(WithStatistics):
 
 
 @dataclass(frozen=True)
-class Blocks(Sequence[Sample]):
-    """The samples of one split, row by row."""
+class SplitBlocks(Sequence[Sample]):
+    """Samples of one split in reading order."""
 
     dataset: Synthetic
     name: str
@@ -197,7 +197,7 @@ class Blocks(Sequence[Sample]):
         return rows * columns
 
     def __getitem__(self, index: Any) -> Any:
-        """A sample, or a list of them for a slice."""
+        """Return a sample, or a list of samples for a slice."""
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
         position = range(len(self))[index]
@@ -207,13 +207,13 @@ class Blocks(Sequence[Sample]):
         return (self[position] for position in range(len(self)))
 
 
-def _columns(count: int, gap: int) -> dict[str, range]:
-    """Columns of blocks of each split, of `count` in all, `gap` empty ones between splits."""
+def _split_columns(count: int, gap: int) -> dict[str, range]:
+    """Divide `count` columns of blocks between the splits, with `gap` empty columns between them."""
     used = count - 2 * gap
     if used < 3:
         raise UsageError(
-            f"synthetic: size and block make {count!r} columns of blocks; three splits with {gap!r} empty between them "
-            f"need {3 + 2 * gap!r}; give a larger size or larger blocks"
+            f"dataset 'synthetic'; size and block make {count!r} columns of blocks; three splits with {gap!r} empty "
+            f"columns between them need {3 + 2 * gap!r}; use a larger size or larger blocks"
         )
     val, test = max(1, round(0.15 * used)), max(1, round(0.25 * used))
     train = used - val - test
@@ -230,11 +230,11 @@ def _number(value: object) -> bool:
     return type(value) in (int, float)
 
 
-def _whole(option: str, value: object, low: int, high: int) -> None:
+def _require_integer(option: str, value: object, low: int, high: int) -> None:
     fits = type(value) is int and low <= value <= high
-    _need(fits, option, value, f"a whole number from {low!r} to {high!r}")
+    _require(fits, option, value, f"an integer from {low!r} to {high!r}")
 
 
-def _need(holds: bool, option: str, value: object, must: str) -> None:
-    if not holds:
-        raise UsageError(f"synthetic: option {option!r} is {value!r}; it must be {must}; give another")
+def _require(valid: bool, option: str, value: object, must: str) -> None:
+    if not valid:
+        raise UsageError(f"dataset 'synthetic'; option {option!r} is {value!r}; it must be {must}; correct it")

@@ -98,7 +98,9 @@ def test_a_class_without_training_pixel_is_ignored_and_named(
     with caplog.at_level(logging.WARNING, "cropzoo"):
         dataset = GeoTIFF(tmp_path)
     assert dataset.ignored == ("hop",)
-    assert [record.getMessage() for record in caplog.records] == ["no training pixel, so ignored in val and test: hop"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "classes without a training pixel are ignored in val and test: hop"
+    ]
     labels = only(dataset, "test").labels
     np.testing.assert_array_equal(labels == 255, made.labels[WINDOWS["test"]] == 40)
     assert class_counts(dataset.split("train"), len(dataset.classes)).min() > 0
@@ -161,7 +163,7 @@ def test_what_is_no_whole_number_is_refused(geotiff: ModuleType, tmp_path: Path,
     geotiff.make_site(tmp_path / "a")
     with pytest.raises(UsageError) as caught:
         GeoTIFF(tmp_path, **{option: value})  # type: ignore[arg-type]
-    assert f"option {option!r} is {value!r}; it must be whole numbers with commas" in str(caught.value)
+    assert f"option {option!r} is {value!r}; it must be comma-separated integers" in str(caught.value)
     assert f"dataset.{option}=4,5" in str(caught.value)
 
 
@@ -215,7 +217,7 @@ def test_other_splits(geotiff: ModuleType, tmp_path: Path) -> None:
     assert len(set(names)) == len(names) == 20
     other = GeoTIFF(tmp_path, split="blocks", block_size=6, gap=1, shares=(0.5, 0.25, 0.25), split_seed=2)
     assert [s.place for s in dataset.split("train")] != [s.place for s in other.split("train")]
-    with pytest.raises(UnknownName, match="way to split 'halfs'; did you mean 'halves'"):
+    with pytest.raises(UnknownName, match="kind of split 'halfs'; did you mean 'halves'"):
         GeoTIFF(tmp_path, split="halfs")
     with pytest.raises(UnknownName, match="split 'tests'; did you mean 'test'"):
         dataset.split("tests")

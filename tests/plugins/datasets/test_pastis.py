@@ -80,7 +80,7 @@ def test_classes_are_those_that_the_spec_names(made):
 def test_wrong_options_are_refused(made):
     with pytest.raises(UnknownName, match="unknown sensor 'S1B'"):
         Pastis(made.folder, sensor="S1B")
-    with pytest.raises(UsageError, match="whole number from 1 to 5"):
+    with pytest.raises(UsageError, match="integer from 1 to 5"):
         Pastis(made.folder, fold=7)
     with pytest.raises(UsageError, match=r"dataset\.root=FOLDER"):
         Pastis()
@@ -160,7 +160,7 @@ def test_a_foreign_archive_is_refused(tmp_path):
 def test_an_archive_that_does_not_fit_the_disk_is_refused(archive, monkeypatch):
     usage = shutil.disk_usage(archive.parent)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    assert "make room" in refusal(archive)
+    assert "free some space" in refusal(archive)
 
 
 def test_missing_files_say_how_to_come_by_them(tmp_path):
@@ -179,7 +179,7 @@ def test_a_download_is_checked_and_unpacked(tmp_path):
 @pytest.mark.usefixtures("served")
 def test_a_wrong_download_is_thrown_away(tmp_path, monkeypatch):
     monkeypatch.setattr(PASTIS, "md5", "0" * 32)
-    with pytest.raises(CropzooError, match="cannot be had as it was published"):
+    with pytest.raises(CropzooError, match="cannot be downloaded as published"):
         Pastis(tmp_path / "new", download=True)
     assert not list((tmp_path / "new").iterdir())
 

@@ -11,7 +11,7 @@ import pytest
 from cropzoo import CropzooError, UnknownName, UsageError, load_zoo
 from cropzoo.data.patches import Crops, PatchKey, PatchOptions
 from cropzoo.testing import check_dataset
-from cropzoo_plugins.datasets.prepared import Prepared, evenly
+from cropzoo_plugins.datasets.prepared import Prepared, to_slice
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_folds_rotate_and_no_patch_is_in_two_splits(made, fold):
 
 @pytest.mark.parametrize("fold", [0, 6, "1", True, 1.0])
 def test_another_fold_is_refused(made, fold):
-    with pytest.raises(UsageError, match=r"a whole number from 1 to 5"):
+    with pytest.raises(UsageError, match=r"an integer from 1 to 5"):
         Prepared(made.folder, fold=fold)
 
 
@@ -77,7 +77,7 @@ def test_a_wrong_band_is_refused_with_the_close_ones(made):
 
 @pytest.mark.parametrize("picks", [(0, 1, 2, 3), (2, 1, 0), (1, 3), (3,), (0, 2, 3), (3, 0), (1, 0, 2)])
 def test_positions_in_even_steps_are_a_slice(picks):
-    found = evenly(picks, 4)
+    found = to_slice(picks, 4)
     assert np.arange(4)[list(found) if isinstance(found, tuple) else found].tolist() == list(picks)
     assert isinstance(found, tuple) == (picks in [(0, 2, 3), (1, 0, 2)])
 

@@ -6,7 +6,7 @@ import pytest
 from cropzoo.data.boundary import (
     CLASS_BOUNDARY,
     DISTANCE_SHIFT,
-    MOST_DISTANCE,
+    MAX_DISTANCE,
     OF_PARCELS,
     PARCEL_BOUNDARY,
     boundary_bits,
@@ -32,10 +32,10 @@ def distances(labels: np.ndarray, parcels: np.ndarray | None = None) -> np.ndarr
 
 def by_pairs(edge: np.ndarray) -> np.ndarray:
     """The definition, written out: one more than the chessboard distance to the nearest pixel of the edge."""
-    out = np.full(edge.shape, MOST_DISTANCE)
+    out = np.full(edge.shape, MAX_DISTANCE)
     places = np.argwhere(edge)
     for place in np.ndindex(*edge.shape) if len(places) else ():
-        out[place] = min(MOST_DISTANCE, 1 + np.abs(places - place).max(axis=1).min())
+        out[place] = min(MAX_DISTANCE, 1 + np.abs(places - place).max(axis=1).min())
     return out
 
 
@@ -107,7 +107,7 @@ def test_distance_ends_at_the_most() -> None:
     labels = np.zeros((1, 12), np.uint8)
     labels[0, 0] = 1
     assert distances(labels).tolist() == [[1, 1, 2, 3, 4, 5, 6, 7, 8, 8, 8, 8]]
-    assert (distances(np.zeros((9, 9), np.uint8)) == MOST_DISTANCE).all()
+    assert (distances(np.zeros((9, 9), np.uint8)) == MAX_DISTANCE).all()
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:

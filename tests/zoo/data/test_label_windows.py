@@ -12,7 +12,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 
-from cropzoo.data.labels import rasterize_labels
+from cropzoo.data.labels import LabelOptions, rasterize_labels
 from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.geo.vector import rasterize as burning
 from cropzoo.geo.vector.parcel_table import ParcelTable
@@ -60,7 +60,7 @@ def test_labels_are_those_of_a_slow_count(
     parcels: ParcelTable, make_grid: Callable[..., Grid], oversample: int, conflict: float
 ) -> None:
     grid = make_grid(HEIGHT, WIDTH)
-    found = rasterize_labels(parcels, INDEX, grid, WHOLE, oversample=oversample, conflict=conflict)
+    found = rasterize_labels(parcels, INDEX, grid, WHOLE, LabelOptions(oversample=oversample, conflict=conflict))
     np.testing.assert_array_equal(found.labels, count_slowly(parcels, grid, oversample, conflict))
     assert set(np.unique(found.labels)) >= {0, 255}
 
@@ -81,7 +81,7 @@ def test_a_pixel_is_the_same_in_every_window(
     slanted = [shapely.Polygon([(0, i), (WIDTH, i + 5), (WIDTH, i + 8.125), (0, i + 3.125)]) for i in range(0, 24, 3)]
     grid = make_grid(HEIGHT, WIDTH)
     for table in (parcels, make_table(slanted)):
-        whole = rasterize_labels(table, INDEX, grid, WHOLE, label_scale=scale)
+        whole = rasterize_labels(table, INDEX, grid, WHOLE, LabelOptions(label_scale=scale))
         generator = np.random.default_rng(0)
         for _ in range(40):
             row, column = generator.integers(0, HEIGHT), generator.integers(0, WIDTH)
@@ -91,7 +91,7 @@ def test_a_pixel_is_the_same_in_every_window(
                 int(generator.integers(1, HEIGHT - row + 1)),
                 int(generator.integers(1, WIDTH - column + 1)),
             )
-            part = rasterize_labels(table, INDEX, grid, window, label_scale=scale)
+            part = rasterize_labels(table, INDEX, grid, window, LabelOptions(label_scale=scale))
             here = np.s_[scale * row : scale * (row + window.height), scale * column : scale * (column + window.width)]
             np.testing.assert_array_equal(part.labels, whole.labels[here])
             np.testing.assert_array_equal(part.parcels, whole.parcels[here])

@@ -10,25 +10,27 @@ import pytest
 from shapely import MultiPolygon, Polygon, box
 
 from cropzoo import UsageError
-from cropzoo.data.labels import Labels, rasterize_labels
+from cropzoo.data.labels import LabelOptions, LabelRaster, rasterize_labels
 from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.geo.vector.parcel_table import ParcelTable
 
-Lay = Callable[..., Labels]
+Lay = Callable[..., LabelRaster]
 
 
 @pytest.fixture
 def lay(make_grid: Callable[..., Grid], make_table: Callable[..., ParcelTable]) -> Lay:
     """`lay(*polygons, index_of=None, size=(1, 1), **options)`: their labels on a grid; parcel i is of class i."""
 
-    def lay_on(*polygons: Any, index_of: Any = None, size: tuple[int, int] = (1, 1), **options: Any) -> Labels:
+    def lay_on(*polygons: Any, index_of: Any = None, size: tuple[int, int] = (1, 1), **options: Any) -> LabelRaster:
         indices = range(1, len(polygons) + 1) if index_of is None else index_of
-        return rasterize_labels(make_table(polygons), [*indices], make_grid(*size), Window(0, 0, *size), **options)
+        return rasterize_labels(
+            make_table(polygons), [*indices], make_grid(*size), Window(0, 0, *size), LabelOptions(**options)
+        )
 
     return lay_on
 
 
-def check(found: Labels, labels: Any, parcels: Any, conflicts: int = 0) -> None:
+def check(found: LabelRaster, labels: Any, parcels: Any, conflicts: int = 0) -> None:
     """Labels, parcel ids and the number of conflicts are these."""
     np.testing.assert_array_equal(found.labels, labels)
     np.testing.assert_array_equal(found.parcels, parcels)
@@ -189,5 +191,5 @@ def test_finer_labels(lay: Lay, scale: int) -> None:
 
 @pytest.mark.parametrize("options", [{"oversample": 0}, {"label_scale": 0}, {"conflict": 0.6}, {"conflict": -0.1}])
 def test_options_that_do_not_fit(lay: Lay, options: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="whole numbers from 1, the last is a share"):
+    with pytest.raises(UsageError, match="integers >= 1 and the last a share"):
         lay(box(0, 0, 1, 1), **options)

@@ -94,7 +94,7 @@ def test_crops_that_are_as_good_as_ground(made: Made) -> None:
 
 
 def test_crops_that_the_table_lacks(made: Made) -> None:
-    with pytest.raises(CropzooError, match=r"classes.csv'; it lacks 2, 5, crops of the parcels; add a line for each"):
+    with pytest.raises(CropzooError, match=r"classes.csv'; it lacks 2, 5, crops of the parcels; add a row for each"):
         made("code\n1\n3\n")
     legend = made("code,class\n3,\n*,\n1,\n")
     assert told(legend)[1:] == [("grass", 3, "3"), ("other crops", 2, "2;5"), ("wheat", 1, "1")]
@@ -162,7 +162,7 @@ def test_too_many_classes_or_none() -> None:
         make_legend([1, 2], pixels={})
     with pytest.raises(CropzooError, match="no class has a pixel"):
         make_legend([None])
-    with pytest.raises(UnknownName, match="unknown way with rare classes 'drop'"):
+    with pytest.raises(UnknownName, match="unknown treatment of rare classes 'drop'"):
         make_legend([1], rare="drop")
 
 
@@ -171,11 +171,11 @@ def test_too_many_classes_or_none() -> None:
     [
         ("name\nx\n", "line 2; column 'code' is missing; the header is: code,name,class,color"),
         ("code,name\n1,a\n,b\n", "line 3; the code is empty"),
-        ("code,name\n1,a\n1,b\n", "line 3; code '1' stands there twice"),
-        ("code,name\n1,a\n2,a\n", "line 3; name 'a' stands there twice; rename one crop, or write the same class"),
-        ("code,color\n1,red\n", "line 2; the color is 'red'; write it like"),
-        ("code,name\n", "it has no line under its header"),
-        ("", "it has no line under its header"),
+        ("code,name\n1,a\n1,b\n", "line 3; code '1' occurs twice"),
+        ("code,name\n1,a\n2,a\n", "line 3; name 'a' occurs twice; rename one crop, or enter the same class"),
+        ("code,color\n1,red\n", "line 2; the color is 'red'; use a color like"),
+        ("code,name\n", "it has no rows"),
+        ("", "it has no rows"),
     ],
 )
 def test_tables_that_do_not_hold(made: Made, text: str, problem: str) -> None:
@@ -189,7 +189,7 @@ def test_tables_of_spreadsheets(tmp_path: Path, made: Made) -> None:
         ("maize", 2, "2"),
     ]
     (tmp_path / "latin.csv").write_bytes("code,name\n1,blé\n".encode("latin-1"))
-    with pytest.raises(CropzooError, match=r"latin.csv'; it is no CSV in UTF-8"):
+    with pytest.raises(CropzooError, match=r"latin.csv'; it is not a CSV file in UTF-8"):
         read_crop_table(tmp_path / "latin.csv")
     with pytest.raises(CropzooError, match=r"none.csv'; No such file or directory; check its name"):
         read_crop_table(tmp_path / "none.csv")

@@ -63,7 +63,7 @@ def test_a_constant_band_is_refused_by_number(value: float) -> None:
 
 
 def test_other_bands_and_no_clear_pixel_are_refused() -> None:
-    with pytest.raises(CropzooError, match="'second'; it has 2 bands and the samples before it have 3"):
+    with pytest.raises(CropzooError, match="'second'; it has 2 bands and earlier samples have 3"):
         band_statistics([make_sample(1), make_sample(2, bands=2, name="second")], 1e-4)
     cloudy = make_sample(1)
     assert cloudy.clear is not None
@@ -87,7 +87,7 @@ def test_class_counts_leave_out_ignored_pixels() -> None:
 def test_a_label_that_is_no_class_is_refused(value: int) -> None:
     labels = np.array([[0, value]], np.int64)
     sample = Sample(np.zeros((1, 1, 1, 2)), np.zeros(1, np.int32), labels=labels, name="north")
-    with pytest.raises(CropzooError, match=rf"'north'; label {value} is no class; labels are 0 to 3"):
+    with pytest.raises(CropzooError, match=rf"'north'; label {value} is not a class; expected labels in \[0, 3\]"):
         class_counts([sample], 4)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cropzoo.data.statistics import Statistics, remembered_statistics, stamps
+from cropzoo.data.statistics import Statistics, cached_statistics, stamp_files
 
 FOUND = ((0.1, 1 / 3), (0.25, 1e-9))
 
@@ -34,11 +34,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_they_are_found_once_for_a_key(cache: Path) -> None:
     find = Finder()
     for _ in range(3):
-        assert remembered_statistics("mtlcc", ["a", 1, ["b"]], find) == FOUND
+        assert cached_statistics("mtlcc", ["a", 1, ["b"]], find) == FOUND
     assert find.calls == 1
     for other in (["a", 2, ["b"]], ["a", 1, "b"], ["a"]):
-        assert remembered_statistics("mtlcc", other, find) == FOUND
-    assert remembered_statistics("t31tfm", ["a", 1, ["b"]], find) == FOUND
+        assert cached_statistics("mtlcc", other, find) == FOUND
+    assert cached_statistics("t31tfm", ["a", 1, ["b"]], find) == FOUND
     assert find.calls == 5
     assert len(list(cache.glob("mtlcc-*.json"))) == 4
 
@@ -61,11 +61,11 @@ def _spoilt(whole: str) -> dict[str, str]:
 @pytest.mark.parametrize("how", _spoilt('{"key": "", "mean": [], "std": []}'))
 def test_a_file_that_is_not_whole_is_made_again(cache: Path, how: str) -> None:
     find = Finder()
-    remembered_statistics("mtlcc", ["a"], find)
+    cached_statistics("mtlcc", ["a"], find)
     (path,) = cache.iterdir()
     whole = path.read_text()
     path.write_text(_spoilt(whole)[how])
-    assert remembered_statistics("mtlcc", ["a"], find) == FOUND
+    assert cached_statistics("mtlcc", ["a"], find) == FOUND
     assert find.calls == 2
     assert path.read_text() == whole
 
@@ -76,21 +76,21 @@ def test_a_cache_that_cannot_be_written_costs_a_warning(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CROPZOO_CACHE", str(tmp_path / "file"))
     with caplog.at_level(logging.WARNING, "cropzoo"):
-        assert remembered_statistics("mtlcc", ["a"], Finder()) == FOUND
-    assert "band statistics of mtlcc are not kept: cannot write" in caplog.text
+        assert cached_statistics("mtlcc", ["a"], Finder()) == FOUND
+    assert "band statistics of mtlcc are not cached: cannot write" in caplog.text
 
 
 def test_stamps_tell_when_a_file_changes(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number:03d}" for number in range(100)]
     for path in paths:
         path.write_text("a")
-    before = stamps(paths)
+    before = stamp_files(paths)
     assert len(before) == 50
-    assert before == stamps(paths)
+    assert before == stamp_files(paths)
     paths[0].write_text("ab")
-    assert stamps(paths) != before
-    few = stamps(paths[:3])
+    assert stamp_files(paths) != before
+    few = stamp_files(paths[:3])
     assert len(few) == 3
     os.utime(paths[2], ns=(0, 0))
-    assert stamps(paths[:3]) != few
-    assert stamps([tmp_path / "gone"]) == [[str(tmp_path / "gone"), -1, -1]]
+    assert stamp_files(paths[:3]) != few
+    assert stamp_files([tmp_path / "gone"]) == [[str(tmp_path / "gone"), -1, -1]]

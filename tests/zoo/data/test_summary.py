@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from cropzoo.data.summary import describe, folder_size
+from cropzoo.data.summary import describe_dataset, folder_size
 from cropzoo.errors import CropzooError, UnknownName
 
 SPLITS = ("train", "val", "test")
 
 
 def test_what_is_counted(make_fields):
-    found = describe(make_fields(), SPLITS)
+    found = describe_dataset(make_fields(), SPLITS)
     train = found.splits[0]
     assert (train.name, train.samples, train.pixels) == ("train", 3, 3 * 96)
     assert train.classes == (3 * 42, 3 * 42, 0)
@@ -31,7 +31,7 @@ def test_what_is_counted(make_fields):
 
 
 def test_days_of_a_tile_are_means_over_its_samples(make_fields):
-    days = describe(make_fields(), SPLITS).acquisitions["EPSG:32631"]
+    days = describe_dataset(make_fields(), SPLITS).acquisitions["EPSG:32631"]
     assert [day.day for day in days][:3] == ["2018-06-18", "2018-06-28", "2018-07-08"]
     assert [day.clear for day in days][:3] == [0.0, 1.0, 1.0]
     assert [day.samples for day in days] == [3, 3, 3, 2, 2, 2, 1, 1, 1]
@@ -39,7 +39,7 @@ def test_days_of_a_tile_are_means_over_its_samples(make_fields):
 
 def test_every_sample_is_read_once_and_seen(make_fields):
     fields, seen, told = make_fields(), [], []
-    describe(
+    describe_dataset(
         fields,
         SPLITS,
         advance=lambda *numbers: told.append(numbers),
@@ -52,7 +52,7 @@ def test_every_sample_is_read_once_and_seen(make_fields):
 
 def test_without_reading(make_fields):
     fields = make_fields()
-    found = describe(fields, SPLITS, read=False)
+    found = describe_dataset(fields, SPLITS, read=False)
     assert fields.read == []
     assert [(split.samples, split.pixels, split.dates) for split in found.splits] == [
         (3, None, None),
@@ -63,24 +63,24 @@ def test_without_reading(make_fields):
 
 
 def test_finer_labels_and_what_is_missing(make_fields):
-    fine = describe(make_fields(label_scale=2, masked=False, placed=False), SPLITS)
+    fine = describe_dataset(make_fields(label_scale=2, masked=False, placed=False), SPLITS)
     assert fine.label_scale == 2
     assert fine.splits[0].pixels == 4 * 3 * 96
     assert fine.splits[0].clear is None
     assert set(fine.acquisitions) == {""}
     assert all(day.clear is None for day in fine.acquisitions[""])
-    bare = describe(make_fields(labeled=False), SPLITS)
+    bare = describe_dataset(make_fields(labeled=False), SPLITS)
     assert (bare.label_scale, bare.splits[0].classes, bare.splits[0].ignored) == (None, (), None)
     assert bare.splits[0].pixels == 3 * 96
 
 
 def test_an_empty_split_is_told_and_no_error(make_fields):
-    found = describe(make_fields({"train": 1, "val": 0}), ("train", "val"))
+    found = describe_dataset(make_fields({"train": 1, "val": 0}), ("train", "val"))
     assert (found.splits[1].samples, found.splits[1].pixels, found.splits[1].first) == (0, None, "")
 
 
 def test_it_is_json(make_fields):
-    content = json.loads(json.dumps(describe(make_fields(), SPLITS).as_dict(), allow_nan=False))
+    content = json.loads(json.dumps(describe_dataset(make_fields(), SPLITS).as_dict(), allow_nan=False))
     assert content["classes"][2] == {"name": "hop", "code": 8, "color": "#aa3366"}
     assert content["splits"][0]["classes"] == [126, 126, 0]
 
@@ -88,10 +88,10 @@ def test_it_is_json(make_fields):
 def test_errors_of_samples_and_splits_come_through(make_fields):
     fields = make_fields()
     with pytest.raises(UnknownName, match="'tset'"):
-        describe(fields, ("train", "tset"))
+        describe_dataset(fields, ("train", "tset"))
     fields.classes = fields.classes[:1]
-    with pytest.raises(CropzooError, match="sample 'train-0'; label 1 is no class"):
-        describe(fields, SPLITS)
+    with pytest.raises(CropzooError, match="sample 'train-0'; label 1 is not a class"):
+        describe_dataset(fields, SPLITS)
 
 
 def test_folder_size(tmp_path: Path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from cropzoo.data.boundary import DISTANCE_SHIFT, MOST_DISTANCE, OF_PARCELS, boundary_bits
+from cropzoo.data.boundary import DISTANCE_SHIFT, MAX_DISTANCE, OF_PARCELS, boundary_bits
 from cropzoo.evaluation.metrics import DistanceAccuracy
 
 
@@ -15,7 +15,7 @@ def bits_of(*distances: int, parcels: bool = False) -> torch.Tensor:
 
 def test_counts_add_up_over_batches() -> None:
     generator = np.random.default_rng(0)
-    metric, pixels, correct = DistanceAccuracy(), [0] * MOST_DISTANCE, [0] * MOST_DISTANCE
+    metric, pixels, correct = DistanceAccuracy(), [0] * MAX_DISTANCE, [0] * MAX_DISTANCE
     for _ in range(3):
         parcels = generator.integers(1, 3, (3, 3)).repeat(11, 0).repeat(11, 1).astype(np.int32)
         bits = boundary_bits(np.zeros((33, 33), np.uint8), parcels).ravel()

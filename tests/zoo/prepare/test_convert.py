@@ -12,7 +12,7 @@ import pytest
 
 import cropzoo.prepare.convert as converting
 from cropzoo import CropzooError, LabelClass, Sample
-from cropzoo.data.pastis.reader import Layout
+from cropzoo.data.pastis.reader import PastisFolder
 from cropzoo.data.sample import IGNORE
 from cropzoo.data.statistics import band_statistics
 from cropzoo.prepare.convert import ConvertOptions, convert
@@ -77,12 +77,12 @@ def run(made: Made, out: Path, splits: Sequence[str] = SPLITS, **options: object
 
 def check_same(made: Made, out: Path) -> None:
     """The layout gives every sample back, in its split and in its order."""
-    layout = Layout(out)
+    layout = PastisFolder(out)
     assert (layout.bands, layout.scale, layout.classes) == (made.bands, made.scale, made.classes)
     assert layout.citation == made.citation
     (rotation,) = layout.rotations
     for split, samples in made.parts.items():
-        patches = layout.of_folds(rotation[split])
+        patches = layout.select_folds(rotation[split])
         assert len(patches) == len(samples)
         for patch, wanted in zip(patches, samples, strict=True):
             found = layout.sample(patch)
@@ -104,8 +104,8 @@ def test_there_and_back(tmp_path: Path, scale: int, parcels: bool, clear: bool) 
     check_same(made, tmp_path / "ds")
     assert log.counts == [(n, 10) for n in range(11)]
     assert "10 samples (5 of train, 2 of val, 3 of test)" in log.lines[-1]
-    layout = Layout(tmp_path / "ds")
-    assert layout.check() == []
+    layout = PastisFolder(tmp_path / "ds")
+    assert layout.find_problems() == []
     for split, fold in (("train", 1), ("val", 2), ("test", 3)):
         mean, std = band_statistics(made.parts[split], made.scale)
         np.testing.assert_allclose(layout.statistics([fold]), (mean, std), rtol=1e-12)
@@ -147,7 +147,7 @@ def test_a_conversion_that_was_cut_off_goes_on(tmp_path: Path) -> None:
         run(made, out)
     assert not (out / "metadata.geojson").exists()
     with pytest.raises(CropzooError, match=r"metadata.geojson"):
-        Layout(out)
+        PastisFolder(out)
     again = Breaking(whole, bad=-1)
     made.parts["train"] = again
     log = run(made, out)
@@ -213,7 +213,7 @@ def test_other_splits_are_left_out(tmp_path: Path) -> None:
     made.parts["unlabeled"] = made.parts["val"]
     log = run(made, tmp_path / "ds", (*SPLITS, "unlabeled"))
     assert log.lines[0] == "splits unlabeled are left out; train, val and test are kept"
-    assert len(Layout(tmp_path / "ds").patches) == 10
+    assert len(PastisFolder(tmp_path / "ds").patches) == 10
 
 
 def test_val_may_be_empty_and_train_not(tmp_path: Path) -> None:

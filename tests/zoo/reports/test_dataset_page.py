@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from cropzoo.data.sample import LabelClass
-from cropzoo.data.summary import SplitDescription, describe
+from cropzoo.data.summary import SplitDescription, describe_dataset
 from cropzoo.reports import write_dataset_card, write_quicklook
 from cropzoo.reports.dataset_card import caveats
 from cropzoo.reports.dataset_map import MapBuilder
@@ -66,7 +66,7 @@ def test_quicklook_shows_splits_classes_dates_samples_and_notes(make_fields, tmp
     fields = make_fields()
     found, html, text = quicklook(tmp_path / "q.html", fields)
     assert len(fields.read) == 6
-    assert found == describe(make_fields(), SPLITS)
+    assert found == describe_dataset(make_fields(), SPLITS)
     assert "My <fields>" in text
     assert "train 3 288 87.5 66.7 3 2018-06-18 2020-07-07" in text
     assert "wheat 1 126 50.0 84 50.0 42 50.0" in text
@@ -110,7 +110,7 @@ def test_quicklook_of_little(make_fields, tmp_path):
 
 
 def test_card(make_fields, tmp_path):
-    description = describe(make_fields(), SPLITS)
+    description = describe_dataset(make_fields(), SPLITS)
     write_dataset_card(tmp_path / "README.md", description, {**FACTS, "license": "CC-BY-4.0"})
     card = (tmp_path / "README.md").read_text()
     assert card.startswith(f"# {tmp_path.name}".replace("_", "_"))
@@ -132,7 +132,7 @@ def test_card(make_fields, tmp_path):
 
 
 def test_card_without_labels_or_facts(make_fields, tmp_path):
-    write_dataset_card(tmp_path / "README.md", describe(make_fields(labeled=False, masked=False), SPLITS), {})
+    write_dataset_card(tmp_path / "README.md", describe_dataset(make_fields(labeled=False, masked=False), SPLITS), {})
     card = (tmp_path / "README.md").read_text()
     assert "TARGET" not in card
     assert "CLEAR_" not in card
@@ -151,7 +151,7 @@ def test_the_code_on_the_card_reads_the_layout(make_fields, tmp_path, monkeypatc
     np.save(tmp_path / "ANNOTATIONS" / "TARGET_7.npy", sample.labels[None])
     features = [{"properties": {"ID_PATCH": 7, "Fold": 1, "dates-S2": {"0": 20180618}}}]
     (tmp_path / "metadata.geojson").write_text(json.dumps({"features": features}))
-    write_dataset_card(tmp_path / "README.md", describe(make_fields(), SPLITS), {})
+    write_dataset_card(tmp_path / "README.md", describe_dataset(make_fields(), SPLITS), {})
     code = re.search("```python\n(.*?)```", (tmp_path / "README.md").read_text(), re.S)[1]
     monkeypatch.chdir(tmp_path)
     names: dict = {}
@@ -162,13 +162,13 @@ def test_the_code_on_the_card_reads_the_layout(make_fields, tmp_path, monkeypatc
 
 def test_caveats_name_rare_and_missing_classes(make_fields):
     fields = make_fields({"train": 2, "val": 1, "test": 1})
-    lines = caveats(describe(fields, SPLITS), {"notes": "one note"})
+    lines = caveats(describe_dataset(fields, SPLITS), {"notes": "one note"})
     assert lines[0] == "one note"
     assert "No training pixel of: hop." in lines
     assert "Fewer than 100 training pixels of: wheat, <b>maize</b> & | co." in lines
     assert not any(" score, of" in line for line in lines)
     unseen = replace(
-        describe(fields, SPLITS),
+        describe_dataset(fields, SPLITS),
         splits=(SplitDescription("train", 1, 200, (150, 50, 0)), SplitDescription("val", 1, 9, (9, 0, 0))),
     )
     assert caveats(unseen, {})[-2] == "No val pixel, so no val score, of: <b>maize</b> & | co."
@@ -223,7 +223,7 @@ def test_windows_in_a_crs_without_a_name_have_no_scale(make_fields):
 
 
 def test_bars_stand_at_their_dates(make_fields):
-    acquisitions = describe(make_fields(), SPLITS).acquisitions
+    acquisitions = describe_dataset(make_fields(), SPLITS).acquisitions
     [chart], left = draw_timelines(acquisitions)
     assert left == 0
     bars = re.findall(r'<title>([^<]*)</title>\s*<path d="M (\S+) (\S+) \nL \S+ \S+ \nL \S+ (\S+)', chart.drawing)

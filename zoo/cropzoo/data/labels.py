@@ -1,4 +1,4 @@
-"""Labels of parcels on a grid, by the share that each class has of a pixel."""
+"""Rasterization of parcels to labels, by the area share of each class in a pixel."""
 
 from __future__ import annotations
 
@@ -15,25 +15,34 @@ from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.geo.vector.parcel_table import ParcelTable
 from cropzoo.geo.vector.rasterize import find_parcels, rasterize_shapes, split_rows, to_cell_shapes
 
+_PIXELS = 1 << 16
+"""Number of pixels whose shares are counted at once."""
 
-class Shared(NamedTuple):
-    """Of m pixels: rank of the class with most cells, its largest parcel's number, cells of the second largest crop."""
+
+class PixelWinners(NamedTuple):
+    """Largest class and parcel of m pixels, each (m,).
+
+    Args:
+        rank: Rank of the class with most cells.
+        parcel: Number of the largest parcel of that class.
+        second: Number of cells of the second largest crop.
+    """
 
     rank: NDArray[np.int64]
     parcel: NDArray[np.int64]
     second: NDArray[np.int64]
 
 
-def share(cells: NDArray[np.int32], rank_of: NDArray[np.int64], ground: int) -> Shared:
-    """The winners of pixels.
+def find_winners(cells: NDArray[np.int32], rank_of: NDArray[np.int64], background: int) -> PixelWinners:
+    """Find the largest class and parcel of each pixel.
 
     Args:
-        cells: (m, n), m >= 1, the parcel number of each of a pixel's cells, 0 for none.
-        rank_of: (parcels + 1,), the rank of each parcel's class, from 0; [0] is that of cells without parcel.
-        ground: the rank that is no crop, so that it is not in conflict with one.
+        cells: Parcel number of each cell of a pixel, 0 for none, (m, n), m >= 1.
+        rank_of: Rank of each parcel's class, from 0, (parcels + 1,); [0] is the rank of cells without a parcel.
+        background: Rank of cells without a parcel, which conflict with no crop.
 
     Returns:
-        (m,) each. Of classes with equally many cells the lower rank wins, of parcels the lower number.
+        The winners. In a tie the class of lower rank wins, and the parcel of lower number.
     """
     pixels, size = cells.shape
     numbers = len(rank_of)
@@ -50,35 +59,31 @@ def share(cells: NDArray[np.int32], rank_of: NDArray[np.int64], ground: int) -> 
     first = np.flatnonzero(new_class)
     of_class, its_rank, its_pixel = np.add.reduceat(count, first), rank[first], pixel[first]
     begin_pixel = np.flatnonzero(np.diff(its_pixel, prepend=-1))
-    # One number to compare by: more cells first, then the lower rank. All are different within a pixel.
+    # The score orders by number of cells, then by lower rank; scores are unique within a pixel.
     ranks = int(rank_of.max()) + 1
     score = of_class * ranks + (ranks - 1 - its_rank)
     best = np.maximum.reduceat(score, begin_pixel)
     winner = ranks - 1 - best % ranks
 
-    crops = np.where(its_rank == ground, -1, score)
+    crops = np.where(its_rank == background, -1, score)
     crops[crops == np.maximum.reduceat(crops, begin_pixel)[its_pixel]] = -1
     second = np.maximum(np.maximum.reduceat(crops, begin_pixel), 0) // ranks
 
     own = np.where(rank == winner[pixel], count * numbers + (numbers - 1 - number), -1)
     largest = np.maximum.reduceat(own, np.flatnonzero(np.diff(pixel, prepend=-1)))
-    return Shared(winner, numbers - 1 - largest % numbers, second)
-
-
-_PIXELS = 1 << 16
-"""Pixels whose shares are counted at a time."""
+    return PixelWinners(winner, numbers - 1 - largest % numbers, second)
 
 
 @dataclass(frozen=True)
-class Labels:
-    """Labels of a window of height h and width w, in label pixels.
+class LabelRaster:
+    """Labels and parcels of a window of h x w label pixels.
 
     Args:
-        labels: (h, w), uint8, class indices, 255 = ignored.
-        parcels: (h, w), int32, the id of the largest parcel of the class that has most of the pixel, also where the
-            label is ignored; 0 = none.
-        conflicts: pixels ignored because two crops share them.
-        counts: (256,), int64, pixels of each label.
+        labels: Class indices, 255 = ignored, (h, w), uint8.
+        parcels: Id of the largest parcel of the largest class of each pixel, also where the label is ignored; 0 = none;
+            (h, w), int32.
+        conflicts: Number of pixels that are ignored because two crops share them.
+        counts: Number of pixels of each label, (256,), int64.
     """
 
     labels: NDArray[np.uint8]
@@ -87,70 +92,77 @@ class Labels:
     counts: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class LabelOptions:
+    """Options of `rasterize_labels`.
+
+    Args:
+        label_scale: Label pixels per pixel along each axis.
+        oversample: Cells per label pixel along each axis.
+        conflict: Share of the second largest crop above which a pixel is ignored, 0 to 0.5.
+        background: Class index of the area outside all parcels, or 255 to ignore it.
+
+    Raises:
+        UsageError: The scale or oversampling is below 1, or the share is outside 0 to 0.5.
+    """
+
+    label_scale: int = 1
+    oversample: int = 4
+    conflict: float = 0.4
+    background: int = 0
+
+    def __post_init__(self) -> None:
+        if self.label_scale < 1 or self.oversample < 1 or not 0 <= self.conflict <= 0.5:
+            raise UsageError(
+                f"rasterizing with label_scale {self.label_scale!r}, oversample {self.oversample!r} and conflict "
+                f"{self.conflict!r}; the first two must be integers >= 1 and the last a share from 0 to 0.5; correct it"
+            )
+
+
+_DEFAULTS = LabelOptions()
+
+
 def rasterize_labels(
     table: ParcelTable,
     index_of: NDArray[np.integer] | Sequence[int],
     grid: Grid,
     window: Window,
-    *,
-    label_scale: int = 1,
-    oversample: int = 4,
-    conflict: float = 0.4,
-    background: int = 0,
-) -> Labels:
-    """Class and parcel of every label pixel of a window.
+    options: LabelOptions = _DEFAULTS,
+) -> LabelRaster:
+    """Rasterize parcels to class labels and parcel ids of a window.
 
-    A label pixel is divided into oversample x oversample cells; a cell belongs to the parcel that holds its center. The
-    class with most cells has the pixel, of two with equally many the one of lower index. The pixel is ignored where the
-    second largest crop has more than `conflict` of it, or where crops that are ignored together have most of it; ground
-    without parcel is no crop and in conflict with none. Two crops of one class are one crop. A cell in several parcels
-    counts half for the first and half for the last of them. What a pixel gets does not depend on the window. With
-    oversample=1 a pixel belongs to the parcel that holds its center.
+    Each label pixel is divided into oversample x oversample cells; a cell belongs to the parcel that contains its
+    center. The pixel gets the class with most cells; in a tie, the class of lower index. It is ignored if the second
+    largest crop covers more than `conflict` of it, or if ignored crops together cover most of it. The area outside all
+    parcels is not a crop and conflicts with none. Crops of the same class count as one crop. A cell in several parcels
+    counts half for the first and half for the last of them. The result does not depend on the window. With oversample=1
+    a pixel belongs to the parcel that contains its center.
 
     Args:
-        table: parcels, in any CRS that the grid's can be made of.
-        index_of: (n,), of each parcel: class index 0 to 254, or 255 to ignore it.
-        grid: of the image.
-        window: part of it, in pixels.
-        label_scale: label pixels a pixel and axis.
-        oversample: cells a label pixel and axis.
-        conflict: from 0 to 0.5.
-        background: class index of ground without parcel, or 255 to ignore it.
-
-    Raises:
-        UsageError: a scale or oversample below 1, a share outside 0 to 0.5.
+        table: Parcels in any CRS.
+        index_of: Class index of each parcel, 0 to 254, or 255 to ignore it, (n,).
+        grid: Grid of the image.
+        window: Window of the grid, in pixels.
+        options: Resolution of the labels and treatment of mixed pixels.
     """
-    if label_scale < 1 or oversample < 1 or not 0 <= conflict <= 0.5:
-        raise UsageError(
-            f"rasterizing with label_scale {label_scale!r}, oversample {oversample!r} and conflict {conflict!r}; "
-            "the first two are whole numbers from 1, the last is a share from 0 to 0.5; correct it"
-        )
     table = table.to_crs(grid.crs)
     indices = np.asarray(index_of, np.int64)
-    made = [
-        _rasterize(table, indices, grid, strip, label_scale, oversample, conflict, background)
-        for strip in split_rows(window, label_scale * oversample)
-    ]
+    strips = split_rows(window, options.label_scale * options.oversample)
+    made = [_rasterize_strip(table, indices, grid, strip, options) for strip in strips]
     labels = np.concatenate([each[0] for each in made])
     counts = np.bincount(labels.ravel(), minlength=IGNORE + 1)
-    return Labels(labels, np.concatenate([each[1] for each in made]), sum(each[2] for each in made), counts)
+    return LabelRaster(labels, np.concatenate([each[1] for each in made]), sum(each[2] for each in made), counts)
 
 
-def _rasterize(
-    table: ParcelTable,
-    indices: NDArray[np.int64],
-    grid: Grid,
-    window: Window,
-    label_scale: int,
-    oversample: int,
-    conflict: float,
-    background: int,
+def _rasterize_strip(
+    table: ParcelTable, indices: NDArray[np.int64], grid: Grid, window: Window, options: LabelOptions
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32], int]:
-    """Labels, ids and number of conflicts of a window that fits in memory."""
+    """Return labels, parcel ids and the number of conflicts of a window that fits in memory."""
+    label_scale, oversample, background = options.label_scale, options.oversample, options.background
     height, width = window.height * label_scale, window.width * label_scale
     near = find_parcels(table, grid, window)
     shapes = to_cell_shapes(table.geometry[near], range(1, len(near) + 1), grid, window, label_scale * oversample)
-    # In both orders, since a cell holds one number: the last parcel of a cell, then the first.
+    # A cell holds one number: rasterize in both orders to get the last and the first parcel of each cell.
     cells = [rasterize_shapes(order, height * oversample, width * oversample) for order in (shapes, shapes[::-1])]
     if np.array_equal(cells[0], cells[1]):
         cells = cells[:1]
@@ -160,7 +172,7 @@ def _rasterize(
     for block in blocks:
         mixed |= (block != one[..., None, None]).any(axis=(2, 3))
 
-    # Ranks order classes by index; ignored crops come after them, ignored ground last.
+    # Ranks order classes by index; ignored crops come after them, an ignored background last.
     of_number = np.array([background, *indices[near]], np.int64)
     of_rank, rank_of = np.unique(of_number, return_inverse=True)
     if background == IGNORE:
@@ -173,11 +185,11 @@ def _rasterize(
         here = places[start : start + _PIXELS]
         rows, columns = np.divmod(here, width)
         parts = np.concatenate([block[rows, columns].reshape(len(here), -1) for block in blocks], axis=1)
-        shared = share(parts, rank_of, int(rank_of[0]))
-        # A share that is written in decimals is not exact: 0.4 of 50 cells is 20 of them.
-        torn = shared.second > conflict * parts.shape[1] + 1e-6
-        labels.ravel()[here] = np.where(torn, IGNORE, of_rank[shared.rank])
-        numbers.ravel()[here] = shared.parcel
-        conflicts += int(torn.sum())
+        winners = find_winners(parts, rank_of, int(rank_of[0]))
+        # Decimal shares are not exact in binary: 0.4 of 50 cells must be 20 cells.
+        mixed_crops = winners.second > options.conflict * parts.shape[1] + 1e-6
+        labels.ravel()[here] = np.where(mixed_crops, IGNORE, of_rank[winners.rank])
+        numbers.ravel()[here] = winners.parcel
+        conflicts += int(mixed_crops.sum())
     ids = np.array([0, *table.ids[near]], np.int32)
     return labels, ids[numbers], conflicts

@@ -1,10 +1,9 @@
-"""The classes that the crops of parcels make: as they are, or merged, ignored, named and colored by a table."""
+"""Class tables (CSV files) and legends: the classes of the crops of parcels."""
 
 from __future__ import annotations
 
 import colorsys
 import csv
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,24 +11,40 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.data.sample import IGNORE, LabelClass
+from cropzoo.data.sample import HEX_COLOR, IGNORE, LabelClass
 from cropzoo.errors import CropzooError, UnknownName
 from cropzoo.geo.vector.parcel_table import Crop, parse_crop
 
 OTHERS = "*"
-"""The code of a line that stands for every crop without a line of its own."""
+"""Code of the row for all crops without a row."""
 
 IGNORED = "ignore"
-"""The class of crops whose pixels no loss and no score looks at."""
+"""Class of crops whose pixels are ignored."""
 
-_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+NO_PARCEL = LabelClass(name="none declared", code=0, color="#c9c9c4")
+"""Class of pixels outside all parcels, unless a table names it otherwise."""
+
+MAX_CLASSES = 254
+"""Number of classes that fit in a byte with the ignored pixels and a void class."""
+
+OTHER = "other crops"
+"""Class of merged rare crops."""
+
 _GOLDEN = 0.618033988749895
-"""Steps of the golden ratio around the color circle keep any number of hues apart."""
+"""Step between hues: multiples of the golden ratio keep any number of hues apart."""
 
 
 @dataclass(frozen=True)
 class CropRow:
-    """A line: the crop as the parcel file has it, its name, the class that it belongs to, the class's color."""
+    """One row of a class table.
+
+    Args:
+        crop: Crop as in the parcel file.
+        text: Crop as written in the table.
+        name: Name of the crop; "" if none.
+        group: Class of the crop; "" if the crop is a class of its own.
+        color: Color of the class; "" if none.
+    """
 
     crop: Crop
     text: str
@@ -39,21 +54,21 @@ class CropRow:
 
     @property
     def key(self) -> str:
-        """What it has in common with other crops of its class; "" if it has no name."""
+        """Name shared by all crops of the class; "" if the crop has no name."""
         key = self.group or self.name
         return IGNORED if key.lower() == IGNORED else key
 
 
 @dataclass(frozen=True)
 class CropTable:
-    """The lines of a file in order."""
+    """The rows of a class table in the order of the file."""
 
     path: Path
     rows: tuple[CropRow, ...]
 
 
-def palette(count: int) -> list[str]:
-    """Distinct colors of medium lightness, "#rrggbb"; the first ones are the same for every count."""
+def make_palette(count: int) -> list[str]:
+    """Return distinct colors of medium lightness, "#rrggbb"; the first colors are the same for every count."""
     colors = []
     for i in range(count):
         hue = (0.11 + i * _GOLDEN) % 1
@@ -62,23 +77,25 @@ def palette(count: int) -> list[str]:
     return colors
 
 
-def read_lines(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each line under a CSV's header: where it is, for messages, and those of its fields that are there, by column.
+def read_csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the rows of a CSV file: the location of each row, for messages, and its fields by column.
 
     Raises:
-        CropzooError: the file cannot be read, or is no CSV in UTF-8.
+        CropzooError: The file cannot be read, or is not a CSV file in UTF-8.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = file.readline()
             file.seek(0)
-            # Spreadsheets of half of Europe write semicolons.
+            # Spreadsheets write semicolons in locales with a decimal comma.
             mark = ";" if ";" in header and "," not in header else ","
             rows = list(csv.DictReader(file, skipinitialspace=True, delimiter=mark))
     except OSError as error:
         raise CropzooError(f"class table {str(path)!r}; {error.strerror}; check its name") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise CropzooError(f"class table {str(path)!r}; it is no CSV in UTF-8 ({error}); save it as such") from error
+        raise CropzooError(
+            f"class table {str(path)!r}; it is not a CSV file in UTF-8 ({error}); save it as CSV in UTF-8"
+        ) from error
     for line, row in enumerate(rows, start=2):
         yield (
             f"class table {str(path)!r} line {line}",
@@ -87,30 +104,30 @@ def read_lines(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def read_color(row: Mapping[str, str], where: str) -> str:
-    """The color of a line in lower case, "" where it has none.
+    """Return the color of a row in lower case; "" if it has none.
 
     Raises:
-        CropzooError: it is not "#rrggbb".
+        CropzooError: The color is not "#rrggbb".
     """
     color = row.get("color", row.get("colour", ""))
-    if color and not _COLOR.fullmatch(color):
-        raise CropzooError(f"{where}; the color is {color!r}; write it like '#8fb339', or leave it empty")
+    if color and not HEX_COLOR.fullmatch(color):
+        raise CropzooError(f"{where}; the color is {color!r}; use a color like '#8fb339', or leave it empty")
     return color.lower()
 
 
 def read_crop_table(path: Path) -> CropTable:
-    """The crops of a CSV with the columns code, name, class, color, of which all but the first may be missing.
+    """Read the crops of a CSV file with the columns code, name, class and color; only code is required.
 
-    `code` is a crop as in the parcel file; 0 is ground without parcel, `*` every crop without a line of its own. Crops
-    with the same `class` are one class, a crop with none is a class of its own, and class `ignore` is ignored. The
-    classes.csv of a prepared dataset is such a table too: it has a column `sources` with the crops of each class.
+    `code` is a crop as in the parcel file; 0 stands for pixels outside all parcels, `*` for all crops without a row.
+    Crops with the same `class` form one class, a crop without a class is a class of its own, and the class `ignore` is
+    ignored. The classes.csv of a prepared dataset is also accepted: its column `sources` lists the crops of each class.
 
     Raises:
-        CropzooError: naming file and line: no column or field `code`, a crop twice, one name for two classes, a color
-            that is not "#rrggbb".
+        CropzooError: Column or field `code` is missing, a crop occurs twice, two classes have the same name, or a color
+            is not "#rrggbb". The message names file and line.
     """
     rows: list[CropRow] = []
-    for where, fields in read_lines(path):
+    for where, fields in read_csv_rows(path):
         if "code" not in fields:
             raise CropzooError(f"{where}; column 'code' is missing; the header is: code,name,class,color")
         name, color = fields.get("name", ""), read_color(fields, where)
@@ -123,49 +140,38 @@ def read_crop_table(path: Path) -> CropTable:
         elif "sources" in fields:
             continue  # the void class of a prepared dataset has neither code nor crops
         else:
-            raise CropzooError(f"{where}; the code is empty; write the crop as the parcel file has it, or '*'")
+            raise CropzooError(f"{where}; the code is empty; enter the crop as in the parcel file, or '*'")
         for row in found:
-            _check_new(row, rows, where)
+            _check_unique(row, rows, where)
             rows.append(row)
     if not rows:
-        raise CropzooError(f"class table {str(path)!r}; it has no line under its header; add one for each crop")
+        raise CropzooError(f"class table {str(path)!r}; it has no rows; add one for each crop")
     return CropTable(path, tuple(rows))
 
 
-def _check_new(row: CropRow, rows: list[CropRow], where: str) -> None:
+def _check_unique(row: CropRow, rows: list[CropRow], where: str) -> None:
     for other in rows:
         if row.text == other.text:
-            raise CropzooError(f"{where}; code {row.text!r} stands there twice; keep one line for each crop")
+            raise CropzooError(f"{where}; code {row.text!r} occurs twice; keep one row for each crop")
         if row.name and row.name == other.name and not row.group and not other.group:
             raise CropzooError(
-                f"{where}; name {row.name!r} stands there twice; rename one crop, or write the same class for both "
-                "to make them one class"
+                f"{where}; name {row.name!r} occurs twice; rename one crop, or enter the same class for both "
+                "to merge them"
             )
-
-
-__all__ = ["GROUND", "Legend", "make_legend", "palette", "read_crop_table"]
-
-GROUND = LabelClass(name="none declared", code=0, color="#c9c9c4")
-"""Ground without parcel, unless a table names it otherwise."""
-
-MOST = 254
-"""Classes that a byte holds beside the ignored pixels and a void class."""
-
-OTHER = "other crops"
-"""The class of rare crops that are merged."""
 
 
 @dataclass(frozen=True)
 class Legend:
-    """Classes and where each crop belongs.
+    """Classes, and the class of each crop.
 
     Args:
-        classes: by label index; the first is ground without parcel, code 0, also where it has no pixel. The code of a
-            class is that of its first crop; texts have the codes 1, 2, ... in sorted order.
-        index_of: the index of every crop of the parcels, 255 for those to ignore, None (no crop) among them.
-        sources: of each class, its crops joined by ";"; empty for ground without parcel.
-        background: what `rasterize_labels` is to give ground without parcel: 0, or 255 where the table ignores it.
-        rare: names of the classes that had too few pixels, and how many; they are ignored or in "other crops".
+        classes: Classes by label index. The first is the area outside all parcels, code 0, even if it has no pixel. The
+            code of a class is that of its first crop; crops given as text get the codes 1, 2, ... in sorted order.
+        index_of: Label index of each crop of the parcels, 255 to ignore it. The key None stands for parcels without a
+            crop.
+        sources: Crops of each class, joined by ";"; empty for the area outside all parcels.
+        background: Label of pixels outside all parcels, for `rasterize_labels`: 0, or 255 if the table ignores them.
+        rare: Number of pixels of each class with too few, by name; these are ignored or merged in "other crops".
     """
 
     classes: tuple[LabelClass, ...]
@@ -175,13 +181,13 @@ class Legend:
     rare: Mapping[str, int] = field(default_factory=dict)
 
     def indices(self, crops: Iterable[Crop]) -> NDArray[np.int64]:
-        """(n,), the index of each of n crops, as `rasterize_labels` takes them."""
+        """Return the label index of each of n crops, (n,), for `rasterize_labels`."""
         return np.array([self.index_of[crop] for crop in crops], np.int64)
 
 
 @dataclass
 class _Group:
-    """A class in the making."""
+    """A class while a legend is built."""
 
     label: str
     color: str = ""
@@ -197,48 +203,49 @@ def make_legend(
     min_pixels: int = 0,
     rare: str = "ignore",
 ) -> Legend:
-    """The classes of crops: each crop is one, in their order, unless a table says otherwise.
+    """Return the legend of crops: one class per crop in sorted order, unless a table defines the classes.
 
     Args:
-        crops: of parcels, numbers or texts.
-        names: of each of the crops, "" where unknown; the first one counts, and a table's before it.
-        table: names, colors, order, merging; see `read_crop_table`.
-        pixels: of each crop (not of its class); crops that are missing there have none. A class without pixels is left
-            out, and 255 where it occurs after all. None keeps all classes.
-        min_pixels: a class with fewer is rare.
-        rare: "ignore" makes rare classes 255, "merge" makes them one class, "other crops".
+        crops: Crops of the parcels, numbers or strings.
+        names: Name of each of the crops, "" if unknown; the first name of a crop is used. Names of the table have
+            precedence.
+        table: Names, colors, order and merging of the classes; see `read_crop_table`.
+        pixels: Number of pixels of each crop (not class); 0 for crops that are missing. Classes without pixels are left
+            out and get the label 255. None keeps all classes.
+        min_pixels: Minimum number of pixels of a class; classes with fewer are rare.
+        rare: "ignore" sets rare classes to 255, "merge" merges them into the class "other crops".
 
     Raises:
-        UnknownName: for another way with rare classes.
-        CropzooError: a crop that the table lacks; no class, or more than 254.
+        UnknownName: `rare` has another value.
+        CropzooError: The table lacks a crop, no class is left, or there are more than 254 classes.
     """
     if rare not in ("ignore", "merge"):
-        raise UnknownName("way with rare classes", rare, ("ignore", "merge"))
+        raise UnknownName("treatment of rare classes", rare, ("ignore", "merge"))
     present = sorted({crop for crop in crops if crop is not None}, key=lambda crop: (isinstance(crop, str), crop))
     named: dict[Crop, str] = {}
     for crop, name in zip(crops, names, strict=False):
         if name:
             named.setdefault(crop, name)
-    ground = _Group(GROUND.name, GROUND.color, [crop for crop in present if crop in (0, "0")])
-    declared = [crop for crop in present if crop not in ground.crops]
+    outside = _Group(NO_PARCEL.name, NO_PARCEL.color, [crop for crop in present if crop in (0, "0")])
+    declared = [crop for crop in present if crop not in outside.crops]
     background = 0
     if table is None:
         groups = [_Group(named.get(crop) or str(crop), crops=[crop]) for crop in declared]
     else:
-        groups, background = _group(declared, ground, named, table)
+        groups, background = _group_by_table(declared, outside, named, table)
     groups, few = _drop_rare(groups, pixels, min_pixels, rare == "merge")
-    if not 1 <= len(groups) < MOST:
-        problem = f"{len(groups) + 1} classes are more than {MOST}" if groups else "no class has a pixel"
+    if not 1 <= len(groups) < MAX_CLASSES:
+        problem = f"{len(groups) + 1} classes are more than {MAX_CLASSES}" if groups else "no class has a pixel"
         raise CropzooError(
-            f"the classes of the parcels; {problem}; merge or ignore crops by a table (--classes), "
+            f"classes of the parcels; {problem}; merge or ignore crops with a class table (--classes), "
             "or change --min-pixels"
         )
-    groups = [ground, *groups]
+    groups = [outside, *groups]
     index_of: dict[Crop, int] = {None: IGNORE, **dict.fromkeys(present, IGNORE)}
     for index, group in enumerate(groups):
         index_of.update(dict.fromkeys(group.crops, index or background))
     return Legend(
-        classes=_name(groups, {crop: number for number, crop in enumerate(declared, start=1)}),
+        classes=_to_classes(groups, {crop: number for number, crop in enumerate(declared, start=1)}),
         index_of=index_of,
         sources=tuple(";".join(map(str, group.crops)) for group in groups),
         background=background,
@@ -246,51 +253,54 @@ def make_legend(
     )
 
 
-def _group(
-    crops: Sequence[Crop], ground: _Group, named: Mapping[Crop, str], table: CropTable
+def _group_by_table(
+    crops: Sequence[Crop], outside: _Group, named: Mapping[Crop, str], table: CropTable
 ) -> tuple[list[_Group], int]:
-    """Classes by a table, in its order, and the index of ground without parcel; that is named, and may get crops."""
+    """Return the classes of a table in its order, and the label outside all parcels; updates the group of that area."""
     texts = any(isinstance(crop, str) for crop in crops)
     line_of: dict[Crop, CropRow] = {row.text if texts else row.crop: row for row in table.rows}
     others = [crop for crop in crops if crop not in line_of]
     if others and OTHERS not in line_of:
         raise CropzooError(
             f"class table {str(table.path)!r}; it lacks {', '.join(map(repr, others))}, crops of the parcels; "
-            f"add a line for each, or one with code {OTHERS} for all that have none"
+            f"add a row for each, or one with code {OTHERS} for all crops without a row"
         )
     background, rows = 0, list(table.rows)
     for row in [row for row in rows if row.crop == 0]:
         rows.remove(row)
-        ground.color = row.color or ground.color
+        outside.color = row.color or outside.color
         background = IGNORE if row.key == IGNORED else 0
-        ground.label = (row.key if row.key != IGNORED else row.name) or ground.label
-    groups: dict[str, _Group] = {ground.label: ground}
+        outside.label = (row.key if row.key != IGNORED else row.name) or outside.label
+    groups: dict[str, _Group] = {outside.label: outside}
     for row in rows:
         if row.text == OTHERS:
-            key, label, here = row.key or OTHER, row.key or OTHER, others
+            key, label, members = row.key or OTHER, row.key or OTHER, others
         else:
-            here = [crop for crop in (row.text, row.crop) if crop in crops and line_of.get(crop) is row][:1]
-            # Crops without a name of their own stay apart even where the parcel file has one name for both.
-            key, label = row.key or f"code {row.text}", row.key or named.get(here[0] if here else None) or row.text
+            members = [crop for crop in (row.text, row.crop) if crop in crops and line_of.get(crop) is row][:1]
+            # Crops without a name in the table stay separate even if the parcel file has the same name for both.
+            key, label = (
+                row.key or f"code {row.text}",
+                row.key or named.get(members[0] if members else None) or row.text,
+            )
         group = groups.setdefault(key, _Group(label))
         group.color = group.color or row.color
-        group.crops += here
+        group.crops += members
     groups.pop(IGNORED, None)
-    return [group for group in groups.values() if group is not ground and group.crops], background
+    return [group for group in groups.values() if group is not outside and group.crops], background
 
 
 def _drop_rare(
-    groups: list[_Group], pixels: Mapping[Crop, int] | None, least: int, merge: bool
+    groups: list[_Group], pixels: Mapping[Crop, int] | None, minimum: int, merge: bool
 ) -> tuple[list[_Group], dict[str, int]]:
-    """Classes with enough pixels, one of all others if these are merged and are enough, and pixels of the others."""
+    """Return the classes with enough pixels, including the merged rare ones, and the pixels of each rare class."""
     if pixels is None:
         return groups, {}
     counts = [sum(pixels.get(crop, 0) for crop in group.crops) for group in groups]
-    few = {group.label: count for group, count in zip(groups, counts, strict=True) if count < max(1, least)}
-    kept = [group for group, count in zip(groups, counts, strict=True) if count >= max(1, least)]
-    lost = [group for group, count in zip(groups, counts, strict=True) if count < max(1, least)]
+    few = {group.label: count for group, count in zip(groups, counts, strict=True) if count < max(1, minimum)}
+    kept = [group for group, count in zip(groups, counts, strict=True) if count >= max(1, minimum)]
+    lost = [group for group, count in zip(groups, counts, strict=True) if count < max(1, minimum)]
     other = next((group for group in kept if group.label == OTHER), None)
-    if merge and (other or sum(few.values()) >= max(1, least)):
+    if merge and (other or sum(few.values()) >= max(1, minimum)):
         if other is None:
             other = _Group(OTHER, next((group.color for group in lost if group.label == OTHER), ""))
             kept.append(other)
@@ -298,9 +308,9 @@ def _drop_rare(
     return kept, few
 
 
-def _name(groups: Sequence[_Group], numbers: Mapping[Crop, int]) -> tuple[LabelClass, ...]:
-    """The classes with a code, a name and a color of their own."""
-    colors = iter(palette(len(groups)))
+def _to_classes(groups: Sequence[_Group], numbers: Mapping[Crop, int]) -> tuple[LabelClass, ...]:
+    """Return the classes with unique names, codes and colors."""
+    colors = iter(make_palette(len(groups)))
     classes: list[LabelClass] = []
     for group in groups:
         first = group.crops[0] if group.crops else 0

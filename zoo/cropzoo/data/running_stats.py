@@ -1,4 +1,4 @@
-"""Count, mean and spread of bands, block by block: exact for the integers that images are stored in."""
+"""Running count, mean and variance of bands, exact for integers of up to 16 bits."""
 
 from __future__ import annotations
 
@@ -11,36 +11,40 @@ from numpy.typing import NDArray
 
 from cropzoo.errors import CropzooError
 
+_BLOCK = 1 << 16
+"""Values of a band per block: their float64 copy fits in the processor's cache, and 2^16 squares of 16-bit integers
+add up to less than 2^53, so float64 holds each sum exactly."""
+
 
 class RunningStats:
-    """Count, mean and spread of every band, taken in block by block and merged in any order.
+    """Running count, mean and variance of each band, updated with arrays and merged in any order.
 
-    Integers of up to 16 bits are summed exactly, so that the result does not depend on how they were cut into blocks or
-    on who merged what first. Other values go in as float64 and are merged as means and squared deviations.
+    Integers of up to 16 bits are summed exactly, so the result does not depend on how they were divided into blocks or
+    on the order of merges. Other values are converted to float64 and merged as means and squared deviations.
 
     Args:
-        bands: how many.
+        bands: Number of bands.
 
     Source: Chan, Golub and LeVeque 1983, doi:10.1080/00031305.1983.10483115 (pairwise update of variances).
     """
 
     def __init__(self, bands: int) -> None:
-        self._whole = _Sums(0, [0] * bands, [0] * bands)
-        self._real = _Spread(0, np.zeros(bands), np.zeros(bands))
+        self._exact = _ExactSums(0, [0] * bands, [0] * bands)
+        self._float = _Moments(0, np.zeros(bands), np.zeros(bands))
 
     @property
     def bands(self) -> int:
-        """How many bands there are."""
-        return len(self._whole.sums)
+        """Number of bands."""
+        return len(self._exact.sums)
 
     @property
     def count(self) -> int:
-        """Values of each band taken in so far."""
-        return self._whole.count + self._real.count
+        """Number of values of each band added so far."""
+        return self._exact.count + self._float.count
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """Mean of each band, (C,); zero while there is no value."""
+        """Mean of each band, (C,); zero before the first value."""
         return self._total().mean
 
     @property
@@ -50,12 +54,12 @@ class RunningStats:
 
     @property
     def std(self) -> NDArray[np.float64]:
-        """Standard deviation of each band, (C,), that of the population (divided by N)."""
-        spread = self._total()
-        return np.sqrt(spread.squares / max(spread.count, 1))
+        """Population standard deviation of each band (divided by N), (C,)."""
+        total = self._total()
+        return np.sqrt(total.squares / max(total.count, 1))
 
     def add(self, values: NDArray[Any], where: NDArray[np.bool_] | None = None) -> None:
-        """Take in values of shape (C, ...), all of them or, of each band, those at the True of `where` (...)."""
+        """Add values (C, ...); `where` (...), bool, selects the values to add, None selects all."""
         flat = values.reshape(len(values), -1)
         mask = None if where is None else np.asarray(where).reshape(-1)
         exact = flat.dtype.kind in "iu" and flat.dtype.itemsize <= 2
@@ -63,76 +67,71 @@ class RunningStats:
             block = flat[:, start : start + _BLOCK]
             used = None if mask is None else mask[start : start + _BLOCK]
             if exact:
-                self._whole.add(block, used)
+                self._exact.add(block, used)
             else:
-                self._real.add(block if used is None else block[:, used])
+                self._float.add(block if used is None else block[:, used])
 
     def merge(self, other: RunningStats) -> None:
-        """Take in all that another has taken in."""
-        self._whole.merge(other._whole)
-        self._real.merge(other._real)
+        """Add the values of another object."""
+        self._exact.merge(other._exact)
+        self._float.merge(other._float)
 
     def as_dict(self) -> dict[str, Any]:
-        """The whole state as plain numbers and lists, for a JSON file; `from_dict` brings it back to the last bit."""
-        whole, real = self._whole, self._real
+        """Return the state as numbers and lists for a JSON file; `from_dict` restores it exactly."""
+        exact, inexact = self._exact, self._float
         return {
-            "whole": {"count": whole.count, "sums": list(whole.sums), "squares": list(whole.squares)},
-            "real": {"count": real.count, "mean": real.mean.tolist(), "squares": real.squares.tolist()},
+            "whole": {"count": exact.count, "sums": list(exact.sums), "squares": list(exact.squares)},
+            "real": {"count": inexact.count, "mean": inexact.mean.tolist(), "squares": inexact.squares.tolist()},
         }
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> RunningStats:
-        """What `as_dict` gave.
+        """Return the object with a state that `as_dict` returned.
 
         Raises:
-            CropzooError: for anything else.
+            CropzooError: The state is not one that `as_dict` returned.
         """
         try:
-            whole, real = state["whole"], state["real"]
-            moments = cls(len(whole["sums"]))
-            moments._whole = _Sums(
-                int(whole["count"]), [int(n) for n in whole["sums"]], [int(n) for n in whole["squares"]]
+            exact, inexact = state["whole"], state["real"]
+            stats = cls(len(exact["sums"]))
+            stats._exact = _ExactSums(
+                int(exact["count"]), [int(n) for n in exact["sums"]], [int(n) for n in exact["squares"]]
             )
-            moments._real = _Spread(
-                int(real["count"]), np.array(real["mean"], np.float64), np.array(real["squares"], np.float64)
+            stats._float = _Moments(
+                int(inexact["count"]), np.array(inexact["mean"], np.float64), np.array(inexact["squares"], np.float64)
             )
-            lengths = {len(each) for each in (moments._whole.squares, moments._real.mean, moments._real.squares)}
+            lengths = {len(each) for each in (stats._exact.squares, stats._float.mean, stats._float.squares)}
         except (KeyError, TypeError, ValueError) as error:
-            raise CropzooError(f"stored band moments {state!r}; they are not what was written; delete them") from error
-        if lengths != {moments.bands}:
-            raise CropzooError(f"stored band moments {state!r}; they are of different bands; delete them")
-        return moments
+            raise CropzooError(f"stored band moments {state!r}; they are not valid; delete them") from error
+        if lengths != {stats.bands}:
+            raise CropzooError(f"stored band moments {state!r}; their numbers of bands differ; delete them")
+        return stats
 
     @classmethod
-    def described(cls, count: int, mean: Sequence[float], std: Sequence[float]) -> RunningStats:
-        """Those of `count` values of which only mean and standard deviation are known."""
-        moments = cls(len(mean))
-        moments._real = _Spread(count, np.array(mean, np.float64), np.array(std, np.float64) ** 2 * count)
-        return moments
+    def from_moments(cls, count: int, mean: Sequence[float], std: Sequence[float]) -> RunningStats:
+        """Return the object for `count` values of which only mean and standard deviation are known."""
+        stats = cls(len(mean))
+        stats._float = _Moments(count, np.array(mean, np.float64), np.array(std, np.float64) ** 2 * count)
+        return stats
 
-    def _total(self) -> _Spread:
-        total = self._whole.spread()
-        total.merge(self._real)
+    def _total(self) -> _Moments:
+        total = self._exact.to_moments()
+        total.merge(self._float)
         return total
 
 
-_BLOCK = 1 << 16
-"""Values of a band at a time: their float64 copy stays in the processor's cache, and 2^16 squares of 16-bit integers
-add up to less than 2^53, so that float64 holds every sum of them exactly."""
-
-
 @dataclass
-class _Sums:
-    """Count, sum and sum of squares of integers, as Python integers, which have no end."""
+class _ExactSums:
+    """Count, sum and sum of squares of integers, as Python integers of unlimited size."""
 
     count: int
     sums: list[int]
     squares: list[int]
 
     def add(self, block: NDArray[Any], used: NDArray[np.bool_] | None) -> None:
-        """Take in (C, N) integers of at most 16 bits, N <= `_BLOCK`."""
+        """Add (C, N) integers of at most 16 bits, N <= `_BLOCK`."""
         values = np.empty(block.shape[1], np.float64)
-        weights = None if used is None else used.astype(np.float64)  # multiplying is faster than picking
+        weights = None if used is None else used.astype(np.float64)  # multiplying is faster than indexing
         for band, row in enumerate(block):
             if weights is None:
                 values[:] = row
@@ -142,21 +141,21 @@ class _Sums:
             self.squares[band] += int(values @ values)
         self.count += block.shape[1] if used is None else int(np.count_nonzero(used))
 
-    def merge(self, other: _Sums) -> None:
+    def merge(self, other: _ExactSums) -> None:
         self.count += other.count
         self.sums = [mine + theirs for mine, theirs in zip(self.sums, other.sums, strict=True)]
         self.squares = [mine + theirs for mine, theirs in zip(self.squares, other.squares, strict=True)]
 
-    def spread(self) -> _Spread:
-        """The same as mean and squared deviations, each rounded once."""
+    def to_moments(self) -> _Moments:
+        """Return mean and squared deviations, each rounded once."""
         count = max(self.count, 1)
         pairs = list(zip(self.sums, self.squares, strict=True))
         mean = np.array([total / count for total, _ in pairs], np.float64)
-        return _Spread(self.count, mean, np.array([(count * squares - total**2) / count for total, squares in pairs]))
+        return _Moments(self.count, mean, np.array([(count * squares - total**2) / count for total, squares in pairs]))
 
 
 @dataclass
-class _Spread:
+class _Moments:
     """Count, mean and sum of squared deviations of floats."""
 
     count: int
@@ -164,15 +163,15 @@ class _Spread:
     squares: NDArray[np.float64]
 
     def add(self, block: NDArray[Any]) -> None:
-        """Take in (C, N) values."""
+        """Add (C, N) values."""
         if block.shape[1] == 0:
             return
         values = block.astype(np.float64)
         mean = values.mean(axis=1)
         values -= mean[:, None]
-        self.merge(_Spread(values.shape[1], mean, np.einsum("cn,cn->c", values, values)))
+        self.merge(_Moments(values.shape[1], mean, np.einsum("cn,cn->c", values, values)))
 
-    def merge(self, other: _Spread) -> None:
+    def merge(self, other: _Moments) -> None:
         if other.count == 0:
             return
         total = self.count + other.count

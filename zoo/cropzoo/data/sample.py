@@ -1,7 +1,8 @@
-"""What a dataset hands out: numpy arrays as stored, without torch."""
+"""The `Dataset` protocol and its `Sample`: NumPy arrays as stored, without torch."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
@@ -12,26 +13,29 @@ from numpy.typing import NDArray
 from cropzoo.plugins.renamed import CLASS_FIELDS, check_renamed
 
 IGNORE = 255
-"""The label of a pixel that no loss and no score looks at."""
+"""Label of pixels that losses and scores ignore."""
+
+HEX_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+"""Pattern of a color, "#rrggbb"."""
 
 
 @dataclass(frozen=True)
 class LabelClass:
-    """One class of a dataset: `code` is what the source data call it, `color` is "#rrggbb"."""
+    """One class of a dataset: its name, its code in the source data, and its color "#rrggbb"."""
 
     name: str
     code: int
     color: str
 
     def __new__(cls, *values: Any, **fields: Any) -> Self:
-        """A new class; an old name of a field is an error that says the new one."""
+        """Create a class; an old field name raises an error that names the new one."""
         check_renamed(fields, CLASS_FIELDS, "LabelClass")
         return super().__new__(cls)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One item of a dataset. Arrays may be memory-mapped: nothing is read until it is sliced.
+    """One item of a dataset. Arrays may be memory-mapped: pixels are read when they are sliced.
 
     Args:
         series: (T, C, H, W), integer or float, as stored.
@@ -39,11 +43,10 @@ class Sample:
         labels: (H, W), uint8 or int64, 255 = ignore; (sH, sW) when labels are s times finer.
         parcels: (H, W) like labels, int32 parcel ids, 0 = none.
         clear: (T, H, W), bool, False = cloud, shadow or no data.
-        name: which sample this is, for messages and figures.
-        place: how to find it on Earth, {"crs": "EPSG:32631", "transform": [a, b, c, d, e, f]}; empty if unknown. The
-            pixel of the series whose upper left corner is at (row, column) lies at
-            x = a * column + b * row + c, y = d * column + e * row + f, as in rasterio. "tile" may name the
-            images and their year.
+        name: Name of the sample, for messages and figures.
+        place: Georeference, {"crs": "EPSG:32631", "transform": [a, b, c, d, e, f]}; empty if unknown. The upper left
+            corner of the pixel (row, column) of the series has the coordinates x = a * column + b * row + c and
+            y = d * column + e * row + f, as in rasterio. "tile" optionally names the tile of the images and their year.
     """
 
     series: NDArray[Any]
@@ -56,11 +59,11 @@ class Sample:
 
     @property
     def label_scale(self) -> int:
-        """How many times finer the labels are than the series."""
+        """Ratio of the label resolution to the resolution of the series."""
         return 1 if self.labels is None else self.labels.shape[0] // self.series.shape[2]
 
     def crop(self, row: int, column: int, height: int, width: int) -> Sample:
-        """The window of pixels that starts at (row, column), in pixels of the series."""
+        """Return the window that starts at (row, column), in pixels of the series."""
         scale = self.label_scale
         coarse = np.s_[..., row : row + height, column : column + width]
         fine = np.s_[scale * row : scale * (row + height), scale * column : scale * (column + width)]
@@ -70,11 +73,15 @@ class Sample:
             labels=None if self.labels is None else self.labels[fine],
             parcels=None if self.parcels is None else self.parcels[fine],
             clear=None if self.clear is None else self.clear[coarse],
-            place=_moved(self.place, row, column),
+            place=_shift_place(self.place, row, column),
         )
 
     def take_dates(self, keep: NDArray[np.intp]) -> Sample:
-        """The same place at some of its dates; `keep` holds increasing positions, and all of them copy nothing."""
+        """Return the sample at the given dates.
+
+        Args:
+            keep: Increasing positions of the dates to keep. Nothing is copied if all dates are kept.
+        """
         if len(keep) == len(self.dates):
             return self
         return replace(
@@ -85,8 +92,8 @@ class Sample:
         )
 
 
-def _moved(place: dict[str, Any], row: int, column: int) -> dict[str, Any]:
-    """The place of a window of another that starts at (row, column)."""
+def _shift_place(place: dict[str, Any], row: int, column: int) -> dict[str, Any]:
+    """Return the georeference of a window that starts at (row, column)."""
     if not place:
         return place
     a, b, c, d, e, f = place["transform"]
@@ -94,14 +101,14 @@ def _moved(place: dict[str, Any], row: int, column: int) -> dict[str, Any]:
 
 
 class Dataset(Protocol):
-    """What the factory of a `DatasetSpec` returns.
+    """Protocol of the object that the factory of a `DatasetSpec` returns.
 
     Attributes:
-        bands: names of the bands of `series`, in order.
-        classes: by label index; none for unlabeled series.
-        scale: reflectance (or the unit that statistics are in) of one stored unit.
-        mean, std: per band, of scaled values, from the training split alone.
-        citation: who made the data, for the model card; empty if nobody need be cited.
+        bands: Names of the bands of `series`, in order.
+        classes: Classes by label index; empty for unlabeled series.
+        scale: Reflectance (or the unit of the statistics) of one stored unit.
+        mean, std: Statistics of the scaled values of each band, computed from the training split only.
+        citation: Citation of the data, for the model card; empty if none is needed.
     """
 
     bands: tuple[str, ...]
@@ -112,9 +119,9 @@ class Dataset(Protocol):
     citation: str
 
     def split(self, name: str) -> Sequence[Sample]:
-        """The samples of one split; reading happens in `__getitem__`.
+        """Return the samples of one split; `__getitem__` reads a sample.
 
         Raises:
-            UnknownName: for a split that the dataset does not have.
+            UnknownName: The dataset has no such split.
         """
         ...

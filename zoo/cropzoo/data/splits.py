@@ -1,4 +1,4 @@
-"""Splits of one raster in space: windows for train, val and test with gaps between them."""
+"""Spatial splits of a raster: windows of train, val and test with gaps between them."""
 
 from __future__ import annotations
 
@@ -11,36 +11,35 @@ from cropzoo.geo.raster.grid import Window
 
 SPLITS = ("train", "val", "test")
 
-
 Regions = dict[str, list[Window]]
-"""The windows of each split, by its name."""
+"""Windows of each split, by name."""
 
 
-def halves(height: int, width: int, *, axis: str = "columns", gap: int = 2, val_share: float = 0.25) -> Regions:
-    """One half to learn from, the other to test on, a strip of `gap` pixels between them.
+def split_halves(height: int, width: int, *, axis: str = "columns", gap: int = 2, val_share: float = 0.25) -> Regions:
+    """Split a raster into two halves, one for train and val, the other for test.
 
-    With `axis="columns"` a north-up raster's west half holds train and val and its east half is test; with "rows" it is
-    north and south. Val is the last part of the first half along the other axis (the south end of the west half),
-    `val_share` of it, with a strip of `gap` pixels before it.
+    With `axis="columns"` the west half of a north-up raster contains train and val and the east half is test; with
+    "rows" these are the north and the south half. Val is the last part of the first half along the other axis (the
+    south end of the west half). Strips of `gap` pixels separate the splits.
 
-    The gap keeps mixed pixels and small windows from reaching across a cut. It does not keep parcels apart: one that is
-    wider than the gap and lies across the cut has pixels on both sides, and soil and weather are alike for much farther
-    than that. On small rasters such parcels are many, and scores are too good for it; on large ones a larger gap helps.
+    The gap separates mixed pixels and small windows, but not parcels: a parcel that crosses the boundary has pixels in
+    both splits, and soil and weather are correlated over longer distances. Scores on small rasters are therefore too
+    optimistic; use a larger gap on large rasters.
 
     Args:
-        height: rows of the raster.
-        width: columns of the raster.
-        axis: "columns" or "rows", the axis that is cut in two.
-        gap: pixels between any two splits; they belong to none.
-        val_share: val's share of the first half; 0 leaves val empty.
+        height: Number of rows of the raster.
+        width: Number of columns of the raster.
+        axis: Axis that is divided, "columns" or "rows".
+        gap: Pixels between any two splits, which belong to none.
+        val_share: Share of val in the first half; 0 leaves val empty.
 
     Returns:
-        "train", "val" and "test", a window each.
+        One window each for "train", "val" and "test".
 
     Raises:
-        UnknownName: for another axis.
-        UsageError: a negative gap or a share outside [0, 1).
-        CropzooError: the raster is too small for the gap.
+        UnknownName: Another axis.
+        UsageError: A negative gap, or a share outside [0, 1).
+        CropzooError: The raster is too small for the gap.
     """
     if axis not in ("columns", "rows"):
         raise UnknownName("split axis", axis, ("columns", "rows"))
@@ -69,7 +68,7 @@ def halves(height: int, width: int, *, axis: str = "columns", gap: int = 2, val_
     }
 
 
-def blocks(
+def split_blocks(
     height: int,
     width: int,
     *,
@@ -78,47 +77,48 @@ def blocks(
     seed: int | Sequence[int] = 0,
     shares: Sequence[float] = (0.6, 0.2, 0.2),
 ) -> Regions:
-    """A grid of blocks, dealt to the splits at random, strips of `gap` pixels between all of them.
+    """Assign the blocks of a grid to the splits at random, with strips of `gap` pixels between the blocks.
 
-    As many blocks as fit best at about `size` pixels a side; what does not divide evenly makes some a pixel larger.
+    The side of a block is about `size` pixels; blocks are a pixel larger where the raster does not divide evenly.
 
     Args:
-        height: rows of the raster.
-        width: columns of the raster.
-        size: side of a block in pixels.
-        gap: pixels between any two blocks; they belong to none.
-        seed: the same seed deals the same way.
-        shares: of train, val and test; they count relative to their sum. A share above 0 gets a block at least.
+        height: Number of rows of the raster.
+        width: Number of columns of the raster.
+        size: Side of a block in pixels.
+        gap: Pixels between any two blocks, which belong to none.
+        seed: Random seed of the assignment.
+        shares: Shares of train, val and test, relative to their sum. A split with a share above 0 gets at least one
+            block.
 
     Returns:
-        "train", "val" and "test", each a list of windows in reading order.
+        Windows of "train", "val" and "test" in reading order.
 
     Raises:
-        UsageError: a negative gap, a size below 1, shares that are not three numbers >= 0 with one for train.
-        CropzooError: fewer blocks than splits that want one.
+        UsageError: A negative gap, a size below 1, or shares that are not three numbers >= 0 with train's above 0.
+        CropzooError: There are fewer blocks than splits with a share above 0.
     """
     if size < 1:
         raise UsageError(f"split 'blocks'; the block size is {size!r}; it must be 1 pixel or more")
     _check_gap("blocks", gap)
     if len(shares) != len(SPLITS) or min(shares) < 0 or not shares[0] > 0:
         raise UsageError(
-            f"split 'blocks'; shares is {tuple(shares)!r}; give three numbers, of train, val and test, train's above 0"
+            f"split 'blocks'; shares is {tuple(shares)!r}; give three numbers for train, val, test, the first above 0"
         )
     grid = [
         Window(row, column, rows, columns)
-        for row, rows in _cut(height, size, gap)
-        for column, columns in _cut(width, size, gap)
+        for row, rows in _divide(height, size, gap)
+        for column, columns in _divide(width, size, gap)
     ]
     wanted = sum(share > 0 for share in shares)
     if len(grid) < wanted:
         raise CropzooError(
             f"split 'blocks' of a raster of {height} x {width} pixels; blocks of {size} pixels make {len(grid)} and "
-            f"{wanted} splits want one; use a smaller block size"
+            f"{wanted} splits need one each; use a smaller block size"
         )
     order = np.random.default_rng(seed).permutation(len(grid))
-    ends = np.cumsum(_deal(len(grid), shares))
-    dealt = np.split(order, ends[:-1])
-    return {name: [grid[i] for i in sorted(mine.tolist())] for name, mine in zip(SPLITS, dealt, strict=True)}
+    ends = np.cumsum(_apportion(len(grid), shares))
+    assigned = np.split(order, ends[:-1])
+    return {name: [grid[i] for i in sorted(mine.tolist())] for name, mine in zip(SPLITS, assigned, strict=True)}
 
 
 def _check_gap(split: str, gap: int) -> None:
@@ -126,8 +126,8 @@ def _check_gap(split: str, gap: int) -> None:
         raise UsageError(f"split {split!r}; the gap is {gap!r}; it must be 0 pixels or more")
 
 
-def _cut(length: int, size: int, gap: int) -> list[tuple[int, int]]:
-    """Start and size of the pieces of about `size` pixels that `length` holds, `gap` apart."""
+def _divide(length: int, size: int, gap: int) -> list[tuple[int, int]]:
+    """Return start and size of pieces of about `size` pixels, `gap` apart, that fill `length` pixels."""
     pieces = max(1, round((length + gap) / (size + gap)))
     while pieces > 1 and length - (pieces - 1) * gap < pieces:
         pieces -= 1
@@ -137,13 +137,13 @@ def _cut(length: int, size: int, gap: int) -> list[tuple[int, int]]:
     return list(zip(starts, sizes, strict=True))
 
 
-def _deal(count: int, shares: Sequence[float]) -> list[int]:
-    """`count` in proportion to `shares` by largest remainder, at least 1 for a share above 0."""
-    dealt = [int(share > 0) for share in shares]
-    for _ in range(count - sum(dealt)):
+def _apportion(count: int, shares: Sequence[float]) -> list[int]:
+    """Divide `count` in proportion to `shares` by largest remainder, with at least 1 for a share above 0."""
+    counts = [int(share > 0) for share in shares]
+    for _ in range(count - sum(counts)):
         lack = [
             share / sum(shares) * count - have if share > 0 else -np.inf
-            for share, have in zip(shares, dealt, strict=True)
+            for share, have in zip(shares, counts, strict=True)
         ]
-        dealt[int(np.argmax(lack))] += 1
-    return dealt
+        counts[int(np.argmax(lack))] += 1
+    return counts

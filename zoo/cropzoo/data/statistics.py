@@ -1,4 +1,4 @@
-"""Band statistics and class counts of a split, read once, one date at a time."""
+"""Band statistics and class counts of a split, and the cache of band statistics."""
 
 from __future__ import annotations
 
@@ -20,22 +20,38 @@ from cropzoo.data.sample import IGNORE, Sample
 from cropzoo.errors import CropzooError
 from cropzoo.io import cache_folder, read_json, write_json
 
-__all__ = ["RunningStats", "Statistics", "WithStatistics", "add_sample", "band_statistics", "class_counts"]
+__all__ = [
+    "RunningStats",
+    "Statistics",
+    "WithStatistics",
+    "add_sample",
+    "band_statistics",
+    "cached_statistics",
+    "class_counts",
+    "stamp_files",
+]
 
 _CONSTANT = 1e-12
-"""A standard deviation below this share of the mean is rounding: float64 sums of equal values leave about 1e-16."""
+"""Ratio of standard deviation to mean below which a band is constant; rounding of float64 sums leaves about 1e-16."""
 
+_VERSION = 1
+"""Version of the computation; increase it when results change, so that older files are not used."""
+
+_STAMPED = 64
+"""Number of files of a long list that are checked; checking all takes minutes on a network file system."""
+
+_log = logging.getLogger("cropzoo")
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
-"""(mean, std), a number for every band, of scaled values."""
+"""(mean, std) of the scaled values of each band."""
 
 
 class WithStatistics(ABC):
-    """Gives a dataset its `mean` and `std`; they are found when one of them is first asked for, and kept."""
+    """Base class that computes a dataset's `mean` and `std` on first access and keeps them."""
 
     @abstractmethod
     def find_statistics(self) -> Statistics:
-        """Mean and deviation of each band, of scaled values at the clear pixels of the training split."""
+        """Return mean and standard deviation of the scaled, clear values of each band in the training split."""
 
     @cached_property
     def _statistics(self) -> Statistics:
@@ -43,31 +59,30 @@ class WithStatistics(ABC):
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Per band, of scaled values, from the training split."""
+        """Mean of the scaled values of each band in the training split."""
         return self._statistics[0]
 
     @property
     def std(self) -> tuple[float, ...]:
-        """Per band, as `mean`."""
+        """Standard deviation of the scaled values of each band in the training split."""
         return self._statistics[1]
 
 
 def band_statistics(samples: Iterable[Sample], scale: float) -> Statistics:
-    """Mean and standard deviation of every band, of scaled values.
+    """Return mean and population standard deviation of the scaled values of each band.
 
-    Each sample's series (T, C, H, W) is read one date at a time. Where a sample
-    has a mask, only its clear pixels count. The standard deviation is that of the population (divided by N).
+    Series (T, C, H, W) are read one date at a time. Pixels that are not clear are left out.
 
     Args:
-        samples: the training split.
-        scale: the unit of the result per stored unit, e.g. 1e-4 for reflectance.
+        samples: Samples of the training split.
+        scale: Unit of the result per stored unit, e.g. 1e-4 for reflectance.
 
     Returns:
-        (mean, std), a number for every band, std > 0.
+        (mean, std), one number per band, std > 0.
 
     Raises:
-        CropzooError: a value that is not finite, clear or not; samples with different numbers of bands; no clear pixel
-            at all; a band with one value throughout, which no scaling makes useful to a network.
+        CropzooError: A value is not finite, clear or not; the number of bands differs between samples; no pixel is
+            clear; a band is constant.
     """
     moments: RunningStats | None = None
     for sample in samples:
@@ -76,13 +91,13 @@ def band_statistics(samples: Iterable[Sample], scale: float) -> Statistics:
             moments = RunningStats(bands)
         elif moments.bands != bands:
             raise CropzooError(
-                f"band statistics of sample {sample.name!r}; it has {bands} bands and the samples before it have "
-                f"{moments.bands}; give every sample the same bands"
+                f"band statistics of sample {sample.name!r}; it has {bands} bands and earlier samples have "
+                f"{moments.bands}; use the same bands for all samples"
             )
         add_sample(moments, sample)
     if moments is None or moments.count == 0:
         raise CropzooError(
-            "band statistics of the training split; it has no clear pixel; widen the split, or check the cloud mask"
+            "band statistics of the training split; it has no clear pixel; enlarge the split, or check the cloud mask"
         )
     mean, std = moments.mean, moments.std
     constant = np.flatnonzero(std <= _CONSTANT * np.abs(mean))
@@ -90,39 +105,39 @@ def band_statistics(samples: Iterable[Sample], scale: float) -> Statistics:
         band = int(constant[0])
         raise CropzooError(
             f"band statistics of the training split; band {band} (counted from 0) is {float(mean[band])!r} at "
-            "every clear pixel, so it tells nothing; leave that band out, or check its files"
+            "every clear pixel; leave that band out, or check its files"
         )
     return tuple((mean * scale).tolist()), tuple((std * scale).tolist())
 
 
 def add_sample(moments: RunningStats, sample: Sample) -> None:
-    """Take in a sample's series date by date, only its clear pixels where it has a mask.
+    """Add a sample's series to the running statistics, date by date; pixels that are not clear are left out.
 
     Raises:
-        CropzooError: a value that is not finite, clear or not.
+        CropzooError: A value is not finite, clear or not.
     """
     for date in range(sample.series.shape[0]):
         image = np.asarray(sample.series[date])
         if image.dtype.kind == "f" and not np.isfinite(image).all():
             raise CropzooError(
-                f"band statistics of sample {sample.name!r}; date {date} (counted from 0) holds NaN or infinity; "
-                "mask those pixels and give them a finite value"
+                f"band statistics of sample {sample.name!r}; date {date} (counted from 0) contains NaN or infinity; "
+                "mask those pixels and set them to a finite value"
             )
         moments.add(image, None if sample.clear is None else np.asarray(sample.clear[date]))
 
 
 def class_counts(samples: Iterable[Sample], classes: int) -> NDArray[np.int64]:
-    """Pixels of each class, by label index, ignored pixels (255) left out.
+    """Return the number of pixels of each class, without ignored pixels (255).
 
     Args:
-        samples: labeled samples.
-        classes: how many classes there are.
+        samples: Labeled samples.
+        classes: Number of classes.
 
     Returns:
         (classes,), int64.
 
     Raises:
-        CropzooError: a sample without labels, or with a label that is neither a class nor 255.
+        CropzooError: A sample has no labels, or a label that is neither a class nor 255.
     """
     counts = np.zeros(classes, np.int64)
     for sample in samples:
@@ -133,51 +148,44 @@ def class_counts(samples: Iterable[Sample], classes: int) -> NDArray[np.int64]:
         outside = used[(used < 0) | (used >= classes)]
         if outside.size:
             raise CropzooError(
-                f"class counts of sample {sample.name!r}; label {int(outside[0])!r} is no class; "
-                f"labels are 0 to {classes - 1}, or {IGNORE} to ignore a pixel"
+                f"class counts of sample {sample.name!r}; label {int(outside[0])!r} is not a class; "
+                f"expected labels in [0, {classes - 1}] or {IGNORE} (ignore); fix the labels"
             )
         counts += np.bincount(used, minlength=classes)
     return counts
 
 
-_log = logging.getLogger("cropzoo")
-_VERSION = 1
-"""Raised when what is found changes, so that no old file is read."""
+def cached_statistics(name: str, key: Sequence[object], compute: Callable[[], Statistics]) -> Statistics:
+    """Return cached mean and std for a key; compute and cache them if they are missing.
 
-_STAMPED = 64
-"""Files of a long list whose size and time count; asking for every one takes minutes on a network's disk."""
-
-
-def remembered_statistics(name: str, key: Sequence[object], find: Callable[[], Statistics]) -> Statistics:
-    """Mean and std as found before for this key, else as `find` finds them now; kept in the cache for the next time.
-
-    They lie in `statistics/` of the cache folder, a JSON file for each key. One that is cut short or of another key is
-    made again. Where the cache can't be written there is a warning, and they are found anew the next time.
+    The cache is the folder `statistics/` in the cache folder, with one JSON file per key. A truncated file or one of
+    another key is replaced. If the cache cannot be written, a warning is logged.
 
     Args:
-        name: of the dataset, a part of the file's name.
-        key: all that the result depends on: options, lists of files, stamps of files (see `stamps`); numbers and texts.
-        find: reads the data.
+        name: Name of the dataset, a part of the file name.
+        key: Everything that the result depends on, as numbers and strings: options, lists of files, and their sizes and
+            times (see `stamp_files`).
+        compute: Function that computes the statistics.
 
     Returns:
-        (mean, std), a number for every band.
+        (mean, std), one number per band.
     """
     text = json.dumps([_VERSION, name, list(key)], default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()
     path = cache_folder() / "statistics" / f"{name}-{digest[:16]}.json"
-    found = _read(path, digest)
+    found = _read_cached(path, digest)
     if found is not None:
         return found
-    mean, std = find()
+    mean, std = compute()
     try:
         write_json(path, {"key": digest, "mean": list(mean), "std": list(std)})
     except CropzooError as error:
-        _log.warning("band statistics of %s are not kept: %s", name, error)
+        _log.warning("band statistics of %s are not cached: %s", name, error)
     return mean, std
 
 
-def stamps(paths: Sequence[Path]) -> list[list[Any]]:
-    """Path, size and time of change of files, for a key; of a list of over 64, those of 64 spread evenly over it."""
+def stamp_files(paths: Sequence[Path]) -> list[list[Any]]:
+    """Return path, size and time of change of files, for a cache key; of more than 64 files, 64 are sampled evenly."""
     step = max(1, -(-len(paths) // _STAMPED))
     return [_stamp(path) for path in paths[::step]]
 
@@ -190,8 +198,8 @@ def _stamp(path: Path) -> list[Any]:
     return [str(path), found.st_size, found.st_mtime_ns]
 
 
-def _read(path: Path, digest: str) -> Statistics | None:
-    """What a file holds, None unless it is whole and of that key."""
+def _read_cached(path: Path, digest: str) -> Statistics | None:
+    """Return the statistics in a file; None unless it is valid and has that key."""
     if not path.is_file():
         return None
     try:
@@ -203,5 +211,5 @@ def _read(path: Path, digest: str) -> Statistics | None:
     mean, std = kept.get("mean"), kept.get("std")
     if not isinstance(mean, list) or not isinstance(std, list) or not len(mean) == len(std) > 0:
         return None
-    whole = all(type(number) in (int, float) and math.isfinite(number) for number in (*mean, *std))
-    return (tuple(mean), tuple(std)) if whole and min(std) > 0 else None
+    valid = all(type(number) in (int, float) and math.isfinite(number) for number in (*mean, *std))
+    return (tuple(mean), tuple(std)) if valid and min(std) > 0 else None

@@ -1,4 +1,4 @@
-"""What a dataset holds: counted sample by sample, for `cropzoo show`, the quicklook and the card."""
+"""Summary of a dataset's samples, for `cropzoo show`, the quicklook page and the dataset card."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from cropzoo.io import ProgressCallback
 
 @dataclass(frozen=True)
 class SplitDescription:
-    """One split. What needs samples is None, or empty, where they were not read or there are none.
+    """Summary of one split. Fields that depend on samples are None or empty if no sample was read.
 
     Args:
-        name: of the split.
-        samples: how many it has.
-        pixels: of the labels, ignored ones included; of the images where nothing is labeled.
-        classes: labeled pixels by class, in the order of the dataset's classes; empty without labels.
-        dates: the fewest, the median and the most dates of a sample.
-        first, last: the first and the last day, "YYYY-MM-DD".
-        clear: share of clear pixels over all dates; None where there is no cloud mask.
+        name: Name of the split.
+        samples: Number of samples.
+        pixels: Number of label pixels, including ignored ones; of image pixels if there are no labels.
+        classes: Labeled pixels of each class, in the order of the dataset's classes; empty without labels.
+        dates: Minimum, median and maximum number of dates of a sample.
+        first, last: First and last day, "YYYY-MM-DD".
+        clear: Share of clear pixels over all dates; None without cloud masks.
     """
 
     name: str
@@ -42,13 +42,19 @@ class SplitDescription:
 
     @property
     def ignored(self) -> int | None:
-        """Pixels that no loss and no score looks at; None without labels."""
+        """Number of ignored pixels; None without labels."""
         return self.pixels - sum(self.classes) if self.classes and self.pixels is not None else None
 
 
 @dataclass(frozen=True)
-class Acquisition:
-    """One day over one tile: share of clear pixels (None without a cloud mask), and how many samples have that day."""
+class AcquisitionSummary:
+    """Images of one tile on one day.
+
+    Args:
+        day: Day, "YYYY-MM-DD".
+        clear: Share of clear pixels; None without cloud masks.
+        samples: Number of samples with that day.
+    """
 
     day: str
     clear: float | None
@@ -57,19 +63,21 @@ class Acquisition:
 
 @dataclass(frozen=True)
 class DatasetDescription:
-    """What there is to tell of a dataset; every field is plain data.
+    """Summary of a dataset; all fields are plain data.
 
     Args:
-        bands: names in order; `mean` and `std` of their scaled values, empty where no sample was read.
-        scale: reflectance of one stored unit.
-        stored: type of the stored numbers, such as "uint16".
-        classes: by label index.
-        label_scale: how many times finer than the images the labels are; None without labels.
-        sizes: (height, width, samples), the most frequent first.
-        crs: of the samples that say where they lie.
-        citation: who made the data.
-        splits: in the order that was asked for.
-        acquisitions: by tile, by day; the tile is the CRS where samples name none, empty where they have no place.
+        bands: Names of the bands in order.
+        scale: Reflectance of one stored unit.
+        mean, std: Statistics of the scaled values of each band; empty if no sample was read.
+        stored: Data type of the stored values, such as "uint16".
+        classes: Classes by label index.
+        label_scale: Ratio of the label resolution to the image resolution; None without labels.
+        sizes: (height, width, number of samples), most frequent first.
+        crs: CRS of the georeferenced samples.
+        citation: Citation of the data.
+        splits: Splits in the requested order.
+        acquisitions: Acquisitions of each tile by day. The tile is the CRS if samples name no tile, and "" if they are
+            not georeferenced.
     """
 
     bands: tuple[str, ...]
@@ -83,26 +91,23 @@ class DatasetDescription:
     crs: tuple[str, ...]
     citation: str
     splits: tuple[SplitDescription, ...]
-    acquisitions: Mapping[str, tuple[Acquisition, ...]]
+    acquisitions: Mapping[str, tuple[AcquisitionSummary, ...]]
 
     @property
     def samples(self) -> int:
-        """How many samples all splits have."""
+        """Number of samples in all splits."""
         return sum(split.samples for split in self.splits)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, for `--json`."""
+        """Return all fields, for `--json`."""
         return asdict(self)
 
 
-__all__ = ["DatasetDescription", "describe", "folder_size", "iso_day", "tile_of"]
-
-
 Visit = Callable[[str, int, Sample], None]
-"""Takes the split, the position in it and the sample."""
+"""Function of the split, the position in the split and the sample."""
 
 
-def describe(
+def describe_dataset(
     dataset: Dataset,
     splits: Sequence[str],
     *,
@@ -110,39 +115,39 @@ def describe(
     advance: ProgressCallback | None = None,
     visit: Visit | None = None,
 ) -> DatasetDescription:
-    """What a dataset holds, each sample read once and forgotten: its labels, dates and cloud mask, not its images.
+    """Summarize a dataset: read labels, dates and cloud mask of each sample once, but not its images.
 
     Args:
-        dataset: as opened.
-        splits: names of its splits.
-        read: False counts samples and reads none.
-        advance: called after every sample.
-        visit: called with every sample that is read, for what else wants to see them all.
+        dataset: Dataset to summarize.
+        splits: Names of its splits.
+        read: Whether to read samples; False only counts them.
+        advance: Function that is called after each sample.
+        visit: Function that is called with each sample that is read.
 
     Raises:
-        UnknownName: for a split that the dataset does not have.
-        CropzooError: a sample that cannot be read, or a label that is no class.
+        UnknownName: The dataset has no such split.
+        CropzooError: A sample cannot be read, or a label is not a class.
     """
     opened = {name: dataset.split(name) for name in splits}
     total = sum(len(samples) for samples in opened.values())
-    common, found, done = _Common(), [], 0
+    common, found, done = _DatasetTotals(), [], 0
     for name, samples in opened.items():
-        own = _Split(name, len(samples), len(dataset.classes))
+        totals = _SplitTotals(name, len(samples), len(dataset.classes))
         for index in range(len(samples) if read else 0):
             sample = samples[index]
             clear = None if sample.clear is None else np.asarray(sample.clear).mean(axis=(1, 2))
-            own.add(sample, clear)
+            totals.add(sample, clear)
             common.add(sample, clear)
             if visit is not None:
                 visit(name, index, sample)
             done += 1
             if advance is not None:
                 advance(done, total)
-        found.append(own.described())
+        found.append(totals.to_description())
     return DatasetDescription(
         bands=tuple(dataset.bands),
         scale=dataset.scale,
-        # Some datasets compute these from all their training pixels when they are first asked for.
+        # Some datasets compute these from all training pixels on first access.
         mean=tuple(dataset.mean) if read else (),
         std=tuple(dataset.std) if read else (),
         stored=", ".join(sorted(common.stored)),
@@ -157,17 +162,17 @@ def describe(
 
 
 def tile_of(sample: Sample) -> str:
-    """What samples on one map share: the tile that the place names, else its CRS; empty without a place."""
+    """Return the tile of a sample, or its CRS if it names no tile; "" if it is not georeferenced."""
     return str(sample.place.get("tile") or sample.place.get("crs") or "")
 
 
 def iso_day(day: int) -> str:
-    """A date of `Sample.dates` as "YYYY-MM-DD"."""
+    """Format a date of `Sample.dates` as "YYYY-MM-DD"."""
     return str(np.datetime64(int(day), "D"))
 
 
 def folder_size(folder: Path) -> tuple[int, int]:
-    """Number and bytes of all files below a folder; links are counted, not followed into."""
+    """Return the number and total size in bytes of all files below a folder; links are not followed."""
     files = size = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -177,8 +182,8 @@ def folder_size(folder: Path) -> tuple[int, int]:
 
 
 @dataclass
-class _Split:
-    """Sums over the samples of one split."""
+class _SplitTotals:
+    """Totals over the samples of one split."""
 
     name: str
     samples: int
@@ -205,7 +210,7 @@ class _Split:
             self.clear += float(clear.sum()) * height * width
             self.clear_weight += clear.size * height * width
 
-    def described(self) -> SplitDescription:
+    def to_description(self) -> SplitDescription:
         if not self.lengths:
             return SplitDescription(self.name, self.samples)
         first, last = ("", "") if self.days is None else map(iso_day, self.days)
@@ -222,8 +227,8 @@ class _Split:
 
 
 @dataclass
-class _Common:
-    """What is gathered over all splits."""
+class _DatasetTotals:
+    """Totals over the samples of all splits."""
 
     stored: set[str] = field(default_factory=set)
     label_scales: set[int] = field(default_factory=set)
@@ -247,10 +252,10 @@ class _Common:
                 sums[1] += float(clear[position]) * height * width
                 sums[2] += height * width
 
-    def acquisitions(self) -> dict[str, tuple[Acquisition, ...]]:
+    def acquisitions(self) -> dict[str, tuple[AcquisitionSummary, ...]]:
         return {
             tile: tuple(
-                Acquisition(iso_day(day), clear / pixels if pixels else None, int(samples))
+                AcquisitionSummary(iso_day(day), clear / pixels if pixels else None, int(samples))
                 for day, (samples, clear, pixels) in sorted(days.items())
             )
             for tile, days in sorted(self.seen.items())

@@ -19,7 +19,7 @@ from torchmetrics.classification import (
 from torchmetrics.utilities import dim_zero_cat
 
 from cropzoo.data.batch import Batch
-from cropzoo.data.boundary import CLASS_BOUNDARY, DISTANCE_SHIFT, MOST_DISTANCE, OF_PARCELS, PARCEL_BOUNDARY
+from cropzoo.data.boundary import CLASS_BOUNDARY, DISTANCE_SHIFT, MAX_DISTANCE, OF_PARCELS, PARCEL_BOUNDARY
 from cropzoo.data.sample import IGNORE
 from cropzoo.errors import CropzooError
 
@@ -156,12 +156,12 @@ class DistanceAccuracy(Metric):
     def __init__(self) -> None:
         super().__init__()
         for name in ("pixels", "correct"):
-            self.add_state(name, torch.zeros(2, MOST_DISTANCE + 1, dtype=torch.int64), dist_reduce_fx="sum")
+            self.add_state(name, torch.zeros(2, MAX_DISTANCE + 1, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, bits: Tensor, correct: Tensor) -> None:
         """Add pixels: `bits` (N,) uint8 of `cropzoo.data.boundary.boundary_bits`, `correct` (N,) bool."""
-        distance = (bits >> DISTANCE_SHIFT).long().clamp_(max=MOST_DISTANCE)
-        place = distance + (MOST_DISTANCE + 1) * ((bits & OF_PARCELS) != 0).long()
+        distance = (bits >> DISTANCE_SHIFT).long().clamp_(max=MAX_DISTANCE)
+        place = distance + (MAX_DISTANCE + 1) * ((bits & OF_PARCELS) != 0).long()
         self.pixels.view(-1).scatter_add_(0, place, torch.ones_like(place))
         self.correct.view(-1).scatter_add_(0, place, correct.long())
 
@@ -291,7 +291,7 @@ class Scorer(nn.Module):
             oa, miou, macro_f1, per_class, without_support, confusion (rows are true classes), pixels: over all pixels.
             boundary, interior: the same over pixels whose 3 x 3 window contains another class, and over the others.
             distance: `of` "parcels" or "classes", `pixels` and `correct`: [at the boundary (1 px), at 2 px, ..., at
-            `MOST_DISTANCE` or more], in pixels of the labels.
+            `MAX_DISTANCE` or more], in pixels of the labels.
             parcels: accuracy (by majority vote), count, and boundary and interior by parcel.
             ece: expected calibration error over 15 bins. ece_uncalibrated: the same without the temperature, if any.
             An item without a pixel is None.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -18,7 +17,7 @@ from cropzoo.config.recipe import PluginChoice, Recipe
 from cropzoo.config.schema import Flag, Real, Schema, Whole, rename_keys
 from cropzoo.config.short_forms import expand_short_forms
 from cropzoo.config.upgrade import upgrade_recipe
-from cropzoo.data.sample import LabelClass
+from cropzoo.data.sample import HEX_COLOR, LabelClass
 from cropzoo.errors import CropzooError, UnknownName, UsageError
 from cropzoo.io import atomic_write
 from cropzoo.plugins.registry import Zoo
@@ -142,12 +141,9 @@ class Metadata(Schema):
             if len(set(names)) < len(names):
                 raise ValueError(f"{field} holds a name twice")
         for each in self.classes:
-            if not _COLOR.fullmatch(each.color):
+            if not HEX_COLOR.fullmatch(each.color):
                 raise ValueError(f"class {each.name!r} has color {each.color!r}; it must be '#rrggbb'")
         return self
-
-
-_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Tensor], metadata: Metadata) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import shapely
 
-from cropzoo.data.pastis.schema import Patch
-from cropzoo.data.pastis.writer import finish
+from cropzoo.data.pastis.schema import PatchRecord
+from cropzoo.data.pastis.writer import DatasetTables, write_tables
 from cropzoo.data.running_stats import RunningStats
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Grid, Window, format_crs
@@ -110,7 +110,7 @@ def _check_disk_space(plan: PreparePlan, folder: Path, missing: float) -> None:
 
 def _write_index(plan: PreparePlan, journal: Journal, done: dict[str, SampleRecord]) -> list[str]:
     inputs, options = plan.inputs, plan.inputs.options
-    patches: list[Patch] = []
+    patches: list[PatchRecord] = []
     statistics: dict[int, RunningStats] = {}
     parcel_folds: dict[str, set[int]] = {}
     for sample, fold in zip(plan.samples, plan.folds.of, strict=True):
@@ -121,7 +121,7 @@ def _write_index(plan: PreparePlan, journal: Journal, done: dict[str, SampleReco
         for parcel in record["parcels"]:
             parcel_folds.setdefault(parcel, set()).add(fold)
         patches.append(
-            Patch(
+            PatchRecord(
                 id=sample.id,
                 fold=fold,
                 dates=tuple(record["dates"]),
@@ -140,8 +140,7 @@ def _write_index(plan: PreparePlan, journal: Journal, done: dict[str, SampleReco
     if len(set(plan.folds.of)) > 1:
         notes += _note_empty_splits(plan, patches)
     notes += _note_shared_parcels(plan, done, parcel_folds)
-    finish(
-        journal.folder,
+    tables = DatasetTables(
         patches=patches,
         classes=plan.legend.classes,
         sources=plan.legend.sources,
@@ -154,6 +153,7 @@ def _write_index(plan: PreparePlan, journal: Journal, done: dict[str, SampleReco
         rotations=plan.folds.rotations,
         moments=statistics,
     )
+    write_tables(journal.folder, tables)
     journal.close()
     return notes
 
@@ -171,7 +171,7 @@ def _reflectance_scale(plan: PreparePlan) -> float:
     return given if given is not None else 1.0 if stored.kind == "f" else _DIGITAL_SCALE
 
 
-def _note_empty_splits(plan: PreparePlan, patches: Sequence[Patch]) -> list[str]:
+def _note_empty_splits(plan: PreparePlan, patches: Sequence[PatchRecord]) -> list[str]:
     """Warning about splits without a sample, on which training would fail."""
     used = {patch.fold for patch in patches}
     empty = [name for name, folds in plan.folds.rotations[0].items() if not used & set(folds)]

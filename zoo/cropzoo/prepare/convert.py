@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cropzoo.data.pastis.schema import Patch
-from cropzoo.data.pastis.writer import finish, write_patch
+from cropzoo.data.pastis.schema import PatchRecord
+from cropzoo.data.pastis.writer import DatasetTables, write_patch, write_tables
 from cropzoo.data.running_stats import RunningStats
 from cropzoo.data.sample import Dataset, Sample
 from cropzoo.data.statistics import add_sample
@@ -113,8 +113,7 @@ def _write_index(
     written: _WrittenSamples,
 ) -> None:
     """Write the index files of the dataset."""
-    finish(
-        out,
+    tables = DatasetTables(
         patches=[written.patches[sample.id] for sample in _list_samples(parts)],
         classes=dataset.classes,
         bands=dataset.bands,
@@ -126,6 +125,7 @@ def _write_index(
         rotations=[{split: [fold] for split, fold in FOLDS.items()}],
         moments=written.statistics,
     )
+    write_tables(out, tables)
 
 
 class _SamplePosition(NamedTuple):
@@ -201,7 +201,7 @@ class _WrittenSamples:
 
     def __init__(self, bands: int) -> None:
         self.bands = bands
-        self.patches: dict[str, Patch] = {}
+        self.patches: dict[str, PatchRecord] = {}
         self.statistics: dict[int, RunningStats] = {}
         self.parts: dict[str, Any] = {}
         self._first = ""
@@ -221,7 +221,7 @@ class _WrittenSamples:
             )
         fold = int(record["fold"])
         self.statistics.setdefault(fold, RunningStats(self.bands)).merge(RunningStats.from_dict(record["moments"]))
-        self.patches[record["id"]] = Patch(
+        self.patches[record["id"]] = PatchRecord(
             id=record["id"],
             fold=fold,
             dates=tuple(record["dates"]),

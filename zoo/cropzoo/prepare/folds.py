@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.data.pastis.schema import rotations
+from cropzoo.data.pastis.schema import make_rotations
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.scene import ImageStack
 from cropzoo.geo.vector.parcel_table import ParcelTable
@@ -132,7 +132,7 @@ def fold_samples(
     keys = [(sample.stack, *find_block(sample.window.row, sample.window.column, side)) for sample in samples]
     known = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     if len(known) < MIN_FOLDS:
-        single = Folds((1,) * len(samples), tuple(rotations(MIN_FOLDS)), "one fold")
+        single = Folds((1,) * len(samples), tuple(make_rotations(MIN_FOLDS)), "one fold")
         smaller = max(MIN_WINDOW, min(min(size) for size in sizes) // 4)
         return single, [
             f"{len(known)} spatial block(s) cannot be split into train, val and test, so training will fail; "
@@ -149,7 +149,7 @@ def fold_samples(
     if side < options.block // options.window * options.window:
         notes.append(f"blocks are {side} pixels wide, not {options.block}, so that every fold has several")
     how = f"blocks of {side} x {side} pixels, assigned so that classes are spread evenly (seed {options.seed})"
-    return Folds(tuple(assigned[known[key]] for key in keys), tuple(rotations(folds)), how), notes
+    return Folds(tuple(assigned[known[key]] for key in keys), tuple(make_rotations(folds)), how), notes
 
 
 def _split_by_year(samples: Sequence[SampleWindow]) -> Folds:
@@ -161,7 +161,9 @@ def _split_by_year(samples: Sequence[SampleWindow]) -> Folds:
             "train, val and test need at least one each"
         )
     folds = tuple(years.index(sample.year) + 1 for sample in samples if sample.year is not None)
-    return Folds(folds, tuple(rotations(len(years))), f"years {', '.join(map(str, years))} are folds 1 to {len(years)}")
+    return Folds(
+        folds, tuple(make_rotations(len(years))), f"years {', '.join(map(str, years))} are folds 1 to {len(years)}"
+    )
 
 
 def _split_by_column(
@@ -175,7 +177,7 @@ def _split_by_column(
         split_rotations: tuple[dict[str, list[int]], ...] = ({name: [fold] for name, fold in FIXED.items()},)
     elif known and all(value.isdigit() and int(value) > 0 for value in known):
         number = {value: int(value) for value in known}
-        split_rotations = tuple(rotations(max(MIN_FOLDS, *number.values())))
+        split_rotations = tuple(make_rotations(max(MIN_FOLDS, *number.values())))
     else:
         raise CropzooError(
             f"--split-by {column!r}; the column contains {', '.join(sorted(known)) or 'nothing'}; "

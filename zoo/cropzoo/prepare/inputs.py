@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.data.labels import Labels, rasterize_labels
+from cropzoo.data.labels import LabelOptions, LabelRaster, rasterize_labels
 from cropzoo.data.legend import Legend
 from cropzoo.data.sample import IGNORE
 from cropzoo.geo.raster.dates import days_since_epoch
@@ -77,7 +77,7 @@ class PrepareInputs:
         positions = np.flatnonzero(self.years[sample.year])[found[inside] - 1]
         return PixelCounts(positions, pixels[inside].astype(np.int64), int(pixels[~inside].sum()))
 
-    def labels(self, sample: SampleWindow, legend: Legend, hidden: NDArray[np.bool_] | None = None) -> Labels:
+    def labels(self, sample: SampleWindow, legend: Legend, hidden: NDArray[np.bool_] | None = None) -> LabelRaster:
         """Classes and parcels of the pixels of a sample.
 
         Args:
@@ -89,17 +89,12 @@ class PrepareInputs:
         indices = legend.indices(table.crops)
         if hidden is not None:
             indices[hidden[self.years[sample.year]]] = IGNORE
-        return rasterize_labels(
-            table.to_crs(grid.crs),
-            indices,
-            grid,
-            sample.window,
-            label_scale=self.options.label_scale,
-            conflict=self.options.conflict,
-            background=legend.background,
+        options = LabelOptions(
+            label_scale=self.options.label_scale, conflict=self.options.conflict, background=legend.background
         )
+        return rasterize_labels(table.to_crs(grid.crs), indices, grid, sample.window, options)
 
-    def parcel_pixels(self, sample: SampleWindow, labels: Labels) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    def parcel_pixels(self, sample: SampleWindow, labels: LabelRaster) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Positions of the parcels of a sample, (k,), and the number of labeled pixels of each, (k,)."""
         ids, pixels = np.unique(labels.parcels[labels.labels != IGNORE], return_counts=True)
         pixels, ids = pixels[ids > 0], ids[ids > 0]

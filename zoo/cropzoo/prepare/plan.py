@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.data.labels import Labels
+from cropzoo.data.labels import LabelRaster
 from cropzoo.data.legend import OTHER, CropTable, Legend, make_legend, read_crop_table
 from cropzoo.data.sample import IGNORE
 from cropzoo.errors import CropzooError
@@ -47,7 +47,7 @@ class PreparePlan:
     counts: NDArray[np.int64]
     notes: tuple[str, ...]
 
-    def labels(self, number: int) -> Labels:
+    def labels(self, number: int) -> LabelRaster:
         """Labels of the sample at a position; parcels of another fold are ignored."""
         of_parcels = self.folds.of_parcels
         hidden = None if of_parcels is None else ~np.isin(of_parcels, (ANY_FOLD, self.folds.of[number]))

@@ -15,9 +15,9 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from cropzoo import __version__
 from cropzoo.config.short_forms import dataset_at
 from cropzoo.data.open import open_dataset
-from cropzoo.data.pastis.reader import Layout
+from cropzoo.data.pastis.reader import PastisFolder
 from cropzoo.data.sample import Dataset, Sample
-from cropzoo.data.summary import Acquisition, DatasetDescription, describe
+from cropzoo.data.summary import AcquisitionSummary, DatasetDescription, describe_dataset
 from cropzoo.io import ProgressCallback, write_text
 from cropzoo.plugins.registry import Zoo
 from cropzoo.reports.charts import chart_style, css_color, new_axes, to_svg
@@ -67,7 +67,7 @@ class Timeline:
     height: int = _HEIGHT
 
 
-def draw_timelines(acquisitions: Mapping[str, Sequence[Acquisition]]) -> tuple[list[Timeline], int]:
+def draw_timelines(acquisitions: Mapping[str, Sequence[AcquisitionSummary]]) -> tuple[list[Timeline], int]:
     """A timeline of each tile, all over the same period, and the number of tiles that are left out."""
     days = [date.fromisoformat(each.day) for found in acquisitions.values() for each in found]
     if not days:
@@ -77,7 +77,7 @@ def draw_timelines(acquisitions: Mapping[str, Sequence[Acquisition]]) -> tuple[l
     return [_draw_timeline(tile, found, *period) for tile, found in shown], len(acquisitions) - len(shown)
 
 
-def _draw_timeline(tile: str, found: Sequence[Acquisition], first: date, last: date) -> Timeline:
+def _draw_timeline(tile: str, found: Sequence[AcquisitionSummary], first: date, last: date) -> Timeline:
     known = [(each.clear, each.samples) for each in found if each.clear is not None]
     span = max((last - first).days, 1)
     thickness = min(5.0, max(1.0, 0.6 * (_WIDTH - _LEFT - _RIGHT) / max(len(found), span / 5)))  # pixels
@@ -109,7 +109,7 @@ def _draw_timeline(tile: str, found: Sequence[Acquisition], first: date, last: d
     )
 
 
-def _tooltip(acquisition: Acquisition) -> str:
+def _tooltip(acquisition: AcquisitionSummary) -> str:
     clear = "" if acquisition.clear is None else f": {100 * acquisition.clear:.0f} % clear"
     return f"{acquisition.day}{clear}, {acquisition.samples} sample{'s' if acquisition.samples != 1 else ''}"
 
@@ -154,7 +154,7 @@ def write_quicklook(
             thumbnails[anchor] = thumbnail(sample, dataset, group if group == split else f"{split}, {group}")
         overview.add(sample, group, anchor)
 
-    found = describe(dataset, splits, advance=advance, visit=look)
+    found = describe_dataset(dataset, splits, advance=advance, visit=look)
     order = sorted(groups, key=lambda name: (len(name), name)) if patches else list(groups)
     maps, left_out = overview.maps()
     charts, fewer = draw_timelines(found.acquisitions)
@@ -222,7 +222,7 @@ def write_pages(zoo: Zoo, folder: Path, advance: ProgressCallback | None = None)
     """
     options = dataset_at(str(folder))
     name = options.pop("name")
-    dataset, layout = open_dataset(zoo, name, options), Layout(folder)
+    dataset, layout = open_dataset(zoo, name, options), PastisFolder(folder)
     splits = [split for split in zoo.datasets[name].spec.splits if len(dataset.split(split))]
     facts = {
         **(layout.made_from or {}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from matplotlib.patches import Patch as Box
 from numpy.typing import NDArray
 
 from cropzoo.data.boundary import CLASS_BOUNDARY, PARCEL_BOUNDARY
-from cropzoo.data.sample import IGNORE, LabelClass
+from cropzoo.data.sample import HEX_COLOR, IGNORE, LabelClass
 from cropzoo.io import atomic_write
 
 Picture = NDArray[np.uint8]
@@ -30,7 +29,6 @@ AT_CLASS = "#f2a51a"
 AT_PARCEL = "#2f7fd6"
 CONFIDENCE = "cividis"
 
-_HEX = re.compile(r"#[0-9a-fA-F]{6}")
 _SPARE = "#8a8a8a"
 
 
@@ -63,7 +61,7 @@ class ReportPatch:
 
 def safe_color(color: str) -> str:
     """The color if it is "#rrggbb", else gray: nothing else from a file may reach a style attribute."""
-    return color if _HEX.fullmatch(color) else _SPARE
+    return color if HEX_COLOR.fullmatch(color) else _SPARE
 
 
 def panels(patch: ReportPatch, classes: Sequence[LabelClass]) -> list[tuple[str, Picture]]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import pickle
-import re
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
-from cropzoo.data.sample import IGNORE, Dataset, LabelClass, Sample
+from cropzoo.data.sample import HEX_COLOR, IGNORE, Dataset, LabelClass, Sample
 from cropzoo.errors import UnknownName
 from cropzoo.plugins.registry import Zoo, load_zoo
 from cropzoo.plugins.specs import DatasetSpec
@@ -111,7 +110,7 @@ def _check_description(check: Checker, spec: DatasetSpec, dataset: Dataset) -> N
     check.expect(len(classes) < IGNORE, f"there are {len(classes)} classes; {IGNORE} is the ignored label")
     names = [c.name for c in classes]
     check.expect(len(set(names)) == len(names), f"class names are not unique: {names}")
-    colors = [c.color for c in classes if not re.fullmatch("#[0-9a-fA-F]{6}", c.color)]
+    colors = [c.color for c in classes if not HEX_COLOR.fullmatch(c.color)]
     check.expect(not colors, f"colors must be '#rrggbb'; not {colors}")
 
 

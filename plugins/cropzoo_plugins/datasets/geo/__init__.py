@@ -1,1 +1,1 @@
-"""Parts of the `torchgeo` dataset: opening torchgeo's geo-datasets, windows, images and labels of a window."""
+"""Parts of the `torchgeo` dataset: geospatial datasets of torchgeo, windows, and the images and labels of a window."""

@@ -1,4 +1,4 @@
-"""Arrays on disk that are either whole or made again."""
+"""Cache of arrays on disk; incomplete files are made again."""
 
 from __future__ import annotations
 
@@ -14,45 +14,47 @@ from cropzoo import CropzooError
 from cropzoo.io import atomic_write
 
 Arrays = dict[str, NDArray[np.generic]]
-Layout = Mapping[str, tuple[tuple[int, ...], str]]
+
+ArraySpecs = Mapping[str, tuple[tuple[int, ...], str]]
+"""Shape and dtype of arrays by name."""
 
 
-def cached(folder: Path, stem: str, layout: Layout, make: Callable[[], Arrays]) -> Arrays:
-    """The arrays of that stem, memory-mapped; made and written where one is missing, cut short or of another layout.
+def load_or_make(folder: Path, stem: str, specs: ArraySpecs, make: Callable[[], Arrays]) -> Arrays:
+    """Return cached arrays, memory-mapped; make and write those that are missing, truncated or of another shape.
 
     Args:
-        folder: where they lie, one `STEM.NAME.npy` each; made if need be.
-        stem: of their file names.
-        layout: shape and dtype by name.
-        make: gives them all by name.
+        folder: Folder of the files, one `STEM.NAME.npy` per array; created if necessary.
+        stem: Stem of the file names.
+        specs: Shape and dtype of each array by name.
+        make: Function that returns all arrays by name.
 
     Raises:
-        CropzooError: the folder can't be written.
+        CropzooError: The folder cannot be written.
     """
-    found = {name: _read(folder / f"{stem}.{name}.npy", shape, dtype) for name, (shape, dtype) in layout.items()}
-    whole = {name: array for name, array in found.items() if array is not None}
-    if len(whole) == len(layout):
-        return whole
+    found = {name: _read(folder / f"{stem}.{name}.npy", shape, dtype) for name, (shape, dtype) in specs.items()}
+    arrays = {name: array for name, array in found.items() if array is not None}
+    if len(arrays) == len(specs):
+        return arrays
     made = make()
-    for name in layout:
-        if name not in whole:
-            whole[name] = made[name]
-            write(folder / f"{stem}.{name}.npy", partial(np.save, arr=made[name]))
-    return whole
+    for name in specs:
+        if name not in arrays:
+            arrays[name] = made[name]
+            write_file(folder / f"{stem}.{name}.npy", partial(np.save, arr=made[name]))
+    return arrays
 
 
-def write(path: Path, save: Callable[[IO[bytes]], None]) -> None:
-    """Let `save` write the file, whole or not at all.
+def write_file(path: Path, save: Callable[[IO[bytes]], None]) -> None:
+    """Write a file atomically with the function `save`.
 
     Raises:
-        CropzooError: the folder can't be written.
+        CropzooError: The folder cannot be written.
     """
     try:
         with atomic_write(path) as scratch, scratch.open("wb") as file:
             save(file)
     except CropzooError as error:
         raise CropzooError(
-            f"cache file: {error}; free some space, or choose another folder by the option cache or the variable "
+            f"cache file: {error}; free some space, or choose another folder with option cache or the variable "
             "CROPZOO_CACHE"
         ) from error
 

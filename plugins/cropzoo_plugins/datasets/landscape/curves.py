@@ -1,4 +1,4 @@
-"""The table of measured crop curves: reflectance by class, month and band."""
+"""Measured crop curves: reflectance by class, month and band."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _YEAR = 365.25
 
 @dataclass(frozen=True)
 class CurveTable:
-    """Figures by class index, month and band, each (K, 12, C), reflectance.
+    """Reflectance statistics by class, month and band, each (K, 12, C).
 
     Args:
-        classes: by index.
-        mean: of clear interior pixels.
-        between: standard deviation between parcels and dates.
-        within: standard deviation inside a parcel.
+        classes: Classes by index.
+        mean: Mean of clear interior pixels.
+        between: Standard deviation between parcels and dates.
+        within: Standard deviation within a parcel.
     """
 
     classes: tuple[LabelClass, ...]
@@ -48,11 +48,11 @@ class CurveTable:
 
 
 @cache
-def curve_table() -> CurveTable:
-    """The table with its gaps filled.
+def read_curves() -> CurveTable:
+    """Read curves.csv and fill its gaps.
 
-    A month without a measurement is the mean of its neighbors. Where one or two parcels stand for a class, the spread
-    between them says little, so it is kept within .6 and 1.6 times the median over the classes.
+    A month without a measurement is the mean of its neighbors. The standard deviation between the parcels of a class is
+    unreliable if there are only one or two, so it is clipped to 0.6 to 1.6 times the median over the classes.
     """
     text = (files("cropzoo_plugins.datasets.landscape") / "curves.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(text.splitlines()))
@@ -71,14 +71,14 @@ def curve_table() -> CurveTable:
     return CurveTable(classes, mean, between, within)
 
 
-def month_weights(days: Floats) -> Floats:
-    """Weights of the twelve months on days of the year: straight lines between mid-months, the year closed to a ring.
+def compute_month_weights(days: Floats) -> Floats:
+    """Return the weights of the twelve months on days of the year: periodic linear interpolation between mid-months.
 
     Args:
-        days: day of the year, any real number, any shape.
+        days: Day of the year, any real number, any shape.
 
     Returns:
-        (..., 12), adding up to 1.
+        Weights that add up to 1, (..., 12).
     """
     position = days[..., None] / _YEAR * 12 - 0.5
     distance = np.abs((position - np.arange(12) + 6) % 12 - 6)

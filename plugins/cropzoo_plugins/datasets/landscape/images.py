@@ -1,10 +1,10 @@
-"""The landscape as files that a mapping agency would have: an image a date, parcels, and the true classes."""
+"""The landscape as files of a mapping project: an image per date, declared parcels, and true labels."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,26 +14,27 @@ import rasterio
 from rasterio.windows import Window
 
 from cropzoo import CropzooError, UsageError
+from cropzoo.io import Log
 from cropzoo.parallel import run_jobs
-from cropzoo_plugins.datasets.landscape.curves import BANDS, curve_table
-from cropzoo_plugins.datasets.landscape.outlines import ParcelFile
-from cropzoo_plugins.datasets.landscape.tiles import SIDE, Area, Tile, make_tile
+from cropzoo_plugins.datasets.landscape.curves import BANDS, read_curves
+from cropzoo_plugins.datasets.landscape.parcel_file import ParcelFile
+from cropzoo_plugins.datasets.landscape.tiles import SIDE, LandscapeArea, LandscapeTile, make_tile
 
 _UNFINISHED = ".unfinished"
-"""Folder, in the one that is asked for, in which files lie until all are whole."""
+"""Subfolder of the files until all are complete."""
 
 _LABELS, _LAST = "labels.tif", "README.md"
 
-_CACHE = 64
-"""Megabytes that GDAL may hold back of what is written; it would take a twentieth of the machine's memory."""
+_CACHE_MB = 64
+"""Write cache of GDAL in megabytes; the default is a twentieth of the memory."""
 
 _README = """# A generated landscape as Sentinel-2 images and declared parcels
 
 {size} x {size} pixels of 10 m, {crs}, {dates} dates of {year}, made by cropzoo's dataset `synthetic`.
 
-- `S2_{year}-MM-DD.tif`: bands {bands}, reflectance = number * 0.0001; SCL 4 is clear, 9 cloud, 3 shadow.
-- `parcels.gpkg`: what farmers declared; parcel_id, crop_code, crop_name.
-- `labels.tif`: the truth, crop codes on pixels of {pixel:g} m, 0 where nothing is declared.
+- `S2_{year}-MM-DD.tif`: bands {bands}, reflectance = value * 0.0001; SCL 4 is clear, 9 cloud, 3 shadow.
+- `parcels.gpkg`: declared parcels with the columns parcel_id, crop_code, crop_name.
+- `labels.tif`: true crop codes on pixels of {pixel:g} m, 0 outside declared parcels.
 
     cropzoo prepare --parcels parcels.gpkg --crop-column crop_code --images 'S2_*.tif' --out DATASET
 
@@ -42,25 +43,25 @@ WorldCereal/worldcereal-classification (MIT).
 """
 
 
-def write_images(area: Area, folder: Path, tell: Callable[[str], None], workers: int) -> None:
+def write_images(area: LandscapeArea, folder: Path, tell: Log, workers: int) -> None:
     """Fill an empty folder with `S2_DATE.tif` for each date, `parcels.gpkg`, `labels.tif` and `README.md`.
 
-    All is made in a folder `.unfinished` inside and moved when it is whole, README.md last. What a killed run left
-    there is thrown away by the next. The same area gives the same pixels, however many workers there are.
+    The files are written to the subfolder `.unfinished` and moved when all are complete, README.md last. Remains of an
+    interrupted run are removed. The pixels do not depend on the number of workers.
 
     Args:
-        area: of the landscape.
-        folder: made if need be.
-        tell: is called with a line now and then, for each row of tiles' worth.
-        workers: processes; up to 1 works in this one.
+        area: Area of the landscape.
+        folder: Folder of the files; created if necessary.
+        tell: Function that is called with a line for each row of tiles.
+        workers: Number of processes; 0 and 1 use the current process.
 
     Raises:
-        UsageError: the folder holds something, or is a file.
-        CropzooError: it can't be written; it is as empty as before.
+        UsageError: The folder is not empty, or is a file.
+        CropzooError: The files cannot be written; the folder is then as empty as before.
     """
     with _unfinished(folder) as scratch:
         _write_tiles(area, scratch, tell, workers)
-        (scratch / _LAST).write_text(_readme(area), encoding="utf-8")
+        (scratch / _LAST).write_text(_format_readme(area), encoding="utf-8")
         names = [path.name for path in scratch.iterdir()]
         for name in sorted(names, key=lambda name: (name == _LAST, name)):
             _flush(scratch / name)
@@ -69,13 +70,13 @@ def write_images(area: Area, folder: Path, tell: Callable[[str], None], workers:
 
 @contextmanager
 def _unfinished(folder: Path) -> Iterator[Path]:
-    """A folder inside an empty one to work in, gone when the block ends; errors of the disk in the user's words."""
+    """Context manager of a temporary subfolder of an empty folder; converts errors of the disk."""
     scratch = folder / _UNFINISHED
     try:
         if folder.exists() and (not folder.is_dir() or any(path.name != _UNFINISHED for path in folder.iterdir())):
             raise UsageError(
-                f"images of the generated landscape into {str(folder)!r}; there is something already; "
-                "name a folder that is empty or new"
+                f"images of the generated landscape into {str(folder)!r}; the folder is not empty; "
+                "use an empty or new folder"
             )
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
@@ -87,34 +88,34 @@ def _unfinished(folder: Path) -> Iterator[Path]:
         reason = error.strerror or str(error.__cause__ or error)
         raise CropzooError(
             f"images of the generated landscape into {str(folder)!r}; they cannot be written ({reason}); "
-            "free some space or name another folder, then run it again"
+            "free some space or use another folder, then run it again"
         ) from error
 
 
-def _write_tiles(area: Area, folder: Path, tell: Callable[[str], None], workers: int) -> None:
+def _write_tiles(area: LandscapeArea, folder: Path, tell: Log, workers: int) -> None:
     names = [f"S2_{day}.tif" for day in np.array(area.days).astype("datetime64[D]").tolist()]
     tiles = folder / "tiles"
     tiles.mkdir()
-    # Processes start with the first tile: no pixel of these files is in GDAL's cache, which they inherit, by then.
+    # Processes start with the first tile: the cache of GDAL, which they inherit, has no pixels of these files then.
     with ExitStack() as stack:
-        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE))
-        images = [stack.enter_context(_create(area, folder / name, (*BANDS, "SCL"))) for name in names]
-        labels = stack.enter_context(_create(area, folder / _LABELS, ("crop_code",), area.label_scale))
+        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE_MB))
+        images = [stack.enter_context(_create_raster(area, folder / name, (*BANDS, "SCL"))) for name in names]
+        labels = stack.enter_context(_create_raster(area, folder / _LABELS, ("crop_code",), area.label_scale))
         parcels = ParcelFile(folder / "parcels.gpkg", area)
         made = run_jobs(make_tile, (area, tiles), area.corners, workers)
         stack.enter_context(closing(made))
         for count, tile in enumerate(made, 1):
             _write_tile(tile, images, labels, area.label_scale)
-            parcels.add(tile)
+            parcels.add_tile(tile)
             if count % area.across == 0:
                 tell(f"made {count} of {len(area.corners)} tiles of {SIDE} x {SIDE} pixels, {len(names)} dates")
     tiles.rmdir()
-    for _ in run_jobs(_check, folder, [*names, _LABELS], workers):
+    for _ in run_jobs(_check_raster, folder, [*names, _LABELS], workers):
         pass
 
 
-def _create(area: Area, path: Path, bands: Sequence[str], scale: int = 1) -> Any:
-    """An empty raster of the area, open for writing."""
+def _create_raster(area: LandscapeArea, path: Path, bands: Sequence[str], scale: int = 1) -> Any:
+    """Create an empty raster of the area, open for writing."""
     raster = rasterio.open(
         path,
         "w",
@@ -136,8 +137,8 @@ def _create(area: Area, path: Path, bands: Sequence[str], scale: int = 1) -> Any
     return raster
 
 
-def _write_tile(tile: Tile, images: Sequence[Any], labels: Any, scale: int) -> None:
-    codes = np.array([each.code for each in curve_table().classes], np.uint16)
+def _write_tile(tile: LandscapeTile, images: Sequence[Any], labels: Any, scale: int) -> None:
+    codes = np.array([each.code for each in read_curves().classes], np.uint16)
     row, column = tile.corner
     height, width = tile.labels.shape
     labels.write(codes[tile.labels], 1, window=Window(scale * column, scale * row, width, height))
@@ -147,8 +148,8 @@ def _write_tile(tile: Tile, images: Sequence[Any], labels: Any, scale: int) -> N
     tile.images.unlink()
 
 
-def _check(folder: Path, name: str) -> None:
-    """Read a raster back: a disk that fills up while a file is closed makes no error, but no pixel of an image is 0."""
+def _check_raster(folder: Path, name: str) -> None:
+    """Read a raster again: a disk that fills up when a file is closed raises no error, but images have no pixel 0."""
     with rasterio.open(folder / name) as image:
         for _, window in image.block_windows(1):
             if not image.read(window=window).all() and name != _LABELS:
@@ -160,7 +161,7 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _readme(area: Area) -> str:
+def _format_readme(area: LandscapeArea) -> str:
     return _README.format(
         size=area.size,
         crs=area.crs,

@@ -1,4 +1,4 @@
-"""What covers a window of the landscape: parcels with their crops, villages, forest, roads and hedges."""
+"""Land cover of a window of the landscape: parcels with crops, villages, forest, roads and hedges."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from rasterio import Affine
 from rasterio.features import rasterize
 
 from cropzoo_plugins.datasets.landscape.noise import Floats, generator, key, level, smooth_field
-from cropzoo_plugins.datasets.landscape.parcels import CELL, Piece, area, cell_pieces
+from cropzoo_plugins.datasets.landscape.parcels import CELL, ParcelPiece, compute_area, make_cell_pieces
 
 FINE = 4
-"""Cells of the map of covers along a pixel of 10 m."""
+"""Cells of the land cover map along a pixel of 10 m."""
 
 STEP = 10.0 / FINE
-"""Side of such a cell, meters."""
+"""Side of a cell of the land cover map in meters."""
 
 GRASS = 9
-"""The class of permanent grass, which stays where it is from year to year."""
+"""Class of permanent grass, which does not rotate between years."""
 
 _ARABLE = {2: 0.27, 1: 0.21, 6: 0.13, 8: 0.10, 4: 0.10, 3: 0.07, 5: 0.06, 7: 0.06}
-"""Shares of arable land by class index: maize, winter wheat, potatoes, beet, the barleys, cabbages, legumes."""
+"""Shares of arable land by class index: maize, winter wheat, potatoes, beet, barleys, cabbages, legumes."""
 
-PIECES = 1024
-"""More than a cell of the mesh ever holds, so that parcel ids of different cells differ."""
+MAX_PIECES = 1024
+"""Maximum number of pieces of a mesh cell, so that parcel ids of different cells differ."""
 
 _BEND = 8.0
-"""Standard deviation of the shift that bends straight edges, meters; it reaches three times as far."""
+"""Standard deviation in meters of the displacement that bends straight edges."""
 
 _SITES = {"village": 0.2, "wood": 0.22}
-"""Shares of the cells of the mesh that have one."""
+"""Shares of mesh cells that have a village or a wood."""
 
 _GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One thing with a spectrum of its own.
+    """A unit of land with its own spectrum.
 
     Args:
-        cover: index of a declared class, or the name of a surface that nobody declares.
-        label: class index, 0 where nothing is declared.
-        parcel: id, 0 where nothing is declared.
-        seed: of all that makes it differ from others of its cover.
+        cover: Index of a declared class, or name of an undeclared surface.
+        label: Class index, 0 if undeclared.
+        parcel: Parcel id, 0 if undeclared.
+        seed: Seed of the variation between units of the same cover.
     """
 
     cover: int | str
@@ -56,13 +56,13 @@ class Unit:
 
 @dataclass(frozen=True)
 class Land:
-    """One region in one season.
+    """The land cover of a region in one season.
 
     Args:
-        seed: of the region: geometry and lasting use.
-        season: a number of its own for each year; crops rotate from one to the next.
-        cells_across: cells of the mesh along a row, which numbers the parcels.
-        first_parcel: added to all parcel ids.
+        seed: Seed of the geometry and permanent land use of the region.
+        season: Number of the year; crops rotate between years.
+        cells_across: Number of mesh cells in a row, which determines parcel ids.
+        first_parcel: Offset of all parcel ids.
     """
 
     seed: int
@@ -70,22 +70,22 @@ class Land:
     cells_across: int
     first_parcel: int = 0
 
-    def window(self, y: Floats, x: Floats) -> tuple[list[Unit], NDArray[np.int64]]:
-        """The units around here and the map of their positions in that list.
+    def map_window(self, y: Floats, x: Floats) -> tuple[list[Unit], NDArray[np.int64]]:
+        """Return the units in a window and the map of their positions in that list.
 
         Args:
-            y: meters, equally spaced by `STEP`, (R,).
-            x: meters, equally spaced by `STEP`, (C,).
+            y: Coordinates in meters, spaced by `STEP`, (R,).
+            x: Coordinates in meters, spaced by `STEP`, (C,).
 
         Returns:
-            The units, and (R, C) positions among them.
+            The units, and the position of the unit of each cell, (R, C).
         """
-        units, raster = self._pieces(y, x)
-        units, raster = self._villages(units, raster, y, x)
+        units, raster = self._rasterize_pieces(y, x)
+        units, raster = self._add_villages(units, raster, y, x)
         present, positions = np.unique(raster, return_inverse=True)
         return [units[i] for i in present], positions.reshape(raster.shape).astype(np.int64)
 
-    def _pieces(self, y: Floats, x: Floats) -> tuple[list[Unit], NDArray[np.int32]]:
+    def _rasterize_pieces(self, y: Floats, x: Floats) -> tuple[list[Unit], NDArray[np.int32]]:
         reach = round(4 * _BEND / STEP)
         top, left = y[0] - (reach + 0.5) * STEP, x[0] - (reach + 0.5) * STEP
         shape = (len(y) + 2 * reach, len(x) + 2 * reach)
@@ -93,7 +93,7 @@ class Land:
         shapes = []
         for row in range(int(top // CELL) - 1, int((top + shape[0] * STEP) // CELL) + 2):
             for column in range(int(left // CELL) - 1, int((left + shape[1] * STEP) // CELL) + 2):
-                for piece, unit in self.cell(row, column):
+                for piece, unit in self.find_cell(row, column):
                     ring = [*piece.polygon.tolist(), piece.polygon[0].tolist()]
                     shapes.append(({"type": "Polygon", "coordinates": [ring]}, len(units)))
                     units.append(unit)
@@ -103,14 +103,14 @@ class Land:
         columns = np.rint(np.arange(len(x))[None, :] + bend[1]).astype(int).clip(-reach, len(x) + reach - 1) + reach
         return units, flat[rows, columns]
 
-    def cell(self, row: int, column: int) -> list[tuple[Piece, Unit]]:
-        """The pieces of one cell of the mesh and what they are this season."""
-        pieces = _lasting_pieces(self.seed, row, column)
+    def find_cell(self, row: int, column: int) -> list[tuple[ParcelPiece, Unit]]:
+        """Return the pieces of a mesh cell with their units in this season."""
+        pieces = _permanent_pieces(self.seed, row, column)
         first = generator(self.seed, "rotation", self.season, row, column).random()
         units = []
         for position, (piece, use) in enumerate(pieces):
             if use == "arable":
-                crop = _crop_at((first + position * _GOLDEN) % 1.0)
+                crop = _find_crop((first + position * _GOLDEN) % 1.0)
                 units.append((piece, self._parcel(crop, row, column, position)))
             elif use == "grass":
                 units.append((piece, self._parcel(GRASS, row, column, position)))
@@ -122,16 +122,16 @@ class Land:
 
     def _parcel(self, crop: int, row: int, column: int, position: int) -> Unit:
         index = (row + 1) * self.cells_across + column + 1
-        number = self.first_parcel + index * PIECES + position + 1
+        number = self.first_parcel + index * MAX_PIECES + position + 1
         return Unit(crop, crop, number, key(self.seed, "unit", row, column, position, self.season))
 
     def _common(self, cover: str) -> Unit:
         return Unit(cover, 0, 0, key(self.seed, "common", cover, self.season))
 
-    def _villages(
+    def _add_villages(
         self, units: list[Unit], raster: NDArray[np.int32], y: Floats, x: Floats
     ) -> tuple[list[Unit], NDArray[np.int32]]:
-        """Houses, gardens, trees and yards in place of the plots of a village."""
+        """Replace the plots of a village with houses, gardens, trees and yards."""
         plots = [position for position, unit in enumerate(units) if unit.cover == "village"]
         inside = np.isin(raster, plots)
         if not inside.any():
@@ -144,12 +144,12 @@ class Land:
 
 
 @lru_cache(maxsize=1024)
-def _lasting_pieces(seed: int, row: int, column: int) -> tuple[tuple[Piece, str], ...]:
-    """The pieces of a cell with the use that they keep from year to year."""
+def _permanent_pieces(seed: int, row: int, column: int) -> tuple[tuple[ParcelPiece, str], ...]:
+    """Return the pieces of a mesh cell with their permanent land use."""
     rng = generator(seed, "use", row, column)
-    pieces = cell_pieces(seed, row, column)
+    pieces = make_cell_pieces(seed, row, column)
     middles = np.stack([piece.polygon.mean(axis=0) for piece in pieces])
-    villages, woods = (_near(seed, name, share, row, column, middles) for name, share in _SITES.items())
+    villages, woods = (_find_inside(seed, name, share, row, column, middles) for name, share in _SITES.items())
     valleys = np.diagonal(smooth_field(key(seed, "valley"), middles[:, 1], middles[:, 0], 500.0))
     used = []
     for index, piece in enumerate(pieces):
@@ -158,13 +158,15 @@ def _lasting_pieces(seed: int, row: int, column: int) -> tuple[tuple[Piece, str]
         elif villages[index]:
             use = "village"
         else:
-            use = "trees" if woods[index] else _field_use(area(piece.polygon), rng.random(), valleys[index])
+            use = (
+                "trees" if woods[index] else _draw_field_use(compute_area(piece.polygon), rng.random(), valleys[index])
+            )
         used.append((piece, use))
     return tuple(used)
 
 
-def _near(seed: int, name: str, share: float, row: int, column: int, middles: Floats) -> NDArray[np.bool_]:
-    """Which places (N, 2) lie around the middle of the village, or the wood, that this `share` of cells has."""
+def _find_inside(seed: int, name: str, share: float, row: int, column: int, middles: Floats) -> NDArray[np.bool_]:
+    """Return which of N places (N, 2) are in the village or wood that a `share` of the cells has."""
     rng = generator(seed, name, row, column)
     center = CELL * (np.array([column, row]) + rng.uniform(0.2, 0.8, size=2))
     radius = rng.uniform(90, 240) * rng.uniform(0.8, 1.2, size=len(middles))
@@ -172,8 +174,8 @@ def _near(seed: int, name: str, share: float, row: int, column: int, middles: Fl
     return np.asarray(there & (np.hypot(*(middles - center).T) < radius))
 
 
-def _field_use(size: float, draw: float, valley: float) -> str:
-    """The lasting use of a field of `size` square meters; grass is commoner in valleys."""
+def _draw_field_use(size: float, draw: float, valley: float) -> str:
+    """Draw the permanent use of a field of `size` square meters; grass is more frequent in valleys."""
     for use, share in (("meadow", 0.07 if size > 5000 else 0.35), ("bare", 0.02), ("water", 0.012), ("trees", 0.03)):
         if draw < share:
             return use
@@ -181,7 +183,7 @@ def _field_use(size: float, draw: float, valley: float) -> str:
     return "grass" if draw < np.clip(0.3 + 0.18 * valley, 0.05, 0.7) else "arable"
 
 
-def _crop_at(share: float) -> int:
-    """The class at this place in [0, 1) of the shares laid end to end."""
+def _find_crop(share: float) -> int:
+    """Return the crop at a position in [0, 1) of the cumulative shares."""
     ends = np.cumsum(list(_ARABLE.values()))
     return list(_ARABLE)[min(int(np.searchsorted(ends, share * ends[-1], side="right")), len(ends) - 1)]

@@ -1,4 +1,4 @@
-"""Random numbers that are a function of where they stand: the same wherever and whenever they are drawn."""
+"""Random numbers as functions of keys and positions: they do not depend on the order of drawing."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ Floats = NDArray[np.float64]
 
 
 def key(*parts: int | str) -> int:
-    """A 64-bit seed from what it stands for."""
+    """Return a 64-bit seed for the given parts."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
 
 
 def generator(*parts: int | str) -> np.random.Generator:
-    """A generator of its own for what `parts` name."""
+    """Return the random generator for the given parts."""
     return np.random.default_rng(key(*parts))
 
 
 def level(seed: int, name: str, row: int, column: int) -> float:
-    """A number in (0, 1) for each cell of a mesh that is far from those of the cells around it.
+    """Return a low-discrepancy number in (0, 1) for a mesh cell: it differs much from those of neighboring cells.
 
-    Even a small region then has its share of everything.
+    Even a small region is then representative.
 
-    Source: the additive sequence of the plastic constant's powers, called R2 by M. Roberts 2018.
+    Source: the R2 sequence of M. Roberts 2018 (additive recurrence with powers of the plastic constant).
     """
     place = generator(seed, "level", name).random() + 0.7548776662466927 * row + 0.5698402909980532 * column
     return float(min(max(place % 1.0, 1e-6), 1 - 1e-6))
 
 
 def uniform(seeds: Sequence[int], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Floats:
-    """One number in (0, 1) for each seed and lattice point.
+    """Return one uniform number in (0, 1) for each seed and lattice point.
 
     Args:
-        seeds: 64 bits each, (S,).
-        rows: lattice rows, (R,).
-        columns: lattice columns, (C,).
+        seeds: 64-bit seeds, (S,).
+        rows: Lattice rows, (R,).
+        columns: Lattice columns, (C,).
 
     Returns:
         (S, R, C), float64.
@@ -52,19 +52,19 @@ def uniform(seeds: Sequence[int], rows: NDArray[np.int64], columns: NDArray[np.i
 
 
 def normal(seeds: Sequence[int], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Floats:
-    """One standard normal number for each seed and lattice point, (S, R, C), by Box and Muller's transform."""
+    """Return one standard normal number for each seed and lattice point, (S, R, C), by the Box-Muller transform."""
     radius = np.sqrt(-2.0 * np.log(uniform(seeds, rows, columns)))
     return radius * np.cos(2.0 * np.pi * uniform([seed ^ 0x5DEECE66D for seed in seeds], rows, columns))
 
 
 def smooth_fields(seeds: Sequence[int], y: Floats, x: Floats, spacing: float) -> Floats:
-    """Smooth random surfaces of mean 0 and variance 1 at the crossings of `y` and `x`.
+    """Return smooth random surfaces of mean 0 and variance 1 on the grid of `y` and `x`.
 
     Args:
-        seeds: of each surface, (S,).
-        y: (R,), meters.
-        x: (C,), meters.
-        spacing: distance between independent values, meters.
+        seeds: Seed of each surface, (S,).
+        y: Coordinates in meters, (R,).
+        x: Coordinates in meters, (C,).
+        spacing: Distance between independent values in meters.
 
     Returns:
         (S, R, C), float64.
@@ -75,7 +75,7 @@ def smooth_fields(seeds: Sequence[int], y: Floats, x: Floats, spacing: float) ->
 
 
 def smooth_field(seed: int, y: Floats, x: Floats, spacing: float) -> Floats:
-    """One surface of `smooth_fields`, (R, C)."""
+    """Return one surface of `smooth_fields`, (R, C)."""
     return np.asarray(smooth_fields([seed], y, x, spacing)[0])
 
 
@@ -87,7 +87,7 @@ def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _spline(position: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """The lattice points near `position` and the weights of a cubic B-spline, rows scaled to unit length."""
+    """Return the lattice points near `position` and the weights of a cubic B-spline, with rows of unit length."""
     below = np.floor(position).astype(np.int64)
     part = position - below
     near = np.stack(

@@ -1,4 +1,4 @@
-"""The geometry of fields: a jittered mesh of lanes, each cell of it split again and again."""
+"""Geometry of fields: a jittered mesh of lanes whose cells are split recursively."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ Polygon = NDArray[np.float64]
 Role = Literal["field", "road", "hedge", "verge"]
 
 CELL = 560.0
-"""Mean distance between lanes of the mesh, meters."""
+"""Mean distance between lanes of the mesh in meters."""
 
 _JITTER = 0.24
 _GOAL = (4.6, 0.75)
-"""Median in hectares and spread (of the logarithm) of the area under which a field is not split any more."""
+"""Median in hectares, and standard deviation of the logarithm, of the area below which a field is not split."""
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A convex polygon, (N, 2), x and y in meters, and what it is."""
+class ParcelPiece:
+    """A convex polygon, (N, 2), x and y in meters, and its role."""
 
     polygon: Polygon
     role: Role
 
 
-def cell_pieces(seed: int, row: int, column: int) -> list[Piece]:
-    """The fields, roads and hedges in one cell of the mesh; they don't overlap, and what they leave open is verge."""
+def make_cell_pieces(seed: int, row: int, column: int) -> list[ParcelPiece]:
+    """Return the fields, roads and hedges of a mesh cell; they do not overlap, and the rest is verge."""
     rng = generator(seed, "cell", row, column)
     corners = np.stack([_corner(seed, row + down, column + right) for down, right in ((0, 0), (0, 1), (1, 1), (1, 0))])
     inner = _inset(corners, rng.choice([1.0, 2.5, 3.5], size=4))
@@ -42,34 +42,34 @@ def cell_pieces(seed: int, row: int, column: int) -> list[Piece]:
     return list(_split(inner, rng, goal, angle))
 
 
-def area(polygon: Polygon) -> float:
-    """Square meters."""
+def compute_area(polygon: Polygon) -> float:
+    """Return the area in square meters."""
     points = polygon.tolist()
-    turns = (x * below - y * right for (x, y), (right, below) in zip(points, points[1:] + points[:1], strict=True))
-    return float(abs(sum(turns))) / 2
+    terms = (x * below - y * right for (x, y), (right, below) in zip(points, points[1:] + points[:1], strict=True))
+    return float(abs(sum(terms))) / 2
 
 
-def _split(polygon: Polygon, rng: np.random.Generator, goal: float, angle: float) -> Iterator[Piece]:
-    size = area(polygon)
+def _split(polygon: Polygon, rng: np.random.Generator, goal: float, angle: float) -> Iterator[ParcelPiece]:
+    size = compute_area(polygon)
     if len(polygon) < 3 or size < 300:
         return
     if size < goal * np.exp(0.35 * rng.standard_normal()) or size < 2500:
-        yield Piece(polygon, "field")
+        yield ParcelPiece(polygon, "field")
         return
-    normal = _cut_direction(polygon, rng, angle)
+    normal = _draw_cut_direction(polygon, rng, angle)
     along = polygon @ normal
     share = rng.uniform(0.3, 0.7)
     place = along.min() + share * float(np.ptp(along))
-    role, width = _divider(rng, size)
+    role, width = _draw_divider(rng, size)
     if width > 0:
-        yield Piece(_clip(_clip(polygon, normal, place + width / 2), -normal, -(place - width / 2)), role)
+        yield ParcelPiece(_clip(_clip(polygon, normal, place + width / 2), -normal, -(place - width / 2)), role)
     turned = float(angle + rng.normal(0, 0.05))
     yield from _split(_clip(polygon, normal, place - width / 2), rng, goal, turned)
     yield from _split(_clip(polygon, -normal, -(place + width / 2)), rng, goal, turned)
 
 
-def _cut_direction(polygon: Polygon, rng: np.random.Generator, angle: float) -> NDArray[np.float64]:
-    """The unit vector across which to cut: mostly the long side, but blocks of land also go into strips."""
+def _draw_cut_direction(polygon: Polygon, rng: np.random.Generator, angle: float) -> NDArray[np.float64]:
+    """Return the unit vector normal to a cut: mostly along the long side, but land is also divided into strips."""
     first = np.array([np.cos(angle), np.sin(angle)])
     second = np.array([-first[1], first[0]])
     extents = [float(np.ptp(polygon @ side)) for side in (first, second)]
@@ -81,8 +81,8 @@ def _cut_direction(polygon: Polygon, rng: np.random.Generator, angle: float) -> 
     return np.asarray(np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ chosen)
 
 
-def _divider(rng: np.random.Generator, size: float) -> tuple[Role, float]:
-    """What lies along a cut through land of `size` square meters, and how wide it is in meters."""
+def _draw_divider(rng: np.random.Generator, size: float) -> tuple[Role, float]:
+    """Draw the role and width in meters of the divider along a cut through land of `size` square meters."""
     draw = rng.random()
     if size > 1.2e5 and draw < 0.5:
         return "road", float(rng.choice([4.0, 6.0, 8.0]))
@@ -98,7 +98,7 @@ def _corner(seed: int, row: int, column: int) -> NDArray[np.float64]:
 
 
 def _inset(polygon: Polygon, widths: NDArray[np.float64]) -> Polygon:
-    """The polygon (x, y with y down, corners clockwise as seen) less a band along each of its sides."""
+    """Return the polygon (y down, clockwise) without a band along each of its sides."""
     inner = polygon
     for start, end, width in zip(polygon, np.roll(polygon, -1, axis=0), widths, strict=True):
         side = (end - start) / np.linalg.norm(end - start)
@@ -108,7 +108,7 @@ def _inset(polygon: Polygon, widths: NDArray[np.float64]) -> Polygon:
 
 
 def _clip(polygon: Polygon, normal: NDArray[np.float64], offset: float) -> Polygon:
-    """The part of a convex polygon where `point @ normal <= offset`.
+    """Return the part of a convex polygon where `point @ normal <= offset`.
 
     Source: one edge of Sutherland and Hodgman 1974, doi:10.1145/360767.360802.
     """

@@ -1,4 +1,4 @@
-"""A square of the landscape in one season, seen on the same dates everywhere, made tile by tile."""
+"""A square area of the landscape in one season with common dates, generated in tiles."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from rasterio.features import shapes
 from shapely.geometry import shape
 
 from cropzoo_plugins.datasets.landscape import weather
-from cropzoo_plugins.datasets.landscape.blocks import Scene, render, season_of
+from cropzoo_plugins.datasets.landscape.blocks import Scene, render_block, season_seed
 from cropzoo_plugins.datasets.landscape.curves import BANDS
 from cropzoo_plugins.datasets.landscape.land import FINE
 from cropzoo_plugins.datasets.landscape.noise import key
 
 SIDE = 256
-"""Pixels on a side of a tile: a whole tile of the GeoTIFFs, so that none is compressed twice."""
+"""Side of a tile in pixels: one tile of the GeoTIFF, so that none is compressed twice."""
 
 BLOCK = 64
-"""Pixels on a side of what is rendered at once: 27,000 pixels a second with 30 dates; 128 need three times as long."""
+"""Side of a rendered block in pixels: 27,000 pixels per second with 30 dates; 128 take three times as long."""
 
 
-class Corner(NamedTuple):
-    """The upper left pixel of a tile."""
+class TileCorner(NamedTuple):
+    """Upper left pixel of a tile."""
 
     row: int
     column: int
 
 
-_FIRST = Corner(0, 0)
+_FIRST = TileCorner(0, 0)
 
 
 @dataclass(frozen=True)
-class Area:
-    """Which square of land, and how it is seen.
+class LandscapeArea:
+    """Parameters of a square area.
 
     Args:
-        scene: of any of its blocks; where that lies, its size and its dates are set for each block.
-        size: pixels of 10 m on a side.
-        label_scale: how many times finer the labels are: 1, 2 or 4.
-        origin: x and y of the north-western corner, meters.
-        crs: that these are in.
+        scene: Scene of any block; its position, size and dates are replaced for each block.
+        size: Side of the area in pixels of 10 m.
+        label_scale: Ratio of the label resolution to 10 m: 1, 2 or 4.
+        origin: x and y of the north-western corner in meters.
+        crs: CRS of the coordinates.
     """
 
     scene: Scene
@@ -60,31 +60,31 @@ class Area:
         """Days since 1970-01-01, increasing."""
         year = self.scene.year
         own = key(self.scene.seed, "images", year)
-        return tuple(weather.acquisitions(season_of(self.scene), year, own, self.scene.dates).tolist())
+        return tuple(weather.draw_dates(season_seed(self.scene), year, own, self.scene.dates).tolist())
 
     @property
-    def corners(self) -> list[Corner]:
-        """Of its tiles, in reading order."""
+    def corners(self) -> list[TileCorner]:
+        """Corners of the tiles in reading order."""
         starts = range(0, self.size, SIDE)
-        return [Corner(row, column) for row in starts for column in starts]
+        return [TileCorner(row, column) for row in starts for column in starts]
 
     @property
     def across(self) -> int:
-        """Tiles in a row, and rows of tiles."""
+        """Number of tiles in a row, and of rows of tiles."""
         return -(-self.size // SIDE)
 
-    def transform(self, scale: int = 1, corner: Corner = _FIRST) -> Affine:
-        """Of a raster from this corner on whose pixels are `scale` times finer than 10 m."""
+    def transform(self, scale: int = 1, corner: TileCorner = _FIRST) -> Affine:
+        """Return the transform of a raster that starts at a corner, with pixels `scale` times finer than 10 m."""
         west, north = self.origin[0] + 10.0 * corner.column, self.origin[1] - 10.0 * corner.row
         return Affine(10.0 / scale, 0.0, west, 0.0, -10.0 / scale, north)
 
     def block(self, row: int, column: int) -> Scene:
-        """The scene of one block, with labels and parcels of single cells of the map of covers."""
+        """Return the scene of a block, with labels and parcels at the resolution of the land cover map."""
         return replace(self.scene, row=row, column=column, size=BLOCK, label_scale=FINE, days=self.days)
 
 
-class Piece(NamedTuple):
-    """What lies of one parcel in one tile: its class index, and a polygon along the cells of the map of covers."""
+class LandscapePiece(NamedTuple):
+    """Part of a parcel in a tile: parcel id, class index, and polygon along the cells of the land cover map."""
 
     parcel: int
     label: int
@@ -92,24 +92,24 @@ class Piece(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Tile:
-    """What is in one tile; `h` and `w` are `SIDE` or what is left of it at the edges of the area.
+class LandscapeTile:
+    """Content of a tile; `h` and `w` are `SIDE`, or less at the edges of the area.
 
     Args:
-        corner: where it lies.
-        images: file of (T, C + 1, h, w), uint16: the bands, then the mask. On disk, as many tiles may wait their turn.
-        labels: (s h, s w), class index, `s` times finer.
-        pieces: of the declared parcels.
+        corner: Upper left pixel of the tile.
+        images: File of the bands and the mask, (T, C + 1, h, w), uint16; on disk, because many tiles can be queued.
+        labels: Class indices, `s` times finer, (s h, s w).
+        pieces: Pieces of the declared parcels.
     """
 
-    corner: Corner
+    corner: TileCorner
     images: Path
     labels: NDArray[np.uint8]
-    pieces: tuple[Piece, ...]
+    pieces: tuple[LandscapePiece, ...]
 
 
-def make_tile(shared: tuple[Area, Path], corner: Corner) -> Tile:
-    """One tile of an area; its images lie in the folder that is `shared` with the area."""
+def make_tile(shared: tuple[LandscapeArea, Path], corner: TileCorner) -> LandscapeTile:
+    """Generate a tile of an area; `shared` is the area and the folder of the images."""
     area, folder = shared
     height, width = (min(SIDE, area.size - start) for start in corner)
     images = np.empty((len(area.days), len(BANDS) + 1, height, width), np.uint16)
@@ -117,7 +117,7 @@ def make_tile(shared: tuple[Area, Path], corner: Corner) -> Tile:
     parcels = np.empty(labels.shape, np.int32)
     for down in range(0, height, BLOCK):
         for right in range(0, width, BLOCK):
-            block = render(area.block((corner.row + down) // BLOCK, (corner.column + right) // BLOCK))
+            block = render_block(area.block((corner.row + down) // BLOCK, (corner.column + right) // BLOCK))
             h, w = min(BLOCK, height - down), min(BLOCK, width - right)
             inside = images[..., down : down + h, right : right + w]
             inside[:, :-1], inside[:, -1] = block["series"][..., :h, :w], block["mask"][..., :h, :w]
@@ -127,20 +127,22 @@ def make_tile(shared: tuple[Area, Path], corner: Corner) -> Tile:
     path = folder / f"tile-{corner.row}-{corner.column}.npy"
     np.save(path, images)
     here = area.transform(FINE, corner)
-    return Tile(corner, path, majority(labels, FINE // area.label_scale), tuple(_pieces(parcels, labels, here)))
+    return LandscapeTile(
+        corner, path, find_majority(labels, FINE // area.label_scale), tuple(_find_pieces(parcels, labels, here))
+    )
 
 
-def majority(labels: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
-    """The commonest class of each square of `step` x `step` cells, the lower index on a tie."""
+def find_majority(labels: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
+    """Return the most frequent class of each square of `step` x `step` cells, the lower index in a tie."""
     rows, columns = labels.shape[0] // step, labels.shape[1] // step
     squares = labels.reshape(rows, step, columns, step)
     counts = np.stack([(squares == index).sum(axis=(1, 3)) for index in range(int(labels.max()) + 1)])
     return np.asarray(counts.argmax(axis=0).astype(np.uint8))
 
 
-def _pieces(parcels: NDArray[np.int32], labels: NDArray[np.uint8], transform: Affine) -> Iterator[Piece]:
-    """The outlines; cells that touch at a corner alone are polygons apart, so that each is valid."""
+def _find_pieces(parcels: NDArray[np.int32], labels: NDArray[np.uint8], transform: Affine) -> Iterator[LandscapePiece]:
+    """Yield the outlines of parcels; cells that touch only at a corner are separate polygons, so that each is valid."""
     known, first = np.unique(parcels, return_index=True)
     label_of = dict(zip(known.tolist(), labels.ravel()[first].tolist(), strict=True))
     for outline, value in shapes(parcels, mask=parcels > 0, connectivity=4, transform=transform):
-        yield Piece(int(value), label_of[int(value)], shape(outline))
+        yield LandscapePiece(int(value), label_of[int(value)], shape(outline))

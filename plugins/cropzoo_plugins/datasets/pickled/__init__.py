@@ -1,1 +1,1 @@
-"""What the datasets of pickled samples share: lists of files, checks of what is in them, resampling, dates, splits."""
+"""Shared parts of datasets of pickled samples: lists of files, a safe unpickler, checks, resampling and splits."""

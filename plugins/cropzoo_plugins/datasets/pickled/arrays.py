@@ -1,4 +1,4 @@
-"""Arrays of what a pickle tells of them: the few calls that NumPy writes, done by hand and checked."""
+"""NumPy arrays from the calls in a pickle: the few calls that NumPy writes, implemented with checks."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-_MOST_DIMENSIONS = 32
-_LONGEST = 1 << 62
-"""Of a dimension: the product of numbers of a million digits takes hours."""
+_MAX_DIMENSIONS = 32
+_MAX_LENGTH = 1 << 62
+"""Maximum length of a dimension: multiplying numbers of a million digits takes hours."""
 
 _NUMPY = {"multiarray _reconstruct": "reconstruct", "multiarray scalar": "scalar", "numeric _frombuffer": "frombuffer"}
 NAMES = {
@@ -21,39 +21,39 @@ NAMES = {
     "builtins bytes": "bytes",
     "__builtin__ bytes": "bytes",
 }
-"""What a name, module and attribute, stands for; core is NumPy 1's name of NumPy 2's _core."""
+"""Meaning of each name (module and attribute); NumPy 1 has `core`, NumPy 2 `_core`."""
 
 _ORDERS: dict[Any, Literal["<", ">", "=", "|"]] = {"<": "<", ">": ">", "=": "=", "|": "|"}
 _DTYPE = re.compile(r"[<>=|]?[biufcSU][1-9][0-9]{0,5}")
 
 
 class Refused(Exception):
-    """The file asks for something that is not read."""
+    """The file contains something that is not supported."""
 
 
 @dataclass(eq=False)
 class Name:
-    """Something known by heart, on the stack; never part of the result."""
+    """A known name on the stack; never part of the result."""
 
     kind: str
 
 
 @dataclass(eq=False)
 class DType:
-    """A data type; a BUILD sets its byte order."""
+    """A data type, whose byte order is set by BUILD."""
 
     dtype: np.dtype[Any]
 
 
 @dataclass(eq=False)
 class Array:
-    """An array or scalar; `_reconstruct` makes an empty one that a BUILD fills."""
+    """An array or scalar; `_reconstruct` makes an empty one that BUILD fills."""
 
     value: Any = None
 
 
-def call(function: Any, arguments: Any) -> Any:
-    """What one of the known names gives for these arguments."""
+def call_known_name(function: Any, arguments: Any) -> Any:
+    """Return the result of a known name for the given arguments."""
     kind = function.kind if isinstance(function, Name) else ""
     if kind == "reconstruct" and isinstance(arguments[0], Name) and arguments[0].kind == "ndarray":
         return Array()
@@ -67,10 +67,10 @@ def call(function: Any, arguments: Any) -> Any:
         return arguments[0].encode("latin-1")
     if kind == "bytes" and arguments == ():
         return b""
-    raise Refused("it calls something that is no array")
+    raise Refused("it calls something that is not an array")
 
 
-def build(target: Any, state: Any) -> None:
+def set_state(target: Any, state: Any) -> None:
     """Fill an array, or set the byte order of a data type."""
     if isinstance(target, Array) and target.value is None and len(state) == 5 and state[0] == 1:
         _, shape, dtype, fortran, raw = state
@@ -81,27 +81,27 @@ def build(target: Any, state: Any) -> None:
             raise Refused("it has an array of records or of dates")
         target.dtype = target.dtype.newbyteorder(_ORDERS[order])
     else:
-        raise Refused("it sets the state of something that is no array")
+        raise Refused("it sets the state of something that is not an array")
 
 
 def _dtype(text: Any) -> np.dtype[Any]:
-    """The data type of that name, unless it could hold Python objects."""
-    if not isinstance(text, str) or not _DTYPE.fullmatch(text):  # never shown unless text: lists of lists take for ever
+    """Return the data type of a name; refuse types that can contain Python objects."""
+    if not isinstance(text, str) or not _DTYPE.fullmatch(text):  # formatting nested lists can take forever
         raise Refused(f"it has an array of data type {text[:20] if isinstance(text, str) else type(text).__name__!r}")
     return np.dtype(text)
 
 
 def _array(raw: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray[Any, Any]:
-    """The array of those bytes, without a copy."""
+    """Return the array of the given bytes, without a copy."""
     if not isinstance(dtype, DType):
         raise Refused("it has an array without a data type")
     if isinstance(raw, str):  # bytes, written by Python 2
         raw = raw.encode("latin-1")
     if not isinstance(raw, bytes | bytearray):
-        raise Refused("it has an array that is no block of bytes")
-    whole = type(shape) is tuple and all(type(length) is int and 0 <= length <= _LONGEST for length in shape)
-    if not whole or len(shape) > _MOST_DIMENSIONS:
-        raise ValueError("an array's shape is no shape")
+        raise Refused("it has an array that is not a block of bytes")
+    valid = type(shape) is tuple and all(type(length) is int and 0 <= length <= _MAX_LENGTH for length in shape)
+    if not valid or len(shape) > _MAX_DIMENSIONS:
+        raise ValueError("the shape of an array is not valid")
     wanted = dtype.dtype.itemsize
     for length in shape:
         wanted *= length

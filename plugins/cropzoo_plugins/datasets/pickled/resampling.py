@@ -1,4 +1,4 @@
-"""Coarser bands on the grid of the finest."""
+"""Bilinear resampling of coarse bands to the finest grid."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 
 def enlarge(images: NDArray[Any], times: int) -> NDArray[Any]:
-    """Images on a grid `times` finer, bilinear between the centers of pixels, the outermost repeated beyond them.
+    """Upsample images by an integer factor, bilinear between pixel centers with the border repeated.
 
-    Integers are rounded back to their type: at most half a digital number, 5e-5 of reflectance, is lost, and a series
-    stays as small as it is stored. This is the rule of `align_corners=False`, and that of published readers.
+    Integers are rounded to their type, so that a series stays as small as it is stored: the error is at most half a
+    digital number, 5e-5 of reflectance. Equal to `align_corners=False` of PyTorch and to the published readers.
 
     Args:
         images: (..., h, w), integer or float.
-        times: at least 1.
+        times: Factor, at least 1.
 
     Returns:
         (..., times * h, times * w), of the same dtype.
@@ -25,16 +25,16 @@ def enlarge(images: NDArray[Any], times: int) -> NDArray[Any]:
     if times == 1:
         return images
     height, width = images.shape[-2:]
-    wide = images.astype(np.float32).reshape(-1, width) @ weights(width, times).T
-    both = weights(height, times) @ wide.reshape(-1, height, times * width)
+    wide = images.astype(np.float32).reshape(-1, width) @ _make_weights(width, times).T
+    both = _make_weights(height, times) @ wide.reshape(-1, height, times * width)
     if images.dtype.kind in "iu":
         np.rint(both, out=both)
     return both.reshape(*images.shape[:-2], times * height, times * width).astype(images.dtype)
 
 
 @lru_cache(maxsize=16)
-def weights(count: int, times: int) -> NDArray[np.float32]:
-    """What each of `count` pixels in a row gives to each of times * count finer ones, (times * count, count)."""
+def _make_weights(count: int, times: int) -> NDArray[np.float32]:
+    """Return the weights of `count` pixels for each of times * count finer pixels, (times * count, count)."""
     centers = np.clip((np.arange(count * times) + 0.5) / times - 0.5, 0, count - 1)
     before = np.floor(centers).astype(np.intp)
     after = np.minimum(before + 1, count - 1)

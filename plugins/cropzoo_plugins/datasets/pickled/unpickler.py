@@ -1,8 +1,8 @@
-"""Pickled arrays read without unpickling: nothing that a file names is imported, and nothing is called.
+"""Safe reader of pickled arrays: nothing that a file names is imported or called.
 
-The standard `pickle` runs what a file tells it to. Here its opcodes are only parsed, and a small machine rebuilds from
-them what datasets consist of: NumPy arrays and scalars, lists, tuples, dicts, numbers and text. It knows a handful of
-names by heart, those that NumPy writes, and refuses every other name and opcode.
+The standard `pickle` module runs code that a file names. This module only parses the opcodes and interprets those that
+make NumPy arrays and scalars, lists, tuples, dicts, numbers and text. It knows the few names that NumPy writes and
+refuses all other names and opcodes.
 """
 
 from __future__ import annotations
@@ -15,19 +15,16 @@ from typing import Any
 import numpy as np
 
 from cropzoo.errors import CropzooError
-from cropzoo_plugins.datasets.pickled.arrays import NAMES, Array, Name, Refused, build, call
+from cropzoo_plugins.datasets.pickled.arrays import NAMES, Array, Name, Refused, call_known_name, set_state
 
-MOST_BYTES = 1 << 28
-"""Size of a file above which it is refused; samples of the field's datasets have about a million bytes.
+MAX_BYTES = 1 << 28
+"""Maximum size of a file; samples have about a million bytes. Reading takes up to three times as much memory."""
 
-Reading takes up to three times as much memory.
-"""
+_MAX_STEPS = 1_000_000
+"""Maximum number of opcodes: an empty list takes one byte in the file and 64 in memory."""
 
-_MOST_STEPS = 1_000_000
-"""Opcodes above which a file is refused: a list of one byte takes 64 in memory."""
-
-_MOST_DEPTH = 32
-"""Containers within containers, so that code which walks over them by recursion is safe."""
+_MAX_DEPTH = 32
+"""Maximum nesting of containers, so that recursive code is safe."""
 
 _CONSTANTS = frozenset((
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
@@ -39,68 +36,72 @@ _PUT = frozenset(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"))
 _GET = frozenset(("GET", "BINGET", "LONG_BINGET"))
 _SIZED_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _KEYS = (str, bytes, int, float)
-_LONGEST_KEY = 60
-"""Bits of a number: longer ones can be made to have one hash, and then a dict takes the square of their number."""
+_MAX_KEY_BITS = 60
+"""Maximum bits of a number: longer ones can be made to have equal hashes, which makes dicts slow."""
 
 
 def load_pickle(path: Path) -> Any:
-    """The value in a pickle of NumPy arrays and plain containers, of any protocol, by Python 3 or 2, NumPy 1 or 2.
+    """Read a pickle of NumPy arrays and containers, of any protocol, written by Python 2 or 3 and NumPy 1 or 2.
 
-    Arrays and scalars are of booleans, integers, floats, complex numbers or text of a fixed width. Byte strings of
-    Python 2 become str, by Latin-1. No size in the file is believed: an array takes as many bytes as stand there.
+    Arrays and scalars may contain booleans, integers, floats, complex numbers or fixed-width text. Byte strings of
+    Python 2 become str (Latin-1). Sizes in the file are not trusted: an array takes as many bytes as the file has.
 
     Args:
-        path: a regular file of at most `MOST_BYTES` bytes.
+        path: Path of a regular file of at most `MAX_BYTES` bytes.
 
     Raises:
-        CropzooError: naming the file, for one that cannot be read, that is truncated or no pickle, that holds anything
-            else, or that is nested deeper than 32 containers.
+        CropzooError: The file cannot be read, is truncated or not a pickle, has other content, or is nested deeper than
+            32 containers. The message names the file.
     """
     where = f"pickle {str(path)!r}"
     try:
         if not path.is_file():
             raise CropzooError(f"{where}; there is no such file; check the dataset's folder and its lists of files")
-        if path.stat().st_size > MOST_BYTES:
-            raise CropzooError(f"{where}; it has over {MOST_BYTES} bytes; it is no sample of a dataset; leave it out")
+        if path.stat().st_size > MAX_BYTES:
+            raise CropzooError(
+                f"{where}; it has over {MAX_BYTES} bytes and cannot be a sample; remove it from the dataset"
+            )
         data = path.read_bytes()
     except OSError as error:
-        raise CropzooError(f"{where}; it cannot be read ({error.strerror}); check the file and its rights") from error
+        raise CropzooError(
+            f"{where}; it cannot be read ({error.strerror}); check the file and its permissions"
+        ) from error
     try:
         value = _Machine().run(data)
         _check_nesting(value)
     except Refused as error:
         raise CropzooError(
             f"{where}; {error}; only NumPy arrays, lists, tuples, dicts, numbers and text are read, as anything else "
-            "could run code; do not trust this file, or save it anew as those"
+            "could run code; do not trust this file, or save it as those types"
         ) from None
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, AssertionError) as error:
         reason = str(error).split("\n")[0][:200] or type(error).__name__
         raise CropzooError(
-            f"{where}; it is truncated or no pickle of arrays ({reason}); copy or download it again"
+            f"{where}; it is not a valid pickle of arrays (truncated?) ({reason}); copy or download it again"
         ) from error
     return value
 
 
 class _Arguments(tuple[Any, ...]):
-    """A tuple with something in it that is no value: arguments of a name, or the state of an array."""
+    """A tuple that contains other than values: arguments of a name, or the state of an array."""
 
 
 _VALUES = (str, bytes, bytearray, bool, int, float, type(None), list, tuple, dict)
 
 
 def _value(item: Any) -> Any:
-    """What a container or the result may hold for an item of the stack."""
+    """Return the value of a stack item that a container or the result may contain."""
     if isinstance(item, Array):
         if item.value is None:
             raise ValueError("an array without its contents")
         return item.value
     if type(item) not in _VALUES:
-        raise Refused("it stores a name or a data type by itself")
+        raise Refused("it stores a name or a data type as a value")
     return item
 
 
 class _Machine:
-    """The stack machine of the pickle format, for the opcodes that data need."""
+    """Stack machine of the pickle format, for the opcodes of data."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -109,11 +110,11 @@ class _Machine:
         self.room = 0
 
     def run(self, data: bytes) -> Any:
-        """The value that the opcodes up to STOP leave."""
-        self.room = 2 * len(data)  # bytes out of a text, and the array out of these
+        """Return the value that the opcodes up to STOP leave on the stack."""
+        self.room = 2 * len(data)  # text is decoded to bytes, and bytes to an array
         for steps, (opcode, argument, _) in enumerate(genops(data)):
-            if steps >= _MOST_STEPS:
-                raise Refused(f"it has over {_MOST_STEPS} steps")
+            if steps >= _MAX_STEPS:
+                raise Refused(f"it has over {_MAX_STEPS} steps")
             name = opcode.name
             if name == "STOP":
                 return _value(self.stack.pop())
@@ -129,7 +130,7 @@ class _Machine:
                 self._push_tuple(self._take(_SIZED_TUPLES[name]))
             elif name not in ("PROTO", "FRAME"):
                 self._step(name, argument)
-        raise ValueError("it has no end")
+        raise ValueError("it has no STOP opcode")
 
     def _step(self, name: str, argument: Any) -> None:
         if name == "MARK":
@@ -150,28 +151,28 @@ class _Machine:
             self._top(dict).update(_pairs(items))
         elif name == "REDUCE":
             function, arguments = self._take(2)
-            self.stack.append(self._counted(call(function, arguments)))
+            self.stack.append(self._count_bytes(call_known_name(function, arguments)))
         elif name == "BUILD":
             target, state = self._take(2)
-            build(target, state)
-            self.stack.append(self._counted(target))
+            set_state(target, state)
+            self.stack.append(self._count_bytes(target))
         else:
             raise Refused(f"it uses {name}")
 
-    def _counted(self, made: Any) -> Any:
-        """The same; what a file holds once is not made of it a thousand times."""
-        value = made.value if isinstance(made, Array) else made
+    def _count_bytes(self, item: Any) -> Any:
+        """Return the value; refuse a file that makes more bytes than it contains."""
+        value = item.value if isinstance(item, Array) else item
         if isinstance(value, np.ndarray | np.generic):
             self.room -= value.nbytes
         elif isinstance(value, bytes):
             self.room -= len(value)
         if self.room < 0:
             raise Refused("it makes more bytes than the file has")
-        return made
+        return item
 
     def _push_name(self, name: str) -> None:
         if name not in NAMES:
-            raise Refused(f"it asks for {name[:100].replace(' ', '.', 1)!r}")
+            raise Refused(f"it uses {name[:100].replace(' ', '.', 1)!r}")
         self.stack.append(Name(NAMES[name]))
 
     def _push_tuple(self, items: Sequence[Any]) -> None:
@@ -180,7 +181,7 @@ class _Machine:
         self.stack.append(tuple(items) if plain else _Arguments(items))
 
     def _take(self, count: int) -> list[Any]:
-        """The topmost items, off the stack, never from below the last mark."""
+        """Pop the topmost items, never from below the last mark."""
         start = len(self.stack) - count
         if start < (self.marks[-1] if self.marks else 0):
             raise ValueError("too few values on its stack")
@@ -195,21 +196,21 @@ class _Machine:
 
     def _top(self, kind: type) -> Any:
         if type(self.stack[-1]) is not kind:
-            raise ValueError(f"it adds to what is no {kind.__name__}")
+            raise ValueError(f"it adds to something that is not a {kind.__name__}")
         return self.stack[-1]
 
 
 def _pairs(items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
     for key, value in zip(items[::2], items[1::2], strict=True):
-        if not isinstance(key, _KEYS):  # the hash of a tuple that holds another many times takes for ever
-            raise Refused("it has a dict with a key that is neither text nor number")
-        if isinstance(key, int) and key.bit_length() > _LONGEST_KEY:
-            raise Refused(f"it has a dict with a number of over {_LONGEST_KEY} bits as a key")
+        if not isinstance(key, _KEYS):  # hashing nested tuples can take forever
+            raise Refused("it has a dict with a key that is neither text nor a number")
+        if isinstance(key, int) and key.bit_length() > _MAX_KEY_BITS:
+            raise Refused(f"it has a dict with a number of over {_MAX_KEY_BITS} bits as a key")
         yield key, _value(value)
 
 
 def _check_nesting(value: Any) -> None:
-    """Refuse containers that hold themselves, or others too deep; a container that is met again is looked at once."""
+    """Refuse containers that contain themselves or are nested too deep; each container is visited once."""
     depth: dict[int, int] = {}
     waiting = [(value, False)]
     while waiting:
@@ -219,9 +220,9 @@ def _check_nesting(value: Any) -> None:
         inside = list(item.values()) if isinstance(item, dict) else item
         if seen:
             depth[id(item)] = 1 + max((depth.get(id(other), 0) for other in inside), default=0)
-            if depth[id(item)] > _MOST_DEPTH:
-                raise Refused(f"it has over {_MOST_DEPTH} containers within containers")
+            if depth[id(item)] > _MAX_DEPTH:
+                raise Refused(f"it has over {_MAX_DEPTH} containers within containers")
         elif id(item) not in depth:
-            depth[id(item)] = _MOST_DEPTH + 1  # until it is done: whoever finds it within itself is too deep
+            depth[id(item)] = _MAX_DEPTH + 1  # until it is done, so that a container in itself is too deep
             waiting.append((item, True))
             waiting.extend((other, False) for other in inside if isinstance(other, list | tuple | dict))

@@ -1,1 +1,1 @@
-"""Reading a site: a folder with one GeoTIFF a date and a label raster, a parcel file, or both."""
+"""Reader of a site: a folder with a GeoTIFF per date and a label raster, a parcel file, or both."""

@@ -1,4 +1,4 @@
-"""Which classes a dataset of sites has, and the label index of every pixel."""
+"""Classes of a dataset of sites, and the label rasters of the sites."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from numpy.typing import NDArray
 
 from cropzoo import IGNORE, CropzooError, LabelClass
 from cropzoo.geo.raster.grid import Window
-from cropzoo_plugins.datasets.sites.classes import TABLE, make_table, number_texts, read_table
+from cropzoo_plugins.datasets.sites.class_table import TABLE, make_table, number_texts, read_table
 from cropzoo_plugins.datasets.sites.parcels import MISSING
 from cropzoo_plugins.datasets.sites.site import Site
 
-Legend = tuple[tuple[LabelClass, ...], tuple[str, ...], list[NDArray[np.uint8]]]
+SiteLegend = tuple[tuple[LabelClass, ...], tuple[str, ...], list[NDArray[np.uint8]]]
 
 
-def make_legend(
+def make_site_legend(
     root: Path, sites: Sequence[Site], train: Sequence[Sequence[Window]], ignore_codes: Sequence[int]
-) -> Legend:
-    """Classes that have a training pixel, names of those that have none, and labels (H, W) of every site.
+) -> SiteLegend:
+    """Return the classes with training pixels, the names of those without, and the labels (H, W) of each site.
 
     Args:
-        root: its classes.csv, if there is one, names the classes and gives their order.
-        sites: all of them.
-        train: training windows of each site.
-        ignore_codes: crop codes that are no class.
+        root: Folder of the optional classes.csv, which names and orders the classes.
+        sites: All sites.
+        train: Training windows of each site.
+        ignore_codes: Crop codes to ignore.
 
     Raises:
-        CropzooError: a code that classes.csv lacks, fewer than 2 classes or more than 255.
+        CropzooError: classes.csv lacks a code, or there are fewer than 2 or more than 255 classes.
     """
     path = root / TABLE
     table = read_table(path) if path.is_file() else None
     texts = _crop_texts(sites)
     numbers = number_texts(texts, table) if texts else {}
-    codes = [site.codes(numbers) for site in sites]
+    codes = [site.make_codes(numbers) for site in sites]
     left_out = {MISSING, *ignore_codes}
     if table is None:
         table = make_table(set().union(*map(_unique, codes)) - left_out, _crop_names(sites, numbers))
@@ -50,19 +50,19 @@ def make_legend(
     if not 2 <= len(classes) <= IGNORE:
         count = "1 class has" if len(classes) == 1 else f"{len(classes)} classes have"
         raise CropzooError(
-            f"dataset root {str(root)!r}; {count} a training pixel; training and scoring need 2 to {IGNORE} classes; "
-            "check the labels, the split and option 'ignore_codes'"
+            f"dataset root {str(root)!r}; {count} a training pixel; training and evaluation need 2 to "
+            f"{IGNORE} classes; check the labels, the split and option 'ignore_codes'"
         )
     ignored = tuple(entry.name for entry in table if entry.code in found - trained)
-    return classes, ignored, [_index(raster, classes) for raster in codes]
+    return classes, ignored, [_to_labels(raster, classes) for raster in codes]
 
 
 def _unique(codes: NDArray[np.int64]) -> set[int]:
     return set(np.unique(codes).tolist())
 
 
-def _index(codes: NDArray[np.int64], classes: Sequence[LabelClass]) -> NDArray[np.uint8]:
-    """Position of each code among the classes, 255 for any other."""
+def _to_labels(codes: NDArray[np.int64], classes: Sequence[LabelClass]) -> NDArray[np.uint8]:
+    """Return the label index of each code, 255 for other codes."""
     known = np.array([entry.code for entry in classes])
     order = np.argsort(known)
     near = np.minimum(np.searchsorted(known[order], codes), len(known) - 1)
@@ -83,19 +83,19 @@ def _check_table(
         unknown = sorted(_unique(raster) - known)
         if unknown:
             raise CropzooError(
-                f"labels {site.label_file!r}; they hold {', '.join(map(str, unknown))}, which {str(path)!r} lacks; "
-                "add a line for each code there, or name it in option 'ignore_codes'"
+                f"labels {site.label_file!r}; they contain {', '.join(map(str, unknown))}, which {str(path)!r} lacks; "
+                "add a row for each code, or name it in option 'ignore_codes'"
             )
 
 
 def _crop_texts(sites: Sequence[Site]) -> set[str]:
-    """The crops of parcel files that give labels, as texts, if any of them is one: then digits are texts as well."""
+    """Return the crops of label-giving parcel files as text if any of them is text, otherwise nothing."""
     crops = {crop for site in sites for crop in site.label_crops if crop is not None}
     return set(map(str, crops)) if any(isinstance(crop, str) for crop in crops) else set()
 
 
 def _crop_names(sites: Sequence[Site], numbers: dict[str, int]) -> dict[int, str]:
-    """Names of the codes as the parcel files have them, else the texts that were numbered."""
+    """Return the names of the codes in the parcel files, or else the text of the crop."""
     names: dict[int, str] = {}
     for site in sites:
         if site.parcels is None or site.parcels.crops is None:

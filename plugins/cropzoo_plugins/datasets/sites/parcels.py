@@ -1,4 +1,4 @@
-"""A site's parcels: read around the site, brought to its CRS, burnt into its grid."""
+"""Parcels of a site, rasterized on its grid."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from cropzoo.geo.vector.rasterize import rasterize_centers
 from cropzoo.geo.vector.reader import require_column
 
 STEM = "parcels"
-"""The stem of a parcel file, `parcels.gpkg` or any other vector format."""
+"""Stem of a parcel file, such as `parcels.gpkg`."""
 
 MISSING = int(np.iinfo(np.int64).min)
-"""The code of a pixel whose crop nobody knows; it is ignored."""
+"""Code of pixels of unknown crop, which are ignored."""
 
 _SIDE_FILES = (".shx", ".dbf", ".prj", ".cpg", ".sbn", ".sbx", ".qix", ".qpj", ".qmd", ".xml", ".gfs")
 
@@ -30,10 +30,10 @@ class Parcels:
     """Parcels on a grid.
 
     Args:
-        path: their file.
-        ids: (H, W), int32, 1..n in the file's order; 0 = no parcel.
-        crops: of each id, from 1; None where the file has no crop column.
-        names: of each id, from 1, empty where unknown.
+        path: Path of the parcel file.
+        ids: Parcel ids, 1..n in the order of the file; 0 = no parcel; (H, W), int32.
+        crops: Crop of each id, from 1; None if the file has no crop column.
+        names: Name of the crop of each id, from 1; "" if unknown.
     """
 
     path: Path
@@ -41,8 +41,8 @@ class Parcels:
     crops: tuple[Crop, ...] | None
     names: tuple[str, ...]
 
-    def codes(self, numbers: Mapping[str, int]) -> NDArray[np.int64]:
-        """Crop codes, (H, W): 0 outside the parcels, `MISSING` in one without crop; `numbers` gives texts a code."""
+    def make_codes(self, numbers: Mapping[str, int]) -> NDArray[np.int64]:
+        """Return crop codes, (H, W): 0 outside parcels, `MISSING` without a crop; `numbers` maps text to codes."""
         crops = self.crops or ()
         table = [MISSING if crop is None else numbers.get(str(crop), crop) for crop in crops]
         codes: NDArray[np.int64] = np.array([0, *table], np.int64)[self.ids]
@@ -50,10 +50,10 @@ class Parcels:
 
 
 def find_parcels(folder: Path) -> Path | None:
-    """The parcel file of a folder, None without one.
+    """Return the parcel file of a folder; None if there is none.
 
     Raises:
-        CropzooError: several of them.
+        CropzooError: The folder has several parcel files.
     """
     found = [path for path in sorted(folder.iterdir()) if path.stem.lower() == STEM and path.suffix]
     found = [path for path in found if path.suffix.lower() not in _SIDE_FILES]
@@ -65,27 +65,27 @@ def find_parcels(folder: Path) -> Path | None:
 
 
 def read_parcels(path: Path, grid: Grid, crop_column: str, name_column: str, needs_crops: bool) -> Parcels:
-    """The parcels of a file that touch a grid; a pixel belongs to the parcel that holds its center.
+    """Read the parcels of a file that touch a grid; a pixel belongs to the parcel that contains its center.
 
-    Where parcels overlap, the one that comes later in the file wins.
+    Where parcels overlap, the later one in the file wins.
 
     Args:
-        path: a file that pyogrio reads, with one layer of geometries, of any size: what lies elsewhere is not read.
-        grid: with a CRS.
-        crop_column: column with the crop's code or text.
-        name_column: column with the crop's name; need not exist.
-        needs_crops: the labels come from this file, so that the crop column must exist.
+        path: Path of a file that pyogrio can read, with one layer of geometries. Only the area of the grid is read.
+        grid: Grid with a CRS.
+        crop_column: Column with the code or text of the crop.
+        name_column: Column with the name of the crop; optional.
+        needs_crops: Whether the labels come from this file, so that the crop column must exist.
 
     Raises:
-        CropzooError: naming the file: unreadable, several layers, no CRS, no crop column.
+        CropzooError: The file cannot be read, or has several layers, no CRS or no crop column. The message names it.
     """
 
-    def wanted(columns: list[str]) -> list[str]:
+    def select_columns(columns: list[str]) -> list[str]:
         if needs_crops:
             require_column(path, crop_column, columns, "crop", "option 'crop_column'")
         return [column for column in dict.fromkeys((crop_column, name_column)) if column in columns]
 
-    layer = read_layer(path, [grid], wanted)
+    layer = read_layer(path, [grid], select_columns)
     count = len(layer.geometry)
     crops = tuple(map(parse_crop, layer.columns[crop_column])) if crop_column in layer.columns else None
     names = tuple(map(format_field, layer.columns.get(name_column, [None] * count)))

@@ -63,17 +63,17 @@ def test_unknown_names_give_the_close_ones(root: Path, options: dict[str, Any], 
     [
         ({"image_root": ""}, "give --set dataset.image_root=FOLDER"),
         ({"label_root": ""}, "give --set dataset.label_root=FOLDER"),
-        ({"window": 0}, "option 'window' is 0; it must be a whole number, 1 or more"),
+        ({"window": 0}, "option 'window' is 0; it must be an integer >= 1"),
         ({"window": 24.0}, "option 'window' is 24.0"),
         ({"block": 0}, "option 'block' is 0"),
-        ({"gap": -1}, "option 'gap' is -1; it must be a whole number, 0 or more"),
+        ({"gap": -1}, "option 'gap' is -1; it must be an integer >= 0"),
         ({"max_windows": True}, "option 'max_windows' is True"),
-        ({"ignore_codes": "0;1"}, "option 'ignore_codes' is '0;1'; it must be whole numbers with commas"),
+        ({"ignore_codes": "0;1"}, "option 'ignore_codes' is '0;1'; it must be comma-separated integers"),
         ({"clear_scl": "4.0"}, "option 'clear_scl' is '4.0'"),
         ({"shares": (0, 1, 1)}, "shares"),
         ({"label_options": {"download": True}}, "let torchgeo.datasets.EuroCrops download it first"),
         ({"images": "CDL", "bands": ["B02"]}, "torchgeo's CDL always reads all of its bands"),
-        ({"labels": "Sentinel2"}, "option 'labels' is 'Sentinel2'; it holds images"),
+        ({"labels": "Sentinel2"}, "option 'labels' is 'Sentinel2'; it contains images"),
     ],
 )
 def test_options_that_do_not_fit(root: Path, options: dict[str, Any], told: str) -> None:
@@ -85,7 +85,7 @@ def test_options_that_do_not_fit(root: Path, options: dict[str, Any], told: str)
 
 
 def test_labels_are_no_images(root: Path) -> None:
-    with pytest.raises(UsageError, match="option 'images' is 'CDL'; it holds labels"):
+    with pytest.raises(UsageError, match="option 'images' is 'CDL'; it contains labels"):
         build(root, images="CDL", image_root=root / "cdl", bands=())
 
 
@@ -106,7 +106,7 @@ def test_folders_without_files(root: Path, tmp_path: Path) -> None:
 def test_eurocrops_without_its_table(files: ModuleType, root: Path, tmp_path: Path) -> None:
     files.make_parcels(tmp_path)
     (tmp_path / "HCAT2.csv").unlink()
-    with pytest.raises(CropzooError, match=r"a table beside them is missing .*HCAT2\.csv"):
+    with pytest.raises(CropzooError, match=r"a table next to them is missing .*HCAT2\.csv"):
         build(root, label_root=tmp_path)
     build(root, label_root=tmp_path, label_options={"classes": ["3301010101", "3301060401"]}, split_seed=1)
 
@@ -143,7 +143,7 @@ def test_a_damaged_file_is_not_passed_over(files: ModuleType, root: Path, tmp_pa
     path.write_bytes(b"II*\0" + b"\0" * 50)
     with pytest.raises(CropzooError) as caught:
         build(root, image_root=tmp_path / "images")
-    assert f"image file {str(path)!r}; it cannot be read, so it is damaged" in str(caught.value)
+    assert f"image file {str(path)!r}; it cannot be read (damaged?)" in str(caught.value)
     path.write_bytes(whole)
     dataset = build(root, image_root=tmp_path / "images", split_seed=1)
     path.unlink()
@@ -160,7 +160,7 @@ def test_a_damaged_file_is_not_passed_over(files: ModuleType, root: Path, tmp_pa
 def test_images_and_labels_of_other_regions(files: ModuleType, root: Path, tmp_path: Path) -> None:
     files.make_images(tmp_path, bands=("B02",), shift=5000)
     for options in ({}, {"labels": "CDL", "label_root": root / "cdl"}):
-        with pytest.raises(CropzooError, match="no file shares a place with the images; they lie in 500"):
+        with pytest.raises(CropzooError, match="no file overlaps the images; labels are in 500"):
             build(root, image_root=tmp_path, **options)
 
 
@@ -174,25 +174,25 @@ def test_images_and_labels_of_other_times(files: ModuleType, root: Path, tmp_pat
 
 def test_images_without_a_date(files: ModuleType, root: Path, tmp_path: Path) -> None:
     files.write_raster(tmp_path / "image.tif", np.ones((1, 96, 96), np.uint16))
-    with pytest.raises(CropzooError, match=r"'.*image\.tif'; torchgeo reads no date from its name"):
+    with pytest.raises(CropzooError, match=r"'.*image\.tif'; torchgeo finds no date in its name"):
         build(root, images="RasterDataset", image_root=tmp_path, bands=())
 
 
 def test_too_few_windows(root: Path) -> None:
-    with pytest.raises(CropzooError, match="share 1 windows of 96 pixels, in 1 blocks; 3 splits want one each"):
+    with pytest.raises(CropzooError, match="share 1 windows of 96 pixels, in 1 blocks; 3 splits need one each"):
         cdl(root, window=96)
 
 
 def test_too_few_classes(files: ModuleType, root: Path, tmp_path: Path) -> None:
     files.make_cdl(tmp_path, np.full((32, 32), 5, np.uint8))
-    with pytest.raises(CropzooError, match="1 classes have a training pixel; training and scoring need 2 to 255"):
+    with pytest.raises(CropzooError, match="1 classes have a training pixel; training and evaluation need 2 to 255"):
         cdl(root, label_root=tmp_path)
 
 
 def test_a_class_table_that_lacks_a_code(files: ModuleType, root: Path, tmp_path: Path) -> None:
     files.make_cdl(tmp_path)
     (tmp_path / "classes.csv").write_text("code,name\n1,corn\n24,wheat\n0,rest\n")
-    with pytest.raises(CropzooError, match=r"classes\.csv'; it lacks 5, which the labels hold"):
+    with pytest.raises(CropzooError, match=r"classes\.csv'; it lacks 5, which the labels contain"):
         cdl(root, label_root=tmp_path)
     cdl(root, label_root=tmp_path, ignore_codes=5)
 
@@ -214,5 +214,5 @@ def test_a_parcel_without_a_crop_is_background(files: ModuleType, root: Path, tm
 
 def test_labels_of_several_bands(files: ModuleType, root: Path, tmp_path: Path) -> None:
     files.write_raster(tmp_path / "labels.tif", np.ones((2, 96, 96), np.uint8))
-    with pytest.raises(CropzooError, match=r"labels\.tif'; it has 2 bands; labels are one band"):
+    with pytest.raises(CropzooError, match=r"labels\.tif'; it has 2 bands; labels must be one band"):
         build(root, labels="RasterDataset", label_root=tmp_path, label_options={"is_image": False})

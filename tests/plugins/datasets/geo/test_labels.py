@@ -145,7 +145,9 @@ def test_a_class_without_training_pixel_is_ignored_and_named(
     with caplog.at_level(logging.WARNING, "cropzoo"):
         dataset = files.build(made[0], "CDL", label_root=tmp_path)
     assert dataset.ignored == ("Hops",)
-    assert [record.getMessage() for record in caplog.records] == ["no training pixel, so ignored in val and test: Hops"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "classes without a training pixel are ignored in val and test: Hops"
+    ]
     assert (dataset.split("test")[0].labels == 255).all()
 
 

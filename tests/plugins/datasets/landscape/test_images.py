@@ -13,13 +13,13 @@ from rasterio import Affine
 from rasterio.features import rasterize
 
 from cropzoo import CropzooError, UsageError
-from cropzoo.data.labels import rasterize_labels
+from cropzoo.data.labels import LabelOptions, rasterize_labels
 from cropzoo.geo.raster.grid import Window, read_grid
 from cropzoo.geo.vector.reader import read_parcels
 from cropzoo.prepare.options import ImageSource
 from cropzoo_plugins.datasets.geotiff import GeoTIFF
 from cropzoo_plugins.datasets.landscape import images
-from cropzoo_plugins.datasets.landscape.blocks import render
+from cropzoo_plugins.datasets.landscape.blocks import render_block
 from cropzoo_plugins.datasets.landscape.tiles import make_tile
 from cropzoo_plugins.datasets.synthetic import Synthetic
 
@@ -97,7 +97,7 @@ def test_the_folder_holds_what_prepare_reads(dataset, folder):
 
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (3, 3), (2, 4), (4, 4)])
 def test_pixels_are_those_of_rendered_blocks(row, column, dataset, folder, series):
-    block = render(scene(dataset, folder, row, column, 64))
+    block = render_block(scene(dataset, folder, row, column, 64))
     seen = series[..., 64 * row : 64 * row + 64, 64 * column : 64 * column + 64]
     height, width = seen.shape[2:]
     assert height == (64 if row < 4 else 32)
@@ -107,7 +107,7 @@ def test_pixels_are_those_of_rendered_blocks(row, column, dataset, folder, serie
 
 def test_nothing_shows_where_blocks_and_tiles_meet(dataset, folder, series, labels):
     """Against a block that lies across both; all but the sensor's noise is the same."""
-    across = render(scene(dataset, folder, 2, 2, 96))
+    across = render_block(scene(dataset, folder, 2, 2, 96))
     seen = series[..., 192:288, 192:288]
     assert np.array_equal(seen[:, -1], across["mask"])
     assert len(np.unique(seen[:, -1])) > 1
@@ -158,7 +158,7 @@ def test_the_library_makes_the_truth_of_the_parcels(scale, cells, dataset, folde
     table = read_parcels([folder / "parcels.gpkg"], crop_column="crop_code", around=[grid])
     indices = [codes.index(crop) for crop in table.crops]
     window = Window(0, 0, SIZE, SIZE)
-    made = rasterize_labels(table, indices, grid, window, label_scale=scale, oversample=cells, conflict=0.5)
+    made = rasterize_labels(table, indices, grid, window, LabelOptions(scale, cells, conflict=0.5))
     assert np.array_equal(np.array(codes)[made.labels], labels)
 
 
@@ -214,7 +214,7 @@ def small(tmp_path) -> Synthetic:
 def test_a_folder_with_something_in_it_is_refused(small, tmp_path):
     (tmp_path / "mine.tif").write_text("mine")
     for taken in (tmp_path, tmp_path / "mine.tif"):
-        with pytest.raises(UsageError, match=r"there is something already.*empty or new"):
+        with pytest.raises(UsageError, match=r"the folder is not empty.*empty or new"):
             small.write_images(taken, silent, 0)
     assert names(tmp_path) == ["mine.tif"]
 

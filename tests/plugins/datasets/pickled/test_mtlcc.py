@@ -162,9 +162,9 @@ def test_lists_that_are_missing_empty_or_lead_out(made: Any, make: ModuleType) -
         ({"year": np.zeros(4)}, "an image is of the year 0"),
         ({"labels": np.zeros((12, 11), np.int8)}, r"'labels' has shape \(12, 11\)"),
         ({"labels": np.zeros((3, 12, 12), np.int8)}, r"'labels' has shape \(3, 12, 12\)"),
-        ({"labels": np.full((12, 12), -1, np.int8)}, "'labels' holds -1"),
-        ({"labels": np.full((12, 12), 128)}, "'labels' holds 128; its codes are 0 to 127"),
-        ({"labels": np.full((12, 12), np.nan)}, "'labels' holds numbers that are not whole"),
+        ({"labels": np.full((12, 12), -1, np.int8)}, "'labels' contains -1"),
+        ({"labels": np.full((12, 12), 128)}, r"'labels' contains 128; expected codes in \[0, 127\]"),
+        ({"labels": np.full((12, 12), np.nan)}, "'labels' contains numbers that are not integers"),
     ],
 )
 def test_samples_that_do_not_fit(made: Any, make: ModuleType, change: dict[str, Any], message: str) -> None:

@@ -11,12 +11,10 @@ import pytest
 import torch
 
 from cropzoo import CropzooError, UsageError
-from cropzoo_plugins.datasets.pickled.contents import Contents
-from cropzoo_plugins.datasets.pickled.dates import days_since_1970, in_order
-from cropzoo_plugins.datasets.pickled.grounds import grounds
-from cropzoo_plugins.datasets.pickled.holding_out import hold_out
-from cropzoo_plugins.datasets.pickled.lists import find_list, read_list
+from cropzoo_plugins.datasets.pickled.holdout import group_blocks, hold_out
+from cropzoo_plugins.datasets.pickled.path_lists import find_list, read_list
 from cropzoo_plugins.datasets.pickled.resampling import enlarge
+from cropzoo_plugins.datasets.pickled.sample_file import SampleFile, days_since_1970, sort_days
 
 
 def test_a_list_is_its_first_column(tmp_path: Path) -> None:
@@ -38,10 +36,10 @@ def test_a_path_that_leads_out_of_the_folder(tmp_path: Path, entry: str) -> None
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "it is empty; a sample's path stands in each line"),
+        (b"", "it is empty; each line must contain the path of a sample"),
         (b"\n \n,\n", "it is empty"),
-        (b"\xff\xfe1", "it is no CSV in UTF-8"),
-        (b"a\n.\n", "line 2; '.' names no file"),
+        (b"\xff\xfe1", "it is not a CSV file in UTF-8"),
+        (b"a\n.\n", "line 2; '.' is not a file"),
     ],
 )
 def test_a_list_without_paths(tmp_path: Path, content: bytes, message: str) -> None:
@@ -72,16 +70,16 @@ def test_finding_a_list(tmp_path: Path) -> None:
         ({"img": "text"}, "'img' is a str; it must be an array"),
         ({10**100: 1}, "it has a dict with a number of over 60 bits as a key"),
         ({"k" * 10_000: 1}, "it has no 'img'; its keys are k{40};"),
-        ({"img": np.array([1e300])}, "'img' holds numbers that are not whole, or too large"),
-        ({"img": np.array([2**64 - 1], np.uint64)}, "'img' holds numbers that are not whole, or too large"),
-        ({"img": np.array([0.5])}, "'img' holds numbers that are not whole"),
+        ({"img": np.array([1e300])}, "'img' contains numbers that are not integers, or too large"),
+        ({"img": np.array([2**64 - 1], np.uint64)}, "'img' contains numbers that are not integers, or too large"),
+        ({"img": np.array([0.5])}, "'img' contains numbers that are not integers"),
     ],
 )
 def test_contents_that_are_no_whole_numbers(tmp_path: Path, content: object, message: str) -> None:
     path = tmp_path / "sample.pickle"
     path.write_bytes(pickle.dumps(content))
     with pytest.raises(CropzooError, match=rf"sample.pickle'; {message}") as caught:
-        Contents(path).whole("img", (1, 2, 3))
+        SampleFile(path).read_integers("img", (1, 2, 3))
     assert len(str(caught.value)) < 500
 
 
@@ -92,12 +90,12 @@ def test_lists_that_double_are_not_made_into_an_array(tmp_path: Path) -> None:
         doubled = [doubled, doubled]
     (tmp_path / "sample.pickle").write_bytes(pickle.dumps({"img": doubled}))
     with pytest.raises(CropzooError, match="a list with more than numbers in it"):
-        Contents(tmp_path / "sample.pickle").numbers("img", (1,))
+        SampleFile(tmp_path / "sample.pickle").read_numbers("img", (1,))
 
 
 def test_a_list_of_numbers_is_an_array(tmp_path: Path) -> None:
     (tmp_path / "sample.pickle").write_bytes(pickle.dumps({"doy": [3, np.int64(9)]}))
-    assert Contents(tmp_path / "sample.pickle").whole("doy", (1,)).tolist() == [3, 9]
+    assert SampleFile(tmp_path / "sample.pickle").read_integers("doy", (1,)).tolist() == [3, 9]
 
 
 @pytest.mark.parametrize("times", [1, 2, 3, 6])
@@ -130,43 +128,49 @@ def test_a_ramp_stays_a_ramp_about_the_same_centers() -> None:
 
 
 @pytest.fixture
-def contents(tmp_path: Path) -> Contents:
+def file(tmp_path: Path) -> SampleFile:
     (tmp_path / "s.pickle").write_bytes(pickle.dumps({"a": np.array([1.0, 2.5]), "b": np.arange(6), "c": "text"}))
-    return Contents(tmp_path / "s.pickle")
+    return SampleFile(tmp_path / "s.pickle")
 
 
-def test_days(contents: Contents) -> None:
-    days = days_since_1970(contents, np.array([1, 60, 366, 1]), np.array([2016, 2016, 2016, 2017]))
+def test_days(file: SampleFile) -> None:
+    days = days_since_1970(file, np.array([1, 60, 366, 1]), np.array([2016, 2016, 2016, 2017]))
     wanted = [date(2016, 1, 1), date(2016, 2, 29), date(2016, 12, 31), date(2017, 1, 1)]
     assert days.tolist() == [(day - date(1970, 1, 1)).days for day in wanted]
-    assert days_since_1970(contents, np.array([32]), 2018).tolist() == [(date(2018, 2, 1) - date(1970, 1, 1)).days]
+    assert days_since_1970(file, np.array([32]), 2018).tolist() == [(date(2018, 2, 1) - date(1970, 1, 1)).days]
     for doy, year, message in ((366, 2017, "day 366"), (0, 2017, "day 0"), (-1, 2017, "day -1"), (1, 0, "year 0")):
         with pytest.raises(CropzooError, match=rf"s.pickle'; an image is of .*{message}"):
-            days_since_1970(contents, np.array([5, doy]), np.array([2016, year]))
+            days_since_1970(file, np.array([5, doy]), np.array([2016, year]))
 
 
 def test_order_keeps_the_first_of_a_day() -> None:
-    assert in_order(np.array([5, 3, 5, 9, 3])).tolist() == [1, 0, 3]
+    assert sort_days(np.array([5, 3, 5, 9, 3])).tolist() == [1, 0, 3]
 
 
-def test_contents_name_what_is_wrong(contents: Contents) -> None:
+def test_contents_name_what_is_wrong(file: SampleFile) -> None:
     for call, message in (
-        (lambda: contents.numbers("d", (1,)), "it has no 'd'; its keys are a, b, c"),
-        (lambda: contents.numbers("c", (0, 1)), "'c' is a str; it must be an array"),
-        (lambda: contents.numbers("b", (2, 3)), r"'b' is int64 of shape \(6,\); it must be numbers in 2 or 3 dim"),
-        (lambda: contents.whole("a", (1,)), "'a' holds numbers that are not whole"),
-        (lambda: contents.fit("b", np.zeros(3), (4,)), r"'b' has shape \(3,\); with the others it must be \(4,\)"),
-        (lambda: contents.labels("b", np.array([3, 9]), np.zeros(9, np.uint8)), "'b' holds 9; its codes are 0 to 8"),
-        (lambda: contents.labels("b", np.array([-2]), np.zeros(9, np.uint8)), "'b' holds -2"),
+        (lambda: file.read_numbers("d", (1,)), "it has no 'd'; its keys are a, b, c"),
+        (lambda: file.read_numbers("c", (0, 1)), "'c' is a str; it must be an array"),
+        (lambda: file.read_numbers("b", (2, 3)), r"'b' is int64 of shape \(6,\); it must be numbers in 2 or 3 dim"),
+        (lambda: file.read_integers("a", (1,)), "'a' contains numbers that are not integers"),
+        (
+            lambda: file.check_shape("b", np.zeros(3), (4,)),
+            r"'b' has shape \(3,\); to match the other arrays it must be \(4,\)",
+        ),
+        (
+            lambda: file.map_labels("b", np.array([3, 9]), np.zeros(9, np.uint8)),
+            r"'b' contains 9; expected codes in \[0, 8\]",
+        ),
+        (lambda: file.map_labels("b", np.array([-2]), np.zeros(9, np.uint8)), "'b' contains -2"),
     ):
-        with pytest.raises(CropzooError, match=rf"s.pickle'; {message}.*copy it again, or take it off the list"):
+        with pytest.raises(CropzooError, match=rf"s.pickle'; {message}.*copy it again, or remove it from the list"):
             call()
 
 
 def test_contents_that_are_no_dict(tmp_path: Path) -> None:
     (tmp_path / "s.pickle").write_bytes(pickle.dumps([np.zeros(3)]))
-    with pytest.raises(CropzooError, match=r"s.pickle'; it holds a list; it must hold a dict of arrays"):
-        Contents(tmp_path / "s.pickle")
+    with pytest.raises(CropzooError, match=r"s.pickle'; it contains a list; it must contain a dict of arrays"):
+        SampleFile(tmp_path / "s.pickle")
 
 
 ENTRIES = [f"tile/{number}.pickle" for number in range(100)]
@@ -211,7 +215,7 @@ def test_blocks_of_three_years_on_one_ground() -> None:
         return f"W{west}_N{north}_E{west + 27_000}_S{north - 27_000}"
 
     names = [block(0, 0), block(27_000, 0), block(300, -200), block(27_300, -200), block(0, -27_000), "other"]
-    found = grounds([*names, "other"])
+    found = group_blocks([*names, "other"])
     assert found[0] == found[2]
     assert found[1] == found[3]
     assert len({found[0], found[1], found[4], found[5]}) == 4

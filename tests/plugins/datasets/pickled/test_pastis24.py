@@ -77,7 +77,7 @@ def test_without_metadata_autumn_is_of_2018(make: ModuleType, tmp_path: Path, ca
     made = make.make_pastis24(tmp_path, metadata=False)
     with caplog.at_level(logging.WARNING, "cropzoo"):
         sample = Pastis24(made.folder).split("train")[0]
-    assert "its files have no years, so autumn's dates are taken to be of 2018" in caplog.text
+    assert "its files have no years, so dates in autumn are assumed to be of 2018" in caplog.text
     found = [EPOCH + timedelta(days=int(day)) for day in sample.dates]
     assert found == made.days["pickle24x24/10000_0.pickle"]  # all its autumn is of 2018 but the day that comes twice
     assert all(earlier < later for earlier, later in pairwise(found))
@@ -94,7 +94,7 @@ def test_days_without_a_year_by_the_rule(make: ModuleType, tmp_path: Path) -> No
     assert sample.series[:, 0, 0, 0].tolist() == [2, 3, 5, 0, 1, 4]
     for again in ([3, 3, 244, 300, 300, 365], [3, 243, 300, 300, 300, 365]):
         rewrite(made, {"doy": np.array(again)})
-        with pytest.raises(CropzooError, match=r"10000_0.pickle'; 'doy' has a day over again"):
+        with pytest.raises(CropzooError, match=r"10000_0.pickle'; 'doy' repeats a day"):
             Pastis24(made.folder).split("train")[0]
 
 
@@ -115,13 +115,15 @@ def test_what_tests_never_trains(made: Any, caplog: pytest.LogCaptureFixture) ->
     assert "4 samples of train are in a later split too" in caplog.text
     assert {sample.name for sample in dataset.split("train")} == entries(made, 1, 2, 3)
     path.write_text((made.folder / "fold-paths" / "fold_5_paths.csv").read_text())
-    with pytest.raises(CropzooError, match=r"split 'train' has no sample of its own; check .*folds_1_123_paths.csv"):
+    with pytest.raises(
+        CropzooError, match=r"split 'train' has only samples of later splits; check .*folds_1_123_paths.csv"
+    ):
         Pastis24(made.folder)
 
 
 @pytest.mark.parametrize("fold", [0, 6, "1", 1.0, True])
 def test_no_such_fold(made: Any, fold: Any) -> None:
-    with pytest.raises(UsageError, match=r"'pastis24'; fold is .*; it must be a whole number from 1 to 5"):
+    with pytest.raises(UsageError, match=r"'pastis24'; fold is .*; it must be an integer from 1 to 5"):
         Pastis24(made.folder, fold=fold)
 
 
@@ -140,9 +142,9 @@ def test_no_root() -> None:
         ({"img": np.zeros((10, 24, 24), np.int16)}, "'img' is int16 of shape"),
         ({"doy": np.arange(1, 6)}, r"'doy' has shape \(5,\)"),
         ({"labels": np.zeros((24, 23), np.uint8)}, r"'labels' has shape \(24, 23\)"),
-        ({"labels": np.full((24, 24), 20, np.uint8)}, "'labels' holds 20; its codes are 0 to 19"),
-        ({"labels": np.full((24, 24), -1, np.int8)}, "'labels' holds -1"),
-        ({"doy": np.arange(1, 7)}, "'doy' does not hold the days of metadata.geojson"),
+        ({"labels": np.full((24, 24), 20, np.uint8)}, r"'labels' contains 20; expected codes in \[0, 19\]"),
+        ({"labels": np.full((24, 24), -1, np.int8)}, "'labels' contains -1"),
+        ({"doy": np.arange(1, 7)}, "'doy' differs from the days in metadata.geojson"),
         ({"img": "text"}, "'img' is a str; it must be an array"),
     ],
 )
@@ -156,10 +158,10 @@ def test_a_sample_that_is_cut_off_or_missing_or_dangerous(made: Any) -> None:
     path = made.folder / "pickle24x24" / "10000_0.pickle"
     path.write_bytes(path.read_bytes()[:5000])
     train = Pastis24(made.folder).split("train")
-    with pytest.raises(CropzooError, match=r"10000_0.pickle'; it is truncated or no pickle"):
+    with pytest.raises(CropzooError, match=r"10000_0.pickle'; it is not a valid pickle"):
         train[0]
     path.write_bytes(b"cos\nsystem\n(S'exit 1'\ntR.")
-    with pytest.raises(CropzooError, match=r"10000_0.pickle'; it asks for 'os.system'.*do not trust this file"):
+    with pytest.raises(CropzooError, match=r"10000_0.pickle'; it uses 'os.system'.*do not trust this file"):
         train[0]
     path.unlink()
     with pytest.raises(CropzooError, match=r"10000_0.pickle'; there is no such file"):
@@ -177,10 +179,10 @@ def test_metadata_without_the_patch(made: Any) -> None:
 
 def test_statistics_are_remembered_until_the_files_change(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     mean = Pastis24(made.folder).mean
-    read = Pastis24.read
-    monkeypatch.setattr(Pastis24, "read", lambda *_: pytest.fail("the samples were read again"))
+    read = Pastis24.read_sample
+    monkeypatch.setattr(Pastis24, "read_sample", lambda *_: pytest.fail("the samples were read again"))
     assert Pastis24(made.folder).mean == mean
-    monkeypatch.setattr(Pastis24, "read", read)
+    monkeypatch.setattr(Pastis24, "read_sample", read)
     rewrite(made, {"img": np.full((6, 10, 24, 24), 20_000, np.int16), "labels": np.zeros((3, 24, 24), np.uint8)})
     assert Pastis24(made.folder).mean != mean
 

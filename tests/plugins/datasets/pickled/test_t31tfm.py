@@ -123,7 +123,7 @@ def test_other_lists(made: Any) -> None:
     [
         ({"label_set": "19"}, "unknown label set '19'; known: 20k2k, all"),
         ({"conflicts": "drop"}, "unknown treatment of conflicts 'drop'"),
-        ({"label_scale": 2}, "label_scale is 2; its files have labels at 1 and at 4"),
+        ({"label_scale": 2}, "label_scale is 2; its files have labels at scales 1 and 4"),
         ({"label_scale": "4"}, "label_scale is '4'"),
         ({"val_share": 0}, "val_share is 0"),
         ({"root": ""}, "--set dataset.root=FOLDER"),
@@ -146,11 +146,11 @@ def test_options_that_do_not_fit(made: Any, options: dict[str, Any], message: st
         ({"B04": np.zeros((3, 13, 13), np.uint16)}, "has shape", 1),
         ({"doy": np.array([40, 130])}, r"'doy' has shape \(2,\)", 1),
         ({"doy": np.array([40, 130, 367])}, "day 367", 1),
-        ({"labels": np.full((12, 12), 168.0)}, "'labels' holds 168; its codes are 0 to 167", 1),
-        ({"labels": np.full((12, 12), 0.5)}, "'labels' holds numbers that are not whole", 1),
+        ({"labels": np.full((12, 12), 168.0)}, r"'labels' contains 168; expected codes in \[0, 167\]", 1),
+        ({"labels": np.full((12, 12), 0.5)}, "'labels' contains numbers that are not integers", 1),
         ({"labels_x4": np.zeros((12, 12))}, r"'labels_x4' has shape \(12, 12\); .* \(48, 48\)", 4),
-        ({"ids": np.full((12, 12), -3.0)}, "'ids' holds -3 to -3", 1),
-        ({"ids": np.full((12, 12), 3e9)}, "which are no parcel ids", 1),
+        ({"ids": np.full((12, 12), -3.0)}, "'ids' contains -3 to -3", 1),
+        ({"ids": np.full((12, 12), 3e9)}, "parcel ids must be >= 0", 1),
     ],
 )
 def test_samples_that_do_not_fit(made: Any, make: ModuleType, change: dict[str, Any], message: str, scale: int) -> None:

@@ -113,7 +113,7 @@ def test_arrays_are_not_copied_and_lists_not_shared_with_the_file(file: Path) ->
 def test_a_pickle_that_is_cut_off(file: Path, protocol: int) -> None:
     whole = pickle.dumps(CONTENT, protocol)
     for length in (*range(0, len(whole) - 1, 23), len(whole) - 1):
-        wanted = "sample.pickle'; it is truncated or no pickle of arrays|array that is no block"
+        wanted = "sample.pickle'; it is not a valid pickle of arrays|array that is not a block"
         assert re.search(wanted, refusal(file, whole[:length]))
 
 
@@ -130,15 +130,15 @@ def test_lists_that_share_lists_are_looked_at_once(file: Path) -> None:
 
 
 def test_a_file_of_too_many_steps(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cropzoo_plugins.datasets.pickled.unpickler._MOST_STEPS", 100)
+    monkeypatch.setattr("cropzoo_plugins.datasets.pickled.unpickler._MAX_STEPS", 100)
     assert "over 100 steps" in refusal(file, b"](" + b"N" * 97 + b"e.")
     file.write_bytes(b"](" + b"N" * 96 + b"e.")
     assert load_pickle(file) == [None] * 96
 
 
 def test_a_file_that_is_too_large(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cropzoo_plugins.datasets.pickled.unpickler.MOST_BYTES", 100)
-    assert "over 100 bytes; it is no sample" in refusal(file, pickle.dumps(np.zeros(100)))
+    monkeypatch.setattr("cropzoo_plugins.datasets.pickled.unpickler.MAX_BYTES", 100)
+    assert "over 100 bytes and cannot be a sample" in refusal(file, pickle.dumps(np.zeros(100)))
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_the_root(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     check_refused(tmp_path / "file", "file'; there is no such folder")
     (tmp_path / "empty").mkdir()
-    check_refused(tmp_path, "neither it nor a folder in it holds a GeoTIFF image; make a folder per site")
+    check_refused(tmp_path, "neither it nor a subfolder contains a GeoTIFF image; create a folder per site")
     with pytest.raises(UsageError, match=r"--set dataset.root=FOLDER"):
         GeoTIFF()
 
@@ -41,7 +41,7 @@ def test_the_root(tmp_path: Path) -> None:
 def test_a_site_without_labels_among_others_with_them(geotiff: ModuleType, tmp_path: Path) -> None:
     geotiff.make_site(tmp_path / "a")
     geotiff.make_site(tmp_path / "b", labels=False, parcels=False)
-    check_refused(tmp_path, r"'b'; it has no labels and other sites have; put a raster of crop codes 'labels.tif'")
+    check_refused(tmp_path, r"'b'; it has no labels and other sites have; add a raster of crop codes 'labels.tif'")
 
 
 def test_a_date_that_cannot_be_read(site: Path) -> None:
@@ -70,14 +70,14 @@ def test_rasters_of_another_place(
     if "transform" in place:
         place = {"transform": geotiff.Affine(*place["transform"])}  # type: ignore[misc]
     geotiff.rewrite(site / file, names=() if file == "labels.tif" else geotiff.BANDS, **place)
-    check_refused(site, rf"{file}'; .*grid is not that of .*{problem}.*warp")
+    check_refused(site, rf"{file}'; .*grid differs from that of .*{problem}.*warp")
 
 
 @pytest.mark.parametrize("file", [MIDDLE, "labels.tif"])
 def test_rasters_of_another_size(geotiff: ModuleType, site: Path, file: str) -> None:
     names = () if file == "labels.tif" else geotiff.BANDS
     geotiff.rewrite(site / file, lambda values: values[:, :-1], names, height=23)
-    check_refused(site, rf"{file}'; .*grid is not that of .*23 x 32 pixels against 24 x 32")
+    check_refused(site, rf"{file}'; .*grid differs from that of .*23 x 32 pixels against 24 x 32")
 
 
 def test_a_band_missing_in_one_date(geotiff: ModuleType, site: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_band_that_no_file_has(site: Path) -> None:
     check_refused(site, r"S2_2019-03-01.tif'; band 'B09' is missing", bands=("B04", "B09"))
     with pytest.raises(UsageError, match="a band is named twice"):
         GeoTIFF(site, bands=("B04", "B04"))
-    with pytest.raises(UsageError, match="nothing but the SCL mask"):
+    with pytest.raises(UsageError, match="name only the SCL mask"):
         GeoTIFF(site, bands=("SCL",))
 
 
@@ -111,7 +111,7 @@ def test_two_bands_of_one_name(geotiff: ModuleType, site: Path) -> None:
 
 def test_another_data_type(geotiff: ModuleType, site: Path) -> None:
     geotiff.rewrite(site / MIDDLE, lambda values: values.astype("float32"))
-    check_refused(site, rf"{MIDDLE}'; it holds float32 and 'S2_2019-03-01.tif' holds uint16")
+    check_refused(site, rf"{MIDDLE}'; it has float32 values and 'S2_2019-03-01.tif' has uint16")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.5, 0.7, 0.9, 0.99])
@@ -132,18 +132,20 @@ def test_nan_that_is_not_declared(geotiff: ModuleType, tmp_path: Path, bad: floa
         return values
 
     geotiff.rewrite(folder / MIDDLE, spoil, ("B04", "B08"))
-    check_refused(tmp_path, rf"{MIDDLE}'; it holds NaN or infinity that is not declared; set the file's nodata to NaN")
+    check_refused(tmp_path, rf"{MIDDLE}'; it contains undeclared NaN or infinity; set the nodata of the file to NaN")
 
 
 def test_labels_of_the_wrong_kind(geotiff: ModuleType, site: Path) -> None:
     geotiff.rewrite(site / "labels.tif", lambda values: values.astype("float32"), ())
-    check_refused(site, r"labels.tif'; they hold 1 band\(s\) of float32; store crop codes as one band of integers")
+    check_refused(site, r"labels.tif'; they have 1 band\(s\) of float32; store crop codes as one band of integers")
     geotiff.rewrite(site / "labels.tif", lambda values: values.astype("uint8").repeat(2, axis=0), ())
-    check_refused(site, r"labels.tif'; they hold 2 band\(s\) of uint8")
+    check_refused(site, r"labels.tif'; they have 2 band\(s\) of uint8")
 
 
 def test_labels_without_classes_to_learn(site: Path) -> None:
-    wanted = "1 class has a training pixel; training and scoring need 2 to 255 classes; check the labels, the split and"
+    wanted = (
+        "1 class has a training pixel; training and evaluation need 2 to 255 classes; check the labels, the split and"
+    )
     check_refused(site, wanted, ignore_codes=(0, 10, 20))
     assert len(GeoTIFF(site, ignore_codes=(0, 10)).classes) == 2
     check_refused(site, "0 classes have a training pixel", ignore_codes=(0, 10, 20, 30))
@@ -168,4 +170,4 @@ def test_a_constant_band_is_named_among_the_bands(geotiff: ModuleType, site: Pat
 
 def test_a_site_too_small_for_the_gap(site: Path) -> None:
     check_refused(site, "24 x 32 pixels; a gap of 31 pixels", gap=31)
-    check_refused(site, "blocks of 32 pixels make 1 and 3 splits want one", split="blocks")
+    check_refused(site, "blocks of 32 pixels make 1 and 3 splits need one", split="blocks")

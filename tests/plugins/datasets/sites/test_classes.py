@@ -10,7 +10,7 @@ import pytest
 
 from cropzoo import CropzooError
 from cropzoo_plugins.datasets.geotiff import GeoTIFF
-from cropzoo_plugins.datasets.sites.classes import make_table, palette, read_table
+from cropzoo_plugins.datasets.sites.class_table import make_palette, make_table, read_table
 
 TABLE = "code,name,color\n30,Meadow,#00FF00\n10,Wheat,\n20,Maize,#ffff00\n40,Hop,#123456\n0,Other,#000000\n77,Rice,\n"
 
@@ -29,7 +29,7 @@ def test_a_table_gives_names_colors_and_order(geotiff: ModuleType, tmp_path: Pat
 def test_a_code_that_the_table_lacks_is_named(geotiff: ModuleType, tmp_path: Path) -> None:
     geotiff.make_site(tmp_path / "a")
     (tmp_path / "classes.csv").write_text("code,name\n0,Other\n10,Wheat\n20,Maize\n")
-    with pytest.raises(CropzooError, match=r"a/labels.tif'; they hold 30, 40, which .*classes.csv' lacks"):
+    with pytest.raises(CropzooError, match=r"a/labels.tif'; they contain 30, 40, which .*classes.csv' lacks"):
         GeoTIFF(tmp_path)
     assert len(GeoTIFF(tmp_path, ignore_codes=(30, 40)).classes) == 3
 
@@ -50,12 +50,12 @@ def test_crops_as_texts_are_found_by_the_table_s_names(geotiff: ModuleType, tmp_
     [
         ("id,name\n1,a\n", "line 2; 'code' or 'name' is missing; the header is: code,name,color"),
         ("code,name\n1\n", "line 2; 'code' or 'name' is missing"),
-        ("code,name\n1,a\nx,b\n", "line 3; the code is 'x'; it must be a whole number"),
+        ("code,name\n1,a\nx,b\n", "line 3; the code is 'x'; it must be an integer"),
         ("code,name\n1,\n", "line 2; the name is empty"),
-        ("code,name,color\n1,a,red\n", "line 2; the color is 'red'; write it like"),
-        ("code,name\n1,a\n1,b\n", "line 3; code 1 or name 'b' stands there twice"),
-        ("code,name\n1,a\n2,a\n", "line 3; code 2 or name 'a' stands there twice"),
-        ("code,name\n1,\xff\n", "no CSV in UTF-8"),
+        ("code,name,color\n1,a,red\n", "line 2; the color is 'red'; use a color like"),
+        ("code,name\n1,a\n1,b\n", "line 3; code 1 or name 'b' occurs twice"),
+        ("code,name\n1,a\n2,a\n", "line 3; code 2 or name 'a' occurs twice"),
+        ("code,name\n1,\xff\n", "not a CSV file in UTF-8"),
     ],
 )
 def test_a_table_that_does_not_hold_is_named_with_its_line(tmp_path: Path, text: str, problem: str) -> None:
@@ -76,6 +76,6 @@ def test_made_tables_name_each_class_once() -> None:
 
 
 def test_colors_differ_and_stay_when_classes_are_added() -> None:
-    colors = palette(60)
+    colors = make_palette(60)
     assert len(set(colors)) == 60
-    assert palette(10) == colors[:10]
+    assert make_palette(10) == colors[:10]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cropzoo.data.pastis.schema import Patch, rotations
-from cropzoo.data.pastis.writer import finish, write_patch
+from cropzoo.data.pastis.schema import PatchRecord, make_rotations
+from cropzoo.data.pastis.writer import DatasetTables, write_patch, write_tables
 from cropzoo.data.running_stats import RunningStats
 from cropzoo.data.sample import LabelClass, Sample
 from cropzoo.data.statistics import add_sample
@@ -45,7 +45,7 @@ def write(tmp_path):
             fold = number % folds + 1
             write_patch(tmp_path, sample.name, sample, len(CLASSES))
             days = tuple(sample.dates.tolist())
-            patches.append(Patch(sample.name, fold, days, (8, 8), sample.place, "31UFS", 2018, 4, 0.5))
+            patches.append(PatchRecord(sample.name, fold, days, (8, 8), sample.place, "31UFS", 2018, 4, 0.5))
             add_sample(moments.setdefault(fold, RunningStats(len(bands))), sample)
             samples[sample.name] = sample
         given = {
@@ -58,10 +58,10 @@ def write(tmp_path):
             "citation": "Who made it",
             "license": "CC-BY-4.0",
             "made_from": {"images": "S2_*.tif"},
-            "rotations": rotations(folds),
+            "rotations": make_rotations(folds),
             "moments": moments,
         }
-        finish(tmp_path, **(given | tables))
+        write_tables(tmp_path, DatasetTables(**(given | tables)))
         return tmp_path, samples
 
     return make

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from cropzoo import CropzooError, UnknownName
-from cropzoo.data.pastis.reader import Layout
+from cropzoo.data.pastis.reader import PastisFolder
 
 
 def edit(folder, name, change):
@@ -26,29 +26,29 @@ def properties(number, **values):
     ("values", "match"),
     [
         ({"dates-S2": {"0": 20190231}}, "dates-S2 cannot be read"),
-        ({"dates-S2": {}}, "it is no table of dates"),
+        ({"dates-S2": {}}, "it is not a table of dates"),
         ({"dates-S2": "{"}, "dates-S2 cannot be read"),
         ({"dates-S2": {"0": 10**30}}, "dates-S2 cannot be read"),
         ({"dates-S2": {"0": float("inf")}}, "dates-S2 cannot be read"),
         ({"dates-S2": {"0": 20190301.5}}, "dates-S2 cannot be read"),
-        ({"ID_PATCH": "a" * 300}, "can name no file"),
-        ({"dates-S2": {"0": 20190301, "1": 20190301}}, "holds 2019-03-01 twice"),
-        ({"Fold": "x"}, "not those of a patch"),
-        ({"ID_PATCH": 10000}, "patch '10000' stands there twice"),
-        ({"ID_PATCH": "../../etc"}, "can name no file"),
-        ({"Fold": 0}, "not those of a patch"),
-        ({"size": [16]}, "not those of a patch"),
-        ({"size": [-16, 16]}, "not those of a patch"),
-        ({"size": [16, 0]}, "not those of a patch"),
-        ({"crs": "EPSG:1", "transform": [float("nan")] * 6}, "not those of a patch"),
-        ({"crs": "EPSG:1", "transform": [1, 2]}, "not those of a patch"),
+        ({"ID_PATCH": "a" * 300}, "not a valid file name"),
+        ({"dates-S2": {"0": 20190301, "1": 20190301}}, "contains 2019-03-01 twice"),
+        ({"Fold": "x"}, "properties are not valid"),
+        ({"ID_PATCH": 10000}, "patch '10000' occurs twice"),
+        ({"ID_PATCH": "../../etc"}, "not a valid file name"),
+        ({"Fold": 0}, "properties are not valid"),
+        ({"size": [16]}, "properties are not valid"),
+        ({"size": [-16, 16]}, "properties are not valid"),
+        ({"size": [16, 0]}, "properties are not valid"),
+        ({"crs": "EPSG:1", "transform": [float("nan")] * 6}, "properties are not valid"),
+        ({"crs": "EPSG:1", "transform": [1, 2]}, "properties are not valid"),
     ],
 )
 def test_a_wrong_table_of_patches_is_named(pastis, tmp_path, values, match):
     pastis.make_pastis(tmp_path)
     edit(tmp_path, "metadata.geojson", properties(1, **values))
     with pytest.raises(CropzooError, match=match) as error:
-        Layout(tmp_path)
+        PastisFolder(tmp_path)
     assert "metadata.geojson" in str(error.value)
 
 
@@ -57,34 +57,34 @@ def test_a_file_that_is_no_table_of_patches_is_named(pastis, tmp_path, text):
     pastis.make_pastis(tmp_path)
     (tmp_path / "metadata.geojson").write_text(text)
     with pytest.raises(CropzooError, match=r"metadata\.geojson"):
-        Layout(tmp_path)
+        PastisFolder(tmp_path)
 
 
 def test_pastis_without_radar_says_so(pastis, tmp_path):
     pastis.make_pastis(tmp_path, sensors=("S2",))
     with pytest.raises(CropzooError, match="no dates-S1A; only PASTIS-R has"):
-        Layout(tmp_path, "S1A")
+        PastisFolder(tmp_path, "S1A")
     with pytest.raises(UnknownName, match="sensor 'S3'"):
-        Layout(tmp_path, "S3")
+        PastisFolder(tmp_path, "S3")
 
 
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (lambda norm: norm.pop("Fold_2"), "'Fold_2' cannot be used; it is not there"),
+        (lambda norm: norm.pop("Fold_2"), "'Fold_2' cannot be used; it is missing"),
         (lambda norm: norm["Fold_2"]["mean"].pop(), "9 bands and the dataset has 10"),
         (lambda norm: norm["Fold_2"].pop("std"), "Fold_2"),
-        (lambda norm: norm["Fold_2"]["std"].__setitem__(0, -1), "no statistics"),
-        (lambda norm: norm["Fold_2"]["std"].__setitem__(0, float("nan")), "no statistics"),
+        (lambda norm: norm["Fold_2"]["std"].__setitem__(0, -1), "not valid statistics"),
+        (lambda norm: norm["Fold_2"]["std"].__setitem__(0, float("nan")), "not valid statistics"),
         (lambda norm: [norm[fold]["std"].__setitem__(3, 0) or norm[fold]["mean"].__setitem__(3, 5) for fold in norm],
-         "without spread"),
+         "constant band"),
     ],
 )  # fmt: skip
 def test_wrong_statistics_are_named(pastis, tmp_path, change, match):
     pastis.make_pastis(tmp_path)
     edit(tmp_path, "NORM_S2_patch.json", change)
     with pytest.raises(CropzooError, match=match) as error:
-        Layout(tmp_path).statistics([1, 2, 3])
+        PastisFolder(tmp_path).statistics([1, 2, 3])
     assert "NORM_S2_patch.json" in str(error.value)
 
 
@@ -97,9 +97,9 @@ def test_wrong_statistics_are_named(pastis, tmp_path, change, match):
         ("scale", 0, "a number above 0"),
         ("scale", "1e-4", "a number above 0"),
         pytest.param("scale", 10**400, "a number above 0", id="scale-of-400-digits"),
-        ("label_scale", 1.5, "whole number"),
+        ("label_scale", 1.5, "an integer >= 1"),
         ("rotations", [], "folds"),
-        ("rotations", [{"train": [1, 2], "val": [2], "test": [3]}], "none in two"),
+        ("rotations", [{"train": [1, 2], "val": [2], "test": [3]}], "disjoint folds"),
         ("rotations", [{"train": [1], "val": [2]}], "folds"),
         ("rotations", [{"train": ["1"], "val": [2], "test": [3]}], "folds"),
         ("citation", 3, "a text"),
@@ -109,7 +109,7 @@ def test_a_wrong_description_is_named(write, key, value, match):
     folder, _ = write()
     edit(folder, "dataset.json", lambda content: content.update({key: value}))
     with pytest.raises(CropzooError, match=match) as error:
-        Layout(folder)
+        PastisFolder(folder)
     assert "dataset.json" in str(error.value)
 
 
@@ -133,4 +133,4 @@ def test_a_wrong_table_of_classes_is_named(write, old, new):
     assert old in text
     path.write_text(text.replace(old, new))
     with pytest.raises(CropzooError, match=r"classes\.csv"):
-        Layout(folder)
+        PastisFolder(folder)

@@ -12,15 +12,15 @@ from torchgeo.datasets import PASTIS
 
 from cropzoo import CropzooError, Sample
 from cropzoo.data.pastis.metadata import write_metadata
-from cropzoo.data.pastis.reader import Layout
-from cropzoo.data.pastis.schema import Patch, rotations
-from cropzoo.data.pastis.writer import finish, write_patch
+from cropzoo.data.pastis.reader import PastisFolder
+from cropzoo.data.pastis.schema import PatchRecord, make_rotations
+from cropzoo.data.pastis.writer import DatasetTables, write_patch, write_tables
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
 def test_every_array_comes_back(write, dtype):
     folder, samples = write(dtype=dtype)
-    layout = Layout(folder)
+    layout = PastisFolder(folder)
     assert [patch.id for patch in layout.patches] == list(samples)
     for patch in layout.patches:
         found, written = layout.sample(patch), samples[patch.id]
@@ -29,12 +29,12 @@ def test_every_array_comes_back(write, dtype):
             assert getattr(found, name).dtype == getattr(written, name).dtype
         assert found.place == {**written.place, "tile": f"{patch.tile} {patch.year}" if patch.year else patch.tile}
         assert found.label_scale == 2
-    assert layout.check() == []
+    assert layout.find_problems() == []
 
 
 def test_tables_come_back(write):
     folder, _ = write()
-    layout = Layout(folder)
+    layout = PastisFolder(folder)
     assert layout.bands == ("B03", "B04", "B08")
     assert [(each.name, each.code, each.color) for each in layout.classes] == [
         ("maize", 1200, "#ffcc00"),
@@ -42,7 +42,7 @@ def test_tables_come_back(write):
     ]
     assert (layout.scale, layout.label_scale, layout.void) == (1e-4, 2, 2)
     assert (layout.citation, layout.license, layout.made_from) == ("Who made it", "CC-BY-4.0", {"images": "S2_*.tif"})
-    assert list(layout.rotations) == rotations(3)
+    assert list(layout.rotations) == make_rotations(3)
     first = layout.patches[0]
     assert (first.fold, first.tile, first.year, first.parcels, first.cover) == (1, "31UFS", 2018, 4, 0.5)
     assert (folder / "classes.csv").read_text().splitlines()[1:] == [
@@ -54,7 +54,7 @@ def test_tables_come_back(write):
 
 def test_statistics_are_those_of_the_clear_pixels_of_the_folds(write):
     folder, samples = write()
-    mean, std = Layout(folder).statistics([1, 2])
+    mean, std = PastisFolder(folder).statistics([1, 2])
     used = [sample for name, sample in samples.items() if int(name) % 3 + 1 in (1, 2)]
     values = np.concatenate([each.series.transpose(1, 0, 2, 3)[:, each.clear] for each in used], axis=1) * 1e-4
     np.testing.assert_allclose(mean, values.mean(axis=1), rtol=1e-12)
@@ -63,7 +63,7 @@ def test_statistics_are_those_of_the_clear_pixels_of_the_folds(write):
 
 def test_what_a_sample_lacks_is_not_there(write):
     folder, _ = write(clear=False, parcels=False, labels=False)
-    sample = Layout(folder).sample(Layout(folder).patches[0])
+    sample = PastisFolder(folder).sample(PastisFolder(folder).patches[0])
     assert sample.clear is None
     assert sample.parcels is None
     assert sample.labels is None
@@ -98,10 +98,10 @@ def test_the_table_of_patches_is_what_pastis_has(write):
 
 def test_an_unknown_place_has_no_outline(write):
     folder, _ = write()
-    layout = Layout(folder)
+    layout = PastisFolder(folder)
     bare = [replace(patch, place={}) for patch in layout.patches]
     write_metadata(folder, bare)
-    assert Layout(folder).patches == tuple(bare)
+    assert PastisFolder(folder).patches == tuple(bare)
     assert geopandas.read_file(folder / "metadata.geojson").geometry.isna().all()
 
 
@@ -118,19 +118,19 @@ def test_bytes_in_foreign_order_are_stored_in_ours(tmp_path):
 def test_a_label_above_the_classes_is_refused(tmp_path, label):
     labels = np.array([[0, label]], np.int64)
     sample = Sample(np.zeros((1, 1, 1, 2), np.uint16), np.zeros(1, np.int32), labels)
-    with pytest.raises(CropzooError, match=rf"label {label} is no class; classes are 0 to 1"):
+    with pytest.raises(CropzooError, match=rf"label {label} is not a class; expected labels in \[0, 1\]"):
         write_patch(tmp_path, "7", sample, 2)
 
 
 @pytest.mark.parametrize("name", ["../7", "a/b", "", ".hidden", "a..b"])
 def test_an_id_that_leads_elsewhere_is_refused(tmp_path, name):
-    with pytest.raises(CropzooError, match="its id names files"):
+    with pytest.raises(CropzooError, match="the id is part of file names"):
         write_patch(tmp_path, name, Sample(np.zeros((1, 1, 1, 1)), np.zeros(1, np.int32)), 2)
 
 
 def test_a_dataset_is_none_until_all_of_it_stands(write):
     folder, _ = write()
-    layout = Layout(folder)
+    layout = PastisFolder(folder)
     later = {
         "classes": layout.classes,
         "bands": layout.bands,
@@ -139,9 +139,9 @@ def test_a_dataset_is_none_until_all_of_it_stands(write):
         "rotations": layout.rotations,
     }
     with pytest.raises(CropzooError, match="fold 2 has patches and no band statistics"):
-        finish(folder, patches=layout.patches, moments={1: None, 3: None}, **later)
-    with pytest.raises(CropzooError, match=r"metadata\.geojson.*cut off"):
-        Layout(folder)
-    lost = Patch("99", 1, (17000,), (8, 8))
+        write_tables(folder, DatasetTables(patches=layout.patches, moments={1: None, 3: None}, **later))
+    with pytest.raises(CropzooError, match=r"metadata\.geojson.*interrupted"):
+        PastisFolder(folder)
+    lost = PatchRecord("99", 1, (17000,), (8, 8))
     with pytest.raises(CropzooError, match="patch '99' is listed and its series was not written"):
-        finish(folder, patches=[lost], moments={1: None}, **later)
+        write_tables(folder, DatasetTables(patches=[lost], moments={1: None}, **later))

@@ -1,1 +1,1 @@
-"""Datasets on disk in the layout of PASTIS: a file of numbers for each patch, and tables that describe them."""
+"""Datasets on disk in the PASTIS format: NumPy files for each patch, and tables."""

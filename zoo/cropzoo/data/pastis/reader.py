@@ -1,4 +1,4 @@
-"""Reading a dataset in the layout of PASTIS, our own or PASTIS itself: nothing but tables until a sample is used."""
+"""Reader of datasets in the PASTIS format, prepared ones and PASTIS itself: arrays are read when they are used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cropzoo.data.pastis.metadata import read_classes, read_description, read_me
 from cropzoo.data.pastis.schema import (
     METADATA,
     SENSORS,
-    Patch,
+    PatchRecord,
     Rotation,
     clear_file,
     labels_file,
@@ -32,20 +32,20 @@ from cropzoo.errors import CropzooError, UnknownName
 
 
 def open_array(path: Path, kinds: str, dimensions: int, what: str) -> NDArray[Any]:
-    """The array in a .npy file, memory-mapped: pixels are read when they are used, and given back when it goes.
+    """Memory-map the array in a .npy file: pixels are read on access and released with the array.
 
     Args:
-        path: of the file.
-        kinds: letters of numpy's kinds that it may hold, such as "iuf" for numbers.
-        dimensions: how many it must have.
-        what: what it should hold, in words, for messages.
+        path: Path of the file.
+        kinds: Allowed kinds of NumPy data types, such as "iuf" for numbers.
+        dimensions: Expected number of dimensions.
+        what: Expected content, for messages.
 
     Raises:
-        CropzooError: a file that is missing, cut off, or holds something else.
+        CropzooError: The file is missing, truncated, or has other content.
     """
     again = "copy or prepare the dataset again"
     try:
-        # Not np.load: it also opens archives and pickles, and reads the header anew each time, half of a crop's cost.
+        # np.load also opens archives and pickles, and parses the header each time: half of the cost of a crop.
         with path.open("rb", buffering=0) as file:
             status = os.fstat(file.fileno())
             header = _header(str(path), status.st_size, status.st_mtime_ns)
@@ -57,11 +57,11 @@ def open_array(path: Path, kinds: str, dimensions: int, what: str) -> NDArray[An
                     raise ValueError(f"it has {status.st_size} bytes of {length}")
                 mapped = mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ)
     except FileNotFoundError as error:
-        raise CropzooError(f"{str(path)!r} is missing; it should hold {what}; {again}") from error
+        raise CropzooError(f"{str(path)!r} is missing; it should contain {what}; {again}") from error
     except (OSError, ValueError, SyntaxError, TypeError, EOFError, TokenError, ArithmeticError, *_TOO_MUCH) as error:
         reason = str(error)[:200] or type(error).__name__
         raise CropzooError(
-            f"{str(path)!r} cannot be read as {what}; it is cut off or no .npy file ({reason}); {again}"
+            f"{str(path)!r} cannot be read as {what}; it is not a valid .npy file (truncated?) ({reason}); {again}"
         ) from error
     if wrong:
         raise CropzooError(
@@ -72,9 +72,9 @@ def open_array(path: Path, kinds: str, dimensions: int, what: str) -> NDArray[An
 
 
 _TOO_MUCH = (MemoryError, RecursionError)
-"""How Python's parser gives up on a header of many brackets or signs."""
+"""Errors of Python's parser for headers with very many brackets or signs."""
 
-_KINDS = {"iuf": "numbers", "iu": "whole numbers", "b": "True and False"}
+_KINDS = {"iuf": "numbers", "iu": "integers", "b": "booleans"}
 
 
 class _Header(NamedTuple):
@@ -86,11 +86,11 @@ class _Header(NamedTuple):
 
 @lru_cache(maxsize=1 << 14)
 def _header(path: str, size: int, modified: int) -> _Header:
-    """What the start of a .npy file tells; kept for as long as size and time of change are the same."""
+    """Read the header of a .npy file; cached for as long as size and time of change are the same."""
     with open(path, "rb") as file:
         version = np.lib.format.read_magic(file)
         if version not in _READERS:
-            raise ValueError(f"its version is {version}")
+            raise ValueError(f"unknown format version {version}")
         shape, fortran, dtype = _READERS[version](file)
         return _Header(shape, fortran, dtype, file.tell())
 
@@ -98,46 +98,46 @@ def _header(path: str, size: int, modified: int) -> _Header:
 _READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-_INSIDE = ("PASTIS-R", "PASTIS")
-"""Folders in which the archives of PASTIS lie, one of them, inside the folder that they were unpacked in."""
+_SUBFOLDERS = ("PASTIS-R", "PASTIS")
+"""Folders in the archives of PASTIS."""
 
 
-def find_layout(root: Path) -> Path:
-    """The folder with metadata.geojson: `root` itself, else PASTIS-R or PASTIS in it; `root` where none has one."""
-    candidates = (root, *(root / name for name in _INSIDE))
+def find_pastis_folder(root: Path) -> Path:
+    """Return the folder with metadata.geojson: `root`, or PASTIS-R or PASTIS in it; `root` if there is none."""
+    candidates = (root, *(root / name for name in _SUBFOLDERS))
     return next((folder for folder in candidates if (folder / METADATA).is_file()), root)
 
 
-class Layout:
-    """A dataset on disk.
+class PastisFolder:
+    """A dataset on disk in the PASTIS format.
 
-    Opening it reads its tables; a sample's files are opened at each access and their pixels read where they are used,
-    so that a process that reads many patches holds none of them.
+    The constructor reads the tables. The files of a sample are opened at each access and their pixels are read when
+    they are used, so a process that reads many patches keeps none of them in memory.
 
     Args:
-        folder: holds metadata.geojson, or PASTIS-R or PASTIS that does.
-        sensor: "S2"; "S1A" or "S1D" of PASTIS-R.
+        folder: Folder with metadata.geojson, or with a folder PASTIS-R or PASTIS that has it.
+        sensor: "S2", or "S1A" or "S1D" of PASTIS-R.
 
     Attributes:
-        folder: that holds metadata.geojson.
-        bands: names of the bands of the series, in order.
-        classes: by label index, without void; none for unlabeled series.
-        scale: reflectance of one stored unit.
-        label_scale: how many times finer the labels are than the series.
-        citation, license: of the data.
-        made_from: what it was prepared from; None for PASTIS itself.
-        patches: all of them, in the order of metadata.geojson.
-        rotations: which folds are train, val and test, a table for each way.
+        folder: Folder with metadata.geojson.
+        bands: Names of the bands of the series, in order.
+        classes: Classes by label index, without void; empty for unlabeled series.
+        scale: Reflectance of one stored unit.
+        label_scale: Ratio of the label resolution to the resolution of the series.
+        citation, license: Citation and license of the data.
+        made_from: Provenance of a prepared dataset; None for PASTIS.
+        patches: All patches, in the order of metadata.geojson.
+        rotations: Assignments of folds to train, val and test.
 
     Raises:
-        CropzooError: tables that are missing or wrong.
-        UnknownName: for another sensor.
+        CropzooError: Tables are missing or not valid.
+        UnknownName: Another sensor.
     """
 
     def __init__(self, folder: str | Path, sensor: str = "S2") -> None:
         if sensor not in SENSORS:
             raise UnknownName("sensor", sensor, SENSORS)
-        self.folder = find_layout(Path(folder).expanduser())
+        self.folder = find_pastis_folder(Path(folder).expanduser())
         self.sensor = sensor
         listed = read_metadata(self.folder, sensor)
         described = read_description(self.folder, sensor, [patch.fold for patch, _ in listed])
@@ -148,33 +148,33 @@ class Layout:
         self.rotations: tuple[Rotation, ...] = described.rotations
         first = listed[0][0]
         if not all(all(patch.size) for patch, _ in listed):
-            size = self._series(first.id).shape[-2:]  # PASTIS does not tell; all its patches are of one size
+            size = self._series(first.id).shape[-2:]  # PASTIS does not store it; all its patches have the same size
             listed = [(replace(patch, size=size), order) for patch, order in listed]
-        self.patches: tuple[Patch, ...] = tuple(patch for patch, _ in listed)
+        self.patches: tuple[PatchRecord, ...] = tuple(patch for patch, _ in listed)
         self._orders = {patch.id: order for patch, order in listed if list(order) != sorted(order)}
-        # What the first patch has, all must have: a batch of patches with and without would lose it silently.
+        # All patches must have what the first has: a batch of patches with and without it would drop it silently.
         self.has_parcels = parcels_file(self.folder, first.id).is_file()
         self.has_clear = clear_file(self.folder, first.id).is_file() and sensor == "S2"
 
     @property
     def void(self) -> int:
-        """The label that stands for void in the files, 255 in a sample."""
+        """Stored label of void, which is 255 in a sample."""
         return len(self.classes)
 
     @property
     def has_statistics(self) -> bool:
-        """Whether the file with the statistics of the folds is there; PASTIS before PASTIS-R has one as well."""
+        """Whether the file with the statistics of the folds exists."""
         return statistics_file(self.folder, self.sensor).is_file()
 
-    def of_folds(self, folds: Sequence[int]) -> tuple[Patch, ...]:
-        """The patches of these folds, in the order of metadata.geojson."""
+    def select_folds(self, folds: Sequence[int]) -> tuple[PatchRecord, ...]:
+        """Return the patches of the given folds, in the order of metadata.geojson."""
         return tuple(patch for patch in self.patches if patch.fold in folds)
 
     def statistics(self, folds: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of every band over the patches of these folds, of scaled values.
+        """Return mean and standard deviation of the scaled values of each band in the given folds.
 
         Raises:
-            CropzooError: when the files don't hold them.
+            CropzooError: The statistics are missing or not valid.
         """
         counts: dict[int, int] = {}
         for patch in self.patches:
@@ -183,30 +183,35 @@ class Layout:
         pooled = read_statistics(self.folder, self.sensor, folds, counts, len(self.bands))
         return tuple((pooled.mean * self.scale).tolist()), tuple((pooled.std * self.scale).tolist())
 
-    def sample(self, patch: Patch) -> Sample:
-        """The patch's arrays; series, parcels and clear are memory-mapped, labels are read.
+    def sample(self, patch: PatchRecord) -> Sample:
+        """Return the arrays of a patch; series, parcels and clear are memory-mapped, labels are read.
 
-        A series whose dates are not in order, which only foreign writers make, is read as a whole and sorted.
+        A series with unsorted dates, which only other software writes, is read completely and sorted.
 
         Raises:
-            CropzooError: naming the file that is missing, cut off, or does not fit the others.
+            CropzooError: A file is missing, truncated, or does not match the others; the message names it.
         """
         height, width = patch.size
         coarse, fine = (height, width), (self.label_scale * height, self.label_scale * width)
         series = self._series(patch.id)
         wanted = (len(patch.dates), len(self.bands), *coarse)
-        _fit(series, wanted, series_file(self.folder, patch.id, self.sensor), "by the dates, bands and size listed")
+        _check_shape(
+            series,
+            wanted,
+            series_file(self.folder, patch.id, self.sensor),
+            "as listed in the tables",
+        )
         clear = parcels = labels = None
         if self.has_clear:
             path = clear_file(self.folder, patch.id)
             clear = open_array(path, "b", 3, "the clear pixels of each date")
-            _fit(clear, (wanted[0], *coarse), path, "to fit the series")
+            _check_shape(clear, (wanted[0], *coarse), path, "to match the series")
         if self.classes:
             labels = self._labels(patch.id, fine)
         if self.has_parcels:
             path = parcels_file(self.folder, patch.id)
             parcels = open_array(path, "iu", 2, "parcel ids")
-            _fit(parcels, fine, path, "to fit the labels")
+            _check_shape(parcels, fine, path, "to match the labels")
             parcels = parcels.astype(np.int32, copy=False)
         if patch.id in self._orders:
             order = list(self._orders[patch.id])
@@ -216,30 +221,34 @@ class Layout:
         place = {**patch.place, "tile": tile} if patch.place and tile else patch.place
         return Sample(series, dates, labels, parcels, clear, name=patch.id, place=place)
 
-    def check(self) -> list[str]:
-        """What is wrong with the dataset, a message each, after reading every pixel of it; empty if it is sound."""
-        found = []
+    def find_problems(self) -> list[str]:
+        """Read all pixels of the dataset and return one message per problem; empty if it is valid."""
+        problems = []
         for rotation in self.rotations:
-            empty = [name for name in ("train", "val", "test") if rotation[name] and not self.of_folds(rotation[name])]
+            empty = [
+                name for name in ("train", "val", "test") if rotation[name] and not self.select_folds(rotation[name])
+            ]
             if empty:
                 folds = ", ".join(map(str, rotation[empty[0]]))
-                found.append(f"{str(self.folder / METADATA)!r}; no patch is in the folds of {empty[0]} ({folds})")
+                problems.append(f"{str(self.folder / METADATA)!r}; no patch is in the folds of {empty[0]} ({folds})")
         try:
             self.statistics(sorted({patch.fold for patch in self.patches}))
         except CropzooError as error:
-            found.append(str(error))
+            problems.append(str(error))
         for patch in self.patches:
             try:
                 sample = self.sample(patch)
             except CropzooError as error:
-                found.append(str(error))
+                problems.append(str(error))
                 continue
             if sample.series.dtype.kind == "f" and not all(np.isfinite(image).all() for image in sample.series):
                 path = series_file(self.folder, patch.id, self.sensor)
-                found.append(f"{str(path)!r} holds NaN or infinity; give those pixels a number and mark them not clear")
+                problems.append(
+                    f"{str(path)!r} contains NaN or infinity; set those pixels to 0 and mark them as not clear"
+                )
             if sample.parcels is not None and sample.parcels.min() < 0:
-                found.append(f"{str(parcels_file(self.folder, patch.id))!r} holds a negative parcel id; mend it")
-        return found
+                problems.append(f"{str(parcels_file(self.folder, patch.id))!r} contains a negative parcel id; fix it")
+        return problems
 
     def _series(self, patch: str) -> NDArray[Any]:
         path = series_file(self.folder, patch, self.sensor)
@@ -247,20 +256,19 @@ class Layout:
 
     def _labels(self, patch: str, size: tuple[int, int]) -> NDArray[np.uint8]:
         path = labels_file(self.folder, patch)
-        stored = open_array(path, "iu", 3, "labels, in the first of its channels")[0]
-        _fit(stored, size, path, "to fit the series")
+        stored = open_array(path, "iu", 3, "labels in its first channel")[0]
+        _check_shape(stored, size, path, "to match the series")
         low, high = int(stored.min()), int(stored.max())
         if low < 0 or high > self.void:
             raise CropzooError(
-                f"{str(path)!r} holds label {high if high > self.void else low}; labels are 0 to {self.void - 1}, "
-                f"and {self.void} for void; give the table of classes that it was made with"
+                f"{str(path)!r} contains label {high if high > self.void else low}; expected labels in "
+                f"[0, {self.void - 1}] or {self.void} (void); use the class table that it was made with"
             )
         return np.where(stored == self.void, np.uint8(IGNORE), stored).astype(np.uint8, copy=False)
 
 
-def _fit(array: NDArray[Any], wanted: tuple[int, ...], path: Path, why: str) -> None:
+def _check_shape(array: NDArray[Any], wanted: tuple[int, ...], path: Path, why: str) -> None:
     if array.shape != wanted:
         raise CropzooError(
-            f"{str(path)!r} holds an array of shape {array.shape}; it must be {wanted} {why}; "
-            "copy or prepare the dataset again"
+            f"{str(path)!r} has shape {array.shape}; it must be {wanted} {why}; copy or prepare the dataset again"
         )

@@ -1,4 +1,4 @@
-"""What is known of a patch without its pixels, and which folds train, choose and test."""
+"""File names, bands, classes and folds of the PASTIS format."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from cropzoo.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Patch:
-    """One square of a dataset on disk.
+class PatchRecord:
+    """Metadata of one patch, without its pixels.
 
     Args:
-        id: names its files, DATA_S2/S2_{id}.npy and so on.
-        fold: which part of a cross-validation it belongs to, from 1.
-        dates: days since 1970-01-01, increasing.
-        size: height and width of the series in pixels.
-        place: where it lies, as in `cropzoo.Sample`; empty if unknown.
-        tile: the tile of its images, such as "31UFS"; empty if unknown.
-        year: of the harvest; None if unknown.
-        parcels: parcels that it has a part of.
-        cover: share of its pixels that a parcel holds, 0 to 1.
+        id: Id of the patch, part of its file names such as DATA_S2/S2_{id}.npy.
+        fold: Cross-validation fold, from 1.
+        dates: Days since 1970-01-01, increasing.
+        size: Height and width of the series in pixels.
+        place: Georeference, as in `cropzoo.Sample`; empty if unknown.
+        tile: Tile of its images, such as "31UFS"; empty if unknown.
+        year: Year of the harvest; None if unknown.
+        parcels: Number of parcels in the patch.
+        cover: Share of its pixels in parcels, 0 to 1.
     """
 
     id: str
@@ -39,65 +39,65 @@ class Patch:
 
 
 Rotation = dict[str, list[int]]
-"""The folds of "train", "val" and "test"."""
+"""Folds of "train", "val" and "test"."""
 
 
-def rotations(folds: int) -> list[Rotation]:
-    """The ways to deal folds 1 to `folds`: the k-th trains from k on, the last two in the circle are val and test.
+def make_rotations(folds: int) -> list[Rotation]:
+    """Return the assignments of folds to splits: rotation k trains from fold k on; the last two are val and test.
 
     With five folds these are the rotations of PASTIS: 123/4/5, 234/5/1, 345/1/2, 451/2/3, 512/3/4.
 
     Raises:
-        UsageError: fewer than three folds, too few for three splits.
+        UsageError: There are fewer than three folds.
 
     Source: Garnot and Landrieu 2021, arXiv:2107.07933.
     """
     if folds < 3:
         raise UsageError(f"rotations of {folds!r} folds; train, val and test need one each; use 3 folds or more")
-    circles = [[(first + step) % folds + 1 for step in range(folds)] for first in range(folds)]
-    return [{"train": circle[:-2], "val": circle[-2:-1], "test": circle[-1:]} for circle in circles]
+    orders = [[(first + step) % folds + 1 for step in range(folds)] for first in range(folds)]
+    return [{"train": order[:-2], "val": order[-2:-1], "test": order[-1:]} for order in orders]
 
 
 METADATA = "metadata.geojson"
-"""Written last: a folder without it is no dataset."""
+"""Index of the dataset. It is written last: a folder without it is not a dataset."""
 
 DESCRIPTION = "dataset.json"
 CLASSES_FILE = "classes.csv"
 
 SENSORS = ("S2", "S1A", "S1D")
-"""Sentinel-2, and Sentinel-1 on ascending and on descending orbits."""
+"""Sentinel-2, and Sentinel-1 in ascending and descending orbits."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
-"""File systems take names of 255 bytes."""
+"""Pattern of an id; file systems limit names to 255 bytes."""
 
 
-def is_id(text: str) -> bool:
-    """Whether it can stand in a file name: letters, digits, "_", "-" and ".", so that no path leads out of a folder."""
+def is_patch_id(text: str) -> bool:
+    """Return whether a text is a valid patch id: letters, digits, "_", "-" and "."; ids cannot form paths."""
     return bool(_ID.fullmatch(text)) and ".." not in text
 
 
 def series_file(folder: Path, patch: str, sensor: str = "S2") -> Path:
-    """(T, C, H, W), as stored."""
+    """Return the path of a series, (T, C, H, W), as stored."""
     return folder / f"DATA_{sensor}" / f"{sensor}_{patch}.npy"
 
 
 def clear_file(folder: Path, patch: str) -> Path:
-    """Bool (T, H, W), False = cloud, shadow or no data; cropzoo's own, and optional."""
+    """Return the path of a cloud mask, (T, H, W) bool, False = not clear; an optional extension by cropzoo."""
     return folder / "DATA_CLEAR" / f"CLEAR_{patch}.npy"
 
 
 def labels_file(folder: Path, patch: str) -> Path:
-    """(1 or more, sH, sW): channel 0 holds class indices, the number of classes stands for void."""
+    """Return the path of labels, (channels, sH, sW): channel 0 has class indices; void is the number of classes."""
     return folder / "ANNOTATIONS" / f"TARGET_{patch}.npy"
 
 
 def parcels_file(folder: Path, patch: str) -> Path:
-    """(sH, sW) parcel ids, 0 = none; optional."""
+    """Return the path of parcel ids, (sH, sW), 0 = none; optional."""
     return folder / "ANNOTATIONS" / f"ParcelIDs_{patch}.npy"
 
 
 def statistics_file(folder: Path, sensor: str = "S2") -> Path:
-    """{"Fold_k": {"mean": [...], "std": [...]}} of stored units, of fold k's own patches."""
+    """Return the path of {"Fold_k": {"mean": [...], "std": [...]}}, the statistics of stored values in each fold."""
     return folder / f"NORM_{sensor}_patch.json"
 
 
@@ -106,7 +106,7 @@ S1_BANDS = ("VV", "VH", "VV/VH")
 BANDS = {"S2": S2_BANDS, "S1A": S1_BANDS, "S1D": S1_BANDS}
 
 SCALES = {"S2": 1e-4, "S1A": 1.0, "S1D": 1.0}
-"""Reflectance of a stored unit of Sentinel-2; backscatter stands in the files as it is."""
+"""Reflectance of one stored unit for Sentinel-2; backscatter is stored unscaled."""
 
 CLASSES = tuple(
     LabelClass(name, code, color)
@@ -134,7 +134,7 @@ CLASSES = tuple(
         )
     )
 )
-"""Background and 18 crops; 19 in the files is void."""
+"""Background and 18 crops of PASTIS; 19 in the files is void."""
 
 CITATION = (
     "PASTIS: Garnot and Landrieu, Panoptic Segmentation of Satellite Image Time Series with Convolutional Temporal "

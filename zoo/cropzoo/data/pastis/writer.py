@@ -1,4 +1,4 @@
-"""Writing a dataset in the layout of PASTIS: patch by patch, then the tables, `metadata.geojson` last."""
+"""Writer of datasets in the PASTIS format: patches first, then the tables, `metadata.geojson` last."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -15,14 +16,14 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from cropzoo.data.pastis.metadata import write_metadata
-from cropzoo.data.pastis.schema import CLASSES_FILE as CLASSES
 from cropzoo.data.pastis.schema import (
+    CLASSES_FILE,
     DESCRIPTION,
     METADATA,
-    Patch,
+    PatchRecord,
     Rotation,
     clear_file,
-    is_id,
+    is_patch_id,
     labels_file,
     parcels_file,
     series_file,
@@ -34,23 +35,23 @@ from cropzoo.errors import CropzooError
 from cropzoo.io import atomic_write, write_json, write_text
 
 FORMAT = 1
-"""Of dataset.json; raised when an older reader would go wrong."""
+"""Version of dataset.json; increase it when older readers would fail."""
 
 
 def write_patch(folder: Path, id: str, sample: Sample, void: int) -> None:
-    """Write the arrays of one patch; a file has its name only when it is whole.
+    """Write the arrays of one patch atomically.
 
     Args:
-        folder: of the dataset.
-        id: of the patch: letters, digits, "_", "-" and ".". Whole numbers suit every reader of PASTIS.
-        sample: its series is stored as it is; a cloud mask, labels and parcels where it has them.
-        void: what stands for an ignored pixel (255 in the sample): the number of classes, as in PASTIS.
+        folder: Folder of the dataset.
+        id: Id of the patch: letters, digits, "_", "-" and ".". All readers of PASTIS accept integers.
+        sample: Sample with the series, stored unchanged, and an optional cloud mask, labels and parcels.
+        void: Stored label of ignored pixels (255 in the sample): the number of classes, as in PASTIS.
 
     Raises:
-        CropzooError: a label above the classes; an id that is no file name; a file that cannot be written.
+        CropzooError: A label is not a class, the id is not a file name, or a file cannot be written.
     """
-    if not is_id(id):
-        raise CropzooError(f"patch {id!r}; its id names files; use letters, digits, '_', '-' and '.'")
+    if not is_patch_id(id):
+        raise CropzooError(f"patch {id!r}; the id is part of file names; use letters, digits, '_', '-' and '.'")
     _save(series_file(folder, id), np.asarray(sample.series))
     if sample.clear is not None:
         _save(clear_file(folder, id), np.asarray(sample.clear, np.bool_))
@@ -58,89 +59,98 @@ def write_patch(folder: Path, id: str, sample: Sample, void: int) -> None:
 
 
 def write_labels(folder: Path, id: str, labels: NDArray[Any] | None, parcels: NDArray[Any] | None, void: int) -> None:
-    """Write the annotations of one patch, those that it has; see `write_patch`."""
+    """Write labels and parcels of one patch, if given; see `write_patch`."""
     if labels is not None:
         _save(labels_file(folder, id), _with_void(np.asarray(labels), void, id)[None])
     if parcels is not None:
         _save(parcels_file(folder, id), np.asarray(parcels, np.int32))
 
 
-def finish(
-    folder: Path,
-    *,
-    patches: Sequence[Patch],
-    classes: Sequence[LabelClass],
-    sources: Sequence[str] | None = None,
-    bands: Sequence[str],
-    scale: float,
-    label_scale: int = 1,
-    citation: str = "",
-    license: str = "",
-    made_from: Mapping[str, Any],
-    rotations: Sequence[Rotation],
-    moments: Mapping[int, RunningStats],
-) -> None:
-    """Write the tables that make the patches a dataset; after this it can be read.
+@dataclass(frozen=True)
+class DatasetTables:
+    """Metadata of a dataset, for `write_tables`.
 
     Args:
-        folder: holds the patches that `write_patch` wrote.
-        patches: all of them, in the order in which they are to be read.
-        classes: by label index; the void class is added.
-        sources: codes of the source of each class, ";" between several; a class's own code if None.
-        bands: of the series, in order.
-        scale: reflectance of one stored unit.
-        label_scale: how many times finer the labels are than the series.
-        citation, license: of the data, for the model card.
-        made_from: what the dataset was made of, for whoever wants to make it again.
-        rotations: which folds are train, val and test, as `cropzoo.data.pastis.schema.rotations` gives.
-        moments: of every fold, of stored units at clear pixels.
+        patches: All patches in reading order.
+        classes: Classes by label index, without void.
+        bands: Names of the bands of the series, in order.
+        scale: Reflectance of one stored unit.
+        made_from: Provenance of the dataset: what is needed to make it again.
+        rotations: Assignments of folds to splits, see `cropzoo.data.pastis.schema.make_rotations`.
+        moments: Statistics of the stored values at clear pixels, by fold.
+        sources: Source codes of each class, joined by ";"; None for the codes of the classes.
+        label_scale: Ratio of the label resolution to the resolution of the series.
+        citation, license: Citation and license of the data, for the model card.
+    """
+
+    patches: Sequence[PatchRecord]
+    classes: Sequence[LabelClass]
+    bands: Sequence[str]
+    scale: float
+    made_from: Mapping[str, Any]
+    rotations: Sequence[Rotation]
+    moments: Mapping[int, RunningStats]
+    sources: Sequence[str] | None = None
+    label_scale: int = 1
+    citation: str = ""
+    license: str = ""
+
+
+def write_tables(folder: Path, tables: DatasetTables) -> None:
+    """Write the tables of a dataset, after which it can be read.
+
+    Args:
+        folder: Folder with the patches that `write_patch` wrote.
+        tables: Content of the tables.
 
     Raises:
-        CropzooError: a fold without moments; a patch without its series; a file that cannot be written.
+        CropzooError: A fold has no statistics, a patch has no series, or a file cannot be written.
     """
-    folder.joinpath(METADATA).unlink(missing_ok=True)  # while tables change, an earlier dataset here is none
-    missing = sorted({patch.fold for patch in patches} - set(moments))
+    folder.joinpath(METADATA).unlink(missing_ok=True)  # the folder is not a dataset while its tables change
+    missing = sorted({patch.fold for patch in tables.patches} - set(tables.moments))
     if missing:
         raise CropzooError(f"dataset {str(folder)!r}; fold {missing[0]!r} has patches and no band statistics")
-    for patch in patches:
+    for patch in tables.patches:
         if not series_file(folder, patch.id).is_file():
             raise CropzooError(f"dataset {str(folder)!r}; patch {patch.id!r} is listed and its series was not written")
-    codes = [str(each.code) for each in classes] if sources is None else list(sources)
-    write_text(folder / CLASSES, _class_table(classes, codes))
+    codes = [str(each.code) for each in tables.classes] if tables.sources is None else list(tables.sources)
+    write_text(folder / CLASSES_FILE, _format_classes(tables.classes, codes))
     norm = {
         f"Fold_{fold}": {"mean": each.mean.tolist(), "std": each.std.tolist(), "count": each.count}
-        for fold, each in sorted(moments.items())
+        for fold, each in sorted(tables.moments.items())
     }
     write_json(statistics_file(folder), norm)
     description = {
         "format": FORMAT,
-        "bands": list(bands),
-        "scale": scale,
-        "label_scale": label_scale,
-        "citation": citation,
-        "license": license,
-        "made_from": dict(made_from),
-        "rotations": list(rotations),
+        "bands": list(tables.bands),
+        "scale": tables.scale,
+        "label_scale": tables.label_scale,
+        "citation": tables.citation,
+        "license": tables.license,
+        "made_from": dict(tables.made_from),
+        "rotations": list(tables.rotations),
     }
     write_json(folder / DESCRIPTION, description)
-    write_metadata(folder, patches)
+    write_metadata(folder, tables.patches)
 
 
 def _with_void(labels: NDArray[Any], void: int, patch: str) -> NDArray[np.uint8]:
     used = labels[labels != IGNORE]
     if used.size and not 0 <= int(used.min()) <= int(used.max()) < void:
         wrong = int(used.max()) if int(used.max()) >= void else int(used.min())
-        raise CropzooError(f"patch {patch!r}; label {wrong!r} is no class; classes are 0 to {void - 1}, 255 is ignored")
+        raise CropzooError(
+            f"patch {patch!r}; label {wrong!r} is not a class; expected labels in [0, {void - 1}] or 255 (ignore)"
+        )
     return np.where(labels == IGNORE, void, labels).astype(np.uint8)
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)  # readers hand arrays to torch, which wants it so
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)  # torch accepts only the native byte order
     with atomic_write(path) as scratch, scratch.open("wb") as file:
         np.save(file, native, allow_pickle=False)
 
 
-def _class_table(classes: Sequence[LabelClass], sources: Sequence[str]) -> str:
+def _format_classes(classes: Sequence[LabelClass], sources: Sequence[str]) -> str:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("index", "code", "name", "color", "sources"))
@@ -151,16 +161,16 @@ def _class_table(classes: Sequence[LabelClass], sources: Sequence[str]) -> str:
 
 
 class SeriesWriter:
-    """Series and cloud mask of one patch, as context: both files get their names when the block ends well.
+    """Context manager that writes series and cloud mask of one patch date by date, and renames both files at its end.
 
     Args:
-        folder: of the dataset.
-        id: of the patch.
-        shape: (T, C, H, W) of the series.
-        dtype: of the series.
+        folder: Folder of the dataset.
+        id: Id of the patch.
+        shape: Shape (T, C, H, W) of the series.
+        dtype: Data type of the series.
 
     Raises:
-        CropzooError: a file that cannot be written.
+        CropzooError: A file cannot be written.
     """
 
     def __init__(self, folder: Path, id: str, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> None:
@@ -184,7 +194,7 @@ class SeriesWriter:
         return self
 
     def add(self, values: NDArray[Any], clear: NDArray[np.bool_]) -> None:
-        """Write the next date: values (C, H, W) of the series' dtype, and where they are clear (H, W)."""
+        """Write the next date: values (C, H, W) of the dtype of the series, and the mask of clear pixels (H, W)."""
         for name, array in (("series", values), ("clear", clear)):
             _, shape, dtype = self._targets[name]
             if array.shape != shape[1:] or array.dtype != dtype:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,12 @@ from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from cropzoo.data.sample import LabelClass
+from cropzoo.data.sample import HEX_COLOR, LabelClass
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.inference.mapping.outputs import check_outputs
 
 _VERSION = 1
-_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 class PlacedChunk(Protocol):
@@ -154,7 +152,7 @@ class MapManifest:
             if row + rows > height or column + columns > width:
                 raise ValueError(f"chunk {chunk.number} exceeds the map")
         classes = tuple(LabelClass(str(name), _integer(code), str(color)) for name, code, color in value["classes"])
-        if not classes or not all(_COLOR.fullmatch(each.color) for each in classes):
+        if not classes or not all(HEX_COLOR.fullmatch(each.color) for each in classes):
             raise ValueError("its classes must have colors such as '#aa33ff'")
         return cls(
             grid=grid,

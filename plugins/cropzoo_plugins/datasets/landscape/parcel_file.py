@@ -1,4 +1,4 @@
-"""Parcels put together from their pieces in tiles, and written while more of them come."""
+"""Writer of parcels that are assembled from their pieces in tiles."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from shapely import MultiPolygon, union_all
 
-from cropzoo_plugins.datasets.landscape.curves import curve_table
-from cropzoo_plugins.datasets.landscape.tiles import SIDE, Area, Tile
+from cropzoo_plugins.datasets.landscape.curves import read_curves
+from cropzoo_plugins.datasets.landscape.tiles import SIDE, LandscapeArea, LandscapeTile
 
 LAYER = "parcels"
 
@@ -24,27 +24,27 @@ class _Parcel:
 
 @dataclass
 class ParcelFile:
-    """A GeoPackage of parcels: parcel_id, crop_code, crop_name and a multi-polygon each.
+    """GeoPackage of parcels with parcel_id, crop_code, crop_name and a multi-polygon each.
 
-    A parcel is far smaller than a tile, so it is whole once a row of tiles has come without a piece of it: what is kept
-    in memory is some rows of tiles.
+    A parcel is much smaller than a tile, so it is complete once a row of tiles has no piece of it. Only some rows of
+    tiles are kept in memory.
 
     Args:
-        path: of the file, which must not exist.
-        area: that the tiles are of.
+        path: Path of the file, which must not exist.
+        area: Area of the tiles.
     """
 
     path: Path
-    area: Area
+    area: LandscapeArea
     _waiting: dict[int, _Parcel] = field(default_factory=dict)
     _seen: Counter[int] = field(default_factory=Counter)
     _rows: int = 0
 
-    def add(self, tile: Tile) -> None:
-        """Take in the pieces of a tile; tiles may come in any order.
+    def add_tile(self, tile: LandscapeTile) -> None:
+        """Add the pieces of a tile; tiles may be added in any order.
 
         Raises:
-            OSError: the file can't be written.
+            OSError: The file cannot be written.
         """
         row = tile.corner.row // SIDE
         for piece in tile.pieces:
@@ -57,29 +57,29 @@ class ParcelFile:
             self._write(self._rows if self._rows == self.area.across else self._rows - 1)
 
     def _write(self, before: int) -> None:
-        """Append the parcels whose last piece lies in a row of tiles before this one."""
+        """Append the parcels whose last piece is in a row of tiles before the given one."""
         from geopandas import GeoDataFrame
 
-        whole = sorted(number for number, parcel in self._waiting.items() if parcel.last < before)
-        parcels = [self._waiting.pop(number) for number in whole]
-        classes = curve_table().classes
+        complete = sorted(number for number, parcel in self._waiting.items() if parcel.last < before)
+        parcels = [self._waiting.pop(number) for number in complete]
+        classes = read_curves().classes
         columns = {
-            "parcel_id": whole,
+            "parcel_id": complete,
             "crop_code": [classes[parcel.label].code for parcel in parcels],
             "crop_name": [classes[parcel.label].name for parcel in parcels],
         }
-        shapes = [_joined(parcel.pieces) for parcel in parcels]
+        shapes = [_merge_pieces(parcel.pieces) for parcel in parcels]
         frame = GeoDataFrame(columns, geometry=shapes, crs=self.area.crs)
         frame = frame.astype({"parcel_id": "int32", "crop_code": "int32", "crop_name": "str"})
         mode = "a" if self.path.exists() else "w"
-        how = {"layer": LAYER, "driver": "GPKG", "engine": "pyogrio", "geometry_type": "MultiPolygon"}
+        options = {"layer": LAYER, "driver": "GPKG", "engine": "pyogrio", "geometry_type": "MultiPolygon"}
         try:
-            frame.to_file(self.path, mode=mode, **how)
-        except RuntimeError as error:  # all that pyogrio raises
+            frame.to_file(self.path, mode=mode, **options)
+        except RuntimeError as error:  # pyogrio raises only this type
             raise OSError(f"{self.path.name}: {error}") from error
 
 
-def _joined(pieces: list[Any]) -> MultiPolygon:
-    """The pieces of one parcel as one shape, without an edge where tiles meet."""
+def _merge_pieces(pieces: list[Any]) -> MultiPolygon:
+    """Merge the pieces of one parcel, without edges between tiles."""
     joined = union_all(pieces)
     return joined if isinstance(joined, MultiPolygon) else MultiPolygon([joined])

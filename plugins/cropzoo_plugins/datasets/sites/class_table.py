@@ -1,4 +1,4 @@
-"""The class table: from classes.csv, or made of the codes that the files hold."""
+"""Class tables: read from classes.csv, or made from the codes in the files."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cropzoo import CropzooError, LabelClass
-from cropzoo.data.legend import GROUND, palette, read_color, read_lines
+from cropzoo.data.legend import NO_PARCEL, make_palette, read_color, read_csv_rows
 
 TABLE = "classes.csv"
-"""The class table's file at the root: a header with code, name and, if you like, color."""
+"""Name of the class table at the root, with the columns code, name and optionally color."""
 
 
 def read_table(path: Path) -> list[LabelClass]:
-    """The classes of a classes.csv in its order.
+    """Read the classes of a classes.csv in order.
 
     Raises:
-        CropzooError: naming file and line: a column is missing, a code is no whole number or occurs twice, a name is
-            empty or occurs twice, a color is not "#rrggbb".
+        CropzooError: A column is missing, a code is not an integer or occurs twice, a name is empty or occurs twice, or
+            a color is not "#rrggbb". The message names file and line.
     """
-    lines = list(read_lines(path))
+    lines = list(read_csv_rows(path))
     classes: list[LabelClass] = []
-    for (where, row), color in zip(lines, palette(len(lines)), strict=True):
+    for (where, row), color in zip(lines, make_palette(len(lines)), strict=True):
         found = _read_row(row, color, where)
         if any(found.code == other.code or found.name == other.name for other in classes):
             raise CropzooError(
-                f"{where}; code {found.code} or name {found.name!r} stands there twice; give every class its own"
+                f"{where}; code {found.code} or name {found.name!r} occurs twice; make codes and names unique"
             )
         classes.append(found)
     return classes
@@ -36,20 +36,20 @@ def _read_row(row: Mapping[str, str], color: str, where: str) -> LabelClass:
     if "code" not in row or "name" not in row:
         raise CropzooError(f"{where}; 'code' or 'name' is missing; the header is: code,name,color")
     if not re.fullmatch(r"-?\d+", row["code"]):
-        raise CropzooError(f"{where}; the code is {row['code']!r}; it must be a whole number, as in the label raster")
+        raise CropzooError(f"{where}; the code is {row['code']!r}; it must be an integer, as in the label raster")
     if not row["name"]:
-        raise CropzooError(f"{where}; the name is empty; name the class")
+        raise CropzooError(f"{where}; the name is empty; enter a name")
     return LabelClass(name=row["name"], code=int(row["code"]), color=read_color(row, where) or color)
 
 
 def make_table(codes: Iterable[int], names: Mapping[int, str]) -> list[LabelClass]:
-    """Classes for the codes in order: named by `names` where it has one, else by the code; 0 is "none declared"."""
+    """Make classes of codes in increasing order, named by `names` or else by the code; 0 is "none declared"."""
     ordered = sorted(set(codes))
-    colors = iter(palette(len(ordered)))
+    colors = iter(make_palette(len(ordered)))
     classes: list[LabelClass] = []
     for code in ordered:
         if code == 0 and 0 not in names:
-            classes.append(GROUND)
+            classes.append(NO_PARCEL)
             continue
         name = names.get(code, "") or str(code)
         if any(name == other.name for other in classes):
@@ -59,10 +59,10 @@ def make_table(codes: Iterable[int], names: Mapping[int, str]) -> list[LabelClas
 
 
 def number_texts(texts: Iterable[str], table: list[LabelClass] | None) -> dict[str, int]:
-    """A code for each crop that a parcel file writes as text: the table's class of that name, else 1, 2, ... in order.
+    """Return a code for each crop given as text: that of the table's class of this name, or 1, 2, ... in sorted order.
 
     Raises:
-        CropzooError: the table has no class of that name.
+        CropzooError: The table has no class of that name.
     """
     ordered = sorted(set(texts))
     if table is None:
