@@ -42,7 +42,7 @@ def test_text_is_a_table(season, evaluate):
         [f"{100 * value:.1f}" for value in (point["dates_left"], *map(point["scores"].get, ("oa", "miou", "macro_f1")))]
         for point in season["season"]
     ]
-    assert rows[1:] == [["07-20", *numbers[0]], ["08-20", *numbers[1]], ["whole", "series", *numbers[2]]]
+    assert rows[1:] == [["07-20", *numbers[0]], ["08-20", *numbers[1]], ["complete", "series", *numbers[2]]]
     assert "scoring until 07-20, 17 % of the dates" in ended.err
 
 

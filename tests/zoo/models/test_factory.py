@@ -46,15 +46,15 @@ def test_a_model_gives_logits_and_takes_options(tiny_zoo):
     [
         ({"name": "tinny"}, UnknownName, "unknown backbone 'tinny'; did you mean 'tiny'"),
         ({"widht": 3}, UnknownName, "unknown option of backbone 'tiny': 'widht'; did you mean 'width'"),
-        ({"name": "fixed"}, UsageError, "backbone 'fixed' works at a fixed number of dates; give length"),
+        ({"name": "fixed"}, UsageError, "backbone 'fixed' takes a fixed number of dates; give length"),
         (
             {"multiple": 5},
             UsageError,
             "backbone 'tiny' takes image sizes that are a multiple of 5, not 24; use 20 or 25",
         ),
         ({"multiple": 50}, UsageError, "backbone 'tiny' takes image sizes that are a multiple of 50, not 24; use 50"),
-        ({"image_size": 0}, UsageError, "backbone 'tiny': image_size is 0; it must be a whole number from 1"),
-        ({"name": "fixed", "length": 0}, UsageError, "backbone 'fixed': length is 0; it must be a whole number from 1"),
+        ({"image_size": 0}, UsageError, "backbone 'tiny': image_size is 0; it must be an integer above 0"),
+        ({"name": "fixed", "length": 0}, UsageError, "backbone 'fixed': length is 0; it must be an integer above 0"),
         ({"name": "wrong"}, CropzooError, "backbone 'wrong' of plugin 'tiny-plugin': its factory returned NoBackbone"),
     ],
 )
@@ -99,7 +99,7 @@ def test_a_checkpoint_of_other_weights_lists_at_most_ten_differences(tiny_zoo, t
     [
         ("gone", {}, "unknown backbone 'gone'"),
         ("tiny", {"mood": 1}, "unknown option of backbone 'tiny': 'mood'"),
-        ("tiny", {"in_channels": 9}, "backbone 'tiny': 'in_channels' is no option"),
+        ("tiny", {"in_channels": 9}, "backbone 'tiny': 'in_channels' is not an option"),
         ("tiny", {"zoo": 9}, "unknown option of backbone 'tiny': 'zoo'"),
     ],
 )
@@ -122,7 +122,7 @@ def test_a_path_is_loaded_without_the_catalog_and_its_metadata_are_read_once(tin
 
 def test_published_weights_need_a_converter(tiny_zoo):
     assert list(convert_published("tiny", {"old.a": torch.zeros(1)}, zoo=tiny_zoo)) == ["backbone.a"]
-    with pytest.raises(CropzooError, match="backbone 'other' knows no published weights"):
+    with pytest.raises(CropzooError, match="backbone 'other' has no published weights"):
         convert_published("other", {}, zoo=tiny_zoo)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import entry_points
 
 import pytest
 
 from cropzoo import load_zoo
 from cropzoo.errors import CropzooError
-from cropzoo.plugins.manager import import_plugin
+from cropzoo.plugins.manager import collect, import_plugin
 
 BODY = """
 @hookimpl
@@ -104,3 +105,9 @@ def test_file_that_fails_leaves_no_half_module(tmp_path, module_folder, write_pl
     zoo = load_zoo([], modules=[str(path)])
     assert "ZeroDivisionError" in zoo.broken[0].error
     assert "my_failing_model" not in sys.modules
+
+
+def test_installed_plugins_are_those_that_python_lists():
+    listed = {(point.name, point.value, point.dist.name) for point in entry_points(group="cropzoo")}
+    found = collect(None, ())
+    assert {(each.plugin.name, each.plugin.origin, each.plugin.distribution) for each in found} == listed

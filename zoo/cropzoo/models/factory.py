@@ -1,4 +1,4 @@
-"""Models by name, from checkpoints and from published weights."""
+"""Models by name, from checkpoints, and from published weights."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from cropzoo.models.upsample import Upsampled
 from cropzoo.plugins.registry import Zoo, known_options, load_target, load_zoo
 
 TOLD = ("in_channels", "classes", "image_size", "length")
-"""What every backbone's factory is told beside the user's options."""
+"""Arguments of every backbone's factory in addition to the user's options."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a network is built for.
+    """Sizes that a network is built for.
 
     Args:
-        in_channels: bands of the series.
-        classes: of the labels.
-        image_size: height and width, px.
-        length: dates; None for any number.
-        upsample: how many times finer than the images its features are.
+        in_channels: number of bands of the series.
+        classes: number of classes.
+        image_size: height and width of the images, px.
+        length: number of dates; None for any number.
+        upsample: how many times finer than the images the features are.
     """
 
     in_channels: int
@@ -42,13 +42,13 @@ class Shape:
     upsample: int = 1
 
     def check(self, name: str, fixed_length: bool) -> None:
-        """Raise `UsageError` for a size that backbone `name` cannot have."""
+        """Raise `UsageError` for a size that backbone `name` does not support."""
         if fixed_length and self.length is None:
-            raise UsageError(f"backbone {name!r} works at a fixed number of dates; give length, such as length=60")
+            raise UsageError(f"backbone {name!r} takes a fixed number of dates; give length, such as length=60")
         for what in TOLD:
             value = getattr(self, what)
             if (what != "length" or value is not None) and (type(value) is not int or value < 1):
-                raise UsageError(f"backbone {name!r}: {what} is {value!r}; it must be a whole number from 1")
+                raise UsageError(f"backbone {name!r}: {what} is {value!r}; it must be an integer above 0")
         if self.upsample not in SCALES:
             raise UsageError(f"backbone {name!r}: upsample is {self.upsample!r}; it must be 1, 2 or 4")
 
@@ -56,25 +56,25 @@ class Shape:
 def create_backbone(
     name: str, shape: Shape, *, zoo: Zoo, options: Mapping[str, Any], bands: Sequence[str] | None = None
 ) -> Backbone:
-    """A new backbone.
+    """Create a backbone.
 
     Args:
-        name: of a backbone, or FAMILY/MEMBER.
-        shape: what it is built for.
-        zoo: where the name is looked up.
-        options: of the user.
-        bands: names, told to a factory that has an option `bands`, unless the user gave that.
+        name: name of a backbone, or FAMILY/MEMBER.
+        shape: sizes that it is built for.
+        zoo: plugins, by which the name is looked up.
+        options: options of the backbone.
+        bands: names of the bands, for a factory with an option `bands`; an option of the user has priority.
 
     Raises:
-        UnknownName: for a name or option that does not exist.
-        UsageError: for a size or option that is not allowed.
-        CropzooError: when the factory returns something else.
+        UnknownName: the name or an option does not exist.
+        UsageError: a size or option is not allowed.
+        CropzooError: the factory returned something that is not a backbone.
     """
     name, member = zoo.resolve_backbone(name)
     entry, options = zoo.backbones[name], {**member, **options}
     reserved = [option for option in options if option in TOLD]
     if reserved:
-        raise UsageError(f"backbone {name!r}: {reserved[0]!r} is no option; it follows from the data and the recipe")
+        raise UsageError(f"backbone {name!r}: {reserved[0]!r} is not an option; it is determined by data and recipe")
     shape.check(name, entry.spec.fixed_length)
     if bands is not None and "bands" in known_options(load_target(entry.spec.build, f"backbone {name!r}")):
         options = {"bands": tuple(bands), **options}
@@ -99,24 +99,24 @@ def create_model(
     zoo: Zoo | None = None,
     **options: Any,
 ) -> Model:
-    """A new model, in the paper's sizes unless options say otherwise.
+    """Create a model, in the sizes of its publication unless options are given.
 
     Args:
-        name: of a backbone, or FAMILY/MEMBER such as timm/resnet18.
-        in_channels: bands of the series.
-        classes: of the logits.
-        image_size: height and width that it is built for, px.
-        length: dates that it is built for; needed by fixed-length backbones.
-        upsample: 2 or 4 for logits that are so many times finer than the images.
-        zoo: where the name is looked up; the installed plugins if None.
-        options: of the backbone; an unknown one raises `UnknownName` with the known ones.
+        name: name of a backbone, or FAMILY/MEMBER such as timm/resnet18.
+        in_channels: number of bands of the series.
+        classes: number of classes.
+        image_size: height and width of the images, px.
+        length: number of dates; required by fixed-length backbones.
+        upsample: 2 or 4 for logits that are that many times finer than the images.
+        zoo: plugins, by which the name is looked up; the installed ones if None.
+        options: options of the backbone.
 
     Returns:
         A model in training mode: forward(series, dates, valid=None) -> logits (B, classes, H, W).
 
     Raises:
-        UnknownName: for a name or option that does not exist.
-        UsageError: for a size or option that is not allowed.
+        UnknownName: the name or an option does not exist.
+        UsageError: a size or option is not allowed.
     """
     shape = Shape(in_channels, classes, image_size, length, upsample)
     backbone = create_backbone(name, shape, zoo=zoo or load_zoo(), options=options)
@@ -163,10 +163,10 @@ def load_weights(path: Path, metadata: Metadata, zoo: Zoo) -> Model:
 
 
 def model_from(metadata: Metadata, zoo: Zoo) -> Model:
-    """A new model with the architecture that a checkpoint describes; initial weights are not looked for.
+    """Create a model with the architecture of a checkpoint, without pretrained initial weights.
 
     Raises:
-        UsageError: when it describes a backbone without a head.
+        UsageError: the checkpoint has no head.
     """
     check_head(metadata)
     name, classes = metadata.backbone.name, len(metadata.classes)
@@ -177,16 +177,16 @@ def model_from(metadata: Metadata, zoo: Zoo) -> Model:
 
 
 def load_exactly(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Load a state dict that must fit in every key and shape.
+    """Load a state dict whose keys and shapes all match.
 
     Raises:
-        CropzooError: listing at most ten keys that are missing, unexpected or of another shape, with their count.
+        CropzooError: keys are missing, unexpected or of another shape; the message lists at most ten, and their number.
     """
     own = module.state_dict()
     problems = [f"missing {key}" for key in own if key not in state]
     problems += [f"unexpected {key}" for key in state if key not in own]
     problems += [
-        f"{key} is {tuple(state[key].shape)} there, {tuple(value.shape)} here"
+        f"{key} has shape {tuple(state[key].shape)} in the file, {tuple(value.shape)} in the network"
         for key, value in own.items()
         if key in state and state[key].shape != value.shape
     ]
@@ -194,27 +194,27 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor], where: str) -> 
         shown = "; ".join(problems[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")
         differences = f"{len(problems)} difference{'s' if len(problems) > 1 else ''}"
         raise CropzooError(
-            f"{where} holds weights of another network ({differences}): {shown}; "
+            f"{where} has weights of another network ({differences}): {shown}; "
             "check the backbone, its options, and the numbers of bands, classes and dates"
         )
     module.load_state_dict(state)
 
 
 def convert_published(name: str, state_dict: Mapping[str, Tensor], *, zoo: Zoo | None = None) -> dict[str, Tensor]:
-    """A published state dict with the keys of ours, for `create_model(name, ...).load_state_dict(..., strict=True)`.
+    """Convert a published state dict for `create_model(name, ...).load_state_dict(..., strict=True)`.
 
     Args:
-        name: of a backbone.
-        state_dict: as the published code saves it; keys of a CSCL head are dropped.
-        zoo: where the name is looked up; the installed plugins if None.
+        name: name of a backbone.
+        state_dict: state dict of the published code; keys of a CSCL head are dropped.
+        zoo: plugins, by which the name is looked up; the installed ones if None.
 
     Raises:
-        UnknownName: for a backbone that does not exist.
-        CropzooError: for one without published weights, or a state dict of another network.
+        UnknownName: the backbone does not exist.
+        CropzooError: the backbone has no published weights, or the state dict is of another network.
     """
     entry = (zoo or load_zoo()).backbones[name]
     if not entry.spec.convert:
-        raise CropzooError(f"backbone {name!r} knows no published weights")
+        raise CropzooError(f"backbone {name!r} has no published weights; choose another backbone")
     convert = load_target(entry.spec.convert, f"backbone {name!r}")
     converted: dict[str, Tensor] = convert(state_dict)
     return converted

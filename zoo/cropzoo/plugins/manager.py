@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module, invalidate_caches
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, distribution, distributions
 from importlib.resources.abc import Traversable
 from importlib.util import find_spec
 from pathlib import Path
@@ -109,12 +109,15 @@ class Offer:
 
 def collect(points: Iterable[EntryPoint] | None, modules: Iterable[str]) -> list[Offer]:
     """Load all plugins: the built-in ones first, which reserves their names, then the others by name."""
-    found = entry_points(group=hookspecs.PROJECT) if points is None else points
-    candidates: list[tuple[Plugin, EntryPoint | str]] = []
-    for point in sorted(found, key=_sort_key):
-        dist = point.dist
-        name, version = (dist.name, dist.version) if dist else ("", "")
-        candidates.append((Plugin(point.name, point.value, name, version), point))
+    found = _installed_entry_points() if points is None else points
+    packages: dict[Distribution | None, tuple[str, str]] = {None: ("", "")}
+    installed = []
+    for point in found:
+        if point.dist is not None and point.dist not in packages:  # every access to its metadata parses them again
+            metadata = point.dist.metadata
+            packages[point.dist] = metadata["Name"], metadata["Version"]
+        installed.append((Plugin(point.name, point.value, *packages[point.dist]), point))
+    candidates: list[tuple[Plugin, EntryPoint | str]] = [*sorted(installed, key=lambda each: _sort_key(each[0]))]
     candidates += [(Plugin(module, module), module) for module in modules]
 
     offers: list[Offer] = []
@@ -128,9 +131,22 @@ def collect(points: Iterable[EntryPoint] | None, modules: Iterable[str]) -> list
     return offers
 
 
-def _sort_key(point: EntryPoint) -> tuple[bool, str, str]:
-    name = point.dist.name if point.dist else ""
-    return name != hookspecs.PROJECT, name, point.name
+def _installed_entry_points() -> list[EntryPoint]:
+    """Entry points of installed plugins; of a distribution that is installed twice, those of the first on sys.path.
+
+    Equal to `importlib.metadata.entry_points(group="cropzoo")`, which parses the entry points of all distributions.
+    """
+    section = f"[{hookspecs.PROJECT}]"
+    found: list[EntryPoint] = []
+    for each in distributions():
+        text = each.read_text("entry_points.txt") or ""
+        if section in text and distribution(each.name).read_text("entry_points.txt") == text:
+            found += each.entry_points.select(group=hookspecs.PROJECT)
+    return list(dict.fromkeys(found))
+
+
+def _sort_key(plugin: Plugin) -> tuple[bool, str, str]:
+    return plugin.distribution != hookspecs.PROJECT, plugin.distribution, plugin.name
 
 
 def _load_plugin(plugin: Plugin, source: EntryPoint | str) -> Offer:
