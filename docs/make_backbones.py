@@ -16,7 +16,7 @@ from cropzoo import load_zoo
 from cropzoo.config.catalog import Catalog, load_catalog
 from cropzoo.config.recipe import PluginChoice
 from cropzoo.config.short_forms import expand_short_forms
-from cropzoo.models.factory import TOLD
+from cropzoo.models.factory import SHAPE_ARGUMENTS
 from cropzoo.plugins.registry import Zoo, known_options, load_target
 from cropzoo.plugins.specs import BackboneSpec
 from cropzoo_cli.costs import DEFAULT_SIZE, costs_of, format_parameters, format_size
@@ -38,7 +38,9 @@ def page() -> str:
 def _described(zoo: Zoo, catalog: Catalog, spec: BackboneSpec) -> dict[str, Any]:
     costs = costs_of(zoo, PluginChoice(name=spec.name), DEFAULT_SIZE)
     factory = load_target(spec.build, spec.name)
-    options = {name: _plain(each.default) for name, each in known_options(factory).items() if name not in TOLD}
+    options = {
+        name: _plain(each.default) for name, each in known_options(factory).items() if name not in SHAPE_ARGUMENTS
+    }
     return {
         "spec": spec,
         "parameters": f"{costs.parameters / 1e6:.2f} M",

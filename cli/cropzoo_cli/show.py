@@ -97,13 +97,13 @@ def _facts(zoo: Zoo, catalog: Catalog, name: str) -> dict[str, Any]:
 
 
 def _spec(zoo: Zoo, entry: Entry[Any], member: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
-    from cropzoo.models.factory import TOLD
+    from cropzoo.models.factory import SHAPE_ARGUMENTS
     from cropzoo.plugins.registry import known_options, load_target
 
     spec, owner = entry.spec, entry.owner
     facts = {"kind": spec.kind, **spec.as_dict(), "plugin": f"{owner.name} {owner.version}".strip()}
     factory = load_target(spec.build, f"{spec.kind} {spec.name!r}")
-    given = {"backbone", *TOLD} if spec.kind != "dataset" else set()
+    given = {"backbone", *SHAPE_ARGUMENTS} if spec.kind != "dataset" else set()
     facts["options"] = {
         option: "required" if parameter.default is parameter.empty else member.get(option, parameter.default)
         for option, parameter in known_options(factory).items()

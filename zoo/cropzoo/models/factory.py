@@ -19,7 +19,7 @@ from cropzoo.models.download import find_checkpoint, local_checkpoint
 from cropzoo.models.upsample import Upsampled
 from cropzoo.plugins.registry import Zoo, known_options, load_target, load_zoo
 
-TOLD = ("in_channels", "classes", "image_size", "length")
+SHAPE_ARGUMENTS = ("in_channels", "classes", "image_size", "length")
 """Arguments of every backbone's factory in addition to the user's options."""
 
 
@@ -45,7 +45,7 @@ class Shape:
         """Raise `UsageError` for a size that backbone `name` does not support."""
         if fixed_length and self.length is None:
             raise UsageError(f"backbone {name!r} takes a fixed number of dates; give length, such as length=60")
-        for what in TOLD:
+        for what in SHAPE_ARGUMENTS:
             value = getattr(self, what)
             if (what != "length" or value is not None) and (type(value) is not int or value < 1):
                 raise UsageError(f"backbone {name!r}: {what} is {value!r}; it must be an integer above 0")
@@ -72,13 +72,13 @@ def create_backbone(
     """
     name, member = zoo.resolve_backbone(name)
     entry, options = zoo.backbones[name], {**member, **options}
-    reserved = [option for option in options if option in TOLD]
+    reserved = [option for option in options if option in SHAPE_ARGUMENTS]
     if reserved:
         raise UsageError(f"backbone {name!r}: {reserved[0]!r} is not an option; it is determined by data and recipe")
     shape.check(name, entry.spec.fixed_length)
     if bands is not None and "bands" in known_options(load_target(entry.spec.build, f"backbone {name!r}")):
         options = {"bands": tuple(bands), **options}
-    backbone = entry.build(**{what: getattr(shape, what) for what in TOLD}, **options)
+    backbone = entry.build(**{what: getattr(shape, what) for what in SHAPE_ARGUMENTS}, **options)
     if not isinstance(backbone, Backbone) or not isinstance(getattr(backbone, "out_channels", None), int):
         raise CropzooError(
             f"backbone {name!r} of plugin {entry.owner.name!r}: its factory returned {type(backbone).__name__}; "
