@@ -157,11 +157,13 @@ class TrivialNetwork:
     precision = "32-true"
 
     def __init__(self) -> None:
-        from cropzoo.inference.model_info import Facts
+        from cropzoo.inference.model_info import ModelInfo
 
         ones = (1.0,) * len(BANDS)
         named = classes()[: len(BANDS)]
-        self.facts = Facts(named, BANDS, 1e-4, ones, ones, image_size=24, dates="none", sha256="light", source="light")
+        self.facts = ModelInfo(
+            named, BANDS, 1e-4, ones, ones, image_size=24, dates="none", sha256="light", source="light"
+        )
 
     def probabilities(
         self, series: NDArray[Any], dates: NDArray[np.int64], valid: NDArray[np.bool_], first: int

@@ -53,7 +53,7 @@ def test_without_a_crop_column_areas_are_printed(command, folder):
 def test_wrong_use_is_a_line(command, folder):
     words = ("parcels", "map.tif", "--parcels", "in.gpkg", "--out")
     assert "must end in .gpkg" in command(*words, "out.csv", folder=folder, plugin=False).error
-    assert "the parcels themselves" in command(*words, "in.gpkg", folder=folder, plugin=False).error
+    assert "it is the input file of the parcels" in command(*words, "in.gpkg", folder=folder, plugin=False).error
     error = command(*words, "out.gpkg", "--crop-column", "corp", folder=folder, plugin=False).error
     assert "no column 'corp'; did you mean 'crop'?" in error
     assert not (folder / "out.gpkg").exists()

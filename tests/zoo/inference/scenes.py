@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rasterio import Affine
 
 from cropzoo.data.sample import LabelClass
-from cropzoo.inference.model_info import Facts
+from cropzoo.inference.model_info import ModelInfo
 
 BANDS = ("B04", "B08")
 CLASSES = (LabelClass("wheat", 1, "#ff0000"), LabelClass("maize", 2, "#00ff00"), LabelClass("grass", 3, "#0000ff"))
@@ -59,9 +59,9 @@ def random_series(height: int, width: int, *, dates: int = len(DAYS), bands: int
     return np.random.default_rng(seed).integers(200, 6000, (dates, bands, height, width)).astype(np.uint16)
 
 
-def make_facts(**changes: Any) -> Facts:
+def make_facts(**changes: Any) -> ModelInfo:
     """Properties of a network trained on two bands and windows of 8 pixels."""
-    common = Facts(
+    common = ModelInfo(
         classes=CLASSES,
         bands=BANDS,
         scale=1e-4,
@@ -84,7 +84,7 @@ class Network:
     square around it.
     """
 
-    facts: Facts = field(default_factory=make_facts)
+    facts: ModelInfo = field(default_factory=make_facts)
     reach: int = 0
     precision: str = "32-true"
     shown: list[tuple[Any, ...]] = field(default_factory=list)

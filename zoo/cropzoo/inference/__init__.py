@@ -1,1 +1,1 @@
-"""Trained models at work: predictors, maps, parcel statistics, and export to other formats."""
+"""Inference with trained models: predictors, maps, parcel statistics, and export to other formats."""

@@ -17,7 +17,7 @@ from cropzoo.models.checkpoint import Metadata, check_statistics
 from cropzoo.plugins.specs import DateEncoding
 
 
-def recipe_of(metadata: Metadata, path: Path) -> Recipe:
+def mapping_recipe(metadata: Metadata, path: Path) -> Recipe:
     """The part of the training's recipe that affects maps; plugins for datasets and objectives are not needed."""
     trained = expand_short_forms(metadata.recipe, "the checkpoint's recipe")
     read = "max_dates", "date_sampling", "batch_size", "precision"
@@ -30,20 +30,20 @@ def recipe_of(metadata: Metadata, path: Path) -> Recipe:
     return Recipe.parse({**parts, **shape, **kept}, f"the recipe of {str(path)!r}")
 
 
-def facts_of(metadata: Metadata, recipe: Recipe, path: Path, multiple: int) -> Facts:
-    """What a map needs to know of a network.
+def make_model_info(metadata: Metadata, recipe: Recipe, path: Path, multiple: int) -> ModelInfo:
+    """The properties of a network.
 
     Args:
-        metadata: of its checkpoint.
-        recipe: from `recipe_of`.
-        path: of its file.
-        multiple: that divides the side of a tile.
+        metadata: Metadata of its checkpoint.
+        recipe: Recipe from `mapping_recipe`.
+        path: Path of its file.
+        multiple: Number that must divide height and width.
 
     Raises:
-        UsageError: a checkpoint without band statistics.
+        UsageError: The checkpoint has no band statistics.
     """
     scale = check_statistics(metadata, f"predicting with {str(path)!r}")
-    return Facts(
+    return ModelInfo(
         classes=metadata.classes,
         bands=metadata.bands,
         scale=scale,
@@ -64,7 +64,7 @@ def facts_of(metadata: Metadata, recipe: Recipe, path: Path, multiple: int) -> F
 
 
 @dataclass(frozen=True)
-class Facts:
+class ModelInfo:
     """Properties of a network.
 
     Args:
@@ -115,7 +115,7 @@ class Predictor(Protocol):
     """
 
     @property
-    def facts(self) -> Facts: ...
+    def facts(self) -> ModelInfo: ...
 
     @property
     def precision(self) -> str: ...

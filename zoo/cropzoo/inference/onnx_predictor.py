@@ -14,7 +14,7 @@ from cropzoo.data.dates import encode_dates
 from cropzoo.errors import UsageError
 from cropzoo.inference.export.formats import read_notes
 from cropzoo.inference.export.onnx import OnnxSession
-from cropzoo.inference.model_info import Facts, facts_of, recipe_of
+from cropzoo.inference.model_info import ModelInfo, make_model_info, mapping_recipe
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -36,8 +36,8 @@ class OnnxPredictor:
     def __init__(self, path: Path, device: str = "auto") -> None:
         self._session = OnnxSession(path, _providers(device), _threads())
         notes = read_notes(self._session.notes, repr(str(path)))
-        facts = facts_of(notes.metadata, recipe_of(notes.metadata, path), path, notes.size_multiple)
-        self.facts: Facts = replace(facts, fixed_size="size" not in notes.dynamic)
+        facts = make_model_info(notes.metadata, mapping_recipe(notes.metadata, path), path, notes.size_multiple)
+        self.facts: ModelInfo = replace(facts, fixed_size="size" not in notes.dynamic)
         self._batched = "batch" in notes.dynamic
 
     def probabilities(

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from cropzoo.data.dates import encode_dates
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.inference.model_info import Facts, Predictor, facts_of, recipe_of
+from cropzoo.inference.model_info import ModelInfo, Predictor, make_model_info, mapping_recipe
 from cropzoo.plugins.registry import Zoo
 
-__all__ = ["Facts", "Predictor", "TorchPredictor", "open_predictor"]
+__all__ = ["ModelInfo", "Predictor", "TorchPredictor", "open_predictor"]
 
 
 def open_predictor(path: Path, zoo: Zoo, device: str = "auto", precision: str | None = None) -> Predictor:
@@ -48,13 +48,13 @@ class TorchPredictor:
         from cropzoo.runtime import choose_device, choose_precision
 
         metadata = read_metadata(path)
-        recipe = recipe_of(metadata, path)
+        recipe = mapping_recipe(metadata, path)
         self.device = choose_device(device)
         if precision is not None:
             precision = recipe.parse({**recipe.model_dump(), "precision": precision}, "--precision").precision
         self.precision = choose_precision(recipe.precision, precision, self.device)
         model = load_weights(path, metadata, zoo)
-        self.facts = facts_of(metadata, recipe, path, model.backbone.size_multiple)
+        self.facts = make_model_info(metadata, recipe, path, model.backbone.size_multiple)
         self._model = model.to(self.device)
         given = self.facts.bands
         self._normalizer = Normalizer(given, given, self.facts.scale, self.facts.mean, self.facts.std).to(self.device)

@@ -191,7 +191,7 @@ def test_bad_input_names_the_file(
         ((path, tmp_path / "no.gpkg", out), CropzooError, r"no\.gpkg.*there is no such file"),
         ((path, path, out), CropzooError, r"map\.tif.*(vector|geometries)"),
         ((path, parcels, tmp_path / "o.xlsx"), UsageError, r"o\.xlsx.*must end in \.gpkg"),
-        ((path, parcels, parcels), UsageError, "the parcels themselves"),
+        ((path, parcels, parcels), UsageError, "it is the input file of the parcels"),
         ((path, parcels, out, asked(crop_column="crp")), CropzooError, "no column 'crp'; did you mean 'crop'"),
         ((path, parcels, out, asked(crop_column="crop")), CropzooError, r"\('hops', 'rice'\).*grass.*--classes"),
         ((path, parcels, out, asked(id_column="farm")), CropzooError, r"no column 'farm'.*--id-column"),

@@ -1,1 +1,1 @@
-"""Maps of large areas: a plan of chunks, a predictor, parts on disk, and a Cloud-Optimized GeoTIFF of them."""
+"""Mapping of large areas: plans of chunks, prediction, partial results, and Cloud-Optimized GeoTIFFs."""

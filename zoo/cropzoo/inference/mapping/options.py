@@ -15,7 +15,7 @@ from cropzoo.data.dates import EPOCH, Day, parse_day
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.geo.raster.reader import CLEAR_SCL
 from cropzoo.geo.raster.scene import ImageStack
-from cropzoo.inference.model_info import Facts
+from cropzoo.inference.model_info import ModelInfo
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ _LONG_SPAN = 500
 """Days; the seasons of common datasets span up to 480 days, from one autumn to the next."""
 
 
-def resolve_options(options: MapOptions, facts: Facts) -> tuple[MapOptions, list[str]]:
+def resolve_options(options: MapOptions, facts: ModelInfo) -> tuple[MapOptions, list[str]]:
     """The options with all defaults resolved for a network, and notes for the user.
 
     Raises:
@@ -192,7 +192,7 @@ def resolve_options(options: MapOptions, facts: Facts) -> tuple[MapOptions, list
 
 
 def describe_dates(
-    tiles: Sequence[ImageStack], used: Sequence[NDArray[np.intp]], facts: Facts, options: MapOptions
+    tiles: Sequence[ImageStack], used: Sequence[NDArray[np.intp]], facts: ModelInfo, options: MapOptions
 ) -> list[str]:
     """Notes for the user on dates that are left out or padded, and on very long series."""
     counts = [len(positions) for positions in used]

@@ -18,7 +18,7 @@ from cropzoo.geo.raster.scene import ImageStack
 from cropzoo.inference.mapping.blending import Lattice
 from cropzoo.inference.mapping.options import MapOptions, describe_dates, resolve_options, select_dates
 from cropzoo.inference.mapping.tiling import chunk_size, coarsen_window, common_grid, refine_grid, split_window, subgrid
-from cropzoo.inference.model_info import Facts
+from cropzoo.inference.model_info import ModelInfo
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class MapPlan:
     tiles: tuple[ImageStack, ...]
     used: tuple[NDArray[np.intp], ...]
     corners: tuple[tuple[int, int], ...]
-    facts: Facts
+    facts: ModelInfo
     options: MapOptions
     area: MapArea | None = None
     notes: tuple[str, ...] = field(default=())
@@ -146,7 +146,7 @@ class MapPlan:
         return hashlib.sha256(json.dumps([grid, chunks, self.settings]).encode()).hexdigest()
 
 
-def make_plan(tiles: Sequence[ImageStack], facts: Facts, options: MapOptions) -> MapPlan:
+def make_plan(tiles: Sequence[ImageStack], facts: ModelInfo, options: MapOptions) -> MapPlan:
     """Plan a map of image stacks; the plan does not depend on the machine.
 
     Args:
