@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options and checks that several commands share."""
 
 from __future__ import annotations
 
@@ -21,35 +21,40 @@ _SHARD = re.compile(r"(\d+)/(\d+)")
 
 
 def compute_options(command: Command) -> Command:
-    """Adds --device and --workers."""
+    """Decorator that adds --device and --workers."""
     command = click.option(
-        "-j", "--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that read ahead."
+        "-j",
+        "--workers",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Data loading processes.",
     )(command)
     return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")(command)
 
 
 def check_suffix(out: Path) -> None:
-    """Refuse a file that other programs would not know as what it is.
+    """Check the file name of a checkpoint.
 
     Raises:
-        UsageError: unless the name ends in .safetensors.
+        UsageError: the name does not end in .safetensors.
     """
     if out.suffix != ".safetensors":
-        raise UsageError(f"--out {str(out)!r}; the file is safetensors, so its name must end in .safetensors")
+        raise UsageError(f"--out {str(out)!r}; the name of a checkpoint must end in .safetensors; change it")
 
 
 def check_picture(plot: Path | None) -> None:
-    """Refuse a picture that other programs would not know as what it is.
+    """Check the file name of a plot; None is accepted.
 
     Raises:
-        UsageError: unless the name ends in .png, or there is none.
+        UsageError: the name does not end in .png.
     """
     if plot is not None and plot.suffix.lower() != ".png":
-        raise UsageError(f"--plot {str(plot)!r}; the picture is a PNG, so its name must end in .png")
+        raise UsageError(f"--plot {str(plot)!r}; plots are PNG files, so the name must end in .png; change it")
 
 
 def pass_catalog(command: Command) -> Command:
-    """Calls the command with the global settings and the catalog before its own options."""
+    """Decorator that passes the global settings and the catalog before the options of the command."""
 
     @click.pass_obj
     def with_catalog(settings: Settings, *args: Any, **options: Any) -> Any:
@@ -63,25 +68,29 @@ def pass_catalog(command: Command) -> Command:
 
 
 def whole_numbers(option: str, text: str) -> tuple[int, ...]:
-    """The numbers of a text such as "4,5".
+    """The integers of a text such as "4,5".
+
+    Args:
+        option: name of the option, for the message.
+        text: value of the option.
 
     Raises:
-        UsageError: for anything else.
+        UsageError: the text has another form.
     """
     try:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise UsageError(f"{option} is {text!r}; it must be whole numbers with commas between them") from None
+        raise UsageError(f"{option} is {text!r}; it must be integers separated by commas, such as 4,5") from None
 
 
 def shard_of(text: str) -> tuple[int, int]:
-    """One part of several, such as "1/3": its index from 0, and how many there are.
+    """The index from 0 and the number of shards of a text such as "1/3".
 
     Raises:
-        UsageError: for anything else.
+        UsageError: the text has another form.
     """
     found = _SHARD.fullmatch(text)
     index, count = (int(found[1]), int(found[2])) if found else (0, 0)
     if not 1 <= index <= count:
-        raise UsageError(f"--shard is {text!r}; it must be one part of several, from 1/3 to 3/3")
+        raise UsageError(f"--shard is {text!r}; it must be INDEX/COUNT, such as 1/3, 2/3 or 3/3")
     return index - 1, count

@@ -1,4 +1,4 @@
-"""What the options before the command say; commands receive it by `@pass_settings`."""
+"""Global options, which precede the command; commands receive them through `@pass_settings`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Settings:
     """The global options.
 
     Args:
-        plugins: import names or .py files beside the installed plugins.
-        catalogs: catalog files beside cropzoo's own.
-        offline: never touch the network.
+        plugins: modules or .py files of additional plugins.
+        catalogs: paths of additional catalog files.
+        offline: whether network access is disabled.
     """
 
     plugins: tuple[str, ...] = ()
@@ -30,15 +30,15 @@ class Settings:
 
     @cached_property
     def quiet_zoo(self) -> Zoo:
-        """The zoo, loaded once, without a word about broken plugins."""
-        with redirect_stdout(sys.stderr):  # a plugin that prints at import would spoil `--json`
+        """The zoo, loaded once, without warnings about broken plugins."""
+        with redirect_stdout(sys.stderr):  # output of a plugin at import must not mix with `--json`
             return load_zoo(modules=self.plugins)
 
     @cached_property
     def zoo(self) -> Zoo:
-        """The zoo, loaded once; each broken plugin gets one line on stderr."""
+        """The zoo, loaded once; each broken plugin is reported in one line on stderr."""
         for plugin in self.quiet_zoo.broken:
-            warn(f"plugin {plugin.name!r} is left out: {plugin.error}; `cropzoo plugins` shows the full error")
+            warn(f"skipped plugin {plugin.name!r}: {plugin.error}; `cropzoo plugins` shows the full error")
         return self.quiet_zoo
 
 

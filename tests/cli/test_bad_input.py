@@ -105,7 +105,7 @@ def test_folder_of_something_else_is_left_alone(command, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_text("mine")
     error = command("train", *QUICK, "--out", "photos", "--overwrite", folder=tmp_path).error
-    assert "holds no run" in error
+    assert "has no run" in error
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["cat.jpg"]
 
 
@@ -152,8 +152,8 @@ def spoilt(kind, source, target):
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
-        ("truncated", "no whole safetensors file"),
-        ("text", "no whole safetensors file"),
+        ("truncated", "not a valid safetensors file"),
+        ("text", "not a valid safetensors file"),
         ("bare", "has no cropzoo metadata"),
         ("newer", "has checkpoint format 99; this cropzoo reads up to 1; upgrade cropzoo"),
         ("foreign", "'other'"),

@@ -180,7 +180,7 @@ def test_an_onnx_file_is_shown_and_scored_by_its_checkpoint(graphs, run_folder, 
     (graphs[1] / "text.onnx").write_text("no graph")
     assert "is not a valid ONNX file" in command("show", "text.onnx", folder=graphs[1]).error
     for name in ("evaluate", "calibrate"):
-        assert "is an exported graph, no checkpoint" in command(name, "model.onnx", folder=graphs[1]).error
+        assert "is an exported graph, not a checkpoint" in command(name, "model.onnx", folder=graphs[1]).error
 
 
 def test_format_and_suffix_must_fit(command, run_folder, tmp_path):

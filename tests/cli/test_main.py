@@ -169,7 +169,7 @@ def test_zoo_is_loaded_once_and_each_broken_plugin_warned_about_once(run_body, c
     out, err = capsys.readouterr()
     assert out == ""
     assert len(err.splitlines()) == 1
-    assert err.startswith("warning: plugin 'no_such_module' is left out: ModuleNotFoundError")
+    assert err.startswith("warning: skipped plugin 'no_such_module': ModuleNotFoundError")
 
 
 def test_broken_plugin_does_not_touch_help(tmp_path, capsys):

@@ -104,7 +104,7 @@ def test_finished_run_prints_its_scores_again(command, finished, run_folder):
 
 
 def test_nothing_to_resume(command, tmp_path):
-    assert "there is no run to resume" in command("train", *SMALL, "--resume", folder=tmp_path).error
+    assert "has no run to resume" in command("train", *SMALL, "--resume", folder=tmp_path).error
 
 
 def test_damaged_state_is_told(command, tmp_path):

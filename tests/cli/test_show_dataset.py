@@ -88,7 +88,7 @@ def test_quick_counts_samples_and_reads_none(show):
 def test_the_picture(show, folder):
     assert show("plots", "--plot", "plots.png").code == 0
     assert matplotlib.image.imread(folder / "plots.png").shape[0] > 600
-    assert "its name must end in .png" in show("plots", "--plot", "plots.jpg").error
+    assert "the name must end in .png" in show("plots", "--plot", "plots.jpg").error
     assert "dataset.root=FOLDER" in show("geotiff", "--plot", "g.png").error
 
 

@@ -104,7 +104,7 @@ def nothing(own: Path, write: Callable[..., None]) -> None:
             "--tile-size is 13; model.safetensors (pixelwise) takes multiples of 3 pixels",
         ),
         (nothing, ("--overlap", "12"), "--overlap is 12; it must be less than the side of a window (12 pixels); use 3"),
-        (nothing, ("--shard", "4/3"), "--shard is '4/3'; it must be one part of several, from 1/3 to 3/3"),
+        (nothing, ("--shard", "4/3"), "--shard is '4/3'; it must be INDEX/COUNT, such as 1/3, 2/3 or 3/3"),
         (nothing, ("--shard", "0/3"), "--shard is '0/3'"),
         (nothing, ("--device", "gpu"), "device 'gpu' is not known"),
         (nothing, ("--precision", "8"), "--precision"),

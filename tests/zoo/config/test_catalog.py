@@ -46,8 +46,8 @@ def write(tmp_path):
         (HEAD + "recipe: {epochs: many}}\n", "recipe: stage 'segmentation': key 'epochs' is 'many'"),
         (HEAD + "recipe: {objectives: {cscl: {lr: -1}}}}\n", "recipe: stage 'cscl': key 'lr' is -1"),
         (HEAD + "recipe: {backbone: [net]}}\n", "recipe: backbone is ['net']; it must be a name or a mapping"),
-        (HEAD + "summary: c}\n", "key 'summary' is given twice"),
-        ("version: 1\nentries: !!python/name:os.system\n", "mine.yaml: not readable as YAML"),
+        (HEAD + "summary: c}\n", "duplicate key 'summary'"),
+        ("version: 1\nentries: !!python/name:os.system\n", "mine.yaml: invalid YAML"),
     ],
 )
 def test_a_mistake_is_told_with_file_entry_field_and_what_is_allowed(write, text, message):
@@ -64,9 +64,9 @@ def test_a_user_s_file_adds_entries_and_takes_no_name(write):
     catalog = load_catalog(zoo, [write(GOOD)])
     assert catalog.owners["net.fields"].endswith("mine.yaml")
     assert catalog.owners["tsvit.pastis"] == "cropzoo"
-    with pytest.raises(CropzooError, match=r"other\.yaml: entry 'net\.fields' is already given by .*mine\.yaml"):
+    with pytest.raises(CropzooError, match=r"other\.yaml: entry 'net\.fields' is already defined by .*mine\.yaml"):
         load_catalog(zoo, [write(GOOD), write(GOOD, "other.yaml")])
-    with pytest.raises(CropzooError, match=r"entry 'tsvit\.pastis' is already given by cropzoo"):
+    with pytest.raises(CropzooError, match=r"entry 'tsvit\.pastis' is already defined by cropzoo"):
         load_catalog(zoo, [write(GOOD.replace("net.fields", "tsvit.pastis"))])
 
 
@@ -107,7 +107,7 @@ def test_a_broken_catalog_of_a_plugin_is_told_and_the_others_go_on(make_plugin, 
     assert catalog.owners["net.fields"] == "sound"
     assert "tsvit.pastis" in catalog.entries
     [problem] = catalog.problems
-    assert problem.startswith("catalog of plugin 'broken' is left out: ")
+    assert problem.startswith("skipped the catalog of plugin 'broken': ")
     assert reason in problem
 
 

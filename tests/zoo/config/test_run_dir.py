@@ -25,7 +25,7 @@ def test_a_file_where_the_folder_should_be_is_told_and_stays(tmp_path):
     for overwrite in (False, True):
         with pytest.raises(UsageError, match=r"run folder '.*run' is a file"):
             RunFolder(tmp_path / "run").prepare(RECIPE, overwrite)
-        with pytest.raises(UsageError, match=r"run folder '.*below' cannot be made, since '.*run' is a file"):
+        with pytest.raises(UsageError, match=r"run folder '.*below' cannot be created because '.*run' is a file"):
             RunFolder(tmp_path / "run" / "deep" / "below").prepare(RECIPE, overwrite)
     assert (tmp_path / "run").read_text() == "mine"
 
@@ -33,7 +33,7 @@ def test_a_file_where_the_folder_should_be_is_told_and_stays(tmp_path):
 def test_a_folder_of_something_else_is_never_written(tmp_path):
     (tmp_path / "photo.jpg").write_text("mine")
     for overwrite in (False, True):
-        with pytest.raises(UsageError, match="is not empty and holds no run"):
+        with pytest.raises(UsageError, match="is not empty and has no run"):
             RunFolder(tmp_path).prepare(RECIPE, overwrite)
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
 
@@ -46,7 +46,7 @@ def test_a_run_is_replaced_only_on_demand_and_what_is_the_user_s_stays(tmp_path)
     folder.model.write_text("weights")
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / ".metrics.json.a1b2c3d4").write_text("left by a killed run")
-    with pytest.raises(UsageError, match="holds a run already; continue it with --resume, replace it with --overwrite"):
+    with pytest.raises(UsageError, match="already has a run; resume it with --resume, replace it with --overwrite"):
         folder.prepare(RECIPE, overwrite=False)
     assert folder.model.is_file()
     folder.prepare(RECIPE, overwrite=True)
@@ -60,7 +60,7 @@ def test_a_run_that_was_killed_while_it_wrote_its_recipe_is_begun_again(tmp_path
     assert folder.recipe.is_file()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / ".recipe").touch()
-    with pytest.raises(UsageError, match="is not empty and holds no run"):
+    with pytest.raises(UsageError, match="is not empty and has no run"):
         RunFolder(tmp_path / "other").check(overwrite=False)
 
 
@@ -76,7 +76,7 @@ def test_a_link_to_a_folder_is_removed_and_not_what_it_points_to(tmp_path):
 
 
 def test_resuming_needs_a_run(tmp_path):
-    with pytest.raises(UsageError, match=r"there is no run to resume in '.*none'"):
+    with pytest.raises(UsageError, match=r"none' has no run to resume"):
         RunFolder(tmp_path / "none").stored_recipe()
 
 

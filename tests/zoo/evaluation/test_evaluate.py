@@ -44,5 +44,5 @@ def test_seasons_and_sites_are_chosen_again_for_other_data():
 
 
 def test_what_the_network_follows_from_cannot_be_changed():
-    with pytest.raises(UnknownName, match="all else is as the checkpoint was trained"):
+    with pytest.raises(UnknownName, match="other settings are fixed by the training"):
         scoring_recipe(TRAINED, load_zoo(), {"backbone": {"dim": 3}})

@@ -71,7 +71,7 @@ def test_a_truncated_file_is_told_wherever_it_ends(checkpoint, tmp_path):
     for length in (0, 4, 8, 20, len(whole) // 2, len(whole) - 1):
         short.write_bytes(whole[:length])
         for read in (read_metadata, read_state):
-            with pytest.raises(CropzooError, match=r"short\.safetensors' is no whole safetensors file"):
+            with pytest.raises(CropzooError, match=r"short\.safetensors' is not a valid safetensors file"):
                 read(short)
 
 
@@ -79,21 +79,23 @@ def test_a_truncated_file_is_told_wherever_it_ends(checkpoint, tmp_path):
 def test_a_file_of_another_kind_is_told(tmp_path, content):
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
-    with pytest.raises(CropzooError, match="is no whole safetensors file"):
+    with pytest.raises(CropzooError, match="is not a valid safetensors file"):
         read_metadata(path)
 
 
-@pytest.mark.parametrize(("name", "more"), [("a.onnx", "predict` and `cropzoo show` take"), ("a.pt2", "made of$")])
+@pytest.mark.parametrize(
+    ("name", "more"), [("a.onnx", "predict` and `cropzoo show` accept"), ("a.pt2", "exported from$")]
+)
 def test_an_exported_graph_is_told(tmp_path, name, more):
     (tmp_path / name).write_bytes(b"graph")
-    with pytest.raises(CropzooError, match=f"{name}' is an exported graph, no checkpoint; .*{more}"):
+    with pytest.raises(CropzooError, match=f"{name}' is an exported graph, not a checkpoint; .*{more}"):
         read_metadata(tmp_path / name)
 
 
 def test_a_safetensors_file_of_others_is_told(tmp_path):
     path = tmp_path / "model.safetensors"
     save_file(STATE, path)
-    with pytest.raises(CropzooError, match="has no cropzoo metadata; published weights are converted by `cropzoo imp"):
+    with pytest.raises(CropzooError, match="has no cropzoo metadata; convert published weights with `cropzoo imp"):
         read_metadata(path)
 
 
@@ -109,10 +111,10 @@ def test_a_safetensors_file_of_others_is_told(tmp_path):
         (lambda v: [1], "has damaged metadata"),
         (lambda v: {k: v[k] for k in v if k != "backbone"}, "key 'backbone' is missing"),
         (lambda v: v | {"mean": [1.0]}, "mean has 1 items for 2 input channels"),
-        (lambda v: v | {"std": [1.0, 0.0]}, "std holds a value that is not above 0"),
+        (lambda v: v | {"std": [1.0, 0.0]}, "std has a value that is not above 0"),
         (lambda v: v | {"scale": 0}, "key 'scale' is 0"),
-        (lambda v: v | {"bands": ["red", "red"]}, "bands holds a name twice"),
-        (lambda v: v | {"classes": [v["classes"][0]] * 2}, "classes holds a name twice"),
+        (lambda v: v | {"bands": ["red", "red"]}, "bands has a duplicate name"),
+        (lambda v: v | {"classes": [v["classes"][0]] * 2}, "classes has a duplicate name"),
         (lambda v: v | {"classes": [v["classes"][0] | {"color": "red;x:y"}]}, "it must be '#rrggbb'"),
         (lambda v: v | {"in_channels": "2"}, "key 'in_channels' is '2'"),
         (lambda v: v | {"dates": "weeks"}, "key 'dates' is 'weeks'"),

@@ -1,4 +1,4 @@
-"""The catalog: named recipes, published scores and weights, from registry.yaml and from plugins and users."""
+"""The catalog: named recipes, published scores and weights from registry.yaml, plugins and users."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
 
 class Size(Schema):
-    """The input that an entry's network is built for; costs are counted at it."""
+    """Input and output size of an entry's network, at which its costs are counted."""
 
     bands: Whole = Field(ge=1)
     classes: Whole = Field(ge=1)
@@ -33,7 +33,7 @@ class Size(Schema):
 
 
 class Score(Schema):
-    """One published result, in per cent."""
+    """One published result, in percent."""
 
     data: Text
     oa: Real | None = Field(None, ge=0, le=100)
@@ -48,7 +48,7 @@ class Score(Schema):
 
 
 class Weights(Schema):
-    """Where a checkpoint is and how to know it."""
+    """Location and checksum of a checkpoint."""
 
     renamed: ClassVar = {"licence": "license"}
 
@@ -59,15 +59,17 @@ class Weights(Schema):
 
 
 class CatalogEntry(Schema):
-    """What one name stands for.
+    """An entry of the catalog.
 
     Args:
-        recipe: settings in the recipe's mapping form; where the entry is named BACKBONE.DATASET they are the defaults
-            of that pair.
-        size: what the network is built for.
-        scores: as published.
-        weights: a checkpoint to download.
-        parameters: millions, as published; shown where it differs from the count.
+        summary: one-line description.
+        source: paper, code or person that it follows.
+        license: SPDX identifier.
+        recipe: settings; the defaults of that pair if the entry is named BACKBONE.DATASET.
+        size: input and output size of the published network.
+        scores: published scores.
+        weights: checkpoint to download.
+        parameters: published number of parameters, in millions; shown if it differs from the count.
     """
 
     renamed: ClassVar = {"licence": "license"}
@@ -89,7 +91,13 @@ class _CatalogFile(Schema):
 
 @dataclass(frozen=True)
 class Catalog:
-    """Entries by name, who gave each, and what could not be read of plugins' files."""
+    """Entries by name, the source of each, and the problems of plugins' files.
+
+    Args:
+        entries: entries by name.
+        owners: plugin or file that each entry is from.
+        problems: messages about plugins' files that were skipped.
+    """
 
     entries: Mapping[str, CatalogEntry]
     owners: Mapping[str, str]
@@ -99,7 +107,7 @@ class Catalog:
         """The entry of that name.
 
         Raises:
-            UnknownName: with the close names.
+            UnknownName: there is no such entry; the message suggests close names.
         """
         if name not in self.entries:
             raise UnknownName("catalog entry", name, self.entries, "`cropzoo list` shows the catalog")
@@ -107,7 +115,7 @@ class Catalog:
 
 
 def builtin_catalog() -> Readable:
-    """registry.yaml: inside the installed package, or at the root of the repository in an editable install."""
+    """registry.yaml, from the installed package or, in an editable install, from the root of the repository."""
     packaged = files("cropzoo") / "registry.yaml"
     if packaged.is_file():
         return packaged
@@ -150,15 +158,15 @@ def _check_recipe(recipe: Mapping[str, Any], where: str) -> None:
 
 
 def load_catalog(zoo: Zoo, extra: Iterable[Path] = ()) -> Catalog:
-    """The catalog of cropzoo itself, then the plugins', then the user's files.
+    """The catalog of cropzoo, its plugins and the user.
 
     Args:
-        zoo: whose plugins may bring catalogs.
-        extra: files of the user.
+        zoo: its plugins may provide catalogs.
+        extra: paths of the user's files.
 
     Raises:
-        CropzooError: for a file of the user or of cropzoo that is wrong, or a name that is taken. A plugin's wrong
-            file is left out whole and told in `Catalog.problems`.
+        CropzooError: a file of the user is invalid, or an entry's name exists already. An invalid file of a plugin is
+            skipped, with a message in `Catalog.problems`.
     """
     entries: dict[str, CatalogEntry] = {}
     owners: dict[str, str] = {}
@@ -168,7 +176,7 @@ def load_catalog(zoo: Zoo, extra: Iterable[Path] = ()) -> Catalog:
         new = read_catalog(file, zoo.objectives, ours)
         for name in new:
             if name in owners:
-                raise CropzooError(f"{file}: entry {name!r} is already given by {owners[name]}; choose another name")
+                raise CropzooError(f"{file}: entry {name!r} is already defined by {owners[name]}; choose another name")
         entries.update(new)
         owners.update(dict.fromkeys(new, owner))
 
@@ -178,7 +186,7 @@ def load_catalog(zoo: Zoo, extra: Iterable[Path] = ()) -> Catalog:
             add(plugin.name, file)
         except Exception as error:  # a plugin's file may be any object with read_text, and raise anything
             reason = str(error) if isinstance(error, CropzooError) else f"{file}: {type(error).__name__}: {error}"
-            problems.append(f"catalog of plugin {plugin.name!r} is left out: {reason}")
+            problems.append(f"skipped the catalog of plugin {plugin.name!r}: {reason}")
     for path in extra:
         add(str(path), path)
     return Catalog(dict(sorted(entries.items())), owners, tuple(problems))

@@ -15,12 +15,6 @@ SCALES = (1, 2, 4)
 """Scale factors between the images' resolution and that of the features."""
 
 
-def objectives_of(recipe: Recipe) -> list[str]:
-    """The objectives of all stages, then their auxiliary objectives."""
-    auxiliary = [each.objective for stage in recipe.stages for each in stage.auxiliary]
-    return [*(stage.objective for stage in recipe.stages), *auxiliary]
-
-
 class Auxiliary(Schema):
     """An objective whose loss, times `weight`, is added to the loss of a stage."""
 
@@ -140,6 +134,12 @@ class Recipe(Schema):
     def pretrain(self) -> tuple[str, ...]:
         """Names of the objectives before the last."""
         return tuple(stage.objective for stage in self.stages[:-1])
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Names of the objectives of all stages, then of their auxiliary objectives."""
+        auxiliary = [each.objective for stage in self.stages for each in stage.auxiliary]
+        return (*(stage.objective for stage in self.stages), *auxiliary)
 
     def to_mapping(self) -> Settings:
         """The mapping form, with every default written out."""

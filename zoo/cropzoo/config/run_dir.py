@@ -1,4 +1,4 @@
-"""The run folder: what is in it and when it may be written."""
+"""Run folders: their files, and the checks before a run writes to one."""
 
 from __future__ import annotations
 
@@ -26,80 +26,83 @@ _CONTENTS = (
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder that one recipe's run fills."""
+    """The folder of one run."""
 
     path: Path
 
     @property
     def recipe(self) -> Path:
-        """recipe.yaml: written first; a folder with it is a run."""
+        """recipe.yaml, the first file that a run writes; it marks a folder as a run."""
         return self.path / "recipe.yaml"
 
     @property
     def model(self) -> Path:
-        """model.safetensors: the checkpoint, written when training has ended."""
+        """model.safetensors, the checkpoint, written at the end of training."""
         return self.path / "model.safetensors"
 
     @property
     def epochs(self) -> Path:
-        """metrics.jsonl: a line an epoch."""
+        """metrics.jsonl, one line per epoch."""
         return self.path / "metrics.jsonl"
 
     @property
     def metrics(self) -> Path:
-        """metrics.json: the scores of the chosen weights, by split."""
+        """metrics.json, the scores of the selected weights by split."""
         return self.path / "metrics.json"
 
     @property
     def report(self) -> Path:
-        """report.html: the last file that a run writes."""
+        """report.html, the last file that a run writes."""
         return self.path / "report.html"
 
     @property
     def environment(self) -> Path:
-        """environment.json: machine, versions, and what training took."""
+        """environment.json, with machine, versions and training time."""
         return self.path / "environment.json"
 
     @property
     def last(self) -> Path:
-        """checkpoints/last.ckpt: the state to resume from."""
+        """checkpoints/last.ckpt, the training state to resume from."""
         return self.path / "checkpoints" / "last.ckpt"
 
     def best(self, stage: int) -> Path:
-        """The weights of a stage's best epoch."""
+        """Path of the weights of a stage's best epoch."""
         return self.path / "checkpoints" / f"best-{stage + 1}.safetensors"
 
     def check(self, overwrite: bool) -> None:
-        """Refuse a place where a new run cannot go.
+        """Check that a new run can be written to the folder.
+
+        Args:
+            overwrite: whether an existing run may be replaced.
 
         Raises:
-            UsageError: when a run is there already and `overwrite` is not asked for, or another thing is.
+            UsageError: the folder has a run and `overwrite` is False, or it has other files, or it is a file.
         """
         there = next(path for path in (self.path, *self.path.parents, Path()) if path.exists())
         if not there.is_dir():
-            what = "is a file" if there == self.path else f"cannot be made, since {str(there)!r} is a file"
+            what = "is a file" if there == self.path else f"cannot be created because {str(there)!r} is a file"
             raise UsageError(f"run folder {str(self.path)!r} {what}; choose another --out or --name")
-        scratch = f".{self.recipe.name}."  # of a run that was killed while it wrote its recipe
+        scratch = f".{self.recipe.name}."  # left by a run that was killed while it wrote its recipe
         if self.path.is_dir() and any(not path.name.startswith(scratch) for path in self.path.iterdir()):
             if not self.recipe.is_file():
                 raise UsageError(
-                    f"run folder {str(self.path)!r} is not empty and holds no run; choose another --out or --name"
+                    f"run folder {str(self.path)!r} is not empty and has no run; choose another --out or --name"
                 )
             if not overwrite:
                 raise UsageError(
-                    f"run folder {str(self.path)!r} holds a run already; "
-                    "continue it with --resume, replace it with --overwrite, or choose another --name"
+                    f"run folder {str(self.path)!r} already has a run; "
+                    "resume it with --resume, replace it with --overwrite, or choose another --name"
                 )
 
     def prepare(self, recipe: Recipe, overwrite: bool) -> None:
-        """Make the folder for a new run and write its recipe; errors as in `check`."""
+        """Create the folder of a new run and write its recipe; raises as `check` does."""
         self.check(overwrite)
         if overwrite:
             self._clear()
         write_text(self.recipe, yaml.safe_dump(recipe.to_mapping(), sort_keys=False))
 
     def _clear(self) -> None:
-        """Remove what a run writes, and nothing else; recipe.yaml last, so that a folder cut short is still a run."""
+        """Remove the files of a run, recipe.yaml last, so that an interrupted removal still leaves a run."""
         scratch = [path for name in _CONTENTS for path in self.path.glob(f".{name}.????????")]
         for target in [*scratch, *(self.path / name for name in reversed(_CONTENTS))]:
             if target.is_dir() and not target.is_symlink():
@@ -108,22 +111,22 @@ class RunFolder:
                 target.unlink(missing_ok=True)
 
     def stored_recipe(self) -> dict[str, Any]:
-        """The recipe of the run that is here, in mapping form.
+        """The recipe of the run, in mapping form.
 
         Raises:
-            UsageError: when there is no run.
+            UsageError: the folder has no run.
         """
         if not self.recipe.is_file():
-            raise UsageError(f"there is no run to resume in {str(self.path)!r}; start one without --resume")
+            raise UsageError(f"{str(self.path)!r} has no run to resume; start one without --resume")
         return upgrade_recipe(read_mapping(self.recipe))
 
     @property
     def finished(self) -> bool:
-        """Whether training, scoring and reporting have ended."""
+        """Whether training, scoring and reporting are complete."""
         return self.model.is_file() and self.metrics.is_file() and self.report.is_file()
 
     def scores(self, split: str = "test") -> dict[str, Any]:
-        """The stored scores of a split; none after an objective without a head."""
+        """The stored scores of a split; empty after an objective without a head."""
         metrics = read_json(self.metrics)
         if split not in metrics:
             raise CropzooError(f"{str(self.metrics)!r} has no scores of split {split!r}")
@@ -131,7 +134,7 @@ class RunFolder:
         return scores
 
     def write_environment(self, device: str, processes: int, packages: Iterable[str]) -> None:
-        """environment.json: what the run is computed with; what its training took is added at the end."""
+        """Write environment.json with machine and versions; the training time is added at the end of the run."""
         environment = {
             "python": platform.python_version(),
             "platform": platform.platform(),
@@ -143,7 +146,7 @@ class RunFolder:
 
 
 def versions(packages: Iterable[str] = ()) -> dict[str, str]:
-    """Versions of cropzoo, of what it computes with, and of further packages."""
+    """Versions of cropzoo, torch, lightning, numpy and further packages."""
     found = {}
     for name in dict.fromkeys(("cropzoo", "torch", "lightning", "numpy", *packages)):
         try:

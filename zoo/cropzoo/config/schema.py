@@ -1,4 +1,4 @@
-"""Validated settings from outside: pydantic models whose errors are told in our words."""
+"""Validated settings: YAML files and pydantic models with readable errors."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from pydantic import BaseModel, ConfigDict, Strict, ValidationError, model_valid
 from cropzoo.errors import CropzooError, UsageError, suggest
 
 Whole = Annotated[int, Strict()]
-"""An integer; neither the text "3" nor true is one."""
+"""An integer; the text "3" and true are rejected."""
 
 Real = Annotated[float, Strict()]
-"""A finite number, integers among them."""
+"""A finite number, including integers."""
 
 Flag = Annotated[bool, Strict()]
-"""True or false; neither "yes" nor 1."""
+"""True or false; "yes" and 1 are rejected."""
 
 
 class Readable(Protocol):
     """A file on disk or inside a package."""
 
     def read_text(self, encoding: str | None = None) -> str:
-        """The whole text."""
+        """The text of the file."""
         ...
 
 
 def rename_keys(values: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
-    """The values with each renamed key under its name of today, unless that is there too."""
+    """The values with each old key under its new name, unless both are given."""
     moved = {old: new for old, new in renamed.items() if new not in values}
     return {moved.get(key, key): value for key, value in values.items()}
 
 
 class Schema(BaseModel):
-    """Frozen; unknown keys are refused with the close names. Give numbers as `Whole`, `Real` and `Flag`.
+    """Base class of frozen models that reject unknown keys and suggest close ones.
 
-    `renamed` maps keys of files that an earlier version wrote to the keys of today.
+    Fields should use `Whole`, `Real` and `Flag` for numbers. `renamed` maps keys of earlier versions to those of today.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
@@ -56,19 +56,20 @@ class Schema(BaseModel):
         """The model of these values.
 
         Args:
-            where: what the values are, for the message: a file, an entry, the command line.
+            values: values by field.
+            where: the source of the values, for messages: a file, an entry, the command line.
 
         Raises:
-            UsageError: for each wrong field a line with its name, what it holds and what is allowed.
+            UsageError: a value is not allowed; the message has a line per wrong field.
         """
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problems = [_tell(cls, dict(problem)) for problem in error.errors()]
+            problems = [_describe_problem(cls, dict(problem)) for problem in error.errors()]
             raise UsageError("\n".join(f"{where}: {problem}" for problem in problems)) from None
 
 
-def _tell(model: type[BaseModel], problem: dict[str, Any]) -> str:
+def _describe_problem(model: type[BaseModel], problem: dict[str, Any]) -> str:
     path = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"unknown key {path!r}; {suggest(str(problem['loc'][-1]), _keys_at(model, problem['loc'][:-1]))}"
@@ -83,12 +84,12 @@ def _tell(model: type[BaseModel], problem: dict[str, Any]) -> str:
 
 
 _SHORT = reprlib.Repr()
-"""A section of settings is long; its beginning is enough to know it by."""
+"""Shortens long values, of which the beginning is enough."""
 _SHORT.maxstring = _SHORT.maxother = 80
 
 
 def _keys_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
-    """The keys that are allowed where an unknown one stood."""
+    """The keys that are allowed at a path."""
     for part in path:
         field = model.model_fields.get(str(part))
         inner = [] if field is None else [t for t in _types(field.annotation) if issubclass(t, BaseModel)]
@@ -104,58 +105,62 @@ def _types(annotation: Any) -> list[type]:
 
 
 class _Constructor:
-    """What a safe loader becomes with it: 1e-3 is the number that it is, and a key given twice is refused."""
+    """Mixin of a safe loader: duplicate keys are rejected."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[tuple[str, str]] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
-                continue  # the safe loader refuses a list as a key, and merges `<<` below the mapping's own keys
+                continue  # the safe loader rejects a list as a key, and merges `<<` below the mapping's own keys
             if (key.tag, key.value) in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is given twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key.value!r}", key.start_mark)
             seen.add((key.tag, key.value))
         merged: dict[Any, Any] = super().construct_mapping(node, deep)  # type: ignore[misc]
         return merged
 
 
 class _Loader(_Constructor, yaml.SafeLoader):
-    """For any text: that of libyaml crashes the process where it is nested deeply enough."""
+    """For files from anywhere; libyaml crashes the process on deeply nested input."""
 
 
-class _OurLoader(_Constructor, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """For cropzoo's own catalog, which every listing reads: four times as fast."""
+class _FastLoader(_Constructor, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """For the catalog of cropzoo, which every listing reads: four times as fast."""
 
 
 _MERGE = "tag:yaml.org,2002:merge"
 
 
 _EXPONENT = re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$")
-for _each in (_Loader, _OurLoader):  # YAML 1.1 takes 1e-3 for a text
+for _each in (_Loader, _FastLoader):  # YAML 1.1 reads 1e-3 as text
     _each.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
 
 
 def parse_yaml(text: str, where: str, ours: bool = False) -> Any:
-    """Plain data of a YAML text; tags, and so code, are refused.
+    """The plain data of a YAML text; tags, and so code, are rejected.
 
     Args:
-        text: to read.
-        where: what it is, for messages.
-        ours: it comes with cropzoo, so it needs no guard against what only malice writes.
+        text: YAML text.
+        where: the source of the text, for messages.
+        ours: whether the text is part of cropzoo and needs no protection against hostile input.
 
     Raises:
-        CropzooError: naming `where` and the line.
+        CropzooError: the text is not valid YAML; the message names `where` and the line.
     """
     try:
-        return yaml.load(text, Loader=_OurLoader if ours else _Loader)
+        return yaml.load(text, Loader=_FastLoader if ours else _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2019-13-45
-        raise CropzooError(f"{where}: not readable as YAML; {' '.join(str(error).split())}") from error
+        raise CropzooError(f"{where}: invalid YAML; {' '.join(str(error).split())}") from error
 
 
 def read_mapping(file: Path | Readable, ours: bool = False) -> dict[str, Any]:
-    """The mapping in a YAML file; `ours` as in `parse_yaml`.
+    """The mapping in a YAML file.
+
+    Args:
+        file: path of the file, or a file of a package.
+        ours: as in `parse_yaml`.
 
     Raises:
-        CropzooError: when the file cannot be read, is no YAML or holds no mapping.
+        CropzooError: the file cannot be read, is not valid YAML or has no mapping.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -165,5 +170,5 @@ def read_mapping(file: Path | Readable, ours: bool = False) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise CropzooError(f"{file}: holds {type(values).__name__}; it must hold a mapping of names to settings")
+        raise CropzooError(f"{file}: has a {type(values).__name__}; it must be a mapping of names to settings")
     return values

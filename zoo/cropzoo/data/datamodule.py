@@ -12,7 +12,7 @@ from typing import Any
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
-from cropzoo.config.recipe import SCALES, Recipe, objectives_of
+from cropzoo.config.recipe import SCALES, Recipe
 from cropzoo.data.dates import DateOptions, Day
 from cropzoo.data.loader import Collate, make_loader
 from cropzoo.data.normalize import Normalizer
@@ -222,7 +222,7 @@ def open_training_data(zoo: Zoo, recipe: Recipe, workers: int = 0) -> DataModule
     """
     dataset = open_dataset(zoo, recipe.dataset.name, recipe.dataset.options)
     spec = zoo.datasets[recipe.dataset.name].spec
-    needing = [name for name in objectives_of(recipe) if zoo.objectives[name].spec.needs_labels]
+    needing = [name for name in recipe.objectives if zoo.objectives[name].spec.needs_labels]
     if needing and not dataset.classes:
         others = ", ".join(name for name, entry in zoo.objectives.items() if not entry.spec.needs_labels)
         raise UsageError(

@@ -1,4 +1,4 @@
-"""One .safetensors file with the weights and all that is needed to use them."""
+"""Checkpoints: one .safetensors file with the weights and all metadata needed to use them."""
 
 from __future__ import annotations
 
@@ -22,23 +22,28 @@ from cropzoo.errors import CropzooError, UnknownName, UsageError
 from cropzoo.io import atomic_write
 from cropzoo.plugins.registry import Zoo
 
-_CHOICES = ("train_years", "train_sites", "test_years", "test_sites")
+_SUBSETS = ("train_years", "train_sites", "test_years", "test_sites")
 
-
-_CHANGEABLE = ("dataset", "image_size", "max_dates", "date_sampling", "batch_size", "precision", *_CHOICES)
-"""Settings that scoring reads and the network's shape does not follow from."""
+_CHANGEABLE = ("dataset", "image_size", "max_dates", "date_sampling", "batch_size", "precision", *_SUBSETS)
+"""Settings that scoring uses and that do not define the network."""
 
 
 def scoring_recipe(metadata: Metadata, zoo: Zoo, changes: Mapping[str, Any]) -> Recipe:
-    """The recipe that a checkpoint was trained with, for other data where `changes` name some.
+    """The recipe that a checkpoint was trained with, with changes for scoring.
+
+    Args:
+        metadata: metadata of the checkpoint.
+        zoo: names are looked up in it.
+        changes: settings that replace those of the training. With another dataset, `min_clear` is kept, but years,
+            sites and label fraction are not.
 
     Raises:
-        UsageError: when no data are named, or a change is not for scoring to make.
+        UsageError: neither the checkpoint nor the changes name a dataset, or a setting cannot be changed.
     """
     changes = expand_short_forms(changes, "the command line")
     for key in changes:
         if key not in _CHANGEABLE:
-            raise UnknownName("setting of a scoring:", key, _CHANGEABLE, "all else is as the checkpoint was trained")
+            raise UnknownName("setting of a scoring:", key, _CHANGEABLE, "other settings are fixed by the training")
     trained = {
         **metadata.recipe,
         "backbone": {"name": metadata.backbone.name, **metadata.backbone.options},
@@ -46,26 +51,24 @@ def scoring_recipe(metadata: Metadata, zoo: Zoo, changes: Mapping[str, Any]) -> 
     }
     trained.setdefault("image_size", metadata.image_size)
     trained = expand_short_forms(trained, "the checkpoint's recipe")
-    if "name" in changes.get("dataset", {}):  # other data have seasons, sites and parcels of their own
-        trained = {key: value for key, value in trained.items() if key not in (*_CHOICES, "label_fraction")}
+    if "name" in changes.get("dataset", {}):
+        trained = {key: value for key, value in trained.items() if key not in (*_SUBSETS, "label_fraction")}
     merged = merge(trained, changes)
-    min_clear = trained.get("dataset", {}).get("min_clear", 0)
-    merged.setdefault("dataset", {}).setdefault(
-        "min_clear", min_clear
-    )  # other data, but clouds as the model knows them
-    if "name" not in merged.get("dataset", {}):
-        raise UsageError("the checkpoint does not say what it was trained on; name the data with --dataset")
+    dataset = merged.setdefault("dataset", {})
+    dataset.setdefault("min_clear", trained.get("dataset", {}).get("min_clear", 0))
+    if "name" not in dataset:
+        raise UsageError("scoring a checkpoint that names no training dataset; name a dataset with --dataset")
     return read_recipe(zoo, merged, "the checkpoint's recipe")
 
 
 FORMAT = 1
-"""Raised when a reader of the format before would misread a file."""
+"""Format version; it changes when a reader of the previous version would misread a file."""
 
 KEY = "cropzoo"
 
 
-class DataNote(Schema):
-    """What the model was trained on."""
+class TrainingData(Schema):
+    """The dataset that a model was trained on."""
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
@@ -73,21 +76,26 @@ class DataNote(Schema):
 
 
 class Metadata(Schema):
-    """What a checkpoint says of its model. Keys that a later cropzoo adds within the same format are passed over.
+    """Metadata of a checkpoint. Unknown keys, which later versions of the same format may add, are ignored.
 
     Args:
-        backbone: its name and options.
-        in_channels, image_size, length: what the network was built for; length None takes any number of dates.
-        upsample: how many times finer than the images its logits are.
-        bands: names in order; none where imported weights do not tell.
-        scale: reflectance of one stored unit. mean, std: per band, of scaled values.
-        classes: by index; none where there is no head and the data had none.
-        head: whether the weights of a head are there: not after a pre-training alone, whose objective has none.
-        dates: encoding.
-        temperature: divides the logits before they become probabilities; 1 until `cropzoo calibrate` has found another.
-        scores: of the test split as `cropzoo evaluate --json` prints them; empty if it was never evaluated.
-        recipe: in mapping form.
-        versions: of cropzoo, torch and the plugins that took part.
+        format: format version.
+        backbone: name and options of the backbone.
+        in_channels, image_size, length: sizes that the network was built for; length is None for any number of dates.
+        upsample: scale factor between the images' resolution and that of the logits.
+        classes: classes by label index; empty for a backbone without a head that was trained on unlabeled data.
+        head: whether the file has the weights of a head; an objective without a head leaves none.
+        bands: band names in order; empty for imported weights without names.
+        scale: reflectance of one stored unit.
+        mean, std: mean and standard deviation of the scaled values, per band.
+        dates: date encoding.
+        temperature: divisor of the logits from temperature scaling (`cropzoo calibrate`); 1 if uncalibrated.
+        scores: scores of the test split as `cropzoo evaluate --json` prints them; empty if not evaluated.
+        dataset: dataset of the training.
+        recipe: recipe in mapping form; those of earlier versions are upgraded.
+        seed: random seed of the training.
+        versions: versions of cropzoo, torch and the plugins that were used.
+        license, citation: license and citation of the weights.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -108,7 +116,7 @@ class Metadata(Schema):
     dates: Literal["doy", "days", "none"]
     temperature: Real = Field(default=1.0, gt=0)
     scores: dict[str, Any] = Field(default_factory=dict)
-    dataset: DataNote | None = None
+    dataset: TrainingData | None = None
     recipe: dict[str, Any] = Field(default_factory=dict)
     seed: Whole | None = None
     versions: dict[str, str] = Field(default_factory=dict)
@@ -130,16 +138,16 @@ class Metadata(Schema):
     @model_validator(mode="after")
     def _fits_together(self) -> Metadata:
         if self.head and not self.classes:
-            raise ValueError("classes is empty, so its head has nothing to tell apart")
+            raise ValueError("classes is empty, but the checkpoint has a head")
         for field in ("bands", "mean", "std"):
             values = getattr(self, field)
             if values and len(values) != self.in_channels:
                 raise ValueError(f"{field} has {len(values)} items for {self.in_channels} input channels")
         if any(value <= 0 for value in self.std):
-            raise ValueError("std holds a value that is not above 0")
+            raise ValueError("std has a value that is not above 0")
         for field, names in (("bands", self.bands), ("classes", [each.name for each in self.classes])):
             if len(set(names)) < len(names):
-                raise ValueError(f"{field} holds a name twice")
+                raise ValueError(f"{field} has a duplicate name")
         for each in self.classes:
             if not HEX_COLOR.fullmatch(each.color):
                 raise ValueError(f"class {each.name!r} has color {each.color!r}; it must be '#rrggbb'")
@@ -147,25 +155,30 @@ class Metadata(Schema):
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Tensor], metadata: Metadata) -> None:
-    """Write weights and metadata; a failure leaves what stood there.
+    """Write weights and metadata atomically.
+
+    Args:
+        path: path of the checkpoint file.
+        state: state dict of the model.
+        metadata: metadata of the model.
 
     Raises:
-        CropzooError: when the file cannot be written.
+        CropzooError: the file cannot be written.
     """
     text = json.dumps(metadata.model_dump(mode="json"), allow_nan=False)
     save_tensors(path, state, {KEY: text})
 
 
 def save_tensors(path: Path, state: Mapping[str, Tensor], notes: Mapping[str, str] | None = None) -> None:
-    """Write tensors of any device as one safetensors file; a failure leaves what stood there.
+    """Write tensors on any device to a safetensors file, atomically.
 
     Args:
-        path: of the file.
-        state: tensors that share memory, such as tied weights, are written one by one.
-        notes: the file's metadata.
+        path: path of the file.
+        state: tensors by name; tensors that share memory, such as tied weights, are written separately.
+        notes: metadata of the file.
 
     Raises:
-        CropzooError: when the file cannot be written.
+        CropzooError: the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
     seen: set[int] = set()
@@ -177,46 +190,51 @@ def save_tensors(path: Path, state: Mapping[str, Tensor], notes: Mapping[str, st
     with atomic_write(path) as scratch:
         try:
             save_file(tensors, scratch, dict(notes or {}))
-        except SafetensorError as error:  # how the library tells a full disk
+        except SafetensorError as error:  # raised for a full disk
             raise OSError(None, str(error)) from error
 
 
 def read_metadata(path: Path) -> Metadata:
-    """What a checkpoint says of its model, without its weights.
+    """The metadata of a checkpoint; weights are not read.
+
+    Args:
+        path: path of the checkpoint file.
 
     Raises:
-        CropzooError: when the file is missing, truncated, no safetensors, without metadata or of a newer format.
+        CropzooError: the file is missing, truncated, not a safetensors file, without metadata or of a newer format.
     """
     with _open(path) as file:
         text = (file.metadata() or {}).get(KEY)
     if text is None:
         raise CropzooError(
-            f"{str(path)!r} has no cropzoo metadata; published weights are converted by `cropzoo import-weights`"
+            f"{str(path)!r} has no cropzoo metadata; convert published weights with `cropzoo import-weights`"
         )
     try:
         values = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise CropzooError(f"{str(path)!r} has damaged metadata; {error}; get it again") from error
+        raise CropzooError(f"{str(path)!r} has damaged metadata; {error}; download or copy it again") from error
     found = values.get("format") if isinstance(values, dict) else None
     if type(found) is not int:
-        raise CropzooError(f"{str(path)!r} has damaged metadata; its format is {found!r}, not a number; get it again")
+        raise CropzooError(
+            f"{str(path)!r} has damaged metadata; its format is {found!r}, not a number; download or copy it again"
+        )
     if found > FORMAT:
         raise CropzooError(
             f"{str(path)!r} has checkpoint format {found}; this cropzoo reads up to {FORMAT}; upgrade cropzoo"
         )
     try:
         return Metadata.parse(values, f"metadata of {str(path)!r}")
-    except UsageError as error:  # a damaged file is no wrong use
+    except UsageError as error:  # a damaged file is not a usage error
         raise CropzooError(str(error)) from None
 
 
 def check_head(metadata: Metadata) -> None:
-    """Raise `UsageError` for a checkpoint that holds no head, so that it can start a training and nothing else."""
+    """Raise `UsageError` if a checkpoint has no head, so that it can only initialize a training."""
     if not metadata.head:
         raise UsageError(
-            f"predicting with a checkpoint of {metadata.backbone.name!r} that was pre-trained alone, by "
-            f"{_last_objective(metadata.recipe)!r}; it has no head, so it tells no "
-            "classes apart; train one on labeled data: cropzoo train --weights CHECKPOINT"
+            f"predicting with a checkpoint of {metadata.backbone.name!r} that was only pre-trained, by "
+            f"{_last_objective(metadata.recipe)!r}; it has no head and predicts no classes; train a head on labeled "
+            "data with `cropzoo train --weights CHECKPOINT`"
         )
 
 
@@ -244,24 +262,26 @@ def _last_objective(recipe: Mapping[str, Any]) -> str:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, on the CPU; errors as in `read_metadata`."""
+    """The tensors of a checkpoint, on the CPU; raises as `read_metadata` does."""
     with _open(path) as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
 
 
 def _open(path: Path) -> Any:
     if not path.is_file():
-        raise CropzooError(f"checkpoint {str(path)!r} does not exist; give a .safetensors file or a catalog entry")
+        raise CropzooError(f"checkpoint {str(path)!r} does not exist; pass a .safetensors file or a catalog entry")
     if path.suffix in (".pth", ".pt", ".ckpt"):
         raise CropzooError(
-            f"{str(path)!r} is no safetensors file; turn published weights into one by `cropzoo import-weights`"
+            f"{str(path)!r} is not a safetensors file; convert published weights with `cropzoo import-weights`"
         )
     if path.suffix in (".onnx", ".pt2"):
         raise CropzooError(
-            f"{str(path)!r} is an exported graph, no checkpoint; give the checkpoint that it was made of"
-            + ("; `cropzoo predict` and `cropzoo show` take the graph too" if path.suffix == ".onnx" else "")
+            f"{str(path)!r} is an exported graph, not a checkpoint; pass the checkpoint that it was exported from"
+            + ("; `cropzoo predict` and `cropzoo show` accept graphs as well" if path.suffix == ".onnx" else "")
         )
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        raise CropzooError(f"{str(path)!r} is no whole safetensors file; {error}; get it again") from error
+        raise CropzooError(
+            f"{str(path)!r} is not a valid safetensors file (truncated?); {error}; download it again"
+        ) from error

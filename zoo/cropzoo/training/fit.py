@@ -21,7 +21,7 @@ from cropzoo.data.sample import Sample
 from cropzoo.evaluation.evaluate import evaluate, predict_sample
 from cropzoo.io import read_json, write_json
 from cropzoo.models.base import Model, Objective
-from cropzoo.models.checkpoint import DataNote, Metadata, save_checkpoint
+from cropzoo.models.checkpoint import Metadata, TrainingData, save_checkpoint
 from cropzoo.parallel import barrier, is_rank_zero, rank_zero_first
 from cropzoo.plugins.registry import Zoo
 from cropzoo.reports import ReportPatch, rgb_image, write_report
@@ -110,7 +110,7 @@ def _metadata(data: DataModule, zoo: Zoo, head: bool, scores: dict[str, Any]) ->
         std=dataset.std,
         dates=backbone.dates,
         scores=scores,
-        dataset=DataNote(
+        dataset=TrainingData(
             name=zoo.datasets[recipe.dataset.name].spec.name,
             options=recipe.dataset.options,
             citation=dataset.citation,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from cropzoo.config.catalog import Catalog
-from cropzoo.config.recipe import Recipe, objectives_of
+from cropzoo.config.recipe import Recipe
 from cropzoo.config.run_dir import RunFolder
 from cropzoo.data.datamodule import DataModule
 from cropzoo.io import Log, write_json
@@ -124,5 +124,5 @@ def describe_run(folder: RunFolder, data: DataModule, resources: Resources) -> N
 def plugin_packages(recipe: Recipe, zoo: Zoo) -> list[str]:
     """Distributions of the plugins of a recipe."""
     owners = [zoo.backbones[recipe.backbone.name].owner, zoo.datasets[recipe.dataset.name].owner]
-    owners += [zoo.objectives[name].owner for name in objectives_of(recipe)]
+    owners += [zoo.objectives[name].owner for name in recipe.objectives]
     return [owner.distribution for owner in owners if owner.distribution]
