@@ -1,4 +1,4 @@
-"""Tiny sites in the layout that the `geotiff` dataset reads: random pixels, six parcels, a table of their crops."""
+"""Generator of tiny sites for the `geotiff` dataset: random pixels, six parcels, and a table of their crops."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ PARCELS = (
     (12, 18, 24, 25, 20, "maize"),
     (12, 26, 24, 32, 40, "hop"),
 )
-"""First row and column, end row and column, code, name. With the default split hop grows in the test half alone."""
+"""First row and column, end row and column, code, name. With the default split only the test half has hop."""
 
 
 @dataclass
 class Made:
-    """What was written: pixels (T, C, H, W) with the SCL band among the C, labels and parcel ids (H, W)."""
+    """Written site: pixels (T, C, H, W) including the SCL band, labels and parcel ids (H, W)."""
 
     folder: Path
     pixels: NDArray[Any]
@@ -40,7 +40,7 @@ class Made:
 
 
 def write_raster(path: Path, values: NDArray[Any], names: Sequence[str] = (), **profile: Any) -> None:
-    """A GeoTIFF of values (C, H, W)."""
+    """Write a GeoTIFF of values (C, H, W)."""
     shape = {"count": values.shape[0], "height": values.shape[1], "width": values.shape[2], "dtype": values.dtype}
     place = {"crs": CRS, "transform": Affine(10, 0, 500_000, 0, -10, 5_600_000)}
     with rasterio.open(path, "w", driver="GTiff", compress="deflate", **{**shape, **place, **profile}) as target:
@@ -50,7 +50,7 @@ def write_raster(path: Path, values: NDArray[Any], names: Sequence[str] = (), **
 
 
 def write_parcels(path: Path, *, crs: str = CRS, **columns: Sequence[Any]) -> None:
-    """The six parcels as polygons in a CRS; `columns` replaces or adds columns."""
+    """Return the six parcels as polygons in a CRS; `columns` replaces or adds columns."""
     x, y = 500_000, 5_600_000
     shapes = [
         box(x + 10 * west, y - 10 * south, x + 10 * east, y - 10 * north) for north, west, south, east, *_ in PARCELS
@@ -62,7 +62,7 @@ def write_parcels(path: Path, *, crs: str = CRS, **columns: Sequence[Any]) -> No
 def rewrite(
     path: Path, change: Callable[[NDArray[Any]], NDArray[Any]] = np.copy, names: Sequence[str] = BANDS, **profile: Any
 ) -> None:
-    """Write a raster anew with other pixels, bands or place."""
+    """Rewrite a raster with other pixels, bands or georeference."""
     with rasterio.open(path) as source:
         values = source.read()
     path.unlink()
@@ -80,7 +80,7 @@ def make_site(
     dtype: str = "uint16",
     seed: int = 0,
 ) -> Made:
-    """Write a site; `named` says whether the bands have descriptions."""
+    """Write a site; `named` adds band descriptions."""
     folder.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(seed)
     pixels = generator.integers(1, 9000, (len(days), len(bands), HEIGHT, WIDTH)).astype(dtype)

@@ -1,4 +1,4 @@
-"""A tiny MTLCC in the layout of the published conversion to pickles: smooth random pixels, tiles of two years."""
+"""Generator of a tiny MTLCC in the format of the published pickles: smooth random pixels, tiles of two years."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DAYS = (12, 97, 160, 244)
 
 @dataclass
 class Made:
-    """What was written: the folder, the contents of each file, and the lists, by path relative to the folder."""
+    """Written dataset: the folder, and the content of each file and list by path relative to the folder."""
 
     folder: Path
     contents: dict[str, dict[str, NDArray[Any]]] = field(default_factory=dict)
@@ -56,7 +56,7 @@ def write(path: Path, content: Any, protocol: int = 5) -> None:
 
 
 def write_lists(made: Made) -> None:
-    """The lists of both years, and of 2016, as they are published."""
+    """Write the lists of both years and of 2016 as published."""
     for name, paths in (("train", made.train), ("eval", made.test)):
         first = [path for path in paths if "/data16/" in path]
         (made.folder / CONVERTED / f"{name}_paths.csv").write_text("\n".join(paths) + "\n")

@@ -1,4 +1,4 @@
-"""A tiny PASTIS-R in the layout of the real one: random pixels, five folds, Sentinel-1 on both orbits."""
+"""Generator of a tiny PASTIS-R: random pixels, five folds, Sentinel-1 in both orbits."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ VOID = 19
 
 @dataclass
 class Made:
-    """What was written.
+    """Written dataset.
 
     Args:
-        folder: holds metadata.geojson.
-        series: by sensor and id, (T, C, H, W).
-        labels: by id, (H, W), 19 = void.
-        parcels: by id, (H, W).
-        days: by sensor and id, as dates.
-        folds: by id.
+        folder: Folder with metadata.geojson.
+        series: Series by sensor and id, (T, C, H, W).
+        labels: Labels by id, (H, W), 19 = void.
+        parcels: Parcel ids by id of the patch, (H, W).
+        days: Dates by sensor and id.
+        folds: Fold by id.
     """
 
     folder: Path
@@ -96,7 +96,7 @@ def make_pastis(
 
 
 def statistics(made: Made, sensor: str) -> dict[str, Any]:
-    """Mean and deviation of every fold, without counts."""
+    """Return mean and standard deviation of each fold, without counts."""
     table = {}
     for fold in sorted(set(made.folds.values())):
         series = [made.series[sensor][name] for name, mine in made.folds.items() if mine == fold]
@@ -107,17 +107,17 @@ def statistics(made: Made, sensor: str) -> dict[str, Any]:
 
 
 def polygon(ring: list[list[int]]) -> dict[str, Any]:
-    """A GeoJSON geometry."""
+    """Return a GeoJSON geometry."""
     return {"type": "Polygon", "coordinates": [ring]}
 
 
 def save(path: Path, array: NDArray[Any]) -> None:
-    """A .npy file, its folder made."""
+    """Write a .npy file and create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, array)
 
 
 def write(path: Path, value: Any) -> None:
-    """A JSON file, its folder made."""
+    """Write a JSON file and create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value))

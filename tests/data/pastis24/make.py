@@ -1,4 +1,4 @@
-"""A tiny PASTIS24 in the published layout: random pixels, five folds, days of the year sorted without their years."""
+"""Generator of a tiny PASTIS24 in the published format: random pixels, five folds, sorted days of the year."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VOID = 19
 
 @dataclass
 class Made:
-    """What was written, by path relative to the folder.
+    """Written dataset, by path relative to the folder.
 
     Args:
         folder: holds fold-paths/.
@@ -85,7 +85,7 @@ def make_pastis24(
 
 
 def write_lists(made: Made) -> None:
-    """The lists as they are published: three folds in one, and each fold by itself."""
+    """Write the lists as published: three folds in one list, and each fold in a list."""
     for fold in range(1, 6):
         three = [(fold + step - 1) % 5 + 1 for step in range(3)]
         _write(made, f"folds_{fold}_{''.join(map(str, three))}_paths.csv", three)

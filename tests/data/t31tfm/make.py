@@ -1,4 +1,4 @@
-"""A tiny T31TFM-1618 in its published layout: random pixels, two blocks of ground in three years."""
+"""Generator of a tiny T31TFM-1618 in the published format: random pixels, two blocks in three years."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DAYS = (40, 130, 200)
 
 @dataclass
 class Made:
-    """What was written: the folder, the contents of each file, and the lists, by path relative to the folder."""
+    """Written dataset: the folder, and the content of each file and list by path relative to the folder."""
 
     folder: Path
     contents: dict[str, dict[str, NDArray[Any]]] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Made:
 
 
 def make_t31tfm(folder: Path, blocks: int = 4, windows: int = 2, size: int = 12, *, seed: int = 0) -> Made:
-    """Write blocks side by side, in each year 200 m farther east; the last is for testing.
+    """Write adjacent blocks, 200 m farther east in each year; the last one is for testing.
 
     Args:
         folder: becomes the dataset's.
@@ -61,7 +61,7 @@ def write(path: Path, content: Any) -> None:
 
 
 def write_lists(made: Made) -> None:
-    """The lists as they are published."""
+    """Write the lists as published."""
     (made.folder / "paths").mkdir(exist_ok=True)
     for name, paths in (("train", made.train), ("eval", made.test)):
         (made.folder / "paths" / f"{name}_paths.csv").write_text("\n".join(paths) + "\n")

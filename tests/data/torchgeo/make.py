@@ -1,4 +1,4 @@
-"""Tiny files as torchgeo expects them: Sentinel-2 granules with a file a band, EuroCrops, and a Cropland Data Layer."""
+"""Generator of tiny files for torchgeo: Sentinel-2 granules with a file per band, EuroCrops, and a CDL raster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rasterio import Affine
 from shapely.geometry import box
 
 WEST, NORTH, SIDE = 500_000, 5_600_000, 96
-"""The corner of the images, and their side in pixels of 10 m."""
+"""Corner of the images, and their side in pixels of 10 m."""
 CRS = "EPSG:32631"
 DAYS = ("20210301", "20210516", "20210720")
 BANDS = ("B02", "B04", "B08", "B11")
@@ -31,13 +31,13 @@ CROPS = (
 
 
 def parcels() -> list[tuple[int, int, int, int, int]]:
-    """First row and column, end row and column, and position in `CROPS`: squares of 12 px with 2 px between them."""
+    """Return first row and column, end row and column, and position in `CROPS` of squares of 12 px, 2 px apart."""
     corners = [(row, column) for row in range(1, SIDE - 12, 14) for column in range(1, SIDE - 12, 14)]
     return [(row, column, row + 12, column + 12, number % 4) for number, (row, column) in enumerate(corners)]
 
 
 def write_raster(path: Path, values: NDArray[Any], meters: float = 10, **profile: Any) -> None:
-    """A raster (C, H, W) whose corner is the images'; JPEG 2000 without loss where the name ends in .jp2."""
+    """Write a raster (C, H, W) at the corner of the images; lossless JPEG 2000 if the name ends in .jp2."""
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = {"count": values.shape[0], "height": values.shape[1], "width": values.shape[2], "dtype": values.dtype}
     place = {"crs": CRS, "transform": Affine(meters, 0, WEST, 0, -meters, NORTH)}
@@ -60,7 +60,7 @@ def make_images(
     seed: int = 0,
     **profile: Any,
 ) -> dict[str, NDArray[np.uint16]]:
-    """Granules of Sentinel-2, named as the agency names them.
+    """Write Sentinel-2 granules with the official file names.
 
     Args:
         level: "L2A", R10m/T31UFS_20210301T105031_B02_10m, or "L1C", T31UFS_20210301T105031_B02.
@@ -96,7 +96,7 @@ def make_parcels(
     last: Sequence[Any] = (),
     **columns: Sequence[Any],
 ) -> NDArray[np.int64]:
-    """A country's shapefile and the HCAT table of EuroCrops; returns the position in `CROPS` plus 1 of each pixel.
+    """Write the shapefile of a country and the HCAT table of EuroCrops; return position in `CROPS` plus 1 per pixel.
 
     Args:
         crops: codes, by the position in `CROPS`.
@@ -131,7 +131,7 @@ def make_cdl(
     meters: float = 30,
     profile: Mapping[str, Any] | None = None,
 ) -> NDArray[np.uint8]:
-    """A Cropland Data Layer with corn, soybeans, winter wheat and background in squares of 240 m; what was written."""
+    """Write a Cropland Data Layer with corn, soybeans, winter wheat and background in squares of 240 m; return it."""
     if codes is None:
         side = round(SIDE * 10 / meters)
         row, column = np.indices((side, side)) * round(meters) // 240
@@ -141,12 +141,12 @@ def make_cdl(
 
 
 def days_since_1970(days: Sequence[str] = DAYS) -> list[int]:
-    """As in a sample's dates."""
+    """Return days since 1970-01-01."""
     return [(date(int(day[:4]), int(day[4:6]), int(day[6:])) - date(1970, 1, 1)).days for day in days]
 
 
 def build(root: Path, labels: str = "EuroCrops", **options: Any) -> Any:
-    """The dataset of the files in a folder, with options that suit them."""
+    """Open the dataset of the files in a folder."""
     folder = root / {"EuroCrops": "crops", "CDL": "cdl"}.get(labels, "labels")
     given = {"image_root": root / "images", "labels": labels, "label_root": folder, "bands": ["B02"], "window": 24}
     from cropzoo_plugins.datasets.torchgeo import TorchGeo
@@ -155,12 +155,12 @@ def build(root: Path, labels: str = "EuroCrops", **options: Any) -> Any:
 
 
 def everything(dataset: Any) -> list[Any]:
-    """All samples."""
+    """Return all samples."""
     return [sample for split in ("train", "val", "test") for sample in dataset.split(split)]
 
 
 def corner(sample: Any) -> tuple[slice, slice]:
-    """The rows and columns of the whole that a sample shows."""
+    """Return the rows and columns of a sample in the complete raster."""
     a, b, west, d, e, north = sample.place["transform"]
     assert (a, b, d, e) == (10, 0, 0, -10)
     row, column = (NORTH - north) / 10, (west - WEST) / 10
