@@ -36,7 +36,7 @@ def pretrained(command, sites):
 
 def test_it_ends_with_a_backbone_and_says_that_there_are_no_scores(pretrained, sites):
     assert "no labels.tif and no parcel file in bare: series without labels" in pretrained.err
-    assert pretrained.out.startswith("no scores: mtm predicts no classes; train on with --weights mtm\n")
+    assert pretrained.out.startswith("no scores: mtm predicts no classes; fine-tune with --weights mtm\n")
     run = sites / "mtm"
     metadata = read_metadata(run / "model.safetensors")
     assert metadata.classes == ()
