@@ -193,7 +193,7 @@ def test_the_order_of_tiles_makes_no_difference(tmp_path, monkeypatch):
     dataset = Synthetic(size=272, block=16, dates=1, cache=tmp_path)
     lines: list[str] = []
     dataset.write_images(tmp_path / "one", lines.append, 0)
-    monkeypatch.setattr(images, "each", lambda make, area, jobs, _: (make(area, job) for job in reversed(jobs)))
+    monkeypatch.setattr(images, "run_jobs", lambda make, area, jobs, _: (make(area, job) for job in reversed(jobs)))
     dataset.write_images(tmp_path / "back", silent, 0)
     assert len(lines) == 2
     assert "4 of 4 tiles" in lines[-1]
