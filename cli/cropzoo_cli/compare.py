@@ -1,4 +1,4 @@
-"""`cropzoo compare`: a grid of runs, trained where they are missing, and tables of what they came to."""
+"""`cropzoo compare`: train a grid of runs and print tables of their scores."""
 
 from __future__ import annotations
 
@@ -34,27 +34,49 @@ STUDY_FLAGS = ("backbones", "pretrain", "dataset", "epochs", "pretrain_epochs", 
 
 @click.command()
 @click.argument("study", required=False, metavar="[STUDY.yaml]", type=click.Path(path_type=Path))
-@click.option("--backbones", metavar="NAME[,NAME]", help="Networks; `cropzoo list` shows them.")
-@click.option("--pretrain", metavar="NAME[,NAME]", help="Objectives; none for none, cscl+mtm for two in a row.")
-@click.option("--seeds", metavar="N|A,B", help="How many seeds, or which ones.")
-@click.option("--folds", metavar="A[,B]", help="Folds of the dataset; the scores of a seed are those of all together.")
-@click.option("--label-fractions", metavar="A[,B]", help="Shares of the parcels whose labels are used, 0.01 to 1.")
-@click.option("--dataset", metavar="NAME", help="Data of all runs; synthetic if none is named.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the last stage, or of all stages together.")
-@click.option("--pretrain-epochs", type=click.IntRange(min=1), help="Of each stage before it; a quarter if not given.")
+@click.option("--backbones", metavar="NAME[,NAME]", help="Backbones to compare.")
+@click.option(
+    "--pretrain",
+    metavar="NAME[,NAME]",
+    help="Pre-training objectives: none for no pre-training, cscl+mtm for two stages in sequence.",
+)
+@click.option("--seeds", metavar="N|A,B", help="Number of seeds, or a list of seeds.")
+@click.option(
+    "--folds", metavar="A[,B]", help="Folds of the dataset. The confusion matrices of a seed's folds are summed."
+)
+@click.option(
+    "--label-fractions", metavar="A[,B]", help="Fractions of the training parcels whose labels are used, such as 0.1,1."
+)
+@click.option("--dataset", metavar="NAME", help="Dataset of all runs. Default: synthetic.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="Epochs of the last stage (budget finetune) or of all stages together (budget total).",
+)
+@click.option(
+    "--pretrain-epochs",
+    type=click.IntRange(min=1),
+    help="Epochs of each pre-training stage. Default: a quarter of --epochs.",
+)
 @click.option(
     "--budget",
     type=click.Choice(["total", "finetune"]),
-    help="Pre-training takes its epochs from the last stage's (total, the default) or comes on top (finetune).",
+    help="total: pre-training takes its epochs from the last stage. finetune: it adds to them. Default: total.",
 )
-@click.option("--split", type=click.Choice(["test", "val"]), help="Whose scores are compared; test if not given.")
-@click.option("--until", metavar="DAYS", help="Also score every run on series that end on these days, 06-15,07-15.")
-@click.option("-c", "--config", metavar="FILE", type=click.Path(path_type=Path), help="Settings of all runs, YAML.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting of all runs.")
+@click.option("--split", type=click.Choice(["test", "val"]), help="Split whose scores are compared. Default: test.")
+@click.option(
+    "--until", metavar="DAYS", help="Also score every run on series that end on these days, such as 06-15,07-15."
+)
+@click.option(
+    "-c", "--config", metavar="FILE", type=click.Path(path_type=Path), help="YAML file with settings of all runs."
+)
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Setting of all runs. Repeatable.")
 @click.option("--out", default="study", show_default=True, type=click.Path(path_type=Path), help="Folder of the study.")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at a time.")
-@click.option("--shard", metavar="I/N", help="Train one of N parts of the runs; tables show all that is there.")
-@click.option("--dry-run", is_flag=True, help="List the runs and stop.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Number of runs to train at a time."
+)
+@click.option("--shard", metavar="I/N", help="Train only part I of N of the runs. Tables show all finished runs.")
+@click.option("--dry-run", is_flag=True, help="List the runs without training them.")
 @compute_options
 @click.option("--json", "as_json", is_flag=True, help="Print the tables as JSON.")
 @pass_catalog
@@ -73,13 +95,13 @@ def compare(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Train every run of a grid that is not finished, and compare their scores.
+    """Train the unfinished runs of a grid and compare their scores.
 
     \b
     cropzoo compare --backbones tsvit,unet3df --pretrain none,cscl --seeds 5
     cropzoo compare study.yaml --out study/ --jobs 4
 
-    Flags go over the file. Finished runs are never trained again, and the same command goes on where it was stopped.
+    Flags override the file. Finished runs are never trained again; the same command resumes an interrupted study.
     """  # noqa: D301 click reads the backspace character itself
     part = (0, 1) if shard is None else shard_of(shard)
     from cropzoo.evaluation.compare.folder import StudyFolder
@@ -90,7 +112,7 @@ def compare(
     folder.check_place()
     folder.check(plan.runs, settings.zoo)
     if dry_run:
-        _list(plan, folder, part, as_json)
+        _list_runs(plan, folder, part, as_json)
         return
     failed = _train(settings, plan, folder, part, jobs, ("--device", device, "--workers", str(workers)))
     not_scored = _score_again(settings, plan, folder, part, device, workers)
@@ -98,7 +120,7 @@ def compare(
     index, count = part
     others = [run for run in plan.runs[index::count] if folder.state(run) != "finished" and run.name not in failed]
     if others:
-        note(f"{len(others)} runs are being trained by another process; the same command adds them when they are done")
+        note(f"{len(others)} runs are being trained by another process; repeat the command when they are finished")
     errors = list(_errors(plan, folder, failed, not_scored))
     for error in errors:
         note(f"error: {error}")
@@ -109,26 +131,26 @@ def compare(
 def _errors(
     plan: StudyPlan, folder: StudyFolder, failed: Mapping[str, str], not_scored: Mapping[str, str]
 ) -> Iterator[str]:
-    """What went wrong, and what to do, in a line each."""
-    again = "mend what is wrong and run the same command again"
+    """A line for each problem of the study, with what to do."""
+    again = "fix the cause and repeat the command"
     if failed:
         yield f"{len(failed)} of {len(plan.runs)} runs failed; see {folder.path / 'failed'}; {again}"
     if not_scored:
         several = "s" if len(not_scored) > 1 else ""
-        yield f"{len(not_scored)} other scoring{several} failed, as told above; {again}"
+        yield f"{len(not_scored)} additional scoring{several} failed, see above; {again}"
     finished = [run for run in plan.runs if folder.state(run) == "finished"]
     if bare := [run for run in finished if not folder.run(run).scores(plan.study.split)]:
         last = bare[0].recipe.stages[-1].objective
         yield (
-            f"{len(bare)} of {len(plan.runs)} runs have no scores, since {last} trains no head; end the study on an "
-            "objective with one, such as segmentation"
+            f"{len(bare)} of {len(plan.runs)} runs have no scores because {last} trains no head; end the study with an "
+            "objective that trains one, such as segmentation"
         )
 
 
 def _study(
     file: Path | None, config: Path | None, assignments: tuple[str, ...], flags: Mapping[str, Any], zoo: Zoo
 ) -> Study:
-    """What file and flags ask for."""
+    """The study of a file and flags."""
     from cropzoo.evaluation.compare.config import read_study
 
     given = {key: flags[key] for key in STUDY_FLAGS if flags[key] is not None}
@@ -151,12 +173,12 @@ def _fractions(text: str) -> list[float]:
         return [float(part) for part in text.split(",") if part.strip()]
     except ValueError:
         raise UsageError(
-            f"--label-fractions is {text!r}; it must be numbers up to 1 with commas between them"
+            f"--label-fractions {text!r}; expected comma-separated numbers up to 1; use a list such as 0.1,1"
         ) from None
 
 
-def _list(plan: StudyPlan, folder: StudyFolder, part: tuple[int, int], as_json: bool) -> None:
-    """The runs of a part and how far each is."""
+def _list_runs(plan: StudyPlan, folder: StudyFolder, part: tuple[int, int], as_json: bool) -> None:
+    """Print the runs of a part and their states."""
     index, count = part
     runs, ways = plan.runs[index::count], len(plan.study.all_scorings)
     rows = [(run.name, folder.state(run), str(folder.run(run).path)) for run in runs]
@@ -166,15 +188,15 @@ def _list(plan: StudyPlan, folder: StudyFolder, part: tuple[int, int], as_json: 
     else:
         print_table(("run", "state", "folder"), rows, sections=False)
     missing = sum(state != "finished" for _, state, _ in rows)
-    scored = f", and {ways * len(rows) - made} of {ways * len(rows)} other scorings made" if ways else ""
+    scored = f", {ways * len(rows) - made} of {ways * len(rows)} additional scorings computed" if ways else ""
     note(f"{missing} of {len(rows)} runs would be trained{scored}")
 
 
 def _train(
     settings: Settings, plan: StudyPlan, folder: StudyFolder, part: tuple[int, int], jobs: int, compute: Sequence[str]
 ) -> dict[str, str]:
-    """Train what is missing of a part; the errors of the runs that failed, by name."""
-    from cropzoo.evaluation.compare.runner import Trainings, train_runs
+    """Train the unfinished runs of a part; returns the errors of the failed ones by name."""
+    from cropzoo.evaluation.compare.runner import TrainingJobs, train_runs
 
     index, count = part
     folder.prepare(plan.study)
@@ -182,39 +204,39 @@ def _train(
     globals_ += [word for file in settings.catalogs for word in ("--catalog", str(file))]
     globals_ += ["--offline"] if settings.offline else []
     command = [sys.executable, "-m", "cropzoo_cli.main", *globals_, "train", *compute]
-    with _telling(plan, folder):
-        return train_runs(plan.runs[index::count], folder, Trainings(command, jobs, note, plan.study.split))
+    with _report_interrupt(plan, folder):
+        return train_runs(plan.runs[index::count], folder, TrainingJobs(command, jobs, note, plan.study.split))
 
 
 def _score_again(
     settings: Settings, plan: StudyPlan, folder: StudyFolder, part: tuple[int, int], device: str, workers: int
 ) -> dict[str, str]:
-    """Score the runs of a part in the study's other ways; the errors of the scorings that failed."""
+    """Score the runs of a part by the additional scorings; returns the errors of the failed ones."""
     if not plan.study.all_scorings:
         return {}
-    from cropzoo.evaluation.compare.results import score_again
+    from cropzoo.evaluation.compare.results import run_scorings
     from cropzoo.runtime import Runtime
 
     index, count = part
-    with _telling(plan, folder):
-        return score_again(plan.runs[index::count], folder, plan.study, settings.zoo, Runtime(device, workers), note)
+    with _report_interrupt(plan, folder):
+        return run_scorings(plan.runs[index::count], folder, plan.study, settings.zoo, Runtime(device, workers), note)
 
 
 @contextmanager
-def _telling(plan: StudyPlan, folder: StudyFolder) -> Iterator[None]:
-    """Tell how far the study is when it is interrupted."""
+def _report_interrupt(plan: StudyPlan, folder: StudyFolder) -> Iterator[None]:
+    """Report the state of the study on an interrupt."""
     try:
         yield
     except KeyboardInterrupt:
         done = sum(folder.state(run) == "finished" for run in plan.runs)
-        note(f"interrupted; {done} of {len(plan.runs)} runs are finished; the same command goes on from here")
+        note(f"interrupted; {done} of {len(plan.runs)} runs are finished; repeat the command to resume")
         raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 def _present(plan: StudyPlan, folder: StudyFolder, not_scored: Mapping[str, str], as_json: bool) -> None:
-    """Write and print the tables of whatever is there, and what was not scored, with the reason."""
+    """Write and print the tables of the finished runs."""
     from cropzoo.evaluation.compare.page import write_page
-    from cropzoo.evaluation.compare.results import collect, collect_scorings
+    from cropzoo.evaluation.compare.results import collect_scores, collect_scorings
     from cropzoo.evaluation.compare.summary import summarize
     from cropzoo.evaluation.compare.tables import (
         cell_records,
@@ -224,7 +246,7 @@ def _present(plan: StudyPlan, folder: StudyFolder, not_scored: Mapping[str, str]
         write_csv,
     )
 
-    found = collect(plan, folder)
+    found = collect_scores(plan, folder)
     summaries, failed = summarize(plan, found), folder.failures(plan.runs)
     others = {name: summarize(plan, scores) for name, scores in collect_scorings(plan, folder).items()}
     cells, runs, scorings = cell_records(summaries), run_records(found), scoring_records(others)
@@ -238,8 +260,8 @@ def _present(plan: StudyPlan, folder: StudyFolder, not_scored: Mapping[str, str]
     write_page(folder, plan, summaries, others, {**failed, **not_scored})
     if as_json:
         study = plan.study
-        told = {"budget": study.budget, "split": study.split, "cells": cells, "runs": runs, "scorings": scorings}
-        print_json({**told, "failed": failed, "failed_scorings": dict(not_scored)})
+        result = {"budget": study.budget, "split": study.split, "cells": cells, "runs": runs, "scorings": scorings}
+        print_json({**result, "failed": failed, "failed_scorings": dict(not_scored)})
         return
     _print_tables(plan, summaries, others)
     click.echo(f"\ntables      {', '.join(map(str, tables))}\npage        {folder.page}")
@@ -248,29 +270,29 @@ def _present(plan: StudyPlan, folder: StudyFolder, not_scored: Mapping[str, str]
 def _print_tables(
     plan: StudyPlan, summaries: Sequence[StudySummary], others: Mapping[str, Sequence[StudySummary]]
 ) -> None:
-    """The tables in parts that fit a terminal."""
+    """Print the tables in parts that fit a terminal."""
     from cropzoo.evaluation.compare.summary import LEVEL
     from cropzoo.evaluation.compare.tables import (
         baseline_labels,
         budget_text,
         difference_table,
-        parts_of,
         score_table,
         scoring_table,
+        split_table,
     )
 
-    folds = ", whose folds are summed" if plan.study.folds else ""
-    click.echo(f"{plan.study.split}, per cent: mean ± standard deviation over the seeds{folds}")
-    _print_parts(parts_of(plan, score_table(plan, summaries)))
+    folds = "; folds are summed" if plan.study.folds else ""
+    click.echo(f"scores on {plan.study.split} in percent: mean ± standard deviation over seeds{folds}")
+    _print_parts(split_table(plan, score_table(plan, summaries)))
     click.echo(budget_text(plan))
     if baselines := baseline_labels(summaries):
         click.echo(
-            f"\ndifference to the baseline ({' or '.join(baselines)}), points of per cent\n"
-            f"with the {100 * LEVEL:.0f} % interval of a bootstrap over pairs of runs; below ten pairs it is too narrow"
+            f"\ndifferences to the baseline ({' or '.join(baselines)}) in percentage points\n"
+            f"with {100 * LEVEL:.0f} % bootstrap intervals over pairs of runs; below ten pairs they are too narrow"
         )
-        _print_parts(parts_of(plan, difference_table(plan, summaries)))
+        _print_parts(split_table(plan, difference_table(plan, summaries)))
     if others:
-        click.echo("\nmIoU of the same weights, scored otherwise")
+        click.echo("\nmIoU of the same weights by additional scorings")
         print_table(*scoring_table(plan, summaries, others))
 
 

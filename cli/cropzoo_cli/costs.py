@@ -1,4 +1,4 @@
-"""Parameters and operations of networks, as `show` and `list --table` print them."""
+"""Parameters and operations of networks, for `show` and `list --table`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from cropzoo.models.flops import Costs
 
 DEFAULT_SIZE = Size(bands=10, classes=19, dates=60, pixels=24)
-"""What costs are counted at where nothing else is said: the setting of PASTIS."""
+"""Size at which costs are counted by default: that of PASTIS."""
 
 
 def costs_of(zoo: Zoo, backbone: PluginChoice, size: Size, upsample: int = 1) -> Costs:
-    """The costs of a new model of that size; initial weights are not looked for."""
+    """Costs of a new model of a size, without initial weights."""
     from cropzoo.models.factory import create_model
     from cropzoo.models.flops import count_costs
 
@@ -35,7 +35,7 @@ def costs_of(zoo: Zoo, backbone: PluginChoice, size: Size, upsample: int = 1) ->
 
 
 def format_parameters(count: int, published: float | None) -> str:
-    """The count, and the published figure, in millions, beside it where that says something else."""
+    """The count, with the published figure (millions) if it differs."""
     if published is None:
         return f"{count:,}"
     decimals = len(f"{published:g}".partition(".")[2])
@@ -44,5 +44,5 @@ def format_parameters(count: int, published: float | None) -> str:
 
 
 def format_size(size: Size) -> str:
-    """The size in words."""
+    """The size as text."""
     return f"{size.bands} bands, {size.classes} classes, {size.dates} dates, {size.pixels} x {size.pixels} px"

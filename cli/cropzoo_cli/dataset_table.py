@@ -8,11 +8,11 @@ from typing import Any
 COLUMNS = ("name", "bands", "classes", "splits", "license", "how to get it")
 
 _FEW = 3
-"""Bands that a row names; of more it gives the first and the last."""
+"""Largest number of bands that a row lists; of more it shows the first and the last."""
 
 
 def dataset_row(record: Mapping[str, Any]) -> list[str]:
-    """Cells under `COLUMNS` of a dataset's spec as a record; what only its files tell is said to be theirs to tell."""
+    """Cells of a dataset's record under `COLUMNS`; "as files" where the spec does not say."""
     return [
         record["name"],
         _bands(record["bands"]),

@@ -18,14 +18,14 @@ RENAMED_FLAGS = {"--catalogue": "--catalog", "--licence": "--license"}
 
 @dataclass(frozen=True)
 class LazyCommand:
-    """Where a command is, `"package.module:attribute"`, and the line that help shows of it."""
+    """Target of a command, `"package.module:attribute"`, and its line in the help."""
 
     target: str
     help: str
 
 
 class LazyGroup(click.Group):
-    """A group over a table of `LazyCommand`; help, completion and unknown names import no command."""
+    """A group over a table of `LazyCommand`. Help, completion and unknown names import no command."""
 
     def __init__(self, *args: Any, lazy: Mapping[str, LazyCommand], **options: Any) -> None:
         super().__init__(*args, **options)
@@ -36,7 +36,7 @@ class LazyGroup(click.Group):
         return super().parse_args(ctx, [_with_new_flag(arg) for arg in args])
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every name, in the order of the table."""
+        """Names of the commands, in the order of the table."""
         return list(self.lazy)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -50,10 +50,10 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's, with our error for an unknown name; click's own would not see the lazy ones.
+        """Resolve a command; an unknown name is an error with the close names, lazy ones included.
 
         Raises:
-            UnknownName: with the close names.
+            UnknownName: If there is no such command.
         """
         name = args[0]
         if name not in self.lazy and not name.startswith("-") and not ctx.resilient_parsing:
@@ -61,12 +61,12 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table's own lines; click's would import every command for them."""
+        """Write the lines of the table; click's method would import every command."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.help) for name, command in self.lazy.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Names with their lines, and click's completion of options."""
+        """Names of commands with their help lines; options by click."""
         if incomplete.startswith("-"):
             return click.Command.shell_complete(self, ctx, incomplete)
         return [

@@ -1,4 +1,4 @@
-"""The command `cropzoo`: global options, the table of commands, exit codes."""
+"""The command `cropzoo`: global options, table of commands, exit codes."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ from cropzoo_cli.settings import Settings
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 COMMANDS = {
-    "list": LazyCommand("cropzoo_cli.listing:list_zoo", "What the zoo holds, by kind."),
-    "show": LazyCommand("cropzoo_cli.show:show", "All about one entry of the zoo, a dataset's folder or a checkpoint."),
-    "plugins": LazyCommand("cropzoo_cli.plugins:plugins", "The plugins, what each offers, why one is broken."),
-    "prepare": LazyCommand("cropzoo_cli.prepare:prepare", "Turn parcels and images into a dataset, or convert one."),
+    "list": LazyCommand("cropzoo_cli.listing:list_zoo", "List backbones, datasets, objectives and catalog entries."),
+    "show": LazyCommand("cropzoo_cli.show:show", "Show an entry of the zoo or the catalog, a dataset or a checkpoint."),
+    "plugins": LazyCommand("cropzoo_cli.plugins:plugins", "List the plugins and the errors of broken ones."),
+    "prepare": LazyCommand("cropzoo_cli.prepare:prepare", "Build a dataset from parcels and images, or convert one."),
     "train": LazyCommand("cropzoo_cli.train:train", "Train a backbone on a dataset, with or without pre-training."),
     "evaluate": LazyCommand("cropzoo_cli.evaluate:evaluate", "Score a checkpoint or run on a split."),
     "compare": LazyCommand("cropzoo_cli.compare:compare", "Train a grid of runs and compare their scores."),
-    "predict": LazyCommand("cropzoo_cli.predict:predict", "Map the images that a checkpoint can read."),
-    "mosaic": LazyCommand("cropzoo_cli.mosaic:mosaic", "Put the parts of a map together that shards made."),
-    "calibrate": LazyCommand("cropzoo_cli.calibrate:calibrate", "Make a checkpoint's confidence honest, on val."),
-    "parcels": LazyCommand("cropzoo_cli.parcels:parcels", "What a map says of each parcel; check declared crops."),
-    "export": LazyCommand("cropzoo_cli.export:export", "Write a model as one file, weights or a graph."),
+    "predict": LazyCommand("cropzoo_cli.predict:predict", "Make a crop map of a folder of images."),
+    "mosaic": LazyCommand("cropzoo_cli.mosaic:mosaic", "Assemble the parts of a map that shards predicted."),
+    "calibrate": LazyCommand("cropzoo_cli.calibrate:calibrate", "Calibrate the confidence of a checkpoint."),
+    "parcels": LazyCommand(
+        "cropzoo_cli.parcels:parcels", "Compute parcel statistics of a map; flag suspicious declarations."
+    ),
+    "export": LazyCommand("cropzoo_cli.export:export", "Export a model as safetensors, ONNX or TorchScript."),
     "import-weights": LazyCommand(
-        "cropzoo_cli.import_weights:import_weights", "Turn a published weights file into a checkpoint."
+        "cropzoo_cli.import_weights:import_weights", "Convert a published weights file to a checkpoint."
     ),
 }
 
@@ -41,7 +43,7 @@ COMMANDS = {
     cls=LazyGroup,
     lazy=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with: cropzoo train --backbone tsvit --pretrain cscl",
+    epilog="Example: cropzoo train --backbone tsvit --pretrain cscl",
 )
 @click.option(
     "-p",
@@ -49,22 +51,22 @@ COMMANDS = {
     "plugins",
     multiple=True,
     metavar="MODULE_OR_FILE",
-    help="Use this plugin too, by import name or .py file; may be given again. Also CROPZOO_PLUGINS, comma-separated.",
+    help="Plugin to load, by import name or .py file. Repeatable. Also CROPZOO_PLUGINS, comma-separated.",
 )
 @click.option(
     "--catalog",
     "catalogs",
     multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Add the entries of this catalog file; may be given again.",
+    help="Catalog file whose entries are added. Repeatable.",
 )
-@click.option("--offline", is_flag=True, envvar="CROPZOO_OFFLINE", show_envvar=True, help="Never touch the network.")
+@click.option("--offline", is_flag=True, envvar="CROPZOO_OFFLINE", show_envvar=True, help="Never use the network.")
 @click.version_option(__version__, prog_name="cropzoo", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, plugins: tuple[str, ...], catalogs: tuple[Path, ...], offline: bool) -> None:
     """Map crops from satellite image time series.
 
-    One command composes a backbone, a dataset and an objective; each may come from a plugin.
+    Commands combine a backbone, a dataset and an objective; plugins can add more of each.
     """
     if offline:
         ctx.with_resource(_offline_environment())
@@ -72,9 +74,9 @@ def cli(ctx: click.Context, plugins: tuple[str, ...], catalogs: tuple[Path, ...]
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 done, 1 failed, 2 wrong use, 130 interrupted.
+    """Run the command line; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 
-    Errors of the user are one line on stderr. Any other exception is a bug and leaves with its traceback.
+    User errors are printed as one line on stderr. Any other exception is a bug and keeps its traceback.
     """
     try:
         result = cli.main(args=args, prog_name="cropzoo", standalone_mode=False)
@@ -93,7 +95,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _offline_environment() -> Iterator[None]:
-    """The environment as it is with CROPZOO_OFFLINE, which plugins and worker processes read."""
+    """Set CROPZOO_OFFLINE, which plugins and worker processes read."""
     before = os.environ.get("CROPZOO_OFFLINE")
     os.environ["CROPZOO_OFFLINE"] = "1"
     try:
@@ -113,7 +115,7 @@ def _from_environment() -> list[str]:
 def _describe(error: click.ClickException) -> str:
     message = error.format_message()
     ctx = getattr(error, "ctx", None)
-    return f"{message}\n`{ctx.command_path} --help` shows every option" if ctx else message
+    return f"{message}\nsee `{ctx.command_path} --help` for all options" if ctx else message
 
 
 def _fail(message: str, code: int) -> int:

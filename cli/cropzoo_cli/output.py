@@ -1,4 +1,4 @@
-"""Results to stdout, everything else to stderr; tables for people in a terminal, plain lines for everything else."""
+"""Output: results to stdout, messages to stderr; fitted tables in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ class _Lines(logging.Handler):
 
 
 def forward_warnings() -> None:
-    """Print what the package logs as warnings in the form of `warn`; call it before torch is imported."""
+    """Print the package's logged warnings by `warn`; call it before torch is imported."""
     logger = logging.getLogger("cropzoo")
     logger.handlers, logger.propagate = [_Lines(logging.WARNING)], False
     if get_world_size() > 1:
-        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # each process would give hints about its network code
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # each process would print notes on its network code
 
 
 def print_json(data: Any) -> None:
-    """Print `data` to stdout as indented JSON; anything that JSON does not know becomes text."""
+    """Print data to stdout as indented JSON; values that JSON does not have become text."""
     click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], sections: bool = True) -> None:
     """Print rows under their columns to stdout.
 
-    In a terminal the table fits its width; elsewhere each row is one line, never wrapped, never cut.
-    With `sections` a row starts a new one of the terminal's table where its first cell differs from the row's before.
+    In a terminal the table fits its width; elsewhere each row is one line, never wrapped or cut. With `sections`, a
+    terminal's table has a rule between rows whose first cells differ.
     """
     cells = [[str(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
@@ -57,7 +57,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], sectio
 
 
 def table_lines(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """Rows under their columns as aligned lines."""
+    """Lines of a table with aligned columns."""
     lines = [[str(cell) for cell in line] for line in (columns, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]

@@ -1,4 +1,4 @@
-"""`cropzoo plugins`: what was found, what each offers, and the full error of a broken one."""
+"""`cropzoo plugins`: the installed plugins, their entries, and the errors of broken ones."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ COLUMNS = ("plugin", "distribution", "version", "offers")
 
 
 @click.command("plugins")
-@click.option("--json", "as_json", is_flag=True, help="Print every field as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print all fields as JSON.")
 @pass_settings
 def plugins(settings: Settings, as_json: bool) -> None:
-    """The plugins: name, distribution, version, what each offers; of a broken one the full error."""
+    """List the plugins with their entries; of broken ones, print the complete error."""
     zoo = settings.quiet_zoo
     if as_json:
         print_json([asdict(plugin) for plugin in zoo.plugins])

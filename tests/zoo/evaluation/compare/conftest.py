@@ -15,7 +15,7 @@ from cropzoo.config.catalog import Catalog
 from cropzoo.evaluation.compare.config import read_study
 from cropzoo.evaluation.compare.folder import StudyFolder
 from cropzoo.evaluation.compare.grid import PlannedRun, StudyPlan, make_plan
-from cropzoo.evaluation.compare.results import collect, collect_scorings
+from cropzoo.evaluation.compare.results import collect_scores, collect_scorings
 from cropzoo.evaluation.compare.summary import summarize
 from cropzoo.plugins.registry import load_zoo
 
@@ -118,7 +118,7 @@ def study(plan, folder, finish):
         for run in found.runs[:-1]:
             hits = 80 + 2 * run.seed + 5 * (run.cell.pretrain == "cscl")
             finish(folder, run, [[hits, 100 - hits], [0, 100]])
-        return found, summarize(found, collect(found, folder))
+        return found, summarize(found, collect_scores(found, folder))
 
     return make
 

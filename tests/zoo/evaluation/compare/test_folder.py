@@ -8,7 +8,7 @@ import yaml
 from cropzoo.config.schema import read_mapping
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.evaluation.compare.config import read_study
-from cropzoo.evaluation.compare.folder import StudyFolder, differences
+from cropzoo.evaluation.compare.folder import StudyFolder, list_differences
 from cropzoo.io import write_text
 
 
@@ -44,8 +44,8 @@ def test_another_recipe_is_refused_with_what_differs(zoo, plan, folder, finish):
 
 def test_differences_name_what_only_one_side_has(plan):
     none, cscl = (run.recipe for run in plan().runs)
-    assert "cscl.epochs 'unset' -> 3" in differences(none, cscl)
-    assert differences(none, none) == []
+    assert "cscl.epochs 'unset' -> 3" in list_differences(none, cscl)
+    assert list_differences(none, none) == []
 
 
 def test_failures_are_those_of_runs_that_are_not_finished_since(plan, folder, finish):

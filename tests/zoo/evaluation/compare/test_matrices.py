@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cropzoo.evaluation.compare.summary import score
+from cropzoo.evaluation.compare.summary import compute_score
 from cropzoo.evaluation.metrics import region_metrics, region_scores
 
 CLASSES = ("a", "b", "c", "d", "e")
@@ -22,23 +22,23 @@ def test_a_score_is_that_of_torchmetrics(name, absent):
     metrics = region_metrics(len(CLASSES))
     metrics.update(torch.tensor(predictions)[None], torch.tensor(labels)[None])
     told = region_scores(metrics.compute(), CLASSES)
-    assert score(np.array(told["confusion"]), name) == pytest.approx(told[name], abs=1e-6)
+    assert compute_score(np.array(told["confusion"]), name) == pytest.approx(told[name], abs=1e-6)
 
 
 def test_a_class_that_is_never_predicted_nor_there_counts_for_nothing():
     matrix = np.array([[6, 2, 0], [1, 1, 0], [0, 0, 0]])
-    assert score(matrix, "oa") == 7 / 10
-    assert score(matrix, "miou") == pytest.approx((6 / 9 + 1 / 4) / 2)
-    assert score(matrix, "macro_f1") == pytest.approx((12 / 15 + 2 / 5) / 2)
+    assert compute_score(matrix, "oa") == 7 / 10
+    assert compute_score(matrix, "miou") == pytest.approx((6 / 9 + 1 / 4) / 2)
+    assert compute_score(matrix, "macro_f1") == pytest.approx((12 / 15 + 2 / 5) / 2)
 
 
 def test_many_at_once_are_as_one_by_one():
     matrices = np.random.default_rng(0).integers(0, 50, (3, 2, 4, 4))
     for name in ("oa", "miou", "macro_f1"):
-        found = score(matrices, name)
+        found = compute_score(matrices, name)
         assert found.shape == (3, 2)
-        assert found[2, 1] == score(matrices[2, 1], name)
+        assert found[2, 1] == compute_score(matrices[2, 1], name)
 
 
 def test_nothing_scores_nothing():
-    assert np.isnan(score(np.zeros((2, 3, 3), int), "miou")).all()
+    assert np.isnan(compute_score(np.zeros((2, 3, 3), int), "miou")).all()

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from cropzoo.evaluation.compare.page import write_page
-from cropzoo.evaluation.compare.results import collect, collect_scorings
+from cropzoo.evaluation.compare.results import collect_scores, collect_scorings
 from cropzoo.evaluation.compare.summary import summarize
 
 
@@ -20,7 +20,7 @@ def page(plan, folder, finish):
         for run in found.runs[: len(found.runs) - unfinished]:
             finish(folder, run, [[80 + run.seed, 20 - run.seed], [0, 100]])
         others = {name: summarize(found, scores) for name, scores in collect_scorings(found, folder).items()}
-        write_page(folder, found, summarize(found, collect(found, folder)), others, failed or {})
+        write_page(folder, found, summarize(found, collect_scores(found, folder)), others, failed or {})
         return folder.page.read_text()
 
     return make

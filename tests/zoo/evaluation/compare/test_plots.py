@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cropzoo.evaluation.compare.page import difference_charts, distance_charts, label_charts, season_charts
-from cropzoo.evaluation.compare.results import collect
+from cropzoo.evaluation.compare.results import collect_scores
 from cropzoo.evaluation.compare.summary import summarize
 
 
@@ -25,7 +25,7 @@ def study(plan, folder, finish):
             if right is not None:
                 right += run.seed
                 finish(folder, run, [[right, 100 - right], [0, 100]], distance=([100, 50, 0], [right, 50, 0]))
-        return summarize(found, collect(found, folder))
+        return summarize(found, collect_scores(found, folder))
 
     return make
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 
-from cropzoo.evaluation.compare.results import collect
+from cropzoo.evaluation.compare.results import collect_scores
 from cropzoo.evaluation.compare.tables import cell_records, distance_records, run_records, scoring_records, write_csv
 
 
 def test_files_have_every_number(study, folder):
     found, summaries = study(seeds=2)
     write_csv(folder.cells, cell_records(summaries))
-    write_csv(folder.runs, run_records(collect(found, folder)))
+    write_csv(folder.runs, run_records(collect_scores(found, folder)))
     none, cscl = csv.DictReader(folder.cells.open())
     assert (none["backbone"], none["pretrain"], none["label_fraction"], none["variant"]) == ("net", "none", "1", "")
     assert (none["oa"], none["oa_std"], none["oa_difference"], none["pairs"]) == ("0.905", "0.00707107", "", "")

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from cropzoo.errors import CropzooError
-from cropzoo.evaluation.compare.results import collect
+from cropzoo.evaluation.compare.results import collect_scores
 
 
 def test_a_run_is_read_from_its_files(plan, folder, finish):
     found = plan(seeds=2)
     finish(folder, found.runs[0], [[8, 2], [1, 9]], edge=[[2, 1], [1, 1]], parcels=(2, 3), distance=([4, 6], [2, 5]))
-    (scores,) = collect(found, folder)[found.cells[0]]
+    (scores,) = collect_scores(found, folder)[found.cells[0]]
     assert scores.run == found.runs[0]
     assert scores.confusion["all"].tolist() == [[8, 2], [1, 9]]
     assert scores.confusion["boundary"].tolist() == [[2, 1], [1, 1]]
@@ -31,15 +31,15 @@ def test_a_run_that_is_not_finished_is_left_out(plan, folder, finish, missing):
     for run in found.runs:
         finish(folder, run)
     getattr(folder.run(found.runs[1]), missing).unlink()
-    assert [len(runs) for runs in collect(found, folder).values()] == [1, 0]
+    assert [len(runs) for runs in collect_scores(found, folder).values()] == [1, 0]
 
 
 def test_the_split_of_the_study_is_read(plan, folder, finish):
     found = plan(split="val")
     finish(folder, found.runs[0], [[1, 0], [0, 2]], split="val")
-    assert collect(found, folder)[found.cells[0]][0].confusion["all"].sum() == 3
+    assert collect_scores(found, folder)[found.cells[0]][0].confusion["all"].sum() == 3
     with pytest.raises(CropzooError, match=r"run net-none-seed0 has no scores that can be read.*KeyError: 'test'"):
-        collect(plan(), folder)
+        collect_scores(plan(), folder)
 
 
 def test_what_a_run_does_not_say_is_none(plan, folder, finish):
@@ -49,19 +49,19 @@ def test_what_a_run_does_not_say_is_none(plan, folder, finish):
     scores = json.loads(path.read_text())
     scores["test"]["boundary"] = None
     path.write_text(json.dumps(scores))
-    read = collect(found, folder)[found.cells[0]][0]
+    read = collect_scores(found, folder)[found.cells[0]][0]
     assert read.confusion["boundary"] is None
     assert np.sum(read.confusion["interior"]) > 0
     assert [read.parcels, read.distance, read.distance_of, read.seconds, read.steps, read.peak_memory] == [None] * 6
     folder.run(found.runs[0]).environment.unlink()
-    assert collect(found, folder)[found.cells[0]][0].seconds is None
+    assert collect_scores(found, folder)[found.cells[0]][0].seconds is None
 
 
 def test_a_run_without_a_head_has_no_scores(plan, folder, finish):
     found = plan()
     finish(folder, found.runs[0])
     folder.run(found.runs[0]).metrics.write_text('{"val": {}, "test": {}}')
-    assert collect(found, folder)[found.cells[0]] == []
+    assert collect_scores(found, folder)[found.cells[0]] == []
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"test": {"confusion": [[1, 2], [3]]}}', '{"test": {"miou": 1}}'])
@@ -70,14 +70,14 @@ def test_a_file_that_cannot_be_read_is_named_with_its_run(plan, folder, finish, 
     finish(folder, found.runs[1])
     folder.run(found.runs[1]).metrics.write_text(text)
     with pytest.raises(CropzooError, match=r"run net-cscl-seed0 .*metrics.json.*remove the run's folder and compare"):
-        collect(found, folder)
+        collect_scores(found, folder)
 
 
 def test_runs_of_other_classes_add_up_by_name_and_are_told(plan, folder, finish, caplog):
     found = plan(dataset="folded", folds=[1, 2, 3], pretrain=["none"])
     for run, classes in zip(found.runs, ("ab", "bc", "ba"), strict=True):
         finish(folder, run, [[8, 2], [1, 9]], classes=classes)
-    runs = collect(found, folder)[found.cells[0]]
+    runs = collect_scores(found, folder)[found.cells[0]]
     assert {run.classes for run in runs} == {("a", "b", "c")}
     assert sum(run.confusion["all"] for run in runs).tolist() == [[17, 3, 0], [3, 25, 2], [0, 1, 9]]
     assert "not all runs know the classes a, c; each score is over the classes that its run knows" in caplog.text
@@ -87,5 +87,5 @@ def test_nothing_is_told_where_all_know_the_same(plan, folder, finish, caplog):
     found = plan()
     for run in found.runs:
         finish(folder, run)
-    assert [run.classes for runs in collect(found, folder).values() for run in runs] == [("a", "b")] * 2
+    assert [run.classes for runs in collect_scores(found, folder).values() for run in runs] == [("a", "b")] * 2
     assert not caplog.records

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from cropzoo.evaluation.compare.runner import Trainings, train_runs
+from cropzoo.evaluation.compare.runner import TrainingJobs, train_runs
 
 FAKE = """
 import json, os, signal, sys, time
@@ -42,7 +42,7 @@ def trainings(tmp_path):
         script = tmp_path / "fake.py"
         script.write_text(FAKE.format(body=body))
         told = []
-        found = Trainings((sys.executable, "-S", str(script)), jobs, told.append, split)
+        found = TrainingJobs((sys.executable, "-S", str(script)), jobs, told.append, split)
         object.__setattr__(found, "told", told)
         return found
 
@@ -251,10 +251,10 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from cropzoo.evaluation.compare.folder import StudyFolder
-from cropzoo.evaluation.compare.runner import Trainings, train_runs
+from cropzoo.evaluation.compare.runner import TrainingJobs, train_runs
 
 run = SimpleNamespace(name="net-none-seed0", recipe=SimpleNamespace(to_mapping=dict))
-train_runs([run], StudyFolder(Path(sys.argv[1])), Trainings((sys.executable, "-S", sys.argv[2]), 1, print))
+train_runs([run], StudyFolder(Path(sys.argv[1])), TrainingJobs((sys.executable, "-S", sys.argv[2]), 1, print))
 """
 
 

@@ -8,8 +8,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from cropzoo.evaluation.compare.results import collect
-from cropzoo.evaluation.compare.summary import difference, group_summaries, score, summarize
+from cropzoo.evaluation.compare.results import collect_scores
+from cropzoo.evaluation.compare.summary import compute_difference, compute_score, group_summaries, summarize
 
 
 def matrices(seeds, folds=1, classes=3, draw=0):
@@ -17,7 +17,7 @@ def matrices(seeds, folds=1, classes=3, draw=0):
 
 
 def summary(found, folder, name):
-    return next(each for each in summarize(found, collect(found, folder)) if each.cell.name == name)
+    return next(each for each in summarize(found, collect_scores(found, folder)) if each.cell.name == name)
 
 
 def percentiles(ours, theirs, name):
@@ -26,7 +26,7 @@ def percentiles(ours, theirs, name):
     means = []
     for rows, columns in product(product(range(seeds), repeat=seeds), product(range(folds), repeat=folds)):
         pair = (side[list(rows)][:, list(columns)].sum(1) for side in (ours, theirs))
-        one, other = (np.mean([score(matrix, name) for matrix in side]) for side in pair)
+        one, other = (np.mean([compute_score(matrix, name) for matrix in side]) for side in pair)
         means.append(one - other)
     return np.quantile(means, [0.025, 0.975])
 
@@ -35,31 +35,31 @@ def percentiles(ours, theirs, name):
 @pytest.mark.parametrize("name", ["oa", "miou"])
 def test_the_interval_is_that_of_every_draw(seeds, folds, name):
     ours, theirs = matrices(seeds, folds), matrices(seeds, folds, draw=1)
-    found = difference(ours, theirs, name)
+    found = compute_difference(ours, theirs, name)
     low, high = percentiles(ours, theirs, name)
-    assert found.mean == pytest.approx(np.mean(score(ours.sum(1), name) - score(theirs.sum(1), name)))
+    assert found.mean == pytest.approx(np.mean(compute_score(ours.sum(1), name) - compute_score(theirs.sum(1), name)))
     assert found.pairs == seeds * folds
     assert [found.low, found.high] == pytest.approx([low, high], abs=0.06 * (high - low))
-    assert found == difference(ours, theirs, name)
+    assert found == compute_difference(ours, theirs, name)
 
 
 def test_pairs_stay_together():
     """A seed that is better for both sides by far says nothing of their difference."""
     theirs = np.array([[[[10 + 20 * seed, 90 - 20 * seed], [0, 0]]] for seed in range(4)])
     ours = theirs + np.array([[1, -1], [0, 0]])
-    found = difference(ours, theirs, "oa")
+    found = compute_difference(ours, theirs, "oa")
     assert [found.mean, found.low, found.high] == pytest.approx([0.01] * 3)
 
 
 def test_one_pair_has_no_interval():
-    found = difference(matrices(1), matrices(1, draw=1), "miou")
+    found = compute_difference(matrices(1), matrices(1, draw=1), "miou")
     assert (found.pairs, found.low, found.high) == (1, None, None)
 
 
 def test_folds_of_many_classes_fit_into_memory():
     """Each of the 126 sums that five folds have is made once, not one for each of 5000 draws, which takes 1.6 GB."""
     tracemalloc.start()
-    found = difference(matrices(2, 5, 200), matrices(2, 5, 200, draw=1), "miou")
+    found = compute_difference(matrices(2, 5, 200), matrices(2, 5, 200, draw=1), "miou")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found.low < found.mean < found.high
@@ -153,11 +153,11 @@ def test_pixels_by_distance_add_up(plan, folder, finish):
 
 def test_groups_are_of_one_backbone_and_share_of_labels(plan, folder):
     found = plan(backbones=["net", "other-net"], label_fractions=[0.05, 1])
-    groups = group_summaries(summarize(found, collect(found, folder)))
+    groups = group_summaries(summarize(found, collect_scores(found, folder)))
     assert list(groups) == [
         "net, 5 % of the labels", "net, 100 % of the labels", "other-net, 5 % of the labels",
         "other-net, 100 % of the labels",
     ]  # fmt: skip
     assert [each.cell.pretrain for each in groups["net, 5 % of the labels"]] == ["none", "cscl"]
     one = plan()
-    assert list(group_summaries(summarize(one, collect(one, folder)))) == ["net"]
+    assert list(group_summaries(summarize(one, collect_scores(one, folder)))) == ["net"]

@@ -11,9 +11,9 @@ from cropzoo.evaluation.compare.tables import (
     difference_table,
     difference_text,
     estimate_text,
-    parts_of,
     score_table,
     scoring_table,
+    split_table,
 )
 
 
@@ -72,7 +72,7 @@ def test_the_baseline_is_named_where_there_are_several(study):
 def test_parts_fit_a_terminal_and_leave_no_column_out(study):
     found, summaries = study(seeds=2, backbones=["net", "other-net"])
     for table in (score_table(found, summaries), difference_table(found, summaries)):
-        parts = [part for _, part in parts_of(found, table)]
+        parts = [part for _, part in split_table(found, table)]
         assert sorted({column for columns, _ in parts for column in columns}) == sorted(table[0])
         for columns, rows in parts:
             assert columns[:2] == ["backbone", "pretrain"]
@@ -83,7 +83,7 @@ def test_parts_fit_a_terminal_and_leave_no_column_out(study):
                 for place, head in enumerate(headed)
             ]
             assert sum(widths) + 3 * len(widths) <= 80
-    assert len(parts_of(found, difference_table(found, summaries))) == 2
+    assert len(split_table(found, difference_table(found, summaries))) == 2
 
 
 def test_the_budget_is_told(plan):

@@ -1,5 +1,5 @@
-"""Studies: a grid of runs, trained where they are missing, and what their scores say of each other.
+"""Studies: train a grid of runs and compare their scores.
 
-Data flow one way: `config` (what is asked) -> `grid` (the runs that it means) -> `runner` (training what is missing)
--> `results` (their scores) -> `summary` (means and differences) -> `tables`, `page`.
+Data flow in one direction: `config` (the study file) -> `grid` (its runs) -> `runner` (training the missing ones) ->
+`results` (their scores) -> `summary` (means and differences) -> `tables`, `page`.
 """

@@ -1,4 +1,4 @@
-"""What a study asks for: the axes of its grid and what all its runs share.
+"""Schema of a study file: the axes of its grid and the settings that all its runs share.
 
 backbones: [tsvit, unet3df]
 pretrain: [none, cscl, cscl+mtm]
@@ -25,18 +25,18 @@ from cropzoo.data.dates import parse_day, parse_days
 from cropzoo.errors import UsageError
 
 AS_TRAINED = "as trained"
-"""What the scores at the end of training are called beside others."""
+"""Name of the scores from the end of training in tables with additional scorings."""
 
 
 class Scoring(Schema):
-    """How the chosen weights of finished runs are scored once more; nothing is trained again.
+    """An additional way to score the best weights of finished runs, without training.
 
     Args:
-        until: the last day of the series, "06-15" of the year in which they end, or "2019-06-15".
-        upsample: how logits are brought to labels that are finer.
-        dataset: options over those of the training, such as {label_scale: 4}; a name, or options with one: other data.
-        years, sites: of the samples that are scored, in the forms of a recipe's `test_years` and `test_sites`; an empty
-            list is all of them, whatever the training chose.
+        until: Last day of the series: "06-15" in the year in which a series ends, or "2019-06-15".
+        upsample: Interpolation of the logits to finer labels.
+        dataset: Options that replace those of the training, such as {label_scale: 4}. With a name, another dataset.
+        years: Years of the scored samples, as in a recipe's `test_years`. An empty list selects all years.
+        sites: Sites of the scored samples, as in a recipe's `test_sites`. An empty list selects all sites.
     """
 
     until: str | None = None
@@ -58,27 +58,25 @@ class Scoring(Schema):
     @model_validator(mode="after")
     def _other(self) -> Scoring:
         if not (self.until or self.upsample or self.dataset or {"years", "sites"} & self.model_fields_set):
-            raise ValueError(
-                f"a scoring must differ from that of the training; give any of {', '.join(type(self).model_fields)}"
-            )
+            raise ValueError(f"the scoring changes nothing; set at least one of {', '.join(type(self).model_fields)}")
         return self
 
     def to_mapping(self) -> dict[str, Any]:
-        """What was given."""
+        """The fields that were given."""
         return self.model_dump(mode="json", exclude_unset=True)
 
     def changes(self, split: str) -> dict[str, Any]:
-        """Settings over those of the training, in the recipe's mapping form, to score this split."""
-        group = "test" if split == "test" else "train"  # whose years and sites val has
+        """Settings that replace those of the training to score a split, in the recipe's mapping form."""
+        group = "test" if split == "test" else "train"  # val shares the years and sites of train
         given = {"dataset": self.dataset, f"{group}_years": list(self.years), f"{group}_sites": list(self.sites)}
         return {key: value for key, value in given.items() if key.removeprefix(f"{group}_") in self.model_fields_set}
 
 
 def day_text(value: Any) -> str:
-    """A day as people write it; YAML reads 2019-06-15 as a date.
+    """A day as text. YAML reads 2019-06-15 as a date.
 
     Raises:
-        ValueError: it is no day.
+        ValueError: If the value is not a day.
     """
     text = value.isoformat() if isinstance(value, date) else str(value)
     try:
@@ -91,23 +89,23 @@ def day_text(value: Any) -> str:
 Budget = Literal["total", "finetune"]
 Split = Literal["test", "val"]
 
-_MOST_SEEDS = 1000
-"""That a number may stand for; a larger one is meant as a seed."""
+_MAX_SEEDS = 1000
+"""Largest number of seeds. A larger integer was probably meant as a seed."""
 
 _VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+]*")
 _SCORING = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+ -]*")
 
-_OWNED = {"pretrain": "pretrain", "seed": "seeds", "label_fraction": "label_fractions"}
-"""Settings of a recipe that are axes, with the axis."""
+_AXES = {"pretrain": "pretrain", "seed": "seeds", "label_fraction": "label_fractions"}
+"""Axis of the study by the recipe setting that it replaces."""
 
 
 class Baseline(Schema):
-    """What the others are compared with, for each backbone and label fraction.
+    """The cell that the others are compared with, for each backbone and label fraction.
 
     Args:
-        pretrain: of that cell; none where the grid has it, else the first, if not given.
-        variant: of that cell. If not given, cells with other pre-training are compared with their own variant, and
-            variants without with the first one.
+        pretrain: Pre-training of the baseline. Default: "none" if the grid has it, else the first one.
+        variant: Variant of the baseline. By default, cells with another pre-training are compared with their own
+            variant, and cells with the baseline's pre-training with its first variant.
     """
 
     pretrain: str | None = None
@@ -115,26 +113,26 @@ class Baseline(Schema):
 
 
 class Study(Schema):
-    """The grid, and what all runs share.
+    """A study: the axes of its grid and the settings that all runs share.
 
     Args:
-        backbones: names.
-        pretrain: objectives to pre-train with; "none" for none, "cscl+mtm" for two stages in a row.
-        seeds: of the runs; a number of them stands for 0, 1, 2, ...
-        folds: `dataset.fold` of the runs; the scores of a seed come from the sum of their confusion matrices. None if
-            empty.
-        label_fractions: shares of the training parcels whose labels are used.
-        variants: settings in the recipe's mapping form, by a name of theirs; a run without any of them if empty.
-        dataset: a name or a mapping with a name.
-        epochs, pretrain_epochs: as in a recipe; over `recipe`, under `variants`. Under the budget "total" a stage of
-            pre-training that nothing gives epochs has a quarter of them.
-        budget: "total": pre-training takes its epochs from those of the last stage, so that all runs see equally many
-            steps; "finetune": it comes on top.
-        baseline: what the others are compared with.
-        split: whose scores are compared; settings are chosen on val.
-        until: days, such as 06-15: finished runs are scored once more on series that end on each of them.
-        scorings: other ways to score finished runs, by a name of theirs.
-        recipe: settings of all runs, in the recipe's mapping form.
+        backbones: Names of backbones.
+        pretrain: Pre-training objectives; "none" for no pre-training, "cscl+mtm" for two stages in sequence.
+        seeds: Random seeds of the runs. An integer N stands for 0 to N - 1.
+        folds: Values of `dataset.fold`. The confusion matrices of a seed's folds are summed before scores are computed.
+        label_fractions: Fractions of the training parcels whose labels are used.
+        variants: Settings in the recipe's mapping form, by the name of the variant.
+        dataset: A dataset's name, or a mapping with a name and options.
+        epochs: Epochs of the last stage, or of all stages together under the budget "total". Overrides `recipe`;
+            overridden by `variants`.
+        pretrain_epochs: Epochs of each pre-training stage. Default under the budget "total": a quarter of `epochs`.
+        budget: "total": pre-training takes its epochs from the last stage, so that all runs have the same number of
+            steps. "finetune": pre-training adds its epochs.
+        baseline: The cell that the others are compared with.
+        split: Split whose scores are compared. Use "val" to choose settings.
+        until: Days such as 06-15. Finished runs are also scored on series that end on each of them.
+        scorings: Additional ways to score finished runs, by name.
+        recipe: Settings of all runs, in the recipe's mapping form.
     """
 
     version: Literal[2] = VERSION
@@ -169,8 +167,8 @@ class Study(Schema):
     def _seeds(cls, value: Any) -> Any:
         if type(value) is not int:
             return _unique(value)
-        if value > _MOST_SEEDS:
-            raise ValueError(f"a number says how many seeds, up to {_MOST_SEEDS}; to name one, give a list")
+        if value > _MAX_SEEDS:
+            raise ValueError(f"an integer is the number of seeds, at most {_MAX_SEEDS}; give a list to name seeds")
         return tuple(range(value))
 
     @field_validator("folds", "label_fractions", mode="before")
@@ -198,7 +196,7 @@ class Study(Schema):
         empty = [axis for axis in ("backbones", "pretrain", "seeds", "label_fractions") if not getattr(self, axis)]
         if empty:
             raise ValueError(
-                f"the grid is empty, since nothing is given for {' and '.join(empty)}; give at least one of each, "
+                f"the grid is empty because {' and '.join(empty)} is empty; give at least one value for each, "
                 "such as --backbones tsvit --pretrain none,cscl --seeds 3"
             )
         for what, names, pattern, signs in (
@@ -208,20 +206,20 @@ class Study(Schema):
             for name in names:
                 if not pattern.fullmatch(name):
                     raise ValueError(
-                        f"{what} {name!r} is part of the names of folders; use letters, digits and any of {signs}"
+                        f"{what} {name!r} is not a valid folder name; use letters, digits and any of {signs}"
                     )
         for name in self.scorings:
             if name == AS_TRAINED or name in {_until(day) for day in self.until}:
-                raise ValueError(f"scoring {name!r} has the name of another one of the tables; rename it")
+                raise ValueError(f"scoring {name!r} has a reserved name; rename it")
         return self
 
     @property
     def all_scorings(self) -> dict[str, Scoring]:
-        """Every other way to score a run, the days of `until` first."""
+        """Every additional scoring by name, the days of `until` first."""
         return {_until(day): Scoring(until=day) for day in self.until} | self.scorings
 
     def to_mapping(self) -> dict[str, Any]:
-        """The mapping form, with every default written out."""
+        """The mapping form, defaults included."""
         return {
             **self.model_dump(mode="json"),
             "scorings": {name: scoring.to_mapping() for name, scoring in self.scorings.items()},
@@ -229,12 +227,12 @@ class Study(Schema):
 
 
 def _until(day: str) -> str:
-    """The name of the scoring of series that end on a day."""
+    """Name of the scoring of series that end on a day."""
     return f"until {day}"
 
 
 def _unique(value: Any) -> Any:
-    """Lists without what is in them already; texts without space around them."""
+    """The value; a list without duplicates and empty texts, its texts stripped."""
     if not isinstance(value, list | tuple):
         return value
     items = [item.strip() if isinstance(item, str) else item for item in value]
@@ -248,17 +246,17 @@ def read_study(
     where: str,
     objectives: Iterable[str] = (),
 ) -> Study:
-    """The study of a file and the flags over it.
+    """The study of a file and of the flags that override it.
 
     Args:
-        file: what the file holds; empty for none.
-        flags: keys of a study that replace the file's.
-        settings: (what it is, settings in a recipe's mapping form) over the file's `recipe`, the strongest last.
-        where: what file and flags are, for messages.
-        objectives: names of known objectives, which files of version 1 use as keys.
+        file: Content of the study file; empty without one.
+        flags: Keys of a study that replace those of the file.
+        settings: (source, settings in a recipe's mapping form) that override the file's `recipe`, the strongest last.
+        where: Name of file and flags in error messages.
+        objectives: Names of known objectives, which files of version 1 use as keys.
 
     Raises:
-        UsageError: for an unknown key, a value that is not allowed, or an empty grid.
+        UsageError: If a key is unknown, a value is not allowed, or the grid is empty.
     """
     study = Study.parse({**file, **flags}, where)
     if "version" not in file:
@@ -273,17 +271,17 @@ def read_study(
 
 
 def _shared(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Settings that say nothing of the axes."""
+    """Settings in full form, which must not set an axis."""
     found = expand_short_forms(settings, where)
     if isinstance(found.get("stages"), list):
-        raise UsageError(f"{where}: stages is given, but stages differ between the runs; give pretrain of the study")
-    for key in _OWNED.keys() & found.keys():
-        raise UsageError(f"{where}: {key} is given, but it differs between the runs; give {_OWNED[key]} of the study")
+        raise UsageError(f"{where}: stages is an axis of the study; set pretrain of the study instead")
+    for key in _AXES.keys() & found.keys():
+        raise UsageError(f"{where}: {key} is an axis of the study; set {_AXES[key]} of the study instead")
     if "name" in found.get("backbone", {}):
-        raise UsageError(f"{where}: backbone is named, but it differs between the runs; give backbones of the study")
+        raise UsageError(f"{where}: backbone is an axis of the study; set backbones of the study instead")
     return found
 
 
 def objectives_of(pretrain: str) -> tuple[str, ...]:
-    """The objectives that an item of `pretrain` names, in order."""
+    """Names of the objectives of an item of `pretrain`, in order."""
     return tuple(name.strip() for name in pretrain.split("+") if name.strip() not in ("", "none"))

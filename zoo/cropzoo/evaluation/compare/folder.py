@@ -1,4 +1,4 @@
-"""The folder of a study: a run folder for each run, its recipe, its log, and what was made of all of them."""
+"""The folder of a study: a run folder, a recipe and a log for each run, and the tables of all runs."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from cropzoo.plugins.registry import Zoo
 
 State = Literal["finished", "unfinished", "new"]
 
-_TOLD = 3
-"""Runs that a message names; the others differ in the same way."""
+_MAX_LISTED = 3
+"""Runs that a message lists; the others usually differ in the same way."""
 
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """Where everything of a study is."""
+    """Paths of a study, and the state of its runs."""
 
     path: Path
 
     @property
     def study(self) -> Path:
-        """study.yaml: all that defines the study."""
+        """study.yaml: the study, with all defaults."""
         return self.path / "study.yaml"
 
     @property
     def recipes(self) -> Path:
-        """recipes: made first; a folder with it is a study."""
+        """recipes: created first, which marks a folder as a study."""
         return self.path / "recipes"
 
     @property
@@ -47,46 +47,46 @@ class StudyFolder:
 
     @property
     def cells(self) -> Path:
-        """results.csv: a row a cell."""
+        """results.csv: a row for each cell."""
         return self.path / "results.csv"
 
     @property
     def runs(self) -> Path:
-        """runs.csv: a row a run."""
+        """runs.csv: a row for each run."""
         return self.path / "runs.csv"
 
     @property
     def distances(self) -> Path:
-        """distance.csv: a row a cell and distance to a boundary."""
+        """distance.csv: a row for each cell and distance to a boundary."""
         return self.path / "distance.csv"
 
     @property
     def others(self) -> Path:
-        """scorings.csv: a row a cell and other scoring."""
+        """scorings.csv: a row for each cell and additional scoring."""
         return self.path / "scorings.csv"
 
     def run(self, run: PlannedRun) -> RunFolder:
-        """The folder of a run."""
+        """Folder of a run."""
         return RunFolder(self.path / "runs" / run.name)
 
     def recipe(self, run: PlannedRun) -> Path:
-        """The recipe that a run is trained by."""
+        """Recipe of a run."""
         return self.recipes / f"{run.name}.yaml"
 
     def log(self, run: PlannedRun) -> Path:
-        """What the training of a run printed."""
+        """Log of the training of a run."""
         return self.path / "logs" / f"{run.name}.txt"
 
     def failure(self, run: PlannedRun) -> Path:
-        """Why a run failed; there while it is not mended."""
+        """Error of a failed run, removed when the run finishes."""
         return self.path / "failed" / f"{run.name}.txt"
 
     def scoring(self, run: PlannedRun, name: str) -> Path:
-        """The scores of a finished run by another scoring, and what they are of."""
+        """Scores of a finished run by an additional scoring, and their origin."""
         return self.path / "scorings" / name / f"{run.name}.json"
 
     def scorings(self, run: PlannedRun, study: Study) -> dict[str, dict[str, Any]]:
-        """The scores by other scorings of a finished run, by name: those of its weights and of what the study asks."""
+        """Scores of a finished run by the name of the additional scoring, without outdated ones."""
         files = {name: path for name in study.all_scorings if (path := self.scoring(run, name)).is_file()}
         weights = sha256_of(self.run(run).model) if files else ""
         found = {}
@@ -96,75 +96,75 @@ class StudyFolder:
                 if content["of"] == _origin(weights, study.all_scorings[name], study.split):
                     found[name] = content["scores"]
             except (CropzooError, KeyError, TypeError):
-                continue  # it is no file of ours, or a broken one: scored again
+                continue  # not a file of scores, or a broken one: computed again
         return found
 
     def write_scoring(self, run: PlannedRun, name: str, study: Study, scores: dict[str, Any]) -> None:
-        """Keep the scores of a finished run by another scoring."""
+        """Store the scores of a finished run by an additional scoring."""
         of = _origin(sha256_of(self.run(run).model), study.all_scorings[name], study.split)
         write_json(self.scoring(run, name), {"of": of, "scores": scores})
 
     def state(self, run: PlannedRun) -> State:
-        """Whether a run is there."""
+        """State of a run."""
         folder = self.run(run)
         return "finished" if folder.finished else "unfinished" if folder.recipe.is_file() else "new"
 
     def check(self, runs: Iterable[PlannedRun], zoo: Zoo) -> None:
-        """Refuse runs that are there and were begun by another recipe.
+        """Check that existing runs have the recipes of the study.
 
         Raises:
-            UsageError: naming what differs.
+            UsageError: If a run has another recipe; the message lists the differences.
         """
-        told = []
+        changed = []
         for run in runs:
             folder = self.run(run)
             if folder.recipe.is_file():
                 stored = read_recipe(zoo, folder.stored_recipe(), str(folder.recipe))
                 if stored != run.recipe:
-                    told.append(f"{str(folder.path)!r}: {'; '.join(differences(stored, run.recipe))}")
-        if told:
-            more = f"\nand {len(told) - _TOLD} more" if len(told) > _TOLD else ""
+                    changed.append(f"{str(folder.path)!r}: {'; '.join(list_differences(stored, run.recipe))}")
+        if changed:
+            more = f"\nand {len(changed) - _MAX_LISTED} more" if len(changed) > _MAX_LISTED else ""
             raise UsageError(
-                "the study asks for other settings than these runs were begun with; give it another --out, or remove "
-                "their folders\n" + "\n".join(told[:_TOLD]) + more
+                "the settings of the study differ from those of existing runs; choose another --out, or remove these "
+                "folders\n" + "\n".join(changed[:_MAX_LISTED]) + more
             )
 
     def check_place(self) -> None:
-        """Refuse a folder of other things, such as one with a study.yaml that somebody wrote by hand.
+        """Check that the folder is empty or holds a study; a study.yaml alone does not make it one.
 
         Raises:
-            UsageError: for one.
+            UsageError: If it holds other files.
         """
-        things = self.path.iterdir() if self.path.is_dir() and not self.recipes.is_dir() else ()
-        if any(not path.name.startswith(".") for path in things):
-            raise UsageError(f"folder {str(self.path)!r} is not empty and holds no study; choose another --out")
+        entries = self.path.iterdir() if self.path.is_dir() and not self.recipes.is_dir() else ()
+        if any(not path.name.startswith(".") for path in entries):
+            raise UsageError(f"folder {str(self.path)!r} is not empty and not a study; choose another --out")
 
     def prepare(self, study: Study) -> None:
-        """Make the folder and write study.yaml into it."""
+        """Create the folder and write study.yaml."""
         try:
             self.recipes.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise CropzooError(f"cannot make {str(self.path)!r}; {error.strerror}; choose another --out") from error
+            raise CropzooError(f"cannot create {str(self.path)!r}; {error.strerror}; choose another --out") from error
         write_text(self.study, _yaml(study.to_mapping()))
 
     def write_recipe(self, run: PlannedRun) -> Path:
-        """Write the recipe of a run, and return where."""
+        """Write the recipe of a run; returns its path."""
         write_text(self.recipe(run), _yaml(run.recipe.to_mapping()))
         return self.recipe(run)
 
     def failures(self, runs: Iterable[PlannedRun]) -> dict[str, str]:
-        """The errors of the runs that failed and were not finished since, by their names."""
+        """Errors of the failed runs that have not finished since, by name."""
         files = {run.name: self.failure(run) for run in runs if self.state(run) != "finished"}
         return {name: file.read_text(encoding="utf-8") for name, file in files.items() if file.is_file()}
 
 
 def _origin(weights: str, scoring: Scoring, split: str) -> dict[str, Any]:
-    """What scores are of."""
+    """Origin of scores: weights, split and scoring."""
     return {"weights": weights, "split": split, "scoring": scoring.to_mapping()}
 
 
-def differences(old: Recipe, new: Recipe) -> list[str]:
-    """What differs between two recipes, such as "segmentation.lr 0.001 -> 0.01"."""
+def list_differences(old: Recipe, new: Recipe) -> list[str]:
+    """Differences between two recipes, such as "segmentation.lr 0.001 -> 0.01"."""
     before, after = flat_settings(old), flat_settings(new)
     keys = [key for key in {**before, **after} if before.get(key, "unset") != after.get(key, "unset")]
     return [f"{key} {before.get(key, 'unset')!r} -> {after.get(key, 'unset')!r}" for key in keys]

@@ -1,4 +1,4 @@
-"""The runs that a study means, each with its whole recipe."""
+"""The runs of a study, each with its complete recipe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cropzoo.plugins.registry import Zoo, known_options, load_target
 
 @dataclass(frozen=True)
 class GridCell:
-    """What differs between runs beside seed and fold; `variant` is empty for the recipe as it is."""
+    """A cell of the grid: the runs that differ only in seed and fold. `variant` is empty for the plain recipe."""
 
     backbone: str
     pretrain: str
@@ -27,20 +27,20 @@ class GridCell:
 
     @property
     def name(self) -> str:
-        """A name for files, without what is as usual: a study that gets another axis keeps the runs that it has."""
+        """Name for files. Defaults are left out, so that runs keep their names when a study gets another axis."""
         labels = "" if self.label_fraction == 1 else f"labels{self.label_fraction:g}"
         parts = (self.backbone.replace("/", "-"), self.pretrain, labels, self.variant)
         return "-".join(part for part in parts if part)
 
     @property
     def label(self) -> str:
-        """What tells it from the other cells of its backbone and label fraction."""
+        """Name of the cell among those of its backbone and label fraction."""
         return f"{self.pretrain}, {self.variant}" if self.variant else self.pretrain
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One training: a cell with a seed, and a fold if there are folds."""
+    """One training of a study: a cell with a seed and, if the study has folds, a fold."""
 
     cell: GridCell
     seed: int
@@ -49,22 +49,22 @@ class PlannedRun:
 
     @property
     def name(self) -> str:
-        """A name for files."""
+        """Name for files."""
         fold = "" if self.fold is None else f"-fold{self.fold}"
         return f"{self.cell.name}{fold}-seed{self.seed}"
 
 
 SHARE = 0.25
-"""Of the budget that a stage of pre-training has where neither the study nor the catalog says so."""
+"""Share of the budget of a pre-training stage if neither the study nor the catalog sets its epochs."""
 
 
 def make_recipe(cell: GridCell, study: Study, zoo: Zoo, catalog: Catalog, seed: int, fold: int | None) -> Recipe:
-    """The recipe of a run: the axes over the variant over what the study says over the catalog.
+    """The recipe of a run: axes over variant over study over catalog.
 
-    What recipe and variant say of objectives that this run does not have is left out.
+    Settings of objectives that the run does not use are left out.
 
     Raises:
-        UsageError: for anything in it that is unknown or not allowed; pre-training that leaves nothing of the budget.
+        UsageError: If a setting is unknown or not allowed, or if pre-training exhausts the budget.
     """
     shared, variant = study.recipe, study.variants.get(cell.variant, {})
     used = {*objectives_of(cell.pretrain), variant.get("objective", shared.get("objective", DEFAULT_OBJECTIVE))}
@@ -91,7 +91,7 @@ def make_recipe(cell: GridCell, study: Study, zoo: Zoo, catalog: Catalog, seed: 
 
 
 def _common(study: Study) -> dict[str, Any]:
-    """What the study gives beside its recipe."""
+    """Settings of the study outside its `recipe`."""
     given = {"dataset": study.dataset, "epochs": study.epochs, "pretrain_epochs": study.pretrain_epochs}
     return {key: value for key, value in given.items() if value is not None}
 
@@ -107,7 +107,7 @@ def _axes(cell: GridCell, seed: int, fold: int | None) -> dict[str, Any]:
 
 
 def _within(budget: Budget, recipe: Recipe) -> Recipe:
-    """The recipe whose last stage has the epochs that pre-training leaves, under the budget "total"."""
+    """The recipe under the budget: for "total", the last stage gets the epochs that pre-training leaves."""
     *given, last = recipe.stages
     if budget == "finetune" or not given:
         return recipe
@@ -116,17 +116,17 @@ def _within(budget: Budget, recipe: Recipe) -> Recipe:
     spent = sum(stage.epochs for stage in before)
     if spent >= last.epochs:
         raise UsageError(
-            f"the budget is {last.epochs} epochs in all; pre-training takes {spent} and leaves none for "
-            f"{last.objective}; give more --epochs, fewer --pretrain-epochs, or --budget finetune"
+            f"the budget is {last.epochs} epochs in total; pre-training takes {spent} and leaves none for "
+            f"{last.objective}; use more --epochs, fewer --pretrain-epochs, or --budget finetune"
         )
     return recipe.model_copy(update={"stages": (*before, last.model_copy(update={"epochs": last.epochs - spent}))})
 
 
 def check_objectives(study: Study, zoo: Zoo) -> None:
-    """Look the objectives up, and refuse settings of one that no run of the study uses.
+    """Check that the objectives exist and that settings are given only for those that a run uses.
 
     Raises:
-        UsageError: for either.
+        UsageError: If an objective is unknown, or has settings but no run.
     """
     used = {name for pretrain in study.pretrain for name in objectives_of(pretrain)}
     for name in sorted(used):
@@ -134,19 +134,19 @@ def check_objectives(study: Study, zoo: Zoo) -> None:
     used |= {DEFAULT_OBJECTIVE, *_others(study)}
     for where, settings in (("recipe", study.recipe), *((f"variant {n!r}", v) for n, v in study.variants.items())):
         for name in settings.get("objectives", {}).keys() & set(zoo.objectives) - used:
-            raise UsageError(f"{where}: settings are given for {name!r}, which no run uses; add it to pretrain")
+            raise UsageError(f"{where}: settings for {name!r}, which no run uses; add it to pretrain")
 
 
 def check_scorings(study: Study, trained: Iterable[str], zoo: Zoo) -> None:
-    """Look up the data that runs are scored on, and what is said of them.
+    """Check the datasets and options of additional scorings.
 
     Args:
-        study: of the scorings.
-        trained: names of the data of its runs.
-        zoo: where datasets are looked up.
+        study: Study with the scorings.
+        trained: Names of the datasets of its runs.
+        zoo: Zoo with the datasets.
 
     Raises:
-        UsageError: for an unknown dataset, an option that it does not take, or another fold than that of the training.
+        UsageError: If a dataset or an option is unknown, or if a fold other than that of the training is given.
     """
     for (name, scoring), own in product(study.all_scorings.items(), dict.fromkeys(trained)):
         options = dict(expand_short_forms(scoring.changes(study.split), f"scoring {name!r}").get("dataset", {}))
@@ -155,11 +155,11 @@ def check_scorings(study: Study, trained: Iterable[str], zoo: Zoo) -> None:
         for option in options.keys() - known.keys() - {"min_clear"}:
             raise UnknownName(f"option of dataset {chosen!r} in scoring {name!r}:", option, known)
         if study.folds and chosen == own and "fold" in options:
-            raise UsageError(f"scoring {name!r} names a fold, which is that of each run; leave it out")
+            raise UsageError(f"scoring {name!r} sets a fold; each run is scored on its own fold; remove it")
 
 
 def _others(study: Study) -> Iterator[str]:
-    """The objectives that recipe and variants name as the last one, or let join a stage."""
+    """The objectives that recipe and variants set as the last stage or as an auxiliary."""
     for settings in (study.recipe, *study.variants.values()):
         if "objective" in settings:
             yield settings["objective"]
@@ -168,19 +168,19 @@ def _others(study: Study) -> Iterator[str]:
 
 
 def check_folds(study: Study, zoo: Zoo) -> None:
-    """Refuse folds of a dataset that has none.
+    """Check that the dataset has folds if the study has.
 
     Raises:
-        UsageError: for these.
+        UsageError: If it has none.
     """
     chosen = study.dataset or study.recipe.get("dataset", {})
     name = chosen if isinstance(chosen, str) else chosen.get("name", "synthetic")
-    if not study.folds or name not in zoo.datasets:  # an unknown name is told when recipes are made
+    if not study.folds or name not in zoo.datasets:  # recipes report an unknown name
         return
     factory = load_target(zoo.datasets[name].spec.build, f"dataset {name!r}")
     if "fold" not in known_options(factory):
-        told = ", ".join(map(str, study.folds))
-        raise UsageError(f"folds {told} are given; dataset {name!r} has no option fold; leave the folds out")
+        folds = ", ".join(map(str, study.folds))
+        raise UsageError(f"folds {folds}; dataset {name!r} has no option fold; leave the folds out")
 
 
 @dataclass(frozen=True)
@@ -188,8 +188,10 @@ class StudyPlan:
     """All runs of a study.
 
     Args:
-        runs: every cell of the first seed and fold first, so that what is there early can be compared.
-        baselines: for each cell the one that it is compared with; a baseline's is itself.
+        study: The study.
+        cells: Cells of the grid.
+        runs: All runs, sorted by seed, fold and cell, so that the first finished ones can be compared.
+        baselines: Baseline of each cell. A baseline is its own.
     """
 
     study: Study
@@ -199,7 +201,7 @@ class StudyPlan:
 
     @property
     def dataset(self) -> str:
-        """The name of the data of all runs."""
+        """Name of the dataset of all runs."""
         return self.runs[0].recipe.dataset.name
 
     def of(self, cell: GridCell) -> list[PlannedRun]:
@@ -210,12 +212,11 @@ class StudyPlan:
 def make_plan(study: Study, zoo: Zoo, catalog: Catalog) -> StudyPlan:
     """The plan of a study.
 
-    A variant that changes nothing for some runs, such as settings of cscl for those without it, is no cell of its own
-    there.
+    A variant that does not change a recipe, such as settings of cscl in runs without it, makes no cell.
 
     Raises:
-        UsageError: for anything in any recipe that is unknown or not allowed; folds of a dataset without; settings that
-            no run uses; pre-training that leaves nothing of the budget; a baseline that is not in the grid.
+        UsageError: If a setting of a recipe is unknown or not allowed, the dataset has no folds, no run uses some
+            settings, pre-training exhausts the budget, or the baseline is not in the grid.
     """
     check_objectives(study, zoo)
     check_folds(study, zoo)
@@ -240,9 +241,9 @@ def make_plan(study: Study, zoo: Zoo, catalog: Catalog) -> StudyPlan:
 
 
 def _baseline(study: Study, cell: GridCell, found: Sequence[tuple[str, GridCell]]) -> GridCell:
-    """What a cell is compared with, among the (variant, cell) of its backbone and label fraction.
+    """The baseline of a cell among the (variant, cell) pairs of its backbone and label fraction.
 
-    As `Baseline` says; so a difference has one cause, be it the pre-training or the variant.
+    It is chosen so that a cell differs from it in one respect, its pre-training or its variant; see `Baseline`.
     """
     wanted, variant = study.baseline.pretrain, study.baseline.variant
     if wanted is None:
@@ -253,7 +254,7 @@ def _baseline(study: Study, cell: GridCell, found: Sequence[tuple[str, GridCell]
         return next((other for name, other in fit if name in own), fit[0][1])
     asked = f"pretrain {wanted!r}" + ("" if variant is None else f" with variant {variant!r}")
     known = f"pretrain {', '.join(study.pretrain)}" + (f" and variants {', '.join(study.variants)}" if variant else "")
-    raise UsageError(f"the baseline is {asked}; the grid has no such run, but {known}; mend baseline")
+    raise UsageError(f"baseline {asked}; the grid has no such run, but {known}; change baseline")
 
 
 def _check_names(runs: Sequence[PlannedRun]) -> None:

@@ -131,7 +131,7 @@ def label_charts(summaries: Sequence[StudySummary]) -> list[Chart]:
                 curve = curves.setdefault(summary.cell.label, [None] * len(fractions))
                 curve[fractions.index(summary.cell.label_fraction)] = _miou(summary)
         charts.append(
-            _miou_chart(backbone, [f"{100 * fraction:g}" for fraction in fractions], curves, "% of the labels")
+            _miou_chart(backbone, [f"{100 * fraction:g}" for fraction in fractions], curves, "label fraction, %")
         )
     return [chart for chart in charts if chart is not None and len(fractions) > 1]
 

@@ -1,4 +1,4 @@
-"""The scores of finished runs, in the form that adds up over folds."""
+"""Scores of finished runs as counts, which can be summed over folds."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ REGIONS = ("all", "boundary", "interior")
 
 @dataclass(frozen=True)
 class RunScores:
-    """What a run came to; what its files do not say is None.
+    """Scores and costs of a run; None where its files do not have them.
 
     Args:
-        classes: names, by index; those of all runs together once they are collected.
-        confusion: by region, (classes, classes), pixels.
-        parcels: how many have the right majority, and how many there are, (2,).
-        distance: right pixels and all pixels at 1, 2, ... px from a boundary, (2, distances).
-        distance_of: boundaries of "parcels" or of "classes".
-        seconds: of training.
-        peak_memory: bytes.
-        steps: of the optimizer.
+        run: The run.
+        classes: Names by index; the classes of all runs once they are collected.
+        confusion: Pixels by region, (classes, classes).
+        parcels: Parcels with a correct majority, and all parcels, (2,).
+        distance: Correct pixels and all pixels at 1, 2, ... px from a boundary, (2, distances).
+        distance_of: Boundaries of "parcels" or of "classes".
+        seconds: Duration of the training.
+        peak_memory: Peak memory in bytes.
+        steps: Number of optimizer steps.
     """
 
     run: PlannedRun
@@ -52,26 +53,26 @@ class RunScores:
     steps: int | None
 
     def over(self, classes: tuple[str, ...]) -> RunScores:
-        """The same over a list of classes that holds its own; a class that it does not know has no pixel."""
+        """The same scores over a list of classes that contains its own; the others have no pixels."""
         if self.classes == classes:
             return self
         places = [classes.index(name) for name in self.classes]
         confusion: dict[str, NDArray[np.int64] | None] = dict.fromkeys(self.confusion)
         for region, matrix in self.confusion.items():
             if matrix is not None:
-                whole = np.zeros((len(classes), len(classes)), np.int64)
-                whole[np.ix_(places, places)] = matrix
-                confusion[region] = whole
+                larger = np.zeros((len(classes), len(classes)), np.int64)
+                larger[np.ix_(places, places)] = matrix
+                confusion[region] = larger
         return replace(self, classes=classes, confusion=confusion)
 
 
-def collect(plan: StudyPlan, folder: StudyFolder) -> dict[GridCell, list[RunScores]]:
-    """The scores of every finished run that has some, by cell and in the order of the plan.
+def collect_scores(plan: StudyPlan, folder: StudyFolder) -> dict[GridCell, list[RunScores]]:
+    """Scores of the finished runs by cell, in the order of the plan.
 
-    Warns where runs know different classes, as those that are trained on different sites do.
+    Logs a warning if runs have different classes, as those trained on different sites do.
 
     Raises:
-        CropzooError: for a file that cannot be read.
+        CropzooError: If a file cannot be read.
     """
     found: dict[GridCell, list[RunScores]] = {cell: [] for cell in plan.cells}
     for run in plan.runs:
@@ -82,24 +83,24 @@ def collect(plan: StudyPlan, folder: StudyFolder) -> dict[GridCell, list[RunScor
     some = sorted({name for names in known for name in names if not all(name in others for others in known)})
     if some:
         _log.warning(
-            "not all runs know the classes %s; each score is over the classes that its run knows, so that scores of "
-            "runs with others do not compare",
+            "not all runs have the classes %s; scores are over the classes of each run and cannot be compared between "
+            "runs with different classes",
             ", ".join(some),
         )
     return _aligned(found)
 
 
 def _aligned(found: Mapping[GridCell, Sequence[RunScores]]) -> dict[GridCell, list[RunScores]]:
-    """The scores over all classes that any run knows, so that matrices add up."""
+    """The scores over the classes of all runs, so that matrices can be summed."""
     classes = tuple(dict.fromkeys(name for runs in found.values() for run in runs for name in run.classes))
     return {cell: [run.over(classes) for run in runs] for cell, runs in found.items()}
 
 
 def collect_scorings(plan: StudyPlan, folder: StudyFolder) -> dict[str, dict[GridCell, list[RunScores]]]:
-    """The same by other scorings, by their names; a run that was not scored so yet is left out there.
+    """Scores of the finished runs by the name of the additional scoring and by cell, as far as they are computed.
 
     Raises:
-        CropzooError: for a file that cannot be read.
+        CropzooError: If a file cannot be read.
     """
     found: dict[str, dict[GridCell, list[RunScores]]] = {
         name: {cell: [] for cell in plan.cells} for name in plan.study.all_scorings
@@ -112,7 +113,7 @@ def collect_scorings(plan: StudyPlan, folder: StudyFolder) -> dict[str, dict[Gri
 
 
 def _read(run: PlannedRun, folder: StudyFolder, split: Split) -> RunScores | None:
-    """The scores of a run; None after a last objective without a head."""
+    """The scores of a run; None if its last objective trains no head."""
     path, environment = folder.run(run).metrics, folder.run(run).environment
     try:
         scores = read_json(path)[split]
@@ -120,8 +121,8 @@ def _read(run: PlannedRun, folder: StudyFolder, split: Split) -> RunScores | Non
         return None if scores == {} else _run_scores(run, scores, training)
     except (CropzooError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CropzooError(
-            f"run {run.name} has no scores that can be read from {str(path)!r}; {type(error).__name__}: {error}; "
-            "remove the run's folder and compare again"
+            f"scores of run {run.name} in {str(path)!r} cannot be read; {type(error).__name__}: {error}; "
+            "remove the run's folder and run compare again"
         ) from error
 
 
@@ -149,7 +150,7 @@ def _counts(right: Any, of: Any) -> NDArray[np.int64]:
     return np.array([right, of], np.int64)
 
 
-def score_again(
+def run_scorings(
     runs: Sequence[PlannedRun],
     folder: StudyFolder,
     study: Study,
@@ -157,23 +158,24 @@ def score_again(
     runtime: Runtime,
     tell: Log,
 ) -> dict[str, str]:
-    """Score every finished run in every way of the study that is not there yet.
+    """Compute the missing scores of finished runs by the additional scorings of a study.
 
-    What is there counts if it is of the same weights, split and settings. One scoring that fails stops no other.
+    Stored scores are kept if they are of the same weights, split and settings. A failed scoring does not stop the
+    others.
 
     Args:
-        runs: those to look at.
-        folder: of the study; takes a file for each run and scoring.
-        study: says in which ways.
-        zoo: where backbone and dataset are looked up.
-        runtime: device and workers.
-        tell: takes lines of progress.
+        runs: Runs to score.
+        folder: Folder of the study, where scores are stored.
+        study: Study with the scorings.
+        zoo: Zoo with the backbones and datasets.
+        runtime: Device and workers.
+        tell: Called with lines of progress.
 
     Returns:
-        The error of each scoring that failed, by "RUN, SCORING".
+        Error of each failed scoring, by "RUN, SCORING".
     """
     failed: dict[str, str] = {}
-    told: set[str] = set()
+    shown: set[str] = set()
     for run in runs:
         if folder.state(run) != "finished":
             continue
@@ -189,9 +191,9 @@ def score_again(
                 if scoring.until is not None:
                     data = truncate_data(data, study.split, scoring.until, parse_day("until", scoring.until))
                 for line in date_warnings({study.split: data.split(study.split)}, data.options.dates):
-                    if line not in told:
+                    if line not in shown:
                         tell(f"{name}: {line}")
-                        told.add(line)
+                        shown.add(line)
                 scores = evaluate(model, data, study.split, runtime)
             except CropzooError as error:
                 failed[f"{run.name}, {name}"] = str(error)

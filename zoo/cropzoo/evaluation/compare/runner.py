@@ -1,4 +1,4 @@
-"""Training the runs of a study that are missing, several at a time, each in a process of its own."""
+"""Trains the missing runs of a study, several at a time, each in its own process."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ from cropzoo.evaluation.compare.grid import PlannedRun
 from cropzoo.io import Log, write_text
 
 _TAIL = 40
-"""Lines of a log that are kept of a failed run."""
+"""Lines of the log that are stored for a failed run."""
 
-_LOOK = 0.1
-_PATIENCE = 20.0
-"""Seconds between looks at the processes, and until one that was interrupted is killed."""
+_POLL_INTERVAL = 0.1
+"""Seconds between checks of the processes."""
+
+_GRACE_PERIOD = 20.0
+"""Seconds after which an interrupted process is killed."""
 
 
 @dataclass(frozen=True)
-class Trainings:
-    """How runs are trained.
+class TrainingJobs:
+    """How the runs of a study are trained.
 
     Args:
-        command: the words of a command to which `--out FOLDER` and either `-c RECIPE` or `--resume` are added.
-        jobs: runs at a time.
-        tell: takes lines of progress.
-        split: whose mean IoU is told of a run that has ended.
+        command: Words of the training command, to which `--out FOLDER` and `-c RECIPE` or `--resume` are added.
+        jobs: Number of runs at a time.
+        tell: Called with lines of progress.
+        split: Split whose mean IoU is reported for a finished run.
     """
 
     command: Sequence[str]
@@ -46,7 +48,7 @@ class Trainings:
 
 
 @dataclass(frozen=True)
-class _Active:
+class _ActiveRun:
     run: PlannedRun
     process: subprocess.Popen[bytes]
     log: Path
@@ -54,20 +56,20 @@ class _Active:
     started: float
 
 
-def train_runs(runs: Sequence[PlannedRun], folder: StudyFolder, trainings: Trainings) -> dict[str, str]:
-    """Train every run that is not finished, or go on with it.
+def train_runs(runs: Sequence[PlannedRun], folder: StudyFolder, trainings: TrainingJobs) -> dict[str, str]:
+    """Train or resume every unfinished run.
 
-    A run that another process is training is passed over. One that fails does not stop the others: the end of what it
-    printed is kept in failed/NAME.txt. Interrupted, its processes are ended and keep what they have.
+    Runs that another process is training are skipped. A failed run does not stop the others; the end of its log is
+    stored in failed/NAME.txt. On an interrupt, the processes stop and their runs can be resumed.
 
     Returns:
-        The error of each run that failed, by its name.
+        Error of each failed run, by name.
 
     Raises:
-        KeyboardInterrupt: after the processes have ended.
+        KeyboardInterrupt: On an interrupt, after the processes have stopped.
     """
     waiting = deque((number, run) for number, run in enumerate(runs, start=1) if folder.state(run) != "finished")
-    active: list[_Active] = []
+    active: list[_ActiveRun] = []
     failed: dict[str, str] = {}
     with _interruptible():
         try:
@@ -80,7 +82,7 @@ def train_runs(runs: Sequence[PlannedRun], folder: StudyFolder, trainings: Train
                     active.remove(each)
                     error = _end(each, folder, trainings)
                     failed |= {each.run.name: error} if error else {}
-                time.sleep(_LOOK if active else 0)
+                time.sleep(_POLL_INTERVAL if active else 0)
         finally:
             _stop(active)
     return failed
@@ -88,10 +90,10 @@ def train_runs(runs: Sequence[PlannedRun], folder: StudyFolder, trainings: Train
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let what ends this process otherwise end the trainings first; what the user ignores, as nohup does, stays so.
+    """Turn signals that end this process into KeyboardInterrupt; ignored ones, such as by nohup, stay ignored.
 
-    A command that a script puts into the background ignores interrupts, and would hand that on to its trainings, which
-    could not be ended then but by force. A handler that does nothing is not handed on.
+    A background command of a script ignores SIGINT, and its child processes would inherit that and could only be
+    killed. A handler that does nothing is not inherited.
     """
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     for number, handler in kept.items():
@@ -103,24 +105,24 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         for number, handler in kept.items():
-            if handler is not None:  # one that Python did not set
+            if handler is not None:  # not set by Python
                 signal.signal(number, handler)
 
 
-def _start(run: PlannedRun, folder: StudyFolder, trainings: Trainings, title: str) -> _Active | None:
-    """A process that trains the run, or None where another one does or has done so."""
+def _start(run: PlannedRun, folder: StudyFolder, trainings: TrainingJobs, title: str) -> _ActiveRun | None:
+    """Start a process that trains the run; None if another process trains it or has finished it."""
     path = folder.log(run)
     log = _open(path)
     try:
         if not _lock(log):
-            trainings.tell(f"{title}: another process is training it")
+            trainings.tell(f"{title}: being trained by another process")
             return None
         state = folder.state(run)
         if state == "finished":
             return None
         target = ["--out", str(folder.run(run).path)]
         more = ["--resume"] if state == "unfinished" else ["-c", str(folder.write_recipe(run))]
-        trainings.tell(f"{title}: {'going on' if state == 'unfinished' else 'training'}")
+        trainings.tell(f"{title}: {'resuming' if state == 'unfinished' else 'training'}")
         begin = log.seek(0, os.SEEK_END)
         process = subprocess.Popen(
             [*trainings.command, *more, *target],
@@ -128,9 +130,9 @@ def _start(run: PlannedRun, folder: StudyFolder, trainings: Trainings, title: st
             stdout=subprocess.DEVNULL,
             stderr=log,
             env=_environment(trainings.jobs),
-            start_new_session=True,  # an interrupt in the terminal reaches it through this process alone, once
+            start_new_session=True,  # it gets an interrupt of the terminal from this process, and only once
         )
-        return _Active(run, process, path, begin, time.monotonic())
+        return _ActiveRun(run, process, path, begin, time.monotonic())
     finally:
         log.close()
 
@@ -144,30 +146,29 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _lock(log: BinaryIO) -> bool:
-    """Take a run for this process and the one that trains it; the lock lives as long as either has the log open.
+    """Lock a run for this process and for the one that trains it, as long as either has the log open.
 
-    So a training that outlived a killed study is not started a second time, nor one of another machine that shares the
-    disk.
+    Neither a training that outlived a killed study nor one on another machine with the same disk is started twice.
     """
     try:
         fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system without locks
+    except OSError:  # the file system has no locks
         return True
     return True
 
 
 def _environment(jobs: int) -> dict[str, str]:
-    """The cores shared out among the runs, unless the user has done so."""
+    """Environment that divides the cores among the runs, unless the user has set OMP_NUM_THREADS."""
     if jobs == 1:
         return dict(os.environ)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {"OMP_NUM_THREADS": str(max(1, cores // jobs)), **os.environ}
 
 
-def _end(ended: _Active, folder: StudyFolder, trainings: Trainings) -> str:
-    """Tell how a run ended; returns its error, empty if it is finished."""
+def _end(ended: _ActiveRun, folder: StudyFolder, trainings: TrainingJobs) -> str:
+    """Report how a run ended; returns its error, empty if it is finished."""
     seconds, tell = time.monotonic() - ended.started, trainings.tell
     failure, code = folder.failure(ended.run), ended.process.returncode
     if folder.run(ended.run).finished:
@@ -181,31 +182,31 @@ def _end(ended: _Active, folder: StudyFolder, trainings: Trainings) -> str:
     with ended.log.open("rb") as log:
         log.seek(ended.begin)
         lines = log.read().decode("utf-8", "replace").splitlines()
-    error = _error(lines) or _exit(code)
+    error = _find_error(lines) or _describe_exit(code)
     write_text(failure, "\n".join([error, "", *lines[-_TAIL:]]) + "\n")
     tell(f"{ended.run.name}: failed after {seconds:.0f} s: {error} (see {failure})")
     return error
 
 
-def _error(lines: Sequence[str]) -> str:
-    """The line of a command's error, or the last line of a traceback."""
-    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    if told:
-        return told[-1]
+def _find_error(lines: Sequence[str]) -> str:
+    """The error line of a command, or the last line of a traceback."""
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if errors:
+        return errors[-1]
     return lines[-1] if any(line.startswith("Traceback") for line in lines) else ""
 
 
-def _exit(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code == -signal.SIGKILL:
-        return "killed, as it happens when memory runs out; give fewer --jobs or a smaller batch_size"
+        return "killed, probably because memory ran out; use fewer --jobs or a smaller batch_size"
     return f"ended by signal {-code}" if code < 0 else f"ended with code {code}"
 
 
-def _stop(active: Sequence[_Active]) -> None:
-    """End processes as an interrupt does, and kill those that do not end."""
+def _stop(active: Sequence[_ActiveRun]) -> None:
+    """Interrupt processes, and kill those that do not end in time."""
     for each in active:
         _signal(each.process, signal.SIGINT)
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + _GRACE_PERIOD
     for each in active:
         with suppress(subprocess.TimeoutExpired):
             each.process.wait(max(0.0, end - time.monotonic()))

@@ -1,4 +1,4 @@
-"""What the runs of a cell say together, and against those of its baseline."""
+"""Means of the runs of a cell, and differences to those of its baseline."""
 
 from __future__ import annotations
 
@@ -15,40 +15,48 @@ from cropzoo.evaluation.compare.results import REGIONS, RunScores
 Score = Literal["oa", "miou", "macro_f1"]
 
 
-def score(confusion: NDArray[Any], name: Score) -> NDArray[np.float64]:
-    """A score of each matrix, as `cropzoo.evaluation.metrics.Scorer` has it: means are over the classes with support.
+def compute_score(confusion: NDArray[Any], name: Score) -> NDArray[np.float64]:
+    """Score of each confusion matrix, as `cropzoo.evaluation.metrics.Scorer` computes it.
 
     Args:
-        confusion: pixels, or weighted sums of them, (..., classes, classes); rows are the truth.
-        name: overall accuracy, mean IoU or macro F1.
+        confusion: Pixels or weighted sums of pixels, (..., classes, classes); rows are the truth.
+        name: Overall accuracy, mean IoU or macro F1. Means are over the classes with support.
 
     Returns:
-        0..1, (...); NaN for a matrix without a pixel.
+        Scores in [0, 1], (...); NaN for a matrix without pixels.
     """
     right = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
     truth, predicted = confusion.sum(-1).astype(np.float64), confusion.sum(-2).astype(np.float64)
     if name == "oa":
-        return _share(right.sum(-1), truth.sum(-1))
+        return _divide(right.sum(-1), truth.sum(-1))
     present = truth > 0
-    whole = truth + predicted - right if name == "miou" else truth + predicted
-    by_class = _share(right if name == "miou" else 2 * right, np.where(present, whole, 1))
-    return _share(by_class.sum(-1), present.sum(-1))  # a class without support has nothing right
+    total = truth + predicted - right if name == "miou" else truth + predicted
+    by_class = _divide(right if name == "miou" else 2 * right, np.where(present, total, 1))
+    return _divide(by_class.sum(-1), present.sum(-1))  # a class without support has no correct pixel
 
 
-def _share(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
-    return found
+def _divide(part: NDArray[Any], total: NDArray[Any]) -> NDArray[np.float64]:
+    shares: NDArray[np.float64] = np.divide(part, total, out=np.full(part.shape, np.nan), where=total > 0)
+    return shares
 
 
 REPLICATES = 5000
-"""Of the bootstrap: the ends of an interval move by about 1 % of its width with another seed."""
+"""Bootstrap replicates. Another seed moves the ends of an interval by about 1 % of its width."""
 
 LEVEL = 0.95
+"""Confidence level of the intervals."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A score of the tables: `key` in files, `name` for people, in which region; parcels have counts, no matrix."""
+    """A score of the tables.
+
+    Args:
+        key: Name in files.
+        name: Name for people.
+        region: Region of the confusion matrix; "parcels" for parcel counts.
+        score: Score that is computed.
+    """
 
     key: str
     name: str
@@ -70,7 +78,7 @@ MEASURES = (
 
 @dataclass(frozen=True)
 class Estimate:
-    """Mean over the seeds, and their standard deviation where there are two or more."""
+    """Mean over seeds, and their standard deviation if there are at least two."""
 
     mean: float
     std: float | None
@@ -78,7 +86,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Mean difference to the baseline over `pairs` of runs with the same seed and fold; the interval needs two."""
+    """Mean difference to the baseline over `pairs` of runs with the same seed and fold; an interval needs two pairs."""
 
     mean: float
     pairs: int
@@ -88,16 +96,22 @@ class PairedDifference:
 
 @dataclass(frozen=True)
 class StudySummary:
-    """A row of the tables.
+    """Summary of a cell: a row of the tables.
 
     Args:
-        baseline: that of the cell.
-        finished, planned: runs.
-        seeds: those of which every fold is finished; scores are of them alone.
-        scores, differences: by `Measure.key`; without those that nothing is known of.
-        distance: right pixels and all pixels by distance, added up over the runs, (2, distances).
-        epochs: of the stages in order, as planned.
-        seconds, peak_memory, steps: of a run: means, but the largest memory.
+        cell: The cell.
+        baseline: The baseline of the cell.
+        finished: Number of finished runs.
+        planned: Number of planned runs.
+        seeds: Seeds of which every fold is finished. Scores are computed from these.
+        scores: Estimates by `Measure.key`, without unknown ones.
+        differences: Differences to the baseline by `Measure.key`, without unknown ones.
+        distance: Correct pixels and all pixels by distance, summed over the runs, (2, distances).
+        distance_of: Boundaries of "parcels" or of "classes"; None if the runs differ in it.
+        epochs: Planned epochs of the stages in order.
+        seconds: Training time of a run.
+        peak_memory: Largest memory of a run, in bytes.
+        steps: Mean number of optimizer steps of a run.
     """
 
     cell: GridCell
@@ -116,7 +130,7 @@ class StudySummary:
 
 
 def group_summaries(summaries: Sequence[StudySummary]) -> dict[str, list[StudySummary]]:
-    """Those of one backbone and label fraction together, under the words for both."""
+    """Summaries by the name of their backbone and label fraction."""
     several = len({summary.cell.label_fraction for summary in summaries}) > 1
     groups: dict[str, list[StudySummary]] = {}
     for summary in summaries:
@@ -126,14 +140,14 @@ def group_summaries(summaries: Sequence[StudySummary]) -> dict[str, list[StudySu
 
 
 def summarize(plan: StudyPlan, found: Mapping[GridCell, Sequence[RunScores]]) -> list[StudySummary]:
-    """A summary of each cell, in the order of the plan."""
+    """Summary of each cell, in the order of the plan."""
     folds = len(plan.study.folds) or 1
-    whole = {cell: _by_seed(runs, folds) for cell, runs in found.items()}
-    return [_summary(plan, cell, found[cell], whole[cell], whole[plan.baselines[cell]]) for cell in plan.cells]
+    complete = {cell: _complete_seeds(runs, folds) for cell, runs in found.items()}
+    return [_summary(plan, cell, found[cell], complete[cell], complete[plan.baselines[cell]]) for cell in plan.cells]
 
 
-def _by_seed(runs: Sequence[RunScores], folds: int) -> dict[int, list[RunScores]]:
-    """The runs of each seed, one a fold; a seed that lacks a fold is left out."""
+def _complete_seeds(runs: Sequence[RunScores], folds: int) -> dict[int, list[RunScores]]:
+    """The runs of each seed of which all folds are finished."""
     seeds: dict[int, list[RunScores]] = {}
     for run in runs:
         seeds.setdefault(run.run.seed, []).append(run)
@@ -149,13 +163,13 @@ def _summary(
 ) -> StudySummary:
     scores, differences = {}, {}
     for measure in MEASURES:
-        matrices = stack(list(own.values()), measure.region)
+        matrices = stack_matrices(list(own.values()), measure.region)
         if matrices is not None:
-            scores[measure.key] = _estimate(score(matrices.sum(1), measure.score))
+            scores[measure.key] = _estimate(compute_score(matrices.sum(1), measure.score))
         both = [seed for seed in own if seed in others]
-        pair = [stack([side[seed] for seed in both], measure.region) for side in (own, others)]
+        pair = [stack_matrices([side[seed] for seed in both], measure.region) for side in (own, others)]
         if plan.baselines[cell] != cell and pair[0] is not None and pair[1] is not None:
-            differences[measure.key] = difference(pair[0], pair[1], measure.score)
+            differences[measure.key] = compute_difference(pair[0], pair[1], measure.score)
     counted = [run for several in own.values() for run in several]
     kinds = {run.distance_of for run in counted}
     distances = [run.distance for run in counted if run.distance is not None] if len(kinds) == 1 else []
@@ -181,10 +195,10 @@ def _summary(
     )
 
 
-def stack(runs: Sequence[Sequence[RunScores]], region: str) -> NDArray[np.int64] | None:
-    """The matrices of a region, (seeds, folds, classes, classes); None where a run has none of it.
+def stack_matrices(runs: Sequence[Sequence[RunScores]], region: str) -> NDArray[np.int64] | None:
+    """Confusion matrices of a region, (seeds, folds, classes, classes); None if a run has none.
 
-    Parcels become a matrix of right and wrong ones, whose overall accuracy is theirs.
+    Parcels become a matrix of correct and wrong ones, whose overall accuracy is the parcel accuracy.
     """
     matrices = []
     for several in runs:
@@ -193,7 +207,7 @@ def stack(runs: Sequence[Sequence[RunScores]], region: str) -> NDArray[np.int64]
             if matrix is None:
                 return None
             matrices.append(matrix)
-    return np.stack(matrices).reshape(len(runs), -1, *matrices[0].shape) if matrices else None
+    return np.stack_matrices(matrices).reshape(len(runs), -1, *matrices[0].shape) if matrices else None
 
 
 def _parcel_matrix(run: RunScores) -> NDArray[np.int64] | None:
@@ -207,32 +221,32 @@ def _estimate(values: NDArray[np.float64]) -> Estimate:
     return Estimate(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None)
 
 
-def difference(ours: NDArray[np.int64], theirs: NDArray[np.int64], name: Score) -> PairedDifference:
-    """The mean over seeds of a score of the summed folds, less the same of the baseline, and its bootstrap interval.
+def compute_difference(ours: NDArray[np.int64], theirs: NDArray[np.int64], name: Score) -> PairedDifference:
+    """Mean difference of a score between paired runs, with a bootstrap interval.
 
-    Seeds are drawn with replacement, and folds where there are several; both sides keep their pairs. The draws are
-    the same at every call.
+    The folds of a seed are summed before the score is computed. Seeds and folds are drawn with replacement, pairs
+    together, with the same random numbers in every call.
 
     Args:
-        ours: (seeds, folds, classes, classes), pixels.
-        theirs: the same runs of the baseline.
-        name: the score.
+        ours: Pixels, (seeds, folds, classes, classes).
+        theirs: Pixels of the same runs of the baseline.
+        name: Score that is compared.
     """
     seeds, folds = ours.shape[:2]
-    mean = float(np.mean(score(ours.sum(1), name) - score(theirs.sum(1), name)))
+    mean = float(np.mean(compute_score(ours.sum(1), name) - compute_score(theirs.sum(1), name)))
     if seeds * folds < 2:
         return PairedDifference(mean, seeds * folds, None, None)
     draws = np.random.default_rng(0)
     drawn = draws.multinomial(folds, [1 / folds] * folds, REPLICATES)
-    weights, place = np.unique(drawn, axis=0, return_inverse=True)  # five folds make 126 sums
-    gaps = [_drawn(a, weights, name) - _drawn(b, weights, name) for a, b in zip(ours, theirs, strict=True)]
+    weights, place = np.unique(drawn, axis=0, return_inverse=True)  # 126 different sums of five folds
+    gaps = [_score_draws(a, weights, name) - _score_draws(b, weights, name) for a, b in zip(ours, theirs, strict=True)]
     shares = draws.multinomial(seeds, [1 / seeds] * seeds, REPLICATES) / seeds
-    means = (shares * np.stack(gaps, axis=1)[place.reshape(-1)]).sum(1)
+    means = (shares * np.stack_matrices(gaps, axis=1)[place.reshape(-1)]).sum(1)
     tail = (1 - LEVEL) / 2
     low, high = (float(value) for value in np.nanquantile(means, (tail, 1 - tail)))
     return PairedDifference(mean, seeds * folds, low, high)
 
 
-def _drawn(matrices: NDArray[np.int64], weights: NDArray[Any], name: Score) -> NDArray[np.float64]:
-    """The score of each weighted sum of folds, (draws,)."""
-    return score(np.tensordot(weights, matrices, axes=1), name)
+def _score_draws(matrices: NDArray[np.int64], weights: NDArray[Any], name: Score) -> NDArray[np.float64]:
+    """Score of each weighted sum of folds, (draws,)."""
+    return compute_score(np.tensordot(weights, matrices, axes=1), name)

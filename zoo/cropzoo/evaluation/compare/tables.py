@@ -1,4 +1,4 @@
-"""The tables of a study for people."""
+"""The tables of a study: text for people, and records for files."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from typing import Any, Literal
 from cropzoo.evaluation.compare.config import AS_TRAINED
 from cropzoo.evaluation.compare.grid import GridCell, StudyPlan
 from cropzoo.evaluation.compare.results import RunScores
-from cropzoo.evaluation.compare.summary import MEASURES, Estimate, PairedDifference, StudySummary, score, stack
+from cropzoo.evaluation.compare.summary import (
+    MEASURES,
+    Estimate,
+    PairedDifference,
+    StudySummary,
+    compute_score,
+    stack_matrices,
+)
 from cropzoo.io import atomic_write
 
 NONE = "-"
 COMPARED = ("oa", "miou", "boundary_oa", "boundary_miou", "interior_oa", "interior_miou", "parcel_accuracy")
-"""The measures whose differences people see; files have all."""
+"""Measures whose differences are shown. Files have all measures."""
 
 COSTS = ("epochs", "steps", "minutes", "GB")
 
@@ -23,19 +30,19 @@ Table = tuple[list[str], list[list[str]]]
 Kind = Literal["scores", "differences"]
 
 _PARTS = (
-    ("all pixels, and parcels", ("less", "pairs", "OA", "mIoU", "macro F1", "parcels")),
-    ("pixels at boundaries and inside", ("boundary OA", "boundary mIoU", "interior OA", "interior mIoU")),
-    ("runs, and the training of one", ("runs", *COSTS)),
+    ("all pixels, and parcels", ("baseline", "pairs", "OA", "mIoU", "macro F1", "parcels")),
+    ("boundary and interior pixels", ("boundary OA", "boundary mIoU", "interior OA", "interior mIoU")),
+    ("runs, and costs of training one", ("runs", *COSTS)),
 )
-"""Columns that stand side by side in the 80 letters of a terminal."""
+"""Columns of the parts of a table that fit 80 characters."""
 
 
 def score_table(plan: StudyPlan, summaries: Sequence[StudySummary]) -> Table:
-    """Columns, and a row a cell: scores in per cent as mean ± standard deviation over seeds, and what it cost."""
+    """A row for each cell: scores in percent, mean ± standard deviation over seeds, and the costs of training."""
     columns = [*key_columns(plan), "runs", *(measure.name for measure in MEASURES), *COSTS]
     rows = [
         [
-            *_names(plan, summary.cell),
+            *_key_values(plan, summary.cell),
             f"{summary.finished}/{summary.planned}",
             *(estimate_text(summary.scores.get(measure.key)) for measure in MEASURES),
             epochs_text(summary),
@@ -48,13 +55,13 @@ def score_table(plan: StudyPlan, summaries: Sequence[StudySummary]) -> Table:
 
 
 def difference_table(plan: StudyPlan, summaries: Sequence[StudySummary]) -> Table:
-    """Columns, and a row for each cell that is compared: points of per cent with the interval."""
+    """A row for each cell with a baseline: differences in percentage points, with their intervals."""
     measures = [measure for measure in MEASURES if measure.key in COMPARED]
     several = len(baseline_labels(summaries)) > 1
-    columns = [*key_columns(plan), *(["less"] if several else []), "pairs", *(measure.name for measure in measures)]
+    columns = [*key_columns(plan), *(["baseline"] if several else []), "pairs", *(measure.name for measure in measures)]
     rows = [
         [
-            *_names(plan, summary.cell),
+            *_key_values(plan, summary.cell),
             *([summary.baseline.label] if several else []),
             str(max(difference.pairs for difference in summary.differences.values())),
             *(difference_text(summary.differences.get(measure.key)) for measure in measures),
@@ -71,26 +78,26 @@ def scoring_table(
     others: Mapping[str, Sequence[StudySummary]],
     kind: Kind = "scores",
 ) -> Table:
-    """Columns, and a row a cell: mean IoU by other scorings and as trained, in per cent.
+    """A row for each cell: mean IoU by additional scorings and as trained, in percent.
 
-    Where a scoring lacks seeds that the cell has, it says of how many it is.
+    A value names the number of seeds if some of the cell's seeds have not been scored.
 
     Args:
-        plan: of the study.
-        summaries: of the scores at the end of training.
-        others: by other scorings, by their names.
-        kind: the scores, or their differences to the baseline by the same scoring, of the cells that are compared.
+        plan: Plan of the study.
+        summaries: Summaries of the scores from the end of training.
+        others: Summaries by the name of an additional scoring.
+        kind: "scores", or "differences" to the baseline by the same scoring.
     """
     ways = {**others, AS_TRAINED: summaries}
 
-    def text(cell: StudySummary, whole: StudySummary) -> str:
+    def text(cell: StudySummary, trained: StudySummary) -> str:
         scores, differences = cell.scores.get("miou"), cell.differences.get("miou")
-        told = estimate_text(scores) if kind == "scores" else difference_text(differences)
-        some = f" ({len(cell.seeds)} of {len(whole.seeds)} seeds)" if len(cell.seeds) < len(whole.seeds) else ""
-        return told if told == NONE else told + some
+        value = estimate_text(scores) if kind == "scores" else difference_text(differences)
+        seeds, expected = len(cell.seeds), len(trained.seeds)
+        return f"{value} ({seeds} of {expected} seeds)" if value != NONE and seeds < expected else value
 
     rows = [
-        [*_names(plan, cells[0].cell), *(text(cell, cells[-1]) for cell in cells)]
+        [*_key_values(plan, cells[0].cell), *(text(cell, cells[-1]) for cell in cells)]
         for cells in zip(*ways.values(), strict=True)
         if kind == "scores" or cells[-1].differences
     ]
@@ -98,12 +105,12 @@ def scoring_table(
 
 
 def baseline_labels(summaries: Sequence[StudySummary]) -> list[str]:
-    """What the cells that are compared are compared with."""
+    """Labels of the baselines."""
     return list(dict.fromkeys(summary.baseline.label for summary in summaries if summary.differences))
 
 
-def parts_of(plan: StudyPlan, table: Table) -> list[tuple[str, Table]]:
-    """A table as several that fit a terminal, each with its title and the columns that name the rows."""
+def split_table(plan: StudyPlan, table: Table) -> list[tuple[str, Table]]:
+    """Title and table of the parts of a table that fit a terminal, each with the key columns."""
     columns, rows = table
     named = list(range(len(key_columns(plan))))
     parts = []
@@ -115,32 +122,32 @@ def parts_of(plan: StudyPlan, table: Table) -> list[tuple[str, Table]]:
 
 
 def key_columns(plan: StudyPlan) -> list[str]:
-    """The columns that name a row."""
+    """Names of the key columns, which identify a row."""
     labels = ["labels %"] if len(plan.study.label_fractions) > 1 else []
     return ["backbone", *labels, "pretrain", *(["variant"] if plan.study.variants else [])]
 
 
-def _names(plan: StudyPlan, cell: GridCell) -> list[str]:
+def _key_values(plan: StudyPlan, cell: GridCell) -> list[str]:
     labels = [f"{100 * cell.label_fraction:g}"] if len(plan.study.label_fractions) > 1 else []
     return [cell.backbone, *labels, cell.pretrain, *([cell.variant or NONE] if plan.study.variants else [])]
 
 
 def budget_text(plan: StudyPlan) -> str:
-    """One line that says what is the same for all runs."""
+    """One line that explains the budget."""
     if plan.study.budget == "finetune":
-        return "budget finetune: every run has the same epochs of its last stage, and pre-training comes on top"
-    return "budget total: pre-training and last stage together have as many epochs, and steps, as a run without"
+        return "budget finetune: all runs have the same epochs in the last stage; pre-training adds to them"
+    return "budget total: all runs have the same number of epochs and steps, pre-training included"
 
 
 def estimate_text(estimate: Estimate | None) -> str:
-    """Per cent, such as "81.2 ± 0.4"."""
+    """An estimate in percent, such as "81.2 ± 0.4"."""
     if estimate is None:
         return NONE
     return f"{100 * estimate.mean:.1f}" + ("" if estimate.std is None else f" ± {100 * estimate.std:.1f}")
 
 
 def difference_text(difference: PairedDifference | None) -> str:
-    """Points of per cent, such as "+1.2 [+0.3,+2.0]", which a narrow terminal breaks at its only space."""
+    """Percentage points, such as "+1.2 [+0.3,+2.0]", with a single space where a narrow terminal can break it."""
     if difference is None:
         return NONE
     interval = ""
@@ -150,17 +157,17 @@ def difference_text(difference: PairedDifference | None) -> str:
 
 
 def epochs_text(summary: StudySummary) -> str:
-    """The epochs of the stages, such as "6 + 14"."""
+    """Epochs of the stages, such as "6 + 14"."""
     return " + ".join(map(str, summary.epochs))
 
 
 def count_text(count: float | None) -> str:
-    """A whole number of things."""
+    """A count with thousands separators."""
     return NONE if count is None else f"{count:,.0f}"
 
 
 def cost_texts(summary: StudySummary) -> tuple[str, str]:
-    """Minutes of training a run, and the most memory, GB."""
+    """Minutes of training per run, and peak memory in GB."""
     minutes, memory = summary.seconds, summary.peak_memory
     spread = "" if minutes is None or minutes.std is None else f" ± {minutes.std / 60:.1f}"
     return (
@@ -169,11 +176,11 @@ def cost_texts(summary: StudySummary) -> tuple[str, str]:
     )
 
 
-_OF_TRAINING = ("epochs", "steps", "seconds", "peak_memory")
+_TRAINING_KEYS = ("epochs", "steps", "seconds", "peak_memory")
 
 
 def cell_records(summaries: Sequence[StudySummary]) -> list[dict[str, Any]]:
-    """A row for each cell with every number: shares of 1, seconds, bytes; None for what is not known."""
+    """A record for each cell with all numbers: fractions, seconds, bytes; None if unknown."""
     return [_cell_record(summary) for summary in summaries]
 
 
@@ -200,31 +207,31 @@ def _cell_record(summary: StudySummary) -> dict[str, Any]:
 
 
 def scoring_records(others: Mapping[str, Sequence[StudySummary]]) -> list[dict[str, Any]]:
-    """A row for each other scoring and cell with every number, without what training took."""
+    """A record for each additional scoring and cell with all numbers but the costs of training."""
     return [
-        {"scoring": name, **{key: value for key, value in record.items() if key not in _OF_TRAINING}}
+        {"scoring": name, **{key: value for key, value in record.items() if key not in _TRAINING_KEYS}}
         for name, summaries in others.items()
         for record in cell_records(summaries)
     ]
 
 
 def distance_records(summaries: Sequence[StudySummary]) -> list[dict[str, Any]]:
-    """A row for each cell and distance to a boundary, px: its pixels and how many of them are right, over all runs."""
+    """A record for each cell and distance to a boundary in px: pixels and correct pixels of all runs."""
     return [
-        {**_cell_columns(summary.cell), "of": summary.distance_of, "px": px, "pixels": pixels, "right": right}
+        {**_cell_columns(summary.cell), "of": summary.distance_of, "px": px, "pixels": pixels, "right": correct}
         for summary in summaries
         if summary.distance is not None
-        for px, (right, pixels) in enumerate(summary.distance.T.tolist(), start=1)
+        for px, (correct, pixels) in enumerate(summary.distance.T.tolist(), start=1)
     ]
 
 
 def run_records(found: Mapping[GridCell, Sequence[RunScores]]) -> list[dict[str, Any]]:
-    """A row for each finished run with every number, as in `cell_records`."""
+    """A record for each finished run with all numbers, as in `cell_records`."""
     return [_run_record(run) for runs in found.values() for run in runs]
 
 
 def _run_record(run: RunScores) -> dict[str, Any]:
-    matrices = {measure.key: stack([[run]], measure.region) for measure in MEASURES}
+    matrices = {measure: stack_matrices([[run]], measure.region) for measure in MEASURES}
     return {
         "run": run.run.name,
         **_cell_columns(run.run.cell),
@@ -234,8 +241,8 @@ def _run_record(run: RunScores) -> dict[str, Any]:
         "seconds": run.seconds,
         "peak_memory": run.peak_memory,
         **{
-            measure.key: None if (found := matrices[measure.key]) is None else float(score(found, measure.score)[0, 0])
-            for measure in MEASURES
+            measure.key: None if matrix is None else float(compute_score(matrix, measure.score)[0, 0])
+            for measure, matrix in matrices.items()
         },
     }
 
@@ -250,7 +257,7 @@ def _cell_columns(cell: GridCell) -> dict[str, Any]:
 
 
 def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Replace the file by these rows, numbers with six digits; without a row the file is empty."""
+    """Write records as CSV, numbers with six digits; without a record the file is empty."""
     with atomic_write(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerows([list(records[0])] if records else [])
