@@ -1,9 +1,9 @@
-"""The scores of docs/backbones.md: every backbone that has an entry BACKBONE.synthetic, trained by it, one seed.
+"""Scores of docs/backbones.md: every backbone with a catalog entry BACKBONE.synthetic, one seed.
 
     python benchmarks/backbone_scores.py --out runs/backbones
 
-All have the same number of steps and the same data; sizes and rates are their entries'. Finished runs are kept: the
-command goes on where it was stopped. Writes docs/backbones.csv, from which `make docs` makes the page.
+All have the same data and number of steps; sizes and learning rates are those of the entries. Finished runs are kept;
+the same command resumes an interrupted one. Writes docs/backbones.csv, the input of docs/make_backbones.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from scores import baseline
+from scores import score_baseline
 
 from cropzoo import load_model, load_zoo
 from cropzoo.config.catalog import load_catalog
@@ -33,12 +33,12 @@ COLUMNS = ("backbone", "parameters", "minutes", "oa", "miou", "boundary_oa", "bo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one core")
+    parser.add_argument("--jobs", type=int, default=2, help="number of runs at a time, each on one core")
     args = parser.parse_args()
     zoo = load_zoo()
     entries = load_catalog(zoo).entries
     names = [name for name in zoo.backbones if f"{name}.synthetic" in entries]
-    rows = [_row("5 nearest neighbors", baseline("synthetic", {}), 0, 0)]  # first: it fills the cache of the landscape
+    rows = [_row("5 nearest neighbors", score_baseline("synthetic", {}), 0, 0)]  # first: it fills the cache
     with ThreadPoolExecutor(args.jobs) as pool:
         for row in pool.map(partial(train, out=args.out), names):
             print(row, flush=True)
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def train(name: str, out: Path) -> dict[str, Any]:
-    """The row of one backbone, trained unless its run is finished."""
+    """Row of a backbone, which is trained unless its run is finished."""
     folder = out / name
     command = [sys.executable, "-m", "cropzoo_cli.main", "train", "--out", str(folder), "--json"]
     started = (folder / "recipe.yaml").is_file()
@@ -61,7 +61,7 @@ def train(name: str, out: Path) -> dict[str, Any]:
     scores = json.loads((folder / "metrics.json").read_text())["test"]
     epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     trained = sum(parameter.numel() for parameter in load_model(folder).parameters())
-    seconds = median(epoch["seconds"] for epoch in epochs) * len(epochs)  # other work slows an epoch or two
+    seconds = median(epoch["seconds"] for epoch in epochs) * len(epochs)  # ignores slowed-down epochs
     return _row(name, scores, trained, seconds / 60)
 
 

@@ -1,9 +1,9 @@
-"""The README's scores: tsvit with and without CSCL, over seeds, next to the nearest-neighbor baseline.
+"""Scores of the README: tsvit with and without CSCL over seeds, and the nearest-neighbor baseline.
 
-    python benchmarks/scores.py --out runs/scores                      the built-in landscape
-    python benchmarks/scores.py --out runs/scores --root FIELDS        real fields, a folder that `geotiff` reads
+    python benchmarks/scores.py --out runs/scores                      the generated landscape
+    python benchmarks/scores.py --out runs/scores --root FIELDS        real fields in a folder for `geotiff`
 
-Finished runs are kept: the command goes on where it was stopped. Prints a Markdown table.
+Finished runs are kept; the same command resumes an interrupted one. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], float | None]] = {
 
 
 def train(out: Path, dataset: str, options: list[str], pretrain: str, seed: int, extra: list[str]) -> dict[str, Any]:
-    """The test scores of one run, trained unless it is finished."""
+    """Test scores of a run, which is trained unless it is finished."""
     folder = out / f"{dataset}-{pretrain}-{seed}"
     command = [sys.executable, "-m", "cropzoo_cli.main", "train", "--out", str(folder)]
     if (folder / "recipe.yaml").is_file():
@@ -41,8 +41,8 @@ def train(out: Path, dataset: str, options: list[str], pretrain: str, seed: int,
     return scores
 
 
-def baseline(dataset: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The test scores of five nearest neighbors on monthly medians."""
+def score_baseline(dataset: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Test scores of five nearest neighbors on monthly medians."""
     from cropzoo import load_zoo
     from cropzoo.evaluation.knn_baseline import predict_nearest_neighbors, score_predictions
 
@@ -53,7 +53,7 @@ def baseline(dataset: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def row(name: str, runs: list[dict[str, Any]]) -> str:
-    """A line of the table: mean, and with several runs their standard deviation, in per cent."""
+    """A row of the table: mean and, with several runs, standard deviation in percent."""
     cells = []
     for column in COLUMNS.values():
         values = [100 * value for value in map(column, runs) if value is not None]
@@ -65,9 +65,9 @@ def row(name: str, runs: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--root", type=Path, help="folder of sites for the dataset geotiff; else synthetic")
+    parser.add_argument("--root", type=Path, help="folder of sites for the dataset geotiff; default: synthetic data")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("extra", nargs="*", help="further arguments of cropzoo train, after --")
+    parser.add_argument("extra", nargs="*", help="further arguments of `cropzoo train`, after --")
     args = parser.parse_args()
     dataset, options, flags = "synthetic", {}, []
     if args.root:
@@ -75,7 +75,7 @@ def main() -> None:
         flags = ["--set", f"dataset.root={args.root}"]
     print(f"| test split of {dataset}, {args.seeds} seeds | {' | '.join(COLUMNS)} |")
     print(f"|---|{'---|' * len(COLUMNS)}")
-    print(row("5 nearest neighbors", [baseline(dataset, options)]), flush=True)
+    print(row("5 nearest neighbors", [score_baseline(dataset, options)]), flush=True)
     for pretrain in ("none", "cscl"):
         runs = [train(args.out, dataset, flags, pretrain, seed, args.extra) for seed in range(args.seeds)]
         print(row(f"tsvit, {'no pre-training' if pretrain == 'none' else '--pretrain cscl'}", runs), flush=True)

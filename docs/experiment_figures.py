@@ -1,4 +1,4 @@
-"""The two pictures of docs/experiments.md."""
+"""The two figures of docs/experiments.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = dict[str, str]
 
 
 def draw_distances(rows: list[Row], path: Path) -> None:
-    """Accuracy by distance to the boundary, a panel a backbone, a line for each way of pre-training."""
+    """Draw accuracy by distance to the boundary, a panel for each backbone, a line for each pre-training."""
     backbones = list(dict.fromkeys(row["backbone"] for row in rows))
     figure = Figure(figsize=(3.6 * len(backbones), 3.4), layout="constrained")
     panels = figure.subplots(1, len(backbones), sharey=True, squeeze=False)[0]
@@ -25,14 +25,14 @@ def draw_distances(rows: list[Row], path: Path) -> None:
             distances = [int(row["px"]) for row in points]
             panel.plot(distances, shares, "o-", color=COLORS[pretrain], markersize=4, linewidth=1.6, label=pretrain)
         panel.set(title=backbone, xlabel="distance to the parcel boundary, px")
-        _open(panel)
-    panels[0].set_ylabel("right pixels, %")
+        _style(panel)
+    panels[0].set_ylabel("correct pixels, %")
     panels[-1].legend(frameon=False, loc="lower right")
     _save(figure, path)
 
 
 def draw_differences(rows: list[Row], path: Path) -> None:
-    """Differences to no pre-training in mean IoU with their intervals, a panel a region, a row for each kind of run."""
+    """Draw differences in mean IoU to no pre-training, a panel for each region, a row for each configuration."""
     rows = [row for row in rows if row["miou_difference"]]
     figure = Figure(figsize=(11, 0.36 * len(rows) + 1.0), layout="constrained")
     panels = figure.subplots(1, len(REGIONS), sharex=True, sharey=True)
@@ -43,20 +43,20 @@ def draw_differences(rows: list[Row], path: Path) -> None:
             panel.plot([low, high], [place, place], color=color, linewidth=2)
             panel.plot(mean, place, "o", color=color, markersize=6)
         panel.axvline(0, color="#6b6b6b", linewidth=1)
-        panel.set(title=f"mIoU {title}", xlabel="points against no pre-training")
-        _open(panel)
+        panel.set(title=f"mIoU {title}", xlabel="percentage points")
+        _style(panel)
     panels[0].set_yticks(range(len(rows)), [f"{row['backbone']}, {row['pretrain']}" for row in rows])
     panels[0].invert_yaxis()
     _save(figure, path)
 
 
-def _open(panel: mpl.axes.Axes) -> None:
+def _style(panel: mpl.axes.Axes) -> None:
     panel.spines[["top", "right"]].set_visible(False)
     panel.grid(color="#e3e3e3", linewidth=0.8)
     panel.set_axisbelow(True)
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """As the same bytes for the same numbers."""
+    """Write a figure, the same bytes for the same numbers."""
     with mpl.rc_context({"svg.hashsalt": "cropzoo"}):
         figure.savefig(path, metadata={"Date": None})

@@ -1,4 +1,4 @@
-"""Writes docs/backbones.md: prose from backbones.md.j2, all else from specs, catalog and backbones.csv.
+"""Write docs/backbones.md: prose from backbones.md.j2, all else from specs, catalog and backbones.csv.
 
 python docs/make_backbones.py
 """
@@ -25,21 +25,23 @@ HERE = Path(__file__).parent
 PAGE = HERE / "backbones.md"
 
 
-def page() -> str:
-    """The text of docs/backbones.md."""
+def render_page() -> str:
+    """Text of docs/backbones.md."""
     zoo = load_zoo()
     catalog = load_catalog(zoo)
     with (HERE / "backbones.csv").open(encoding="utf-8", newline="") as file:
         scores = [dict(row) for row in csv.DictReader(file)]
-    backbones = [_described(zoo, catalog, entry.spec) for entry in zoo.backbones.values()]
+    backbones = [_describe(zoo, catalog, entry.spec) for entry in zoo.backbones.values()]
     return fill("backbones.md.j2", backbones=backbones, scores=scores, size=format_size(DEFAULT_SIZE))
 
 
-def _described(zoo: Zoo, catalog: Catalog, spec: BackboneSpec) -> dict[str, Any]:
+def _describe(zoo: Zoo, catalog: Catalog, spec: BackboneSpec) -> dict[str, Any]:
     costs = costs_of(zoo, PluginChoice(name=spec.name), DEFAULT_SIZE)
     factory = load_target(spec.build, spec.name)
     options = {
-        name: _plain(each.default) for name, each in known_options(factory).items() if name not in SHAPE_ARGUMENTS
+        name: _format_default(each.default)
+        for name, each in known_options(factory).items()
+        if name not in SHAPE_ARGUMENTS
     }
     return {
         "spec": spec,
@@ -47,24 +49,24 @@ def _described(zoo: Zoo, catalog: Catalog, spec: BackboneSpec) -> dict[str, Any]
         "counted": format_parameters(costs.parameters, spec.parameters),
         "gflops": f"{costs.gflops:.1f}",
         "options": options,
-        "scores": list(_published(spec, catalog)),
+        "scores": list(_published_scores(spec, catalog)),
     }
 
 
-def _plain(value: object) -> str:
+def _format_default(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
     return "not set" if value is None else str(value)
 
 
-def _published(spec: BackboneSpec, catalog: Catalog) -> Iterator[str]:
+def _published_scores(spec: BackboneSpec, catalog: Catalog) -> Iterator[str]:
     for name, entry in catalog.entries.items():
         backbone = expand_short_forms(entry.recipe, name).get("backbone", {}).get("name")
         for score in entry.scores if backbone == spec.name else ():
             values = {"OA": score.oa, "mIoU": score.miou}
-            told = ", ".join(f"{what} {value:g}" for what, value in values.items() if value is not None)
-            yield f"`{name}` on {score.data}: {told} ({score.source})"
+            text = ", ".join(f"{measure} {value:g}" for measure, value in values.items() if value is not None)
+            yield f"`{name}` on {score.data}: {text} ({score.source})"
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    PAGE.write_text(render_page(), encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Writes docs/experiments.md: prose from experiments.md.j2, numbers and pictures from docs/experiments/results.
+"""Write docs/experiments.md: prose from experiments.md.j2, numbers and figures from docs/experiments/results.
 
-python docs/make_experiments.py                    from the results that are committed
-python docs/make_experiments.py --from studies     from studies/NAME, whose tables are taken over first
+python docs/make_experiments.py                    from the committed results
+python docs/make_experiments.py --from studies     from studies/NAME, whose tables are copied first
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RESULTS = RECIPES / "results"
 FIGURES = HERE / "figures"
 
 TABLES = ("results", "distance", "scorings")
-"""Files that a study's folder may hold, without .csv."""
+"""Tables of a study, without .csv."""
 
 NAMES = {
     "oa": "OA", "miou": "mIoU", "macro_f1": "macro F1", "boundary_oa": "boundary OA", "boundary_miou": "boundary mIoU",
@@ -31,8 +31,8 @@ KEYS = {"backbone": "backbone", "label_fraction": "labels", "pretrain": "pre-tra
 Row = dict[str, str]
 
 
-def take_over(studies: Path) -> None:
-    """Copy the tables of every study that has a recipe here."""
+def copy_tables(studies: Path) -> None:
+    """Copy the tables of all studies that have a file here."""
     for recipe in sorted(RECIPES.glob("*.yaml")):
         for table in TABLES:
             made = studies / recipe.stem / f"{table}.csv"
@@ -41,16 +41,16 @@ def take_over(studies: Path) -> None:
                 shutil.copyfile(made, RESULTS / f"{recipe.stem}-{table}.csv")
 
 
-def rows_of(study: str, table: str = "results") -> list[Row]:
-    """The rows of a study's table."""
+def read_rows(study: str, table: str = "results") -> list[Row]:
+    """Rows of a study's table."""
     with (RESULTS / f"{study}-{table}.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def scores(study: str, *measures: str) -> str:
-    """A Markdown table: scores in per cent, mean ± standard deviation over the seeds, a row for each kind of run."""
-    rows = rows_of(study)
-    keys = _telling(rows)
+    """Markdown table of scores in percent, mean ± standard deviation over seeds, a row for each configuration."""
+    rows = read_rows(study)
+    keys = _key_columns(rows)
     heads = [KEYS[key] for key in keys] + [NAMES[measure] for measure in measures]
     return _markdown(
         heads, [[_name(row, key) for key in keys] + [_score(row, each) for each in measures] for row in rows]
@@ -58,19 +58,19 @@ def scores(study: str, *measures: str) -> str:
 
 
 def differences(study: str, *measures: str) -> str:
-    """The same for the differences to the baseline, points of per cent with 95 % intervals."""
-    rows = [row for row in rows_of(study) if row[f"{measures[0]}_difference"]]
-    keys = _telling(rows)
+    """Markdown table of differences to the baseline in percentage points with 95 % intervals."""
+    rows = [row for row in read_rows(study) if row[f"{measures[0]}_difference"]]
+    keys = _key_columns(rows)
     heads = [KEYS[key] for key in keys] + [NAMES[measure] for measure in measures]
     return _markdown(
-        heads, [[_name(row, key) for key in keys] + [_gap(row, each) for each in measures] for row in rows]
+        heads, [[_name(row, key) for key in keys] + [_difference(row, each) for each in measures] for row in rows]
     )
 
 
 def season(study: str) -> str:
-    """Mean IoU by the last day of the series, per cent, a row for each kind of run."""
-    rows, later = rows_of(study), rows_of(study, "scorings")
-    keys = _telling(rows)
+    """Markdown table of mean IoU in percent by the last day of the series, a row for each configuration."""
+    rows, later = read_rows(study), read_rows(study, "scorings")
+    keys = _key_columns(rows)
     days = list(dict.fromkeys(row["scoring"].removeprefix("until ") for row in later))
     by_day = [[row for row in later if row["scoring"] == f"until {day}"] for day in days]
     lines = [
@@ -81,9 +81,9 @@ def season(study: str) -> str:
 
 
 def finer(learnt: str, interpolated: str, *measures: str) -> str:
-    """Scores at finer labels, per cent: of networks that learnt there, and by each way to bring others there."""
-    ways = {"learnt": rows_of(learnt)}
-    for row in rows_of(interpolated, "scorings"):
+    """Markdown table of scores at finer labels in percent: of networks trained on them, and of interpolated ones."""
+    ways = {"learnt": read_rows(learnt)}
+    for row in read_rows(interpolated, "scorings"):
         ways.setdefault(row["scoring"], []).append(row)
     lines = [
         [_name(row, "backbone"), _name(row, "pretrain"), way, *(_score(row, measure) for measure in measures)]
@@ -93,8 +93,8 @@ def finer(learnt: str, interpolated: str, *measures: str) -> str:
     return _markdown([KEYS["backbone"], KEYS["pretrain"], "finer by", *(NAMES[each] for each in measures)], lines)
 
 
-def _telling(rows: list[Row]) -> list[str]:
-    """The columns that tell the kinds of run apart."""
+def _key_columns(rows: list[Row]) -> list[str]:
+    """Columns that distinguish the configurations."""
     return [key for key in KEYS if key in ("backbone", "pretrain") or len({row[key] for row in rows}) > 1]
 
 
@@ -109,10 +109,10 @@ def _score(row: Row, measure: str) -> str:
     return f"{100 * float(row[measure]):.1f}" + (f" ± {100 * float(spread):.1f}" if spread else "")
 
 
-def _gap(row: Row, measure: str) -> str:
+def _difference(row: Row, measure: str) -> str:
     mean, low, high = (100 * float(row[f"{measure}_{end}"]) for end in ("difference", "low", "high"))
-    told = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
-    return f"**{told}**" if low > 0 or high < 0 else told
+    text = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return f"**{text}**" if low > 0 or high < 0 else text
 
 
 def _markdown(heads: list[str], rows: list[list[str]]) -> str:
@@ -120,8 +120,8 @@ def _markdown(heads: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def page() -> str:
-    """The text of docs/experiments.md."""
+def render_page() -> str:
+    """Text of docs/experiments.md."""
     return fill("experiments.md.j2", scores=scores, differences=differences, season=season, finer=finer)
 
 
@@ -130,12 +130,12 @@ def main() -> None:
     parser.add_argument("--from", dest="studies", type=Path)
     args = parser.parse_args()
     if args.studies:
-        take_over(args.studies)
-    from experiment_figures import draw_differences, draw_distances  # matplotlib, for the pictures alone
+        copy_tables(args.studies)
+    from experiment_figures import draw_differences, draw_distances  # imports matplotlib
 
-    draw_distances(rows_of("synthetic", "distance"), FIGURES / "accuracy-by-distance.svg")
-    draw_differences(rows_of("synthetic"), FIGURES / "differences.svg")
-    PAGE.write_text(page(), encoding="utf-8")
+    draw_distances(read_rows("synthetic", "distance"), FIGURES / "accuracy-by-distance.svg")
+    draw_differences(read_rows("synthetic"), FIGURES / "differences.svg")
+    PAGE.write_text(render_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How pages of prose and numbers are filled in."""
+"""Templates of the generated pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 
 def fill(template: str, **values: Any) -> str:
-    """The text of a template of this folder; a name without a value is an error."""
+    """Text of a template of this folder; a name without a value is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         undefined=jinja2.StrictUndefined,

@@ -1,4 +1,4 @@
-"""`cropzoo list`: what the zoo and the catalog hold, by kind."""
+"""`cropzoo list`: entries of the zoo and the catalog, by kind."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ COLUMNS = ("kind", "name", "owner", "license", "summary")
 
 @click.command("list")
 @click.argument("pattern", required=False, default="*")
-@click.option("--json", "as_json", is_flag=True, help="Print every field as JSON, by kind.")
-@click.option("--table", is_flag=True, help="Print the networks with parameters, GFLOPs and published scores.")
-@click.option("--datasets", is_flag=True, help="Print the datasets with bands, classes and how to get them.")
+@click.option("--json", "as_json", is_flag=True, help="Print all fields as JSON, by kind.")
+@click.option("--table", is_flag=True, help="Print backbones with parameters, GFLOPs and published scores.")
+@click.option("--datasets", is_flag=True, help="Print datasets with bands, classes and how to obtain them.")
 @pass_catalog
 def list_zoo(settings: Settings, catalog: Catalog, pattern: str, as_json: bool, table: bool, datasets: bool) -> None:
-    """Backbones, datasets, objectives and catalog entries, each with its owner.
+    """List backbones, datasets, objectives and catalog entries.
 
-    PATTERN is part of a name, or a shell pattern for the whole of it, such as 'tsvit*'. A family of backbones is
-    searched by its name and a pattern for its members, such as 'timm/*resnet*'.
+    PATTERN is a part of the name or a shell pattern of the full name, such as 'tsvit*'. To search the members of a
+    family of backbones, use its name and a pattern, such as 'timm/*resnet*'.
     """
     if table and datasets:
-        raise UsageError("--table shows networks and --datasets shows datasets; give one of them")
+        raise UsageError("--table and --datasets are mutually exclusive; give one of them")
     if table:
-        _print_networks(settings.zoo, catalog, pattern, as_json)
+        _print_backbones(settings.zoo, catalog, pattern, as_json)
         return
     if datasets:
         _print_datasets(settings.zoo, pattern, as_json)
@@ -53,14 +53,14 @@ def list_zoo(settings: Settings, catalog: Catalog, pattern: str, as_json: bool, 
     print_table(COLUMNS, rows)
 
 
-def _print_networks(zoo: Zoo, catalog: Catalog, pattern: str, as_json: bool) -> None:
+def _print_backbones(zoo: Zoo, catalog: Catalog, pattern: str, as_json: bool) -> None:
     from cropzoo_cli.paper_table import as_rows, paper_table
 
     records = paper_table(zoo, catalog, lambda name: matches(name, pattern))
     if not records:
-        hint = "; members of a family are counted by `cropzoo show`" if "/" in pattern else ""
-        raise CropzooError(f"no network matches {pattern!r}; {suggest(pattern.strip('*'), zoo.backbones)}{hint}")
-    note(f"parameters and GFLOPs at {format_size(DEFAULT_SIZE)}; scores as published, OA / mIoU in per cent")
+        hint = "; use `cropzoo show` for members of a family" if "/" in pattern else ""
+        raise CropzooError(f"no backbone matches {pattern!r}; {suggest(pattern.strip('*'), zoo.backbones)}{hint}")
+    note(f"parameters and GFLOPs at {format_size(DEFAULT_SIZE)}; published scores are OA / mIoU in percent")
     if as_json:
         print_json(records)
     else:
@@ -80,10 +80,10 @@ def _print_datasets(zoo: Zoo, pattern: str, as_json: bool) -> None:
 
 
 def family_records(zoo: Zoo, pattern: str) -> list[dict[str, Any]]:
-    """The members of the family that the pattern names before its slash, each as a record; nothing is built.
+    """Records of the members of a family, for a pattern such as "timm/*"; no member is built.
 
     Raises:
-        CropzooError: when the plugin's function that lists them fails.
+        CropzooError: If the plugin's function that lists the members fails.
     """
     family, slash, _ = pattern.partition("/")
     if not slash or family not in zoo.backbones or not zoo.backbones[family].spec.members:
@@ -98,14 +98,14 @@ def family_records(zoo: Zoo, pattern: str) -> list[dict[str, Any]]:
         raise
     except Exception as error:  # a plugin's function may raise anything
         raise CropzooError(
-            f"{what} cannot be listed; {type(error).__name__}: {error}; tell the plugin's author"
+            f"{what} cannot be listed; {type(error).__name__}: {error}; report it to the plugin's author"
         ) from error
     facts = {"license": entry.spec.license, "owner": entry.owner.name, "summary": entry.spec.summary}
     return [{"kind": "backbone", "name": f"{family}/{name}", **facts} for name in names]
 
 
 def zoo_records(zoo: Zoo) -> dict[str, list[dict[str, Any]]]:
-    """Every entry as a flat record, under "backbones", "datasets" and "objectives"."""
+    """Records of all entries under "backbones", "datasets" and "objectives"."""
     return {
         f"{registry.kind}s": [
             {
@@ -122,7 +122,7 @@ def zoo_records(zoo: Zoo) -> dict[str, list[dict[str, Any]]]:
 
 
 def catalog_records(catalog: Catalog) -> list[dict[str, Any]]:
-    """Every entry of the catalog as a record."""
+    """Records of the catalog's entries."""
     return [
         {"kind": "entry", "name": name, **entry.model_dump(mode="json"), "owner": catalog.owners[name]}
         for name, entry in catalog.entries.items()
@@ -130,6 +130,6 @@ def catalog_records(catalog: Catalog) -> list[dict[str, Any]]:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a shell pattern fits the whole name, or a plain word is part of it."""
+    """Whether a shell pattern matches the name, or text without wildcards is part of it."""
     is_glob = any(character in pattern for character in "*?[")
     return fnmatchcase(name, pattern.lower() if is_glob else f"*{pattern.lower()}*")

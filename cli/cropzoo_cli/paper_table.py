@@ -1,4 +1,4 @@
-"""The table of the papers: every network of the zoo with its size, its cost and its published scores."""
+"""The table of `cropzoo list --table`: backbones with size, costs and published scores."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ ABSENT = "-"
 
 
 def paper_table(zoo: Zoo, catalog: Catalog, chosen: Callable[[str], bool]) -> list[dict[str, Any]]:
-    """A record of each network whose name is `chosen`, the best on PASTIS first.
+    """Records of backbones and of variants with scores in the catalog, such as tsvit-s; the best on PASTIS first.
 
-    A network is a backbone, or a variant that the catalog has scores of, such as tsvit-s. All are counted at
-    `DEFAULT_SIZE`. One that cannot be built has None for its costs, and its error says why.
+    Costs are counted at `DEFAULT_SIZE`. A backbone that cannot be built has None for its costs and an error.
+
+    Args:
+        zoo: Zoo with the backbones.
+        catalog: Catalog with the published scores.
+        chosen: Whether a name is in the table.
 
     Returns:
         Records of model, parameters (count), gflops, error (text or None), published (millions) and scores (data, oa,
@@ -31,11 +35,11 @@ def paper_table(zoo: Zoo, catalog: Catalog, chosen: Callable[[str], bool]) -> li
     records = []
     for name in filter(chosen, sorted({*zoo.backbones, *scored})):
         own = {entry_name: entry for entry_name, entry in entries if entry_name.partition(".")[0] == name}
-        choice, published = _described(zoo, name, own)
+        choice, published = _find_backbone(zoo, name, own)
         records.append(
             {
                 "model": name,
-                **_costs(zoo, choice),
+                **_count_costs(zoo, choice),
                 "published": published,
                 "scores": [score.model_dump() for entry in own.values() for score in entry.scores],
             }
@@ -44,9 +48,9 @@ def paper_table(zoo: Zoo, catalog: Catalog, chosen: Callable[[str], bool]) -> li
 
 
 def as_rows(records: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Columns and cells of the records: scores, "OA / mIoU", stand under the name of their data.
+    """Columns and rows of the records; scores are "OA / mIoU" in a column for each dataset.
 
-    The last column, "error", is there only if a record has an error.
+    There is a last column "error" only if a record has an error.
     """
     data = sorted({score["data"] for record in records for score in record["scores"]})
     rows = [list(_cells(record, data)) for record in records]
@@ -67,11 +71,11 @@ def _cells(record: dict[str, Any], data: Sequence[str]) -> Iterator[str]:
         yield " / ".join(ABSENT if value is None else f"{value:g}" for value in values) or ABSENT
 
 
-def _described(zoo: Zoo, name: str, own: dict[str, Any]) -> tuple[PluginChoice | None, float | None]:
-    """The backbone that a name of the table stands for, and its published size in millions."""
+def _find_backbone(zoo: Zoo, name: str, own: dict[str, Any]) -> tuple[PluginChoice | None, float | None]:
+    """Backbone of a name in the table, and its published size in millions."""
     if name in zoo.backbones:
         return PluginChoice(name=name), zoo.backbones[name].spec.parameters
-    # a variant: by its settings for PASTIS, else by the first that it has
+    # a variant: its entry for PASTIS, else its first one
     for entry_name in sorted(own, key=lambda each: not each.endswith(".pastis")):
         section = dict(expand_short_forms(own[entry_name].recipe, entry_name).get("backbone", {}))
         if section.get("name") in zoo.backbones:
@@ -79,7 +83,7 @@ def _described(zoo: Zoo, name: str, own: dict[str, Any]) -> tuple[PluginChoice |
     return None, None
 
 
-def _costs(zoo: Zoo, choice: PluginChoice | None) -> dict[str, Any]:
+def _count_costs(zoo: Zoo, choice: PluginChoice | None) -> dict[str, Any]:
     if choice is None:
         return {"parameters": None, "gflops": None, "error": None}
     try:

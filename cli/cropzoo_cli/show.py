@@ -1,4 +1,4 @@
-"""`cropzoo show`: all about a backbone, dataset, objective, catalog entry or checkpoint."""
+"""`cropzoo show`: details of a backbone, dataset, objective, catalog entry or checkpoint."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cropzoo_cli.options import pass_catalog
 from cropzoo_cli.output import print_json
 from cropzoo_cli.scores import score_lines
 from cropzoo_cli.settings import Settings
-from cropzoo_cli.show_dataset import dataset_choice, dataset_facts, description_lines
+from cropzoo_cli.show_dataset import collect_dataset_facts, description_lines, find_dataset
 
 if TYPE_CHECKING:
     from cropzoo.models.checkpoint import Metadata
@@ -27,11 +27,20 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", metavar="NAME|CHECKPOINT|FOLDER")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Of a dataset, such as dataset.fold=2.")
-@click.option("--quick", is_flag=True, help="Of a dataset: count its samples, read none.")
-@click.option("--check", is_flag=True, help="Of a prepared dataset: read every pixel, fail if something is wrong.")
 @click.option(
-    "--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="Of a dataset: write a picture of it."
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Option of the dataset, such as dataset.fold=2. Repeatable.",
+)
+@click.option("--quick", is_flag=True, help="Count the samples of a dataset without reading them.")
+@click.option("--check", is_flag=True, help="Check all files of a prepared dataset; fail if one is invalid.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Write a picture of the dataset: samples, and class curves over time.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @pass_catalog
@@ -45,31 +54,31 @@ def show(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """All about one entry of the zoo or the catalog, a checkpoint or run folder, or what a dataset holds.
+    """Show an entry of the zoo or the catalog, a checkpoint, a run folder, or the contents of a dataset.
 
     \b
     cropzoo show tsvit
     cropzoo show ds/ --set dataset.fold=2 --plot ds.png
     """  # noqa: D301 click reads the backspace character itself
-    choice = None if name in catalog.entries else dataset_choice(settings.zoo, name, assignments)
+    choice = None if name in catalog.entries else find_dataset(settings.zoo, name, assignments)
     if choice is not None:
-        spec = _spec(settings.zoo, settings.zoo.datasets[choice.name])
-        facts, description = dataset_facts(settings.zoo, choice, spec, quick, check, plot)
+        spec = _spec_facts(settings.zoo, settings.zoo.datasets[choice.name])
+        facts, description = collect_dataset_facts(settings.zoo, choice, spec, quick, check, plot)
     elif assignments or quick or check or plot:
         raise UsageError(
-            f"show {name!r}; it is no dataset, and --set, --quick, --check and --plot are for datasets; leave them out"
+            f"show {name!r}; it is not a dataset; --set, --quick, --check and --plot apply only to datasets"
         )
     else:
-        facts, description = _facts(settings.zoo, catalog, name), None
+        facts, description = _collect_facts(settings.zoo, catalog, name), None
     if as_json:
         print_json({**facts, "contents": description.as_dict()} if description else facts)
         return
     scores = facts.pop("scores", None)
     for key in ("bands", "classes", "splits") if description else ():
-        facts.pop(key, None)  # the tables below hold them
+        facts.pop(key, None)  # shown in the tables below
     width = max(len(key) for key in facts)
     for key, value in facts.items():
-        for line, text in enumerate(_lines(value)):
+        for line, text in enumerate(_value_lines(value)):
             click.echo(f"{key if line == 0 else '':<{width}}  {text}".rstrip())
     if description:
         click.echo("\n".join(["", *description_lines(description)]))
@@ -77,26 +86,26 @@ def show(
         click.echo("\n".join(["", *score_lines("test", scores)]))
 
 
-def _facts(zoo: Zoo, catalog: Catalog, name: str) -> dict[str, Any]:
+def _collect_facts(zoo: Zoo, catalog: Catalog, name: str) -> dict[str, Any]:
     if name in catalog.entries:
-        return _entry(zoo, name, catalog)
+        return _entry_facts(zoo, name, catalog)
     for registry in zoo.registries:
         if name in registry:
-            return _spec(zoo, registry[name])
+            return _spec_facts(zoo, registry[name])
     if Path(name).suffix == ".onnx" and Path(name).is_file():
-        return _graph(Path(name))
+        return _graph_facts(Path(name))
     if Path(name).exists():
-        return _checkpoint(Path(name), zoo)
+        return _checkpoint_facts(Path(name), zoo)
     if name.partition("/")[0] in zoo.backbones:
         family, member = zoo.resolve_backbone(name)
-        return _spec(zoo, zoo.backbones[family], member)
+        return _spec_facts(zoo, zoo.backbones[family], member)
     if "/" in name:
-        raise UsageError(f"{name!r} does not exist; give a dataset's folder, a run folder or a checkpoint that does")
+        raise UsageError(f"path {name!r} does not exist; give the path of a dataset, a run folder or a checkpoint")
     known = [*catalog.entries, *(each for registry in zoo.registries for each in registry)]
-    raise UnknownName("name", name, known, "it is no file, entry, backbone, dataset or objective")
+    raise UnknownName("name", name, known, "it is not a file, entry, backbone, dataset or objective")
 
 
-def _spec(zoo: Zoo, entry: Entry[Any], member: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+def _spec_facts(zoo: Zoo, entry: Entry[Any], member: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     from cropzoo.models.factory import SHAPE_ARGUMENTS
     from cropzoo.plugins.registry import known_options, load_target
 
@@ -110,11 +119,11 @@ def _spec(zoo: Zoo, entry: Entry[Any], member: Mapping[str, Any] = MappingProxyT
         if option not in given
     }
     if spec.kind == "backbone":
-        facts |= _costs(zoo, PluginChoice(name=spec.name, options=dict(member)), DEFAULT_SIZE, spec.parameters)
+        facts |= _cost_facts(zoo, PluginChoice(name=spec.name, options=dict(member)), DEFAULT_SIZE, spec.parameters)
     return {key: value for key, value in facts.items() if value not in ("", (), {}, None)}
 
 
-def _entry(zoo: Zoo, name: str, catalog: Catalog) -> dict[str, Any]:
+def _entry_facts(zoo: Zoo, name: str, catalog: Catalog) -> dict[str, Any]:
     entry: CatalogEntry = catalog[name]
     facts: dict[str, Any] = {"kind": "catalog entry", "name": name, "owner": catalog.owners[name]}
     facts |= {"summary": entry.summary, "source": entry.source, "license": entry.license}
@@ -122,23 +131,23 @@ def _entry(zoo: Zoo, name: str, catalog: Catalog) -> dict[str, Any]:
     options = {"name": section} if isinstance(section, str) else dict(section)
     if entry.size is not None and "name" in options:
         backbone = PluginChoice(name=options.pop("name"), options=options)
-        facts |= _costs(zoo, backbone, entry.size, entry.parameters)
+        facts |= _cost_facts(zoo, backbone, entry.size, entry.parameters)
     facts["recipe"] = entry.recipe
     facts["published scores"] = [
         f"{score.data}: OA {_number(score.oa)}, mIoU {_number(score.miou)} ({score.source})" for score in entry.scores
     ]
-    facts["weights"] = entry.weights.model_dump() if entry.weights else _without_weights(zoo, name, entry)
+    facts["weights"] = entry.weights.model_dump() if entry.weights else _explain_missing_weights(zoo, name, entry)
     return {key: value for key, value in facts.items() if value not in ("", [], {})}
 
 
-def _without_weights(zoo: Zoo, name: str, entry: CatalogEntry) -> str:
+def _explain_missing_weights(zoo: Zoo, name: str, entry: CatalogEntry) -> str:
     data = expand_short_forms(entry.recipe, name).get("dataset", {}).get("name", "synthetic")
     if data in zoo.datasets:
-        return f"none; train it with -c {name}"
-    return f"none; to train it with -c {name}, name data of yours (--dataset): no plugin here offers {data!r}"
+        return f"none; train them with -c {name}"
+    return f"none; train them with -c {name} --dataset NAME (no installed plugin has {data!r})"
 
 
-def _checkpoint(path: Path, zoo: Zoo) -> dict[str, Any]:
+def _checkpoint_facts(path: Path, zoo: Zoo) -> dict[str, Any]:
     from cropzoo.io import sha256_of
     from cropzoo.models.checkpoint import read_metadata
 
@@ -149,14 +158,14 @@ def _checkpoint(path: Path, zoo: Zoo) -> dict[str, Any]:
     size = Size(bands=metadata.in_channels, classes=classes, dates=length, pixels=metadata.image_size)
     facts = {"kind": "checkpoint", "file": str(path), "bytes": path.stat().st_size, "sha256": sha256_of(path)}
     facts |= (
-        _costs(zoo, metadata.backbone, size, upsample=metadata.upsample)
+        _cost_facts(zoo, metadata.backbone, size, upsample=metadata.upsample)
         if metadata.backbone.name in zoo.backbones
         else {}
     )
-    return {**facts, **_content(metadata)}
+    return {**facts, **_metadata_facts(metadata)}
 
 
-def _graph(path: Path) -> dict[str, Any]:
+def _graph_facts(path: Path) -> dict[str, Any]:
     from cropzoo.inference.export.formats import read_notes
     from cropzoo.inference.export.onnx import OnnxSession
     from cropzoo.io import sha256_of
@@ -172,17 +181,17 @@ def _graph(path: Path) -> dict[str, Any]:
         "size_multiple": notes.size_multiple,
         "inputs": notes.inputs,
         "outputs": notes.outputs,
-        **_content(notes.metadata),
+        **_metadata_facts(notes.metadata),
     }
 
 
-def _content(metadata: Metadata) -> dict[str, Any]:
+def _metadata_facts(metadata: Metadata) -> dict[str, Any]:
     content = metadata.model_dump(mode="json")
     content["classes"] = [f"{label.code} {label.name} {label.color}" for label in metadata.classes]
     return {key: value for key, value in content.items() if value not in ("", None, [], {})}
 
 
-def _costs(
+def _cost_facts(
     zoo: Zoo, backbone: PluginChoice, size: Size, published: float | None = None, upsample: int = 1
 ) -> dict[str, Any]:
     costs = costs_of(zoo, backbone, size, upsample)
@@ -196,7 +205,7 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:g}"
 
 
-def _lines(value: Any) -> Iterable[str]:
+def _value_lines(value: Any) -> Iterable[str]:
     if isinstance(value, dict):
         return [f"{key}: {_inline(item)}" for key, item in value.items()]
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What `cropzoo show` tells of a dataset: its spec, and what is in the files that its options name."""
+"""`cropzoo show` for datasets: the spec, and the contents of the files."""
 
 from __future__ import annotations
 
@@ -19,60 +19,59 @@ if TYPE_CHECKING:
     from cropzoo.data.sample import Dataset
     from cropzoo.data.summary import DatasetDescription
 
-_INSIDE = ("", "PASTIS-R", "PASTIS")
-"""Where a folder may hold the index of a prepared dataset; the last two as the archives of PASTIS unpack."""
+_SUBFOLDERS = ("", "PASTIS-R", "PASTIS")
+"""Subfolders with the index of a prepared dataset; the last two come from the archives of PASTIS."""
 
-_SIZES = 4
-"""Sizes of images that are told; the others are counted."""
+_MAX_SIZES = 4
+"""Largest number of image sizes that are listed; the others are counted."""
 
 
 @dataclass(frozen=True)
 class DatasetChoice:
-    """A dataset to show: its name, its options, and whether the user gave any."""
+    """A dataset to show: its name, its options, and whether the user gave options."""
 
     name: str
     options: dict[str, Any]
     given: bool
 
 
-def dataset_choice(zoo: Zoo, name: str, assignments: Sequence[str]) -> DatasetChoice | None:
-    """The dataset that a name or a prepared folder stands for; None for anything else.
+def find_dataset(zoo: Zoo, name: str, assignments: Sequence[str]) -> DatasetChoice | None:
+    """The dataset of a name or a prepared folder; None for anything else.
 
     Raises:
-        UsageError: for a setting that is none of a dataset.
+        UsageError: If an assignment is not an option of a dataset.
     """
     section: dict[str, Any] = {"name": name}
     if name not in zoo.datasets:
-        if not any((Path(name) / inside / "metadata.geojson").is_file() for inside in _INSIDE):
+        if not any((Path(name) / subfolder / "metadata.geojson").is_file() for subfolder in _SUBFOLDERS):
             return None
         section = dataset_at(name)
-    asked = parse_assignments(assignments)
-    options = asked.pop("dataset", {})
-    if asked or not isinstance(options, dict) or "name" in options:
+    settings = parse_assignments(assignments)
+    options = settings.pop("dataset", {})
+    if settings or not isinstance(options, dict) or "name" in options:
         raise UsageError(
-            f"--set {' '.join(assignments)!r}; show takes options of {name!r} alone; give dataset.KEY=VALUE"
+            f"--set {' '.join(assignments)!r}; only options of dataset {name!r} can be set; use dataset.KEY=VALUE"
         )
     options = section | options
     return DatasetChoice(options.pop("name"), options, bool(options))
 
 
-def dataset_facts(
+def collect_dataset_facts(
     zoo: Zoo, choice: DatasetChoice, facts: dict[str, Any], quick: bool, check: bool, plot: Path | None
 ) -> tuple[dict[str, Any], DatasetDescription | None]:
-    """The facts of a dataset's spec with those of its files, and what it holds; None where it needs options first.
+    """Facts of a dataset's spec and files, and its description; None if it cannot be opened without options.
 
     Args:
-        zoo: that offers it.
-        choice: which one.
-        facts: of its spec.
-        quick: count samples and read none.
-        check: read every pixel of a dataset on disk.
-        plot: file for a picture.
+        zoo: Zoo with the dataset.
+        choice: The dataset and its options.
+        facts: Facts of its spec.
+        quick: Whether to count samples without reading them.
+        check: Whether to check all files of a dataset on disk.
+        plot: Path of a PNG file for a picture; None for no picture.
 
     Raises:
-        UsageError: when the file's name is none of a PNG.
-        CropzooError: when the dataset cannot be opened with the options that were given, or not read, or the check
-            found something.
+        UsageError: If the picture is not a PNG file.
+        CropzooError: If the dataset cannot be opened with the given options, cannot be read, or has invalid files.
     """
     from cropzoo.data.open import open_dataset
     from cropzoo.data.summary import describe_dataset, folder_size
@@ -81,15 +80,15 @@ def dataset_facts(
     entry = zoo.datasets[choice.name]
     facts["options"] = {**facts.get("options", {}), **choice.options}
     try:
-        # Opening in full looks at statistics, for which some datasets read all their training pixels.
+        # open_dataset checks statistics, for which some datasets read all training pixels.
         dataset = entry.build(**choice.options) if quick else open_dataset(zoo, choice.name, choice.options)
     except CropzooError as error:
         if choice.given or check or plot:
             raise
         return {**facts, "not opened": str(error)}, None
     if check:
-        _check(choice.name, dataset)
-        facts["check"] = "every file is sound"
+        _check_files(choice.name, dataset)
+        facts["check"] = "all files are valid"
     splits = entry.spec.splits
     if quick:
         found = describe_dataset(dataset, splits, read=False)
@@ -109,22 +108,22 @@ def dataset_facts(
     return facts, found
 
 
-def _check(name: str, dataset: Dataset) -> None:
+def _check_files(name: str, dataset: Dataset) -> None:
     from cropzoo.data.pastis.reader import PastisFolder
 
     layout = getattr(dataset, "layout", None)
     if not isinstance(layout, PastisFolder):
-        raise UsageError(f"--check of dataset {name!r}; it has no files in PASTIS's layout; leave --check out")
+        raise UsageError(f"--check of dataset {name!r}; it has no files in the PASTIS layout; leave --check out")
     problems = layout.find_problems()
     if problems:
-        many = "a flaw" if len(problems) == 1 else f"{len(problems)} flaws"
-        raise CropzooError("\n".join([f"{str(layout.folder)!r} has {many}:", *problems]))
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise CropzooError("\n".join([f"{str(layout.folder)!r} has {count}:", *problems]))
 
 
 def description_lines(found: DatasetDescription) -> list[str]:
-    """A description as lines of text: bands, splits, classes by split."""
+    """Lines of a description: bands, splits, and classes by split."""
     facts = [("bands", ", ".join(found.bands)), ("scale", f"{found.scale:g}")]
-    facts += [(key, text) for key, text in (("stored", found.stored), ("images", _sizes(found))) if text]
+    facts += [(key, text) for key, text in (("stored", found.stored), ("images", _size_text(found))) if text]
     if found.label_scale is not None:
         finer = (
             "as fine as the images" if found.label_scale == 1 else f"{found.label_scale} times finer than the images"
@@ -146,9 +145,9 @@ def description_lines(found: DatasetDescription) -> list[str]:
     return lines
 
 
-def _sizes(found: DatasetDescription) -> str:
-    shown = [f"{height} x {width} px" for height, width, _ in found.sizes[:_SIZES]]
-    more = len(found.sizes) - _SIZES
+def _size_text(found: DatasetDescription) -> str:
+    shown = [f"{height} x {width} px" for height, width, _ in found.sizes[:_MAX_SIZES]]
+    more = len(found.sizes) - _MAX_SIZES
     return ", ".join(shown) + (f" and {more} other sizes" if more > 0 else "")
 
 
@@ -169,7 +168,7 @@ def _split_lines(found: DatasetDescription) -> list[str]:
                 "-" if split.pixels is None else f"{split.pixels:,}",
                 labeled,
                 "-" if split.clear is None else f"{split.clear:.1%}",
-                _dates(split.dates),
+                _date_text(split.dates),
                 split.first or "-",
                 split.last or "-",
             ]
@@ -177,7 +176,7 @@ def _split_lines(found: DatasetDescription) -> list[str]:
     return _aligned(columns, rows, right=(1, 2, 3, 4))
 
 
-def _dates(dates: tuple[int, float, int] | None) -> str:
+def _date_text(dates: tuple[int, float, int] | None) -> str:
     if dates is None:
         return "-"
     low, median, high = dates
@@ -188,19 +187,25 @@ def _class_lines(found: DatasetDescription) -> list[str]:
     counted = [split for split in found.splits if split.classes]
     columns = ("index", "class", "code", "color", *(split.name for split in counted))
     rows = [
-        [str(index), label.name, str(label.code), label.color, *(_share(split.classes, index) for split in counted)]
+        [
+            str(index),
+            label.name,
+            str(label.code),
+            label.color,
+            *(_count_text(split.classes, index) for split in counted),
+        ]
         for index, label in enumerate(found.classes)
     ]
     return _aligned(columns, rows, right=(0, 2, *range(4, len(columns))))
 
 
-def _share(counts: Sequence[int], index: int) -> str:
-    """Pixels of a class and their share of the labeled ones."""
+def _count_text(counts: Sequence[int], index: int) -> str:
+    """Pixels of a class and their share of the labeled pixels."""
     return f"{counts[index]:,} {counts[index] / max(sum(counts), 1):>6.1%}"
 
 
 def _aligned(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int]) -> list[str]:
-    """A table whose columns of numbers, and their heads, stand to the right."""
+    """Lines of a table with some columns aligned right."""
     lines = [list(columns), *map(list, rows)]
     for column in right:
         width = max(len(line[column]) for line in lines)

@@ -1,4 +1,4 @@
-"""`cropzoo compare`: a study that breaks, goes on and is told of."""
+"""`cropzoo compare`: a study that breaks, is resumed and reported."""
 
 from __future__ import annotations
 
@@ -49,21 +49,21 @@ def again(command, study):
 def test_runs_that_fail_are_told_and_stop_no_other(broken):
     assert broken.code == 1
     assert "Traceback" not in broken.err
-    told = "error: 2 of 2 runs failed; see study/failed; mend what is wrong and run the same command again"
+    told = "error: 2 of 2 runs failed; see study/failed; fix the cause and repeat the command"
     assert broken.err.splitlines()[-1] == told
     for name, error in ((NAMES[0], "killed, as it happens when memory"), ("pixelwise-none-wrong-seed0", "no labels")):
         told = (broken.folder / f"study/failed/{name}.txt").read_text().splitlines()[0]
         assert error in told
         assert f"s: {told} (see study/failed/{name}.txt)" in broken.err
     page = (broken.folder / "study/study.html").read_text()
-    assert "What failed" in page
+    assert "Failures" in page
     assert "0 of 2 runs are finished" in page
     assert "0/1" in broken.out
 
 
 def test_the_next_call_goes_on_from_there(study):
     assert study.code == 0, study.err
-    assert f"[1/2] {NAMES[0]}: going on" in study.err
+    assert f"[1/2] {NAMES[0]}: resuming" in study.err
     assert f"[2/2] {NAMES[1]}: training" in study.err
     assert not (study.folder / f"study/failed/{NAMES[0]}.txt").exists()
     log = (study.folder / f"study/logs/{NAMES[0]}.txt").read_text()
@@ -117,7 +117,7 @@ def test_the_study_that_is_kept_gives_the_same(again):
 
 def test_runs_of_another_recipe_are_refused(again):
     told = again("--set", "batch_size=8").error
-    assert "the study asks for other settings than these runs were begun with" in told
+    assert "the settings of the study differ from those of existing runs" in told
     assert "batch_size 4 -> 8" in told
 
 
@@ -144,18 +144,22 @@ def test_shards_share_the_runs_out(again):
     ("text", "args", "told"),
     [
         ("backbone: [pixelwise]", (), "study.yaml: unknown key 'backbone'; did you mean 'backbones'?"),
-        ("seeds: 2", (), "the grid is empty, since nothing is given for backbones; give at least one of each"),
+        ("seeds: 2", (), "the grid is empty: no backbones; give at least one value for each"),
         ("backbones: [pixelwise", (), "study.yaml: invalid YAML"),
         ("- pixelwise", (), "study.yaml: has a list; it must be a mapping"),
         ("backbones: [pixelwize]", (), "unknown backbone 'pixelwize'; did you mean 'pixelwise'?"),
         ("{backbones: [pixelwise], pretrain: [csl]}", (), "unknown objective 'csl'; did you mean 'cscl'?"),
         ("{backbones: [pixelwise], dataset: plotz}", (), "unknown dataset 'plotz'; did you mean 'plots'?"),
-        ("backbones: [pixelwise]", ("--seeds", "0"), "the grid is empty, since nothing is given for seeds"),
+        ("backbones: [pixelwise]", ("--seeds", "0"), "the grid is empty: no seeds"),
         ("backbones: [pixelwise]", ("--seeds", "a,b"), "--seeds is 'a,b'; it must be whole numbers"),
-        ("backbones: [pixelwise]", ("--label-fractions", "x"), "--label-fractions is 'x'; it must be numbers up to 1"),
+        (
+            "backbones: [pixelwise]",
+            ("--label-fractions", "x"),
+            "--label-fractions 'x'; expected comma-separated numbers",
+        ),
         ("backbones: [pixelwise]", ("--shard", "3/2"), "--shard is '3/2'; it must be INDEX/COUNT"),
         ("backbones: [pixelwise]", ("--folds", "1,2"), "dataset 'synthetic' has no option fold"),
-        ("backbones: [pixelwise]", ("--set", "seed=3"), "seed is given, but it differs between the runs; give seeds"),
+        ("backbones: [pixelwise]", ("--set", "seed=3"), "seed is an axis of the study; set seeds"),
         ("backbones: [pixelwise]", ("--config", "none.yaml"), "none.yaml: cannot be read"),
     ],
 )
@@ -168,7 +172,7 @@ def test_what_is_wrong_is_told_before_anything_is_written(command, tmp_path, tex
 def test_the_users_own_study_file_is_not_replaced(command, tmp_path):
     (tmp_path / "study.yaml").write_text("backbones: [pixelwise]  # mine\n")
     told = command("compare", "study.yaml", "--out", ".", folder=tmp_path).error
-    assert told == "folder '.' is not empty and holds no study; choose another --out"
+    assert told == "folder '.' is not empty and not a study; choose another --out"
     assert (tmp_path / "study.yaml").read_text().endswith("# mine\n")
 
 

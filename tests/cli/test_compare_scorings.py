@@ -1,4 +1,4 @@
-"""`cropzoo compare`: finished runs scored otherwise; series of the tests go from 2016-07-18 to 2016-09-06."""
+"""`cropzoo compare`: additional scorings of finished runs; series of the tests go from 2016-07-18 to 2016-09-06."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_scoring_that_fails_is_told_and_stops_no_other(first):
     assert first.code == 1
     assert f"{NAME}: scoring finer failed: scoring with upsample 'bilinear'" in first.err
     assert first.err.splitlines()[-1] == (
-        "error: 1 other scoring failed, as told above; mend what is wrong and run the same command again"
+        "error: 1 additional scoring failed, see above; fix the cause and repeat the command"
     )
 
 
@@ -60,20 +60,20 @@ def test_json_and_page_have_what_failed(first):
 
 def test_a_dry_run_counts_them(first, compare):
     listed = compare("--until", "08-20,07-20", "--dry-run")
-    assert listed.err.splitlines()[-1] == "0 of 1 runs would be trained, and 1 of 4 other scorings made"
+    assert listed.err.splitlines()[-1] == "0 of 1 runs would be trained, 1 of 4 additional scorings computed"
 
 
 def test_what_is_scored_is_not_scored_again(first, compare):
     again = compare("--until", "07-20")
     begun = [line for line in again.err.splitlines() if ": scoring" in line and "failed" not in line]
     assert begun == [f"{NAME}: scoring finer"]
-    table = again.out.split("mIoU of the same weights, scored otherwise")[1]
+    table = again.out.split("mIoU of the same weights by additional scorings")[1]
     assert "until" in table
     assert "as trained" in " ".join(table.split())
     assert "study/scorings.csv" in " ".join(again.out.split())
     rows = list(csv.DictReader((first.folder / "study/scorings.csv").open()))
     assert [row["scoring"] for row in rows] == ["until 07-20", "finer", "only until August"]
-    assert "scored otherwise" in (first.folder / "study/study.html").read_text()
+    assert "Additional scorings" in (first.folder / "study/study.html").read_text()
 
 
 def test_a_day_before_the_series_is_told_for_each_run(compare):

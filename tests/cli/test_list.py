@@ -178,7 +178,7 @@ def test_the_table_can_be_narrowed(capsys):
     assert "error" not in lines[0]
     assert {line.split()[0] for line in lines[1:]} == {"tsvit", "tsvit-s"}
     assert main(["list", "--table", "nothing"]) == 1
-    assert "no network matches 'nothing'" in capsys.readouterr().err
+    assert "no backbone matches 'nothing'" in capsys.readouterr().err
 
 
 def test_datasets_with_what_they_hold_and_how_to_get_them(capsys):

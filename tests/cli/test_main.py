@@ -97,7 +97,7 @@ def test_version(capsys):
         (["xyz"], "error: unknown command 'xyz'; known: calibrate, compare, evaluate,"),
         (["--ofline", "list"], "'--offline'"),
         (["list", "--jsn"], "'--json'"),
-        (["list", "a", "b"], "\n`cropzoo list --help` shows every option\n"),
+        (["list", "a", "b"], "\nsee `cropzoo list --help` for all options\n"),
         (["--catalog", "nowhere.yaml", "list"], "'nowhere.yaml' does not exist"),
     ],
 )

@@ -63,8 +63,8 @@ def test_options_are_used_and_checked(show):
     facts = show("synthetic", *SMALL, "--json").json
     assert facts["contents"]["sizes"] == [[24, 24, sum(s["samples"] for s in facts["contents"]["splits"])]]
     assert "did you mean 'size'?" in show("synthetic", "--set", "dataset.siz=120").error
-    assert "show takes options of 'plots' alone; give dataset.KEY=VALUE" in show("plots", "--set", "seed=3").error
-    assert "show takes options of 'plots' alone" in show("plots", "--set", "dataset=geotiff").error
+    assert "only options of dataset 'plots' can be set; use dataset.KEY=VALUE" in show("plots", "--set", "seed=3").error
+    assert "only options of dataset 'plots' can be set" in show("plots", "--set", "dataset=geotiff").error
 
 
 def test_a_dataset_that_needs_files_shows_its_spec_and_says_what_to_give(show):
@@ -102,7 +102,7 @@ def test_a_folder_is_the_dataset_in_it(show, pastis):
 
 
 def test_check_reads_every_file(show, pastis):
-    assert "every file is sound" in show("ds/", "--check").out
+    assert "all files are valid" in show("ds/", "--check").out
     assert "leave --check out" in show("plots", "--check").error
     flawed = sorted((pastis / "ANNOTATIONS").glob("ParcelIDs_*.npy"))[-1]
     whole = flawed.read_bytes()
@@ -110,7 +110,7 @@ def test_check_reads_every_file(show, pastis):
     try:
         assert show("ds/").code == 0  # counting looks at no parcels
         error = show("ds/", "--check").error
-        assert "has a flaw" in error
+        assert "has 1 problem" in error
         assert flawed.name in error
     finally:
         flawed.write_bytes(whole)

@@ -20,7 +20,7 @@ def maker(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_the_page_is_up_to_date(maker: ModuleType) -> None:
-    assert (DOCS / "backbones.md").read_text(encoding="utf-8") == maker.page(), "run `make docs`"
+    assert (DOCS / "backbones.md").read_text(encoding="utf-8") == maker.render_page(), "run `make docs`"
 
 
 @pytest.mark.parametrize("name", load_zoo().backbones)

@@ -25,7 +25,7 @@ def maker(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_the_page_is_up_to_date(maker: ModuleType) -> None:
-    assert (DOCS / "experiments.md").read_text(encoding="utf-8") == maker.page(), "run `make docs`"
+    assert (DOCS / "experiments.md").read_text(encoding="utf-8") == maker.render_page(), "run `make docs`"
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
@@ -37,9 +37,9 @@ def test_every_recipe_is_a_study_whose_results_are_on_the_page(recipe: Path, mak
         for cell in plan.cells
     ]
     keys = ("backbone", "pretrain", "label_fraction", "variant", "runs")
-    assert [tuple(row[key] for key in keys) for row in maker.rows_of(recipe.stem)] == planned
+    assert [tuple(row[key] for key in keys) for row in maker.read_rows(recipe.stem)] == planned
     if plan.study.all_scorings:
-        found = [(row["scoring"], *(row[key] for key in keys)) for row in maker.rows_of(recipe.stem, "scorings")]
+        found = [(row["scoring"], *(row[key] for key in keys)) for row in maker.read_rows(recipe.stem, "scorings")]
         assert found == [(name, *cell) for name in plan.study.all_scorings for cell in planned]
     page = (DOCS / "experiments.md").read_text(encoding="utf-8")
     assert f"docs/experiments/{recipe.name}" in page

@@ -16,10 +16,10 @@ import pytest
 from cropzoo.data.sample import LabelClass
 from cropzoo.data.summary import SplitDescription, describe_dataset
 from cropzoo.reports import write_dataset_card, write_quicklook
-from cropzoo.reports.dataset_card import caveats
+from cropzoo.reports.dataset_card import list_limitations
 from cropzoo.reports.dataset_map import MapBuilder
 from cropzoo.reports.dataset_page import draw_timelines
-from cropzoo.reports.thumbnails import label_picture, middle, shares, spread
+from cropzoo.reports.thumbnails import allocate, crop_center, draw_labels, spread
 
 SPLITS = ("train", "val", "test")
 FACTS = {
@@ -74,7 +74,7 @@ def test_quicklook_shows_splits_classes_dates_samples_and_notes(make_fields, tmp
     assert "2018-06-28: 100 % clear, 3 samples" in text
     assert "All 6 samples" in text
     assert "7 pixels of two crops are ignored" in text
-    assert "No training pixel of: hop." in text
+    assert "No training pixels of: hop." in text
     assert "options.window 8" in text
     assert html.count("data:image/png;base64,") == 6 * 3
     assert [f'href="#s{number}"' in html and f'id="s{number}"' in html for number in range(6)] == [True] * 6
@@ -90,7 +90,7 @@ def test_quicklook_is_bounded_and_says_so(make_fields, tmp_path):
     fields = make_fields({"train": 300, "val": 5, "test": 100})
     _, html, text = quicklook(tmp_path / "q.html", fields)
     assert html.count('class="thumb"') == 48
-    assert "48 of 405 samples, evenly chosen" in text
+    assert "48 of 405 samples, evenly spaced" in text
     assert re.search(r"train-29\d", text)
 
 
@@ -119,8 +119,8 @@ def test_card(make_fields, tmp_path):
     assert "| 0 | wheat | 1 | #e6c229 | 126 | 50.0 | 84 | 50.0 | 42 | 50.0 |" in card
     assert "&lt;b&gt;maize&lt;/b&gt; &amp; \\| co" in card
     assert (
-        "Index 3 is void: no loss and no score looks at these pixels. They are 36 of train, 24 of val, 12 of test."
-        in card
+        "Index 3 is void: these pixels are excluded from loss and scores. "
+        "Void pixels: 36 in train, 24 in val, 12 in test." in card
     )
     assert "| 2 | 2, 3 | 4 | 1 |" in card
     assert "Blocks of 512 pixels." in card
@@ -137,7 +137,7 @@ def test_card_without_labels_or_facts(make_fields, tmp_path):
     assert "TARGET" not in card
     assert "CLEAR_" not in card
     assert "## Folds" not in card
-    assert "Nobody said which license" in card
+    assert "The license of the sources is unknown" in card
 
 
 def test_the_code_on_the_card_reads_the_layout(make_fields, tmp_path, monkeypatch):
@@ -162,28 +162,28 @@ def test_the_code_on_the_card_reads_the_layout(make_fields, tmp_path, monkeypatc
 
 def test_caveats_name_rare_and_missing_classes(make_fields):
     fields = make_fields({"train": 2, "val": 1, "test": 1})
-    lines = caveats(describe_dataset(fields, SPLITS), {"notes": "one note"})
+    lines = list_limitations(describe_dataset(fields, SPLITS), {"notes": "one note"})
     assert lines[0] == "one note"
-    assert "No training pixel of: hop." in lines
+    assert "No training pixels of: hop." in lines
     assert "Fewer than 100 training pixels of: wheat, <b>maize</b> & | co." in lines
     assert not any(" score, of" in line for line in lines)
     unseen = replace(
         describe_dataset(fields, SPLITS),
         splits=(SplitDescription("train", 1, 200, (150, 50, 0)), SplitDescription("val", 1, 9, (9, 0, 0))),
     )
-    assert caveats(unseen, {})[-2] == "No val pixel, so no val score, of: <b>maize</b> & | co."
+    assert list_limitations(unseen, {})[-2] == "No val pixels, so no val scores, of: <b>maize</b> & | co."
 
 
 def test_chosen_samples_are_spread_and_shared():
     assert spread(3, 5) == [0, 1, 2]
     assert spread(100, 4) == [12, 37, 62, 87]
     assert spread(0, 4) == []
-    assert shares({"train": 300, "val": 5, "test": 100}, 48) == {"train": 22, "val": 5, "test": 21}
-    assert shares({"train": 2, "val": 0}, 48) == {"train": 2, "val": 0}
+    assert allocate({"train": 300, "val": 5, "test": 100}, 48) == {"train": 22, "val": 5, "test": 21}
+    assert allocate({"train": 2, "val": 0}, 48) == {"train": 2, "val": 0}
 
 
 def test_the_middle_of_a_large_sample(make_fields):
-    sample = middle(make_fields(label_scale=2).split("train")[0], 4)
+    sample = crop_center(make_fields(label_scale=2).split("train")[0], 4)
     assert sample.series.shape[2:] == (4, 4)
     assert sample.labels.shape == (8, 8)
     assert sample.place["transform"][2] == 500000 + 10 * 4
@@ -193,14 +193,14 @@ def test_far_sites_have_maps_of_their_own_with_a_scale(make_fields):
     overview, fields = MapBuilder(), make_fields()
     for index in range(2):
         overview.add(fields.split("train")[index], "train", f"s{index}")
-    [one], left = overview.maps()
+    [one], left = overview.build()
     assert (one.title, left) == ("EPSG:32631", "")
     assert one.bar == (pytest.approx(316 * 50 / 240, abs=0.1), "50 m")
     assert [mark[0] for mark in one.marks] == ["s0", "s1"]
     far = fields.split("val")[0]
     far.place["transform"][2] += 100_000
     overview.add(far, "val")
-    titles = [each.title for each in overview.maps()[0]]
+    titles = [each.title for each in overview.build()[0]]
     assert titles == ["EPSG:32631, site 1 of 2", "EPSG:32631, site 2 of 2"]
     north = re.findall(r"[ML]([\d.]+) ([\d.]+)", one.paths[0][1])
     assert north[0] == ("2.0", "2.0")  # the upper left corner is drawn there
@@ -210,7 +210,7 @@ def test_degrees_are_drawn_as_long_as_they_are(make_fields):
     overview, sample = MapBuilder(), make_fields().split("train")[0]
     sample.place.update(crs="EPSG:4326", transform=[0.1, 0, 5.0, 0, -0.1, 60.0 + 0.4])
     overview.add(sample, "train")
-    [drawn], _ = overview.maps()
+    [drawn], _ = overview.build()
     assert (drawn.width - 4) / (drawn.height - 4) == pytest.approx(12 / 8 * 0.5, rel=0.01)
     assert drawn.bar == (pytest.approx(316 * 20 / (0.8 * 111.32), abs=0.1), "20 km")
 
@@ -219,7 +219,7 @@ def test_windows_in_a_crs_without_a_name_have_no_scale(make_fields):
     overview, sample = MapBuilder(), make_fields().split("train")[0]
     sample.place.update(crs="somewhere")
     overview.add(sample, "train")
-    assert overview.maps()[0][0].bar is None
+    assert overview.build()[0][0].bar is None
 
 
 def test_bars_stand_at_their_dates(make_fields):
@@ -240,7 +240,7 @@ def test_bars_stand_at_their_dates(make_fields):
 def test_label_picture_hatches_ignored_pixels_and_parts_parcels():
     labels = np.array([[0, 0], [255, 1]], np.uint8)
     classes = [LabelClass("a", 1, "#010203"), LabelClass("b", 2, "#040506")]
-    picture = label_picture(labels, np.array([[1, 2], [0, 3]], np.int32), classes)
+    picture = draw_labels(labels, np.array([[1, 2], [0, 3]], np.int32), classes)
     assert picture.shape == (192, 192, 4)
     assert picture[10, 10].tolist() == [1, 2, 3, 255]
     assert picture[150, 150].tolist() == [4, 5, 6, 255]

@@ -9,7 +9,7 @@ import pytest
 
 from cropzoo import CropzooError, LabelClass, Sample
 from cropzoo.reports import ReportPatch, rgb_image, save_patches
-from cropzoo.reports.patches import AT_CLASS, AT_PARCEL, IGNORED, WRONG, panels
+from cropzoo.reports.patches import AT_CLASS, AT_PARCEL, IGNORED, WRONG, draw_panels
 
 JULY, JANUARY = 18444, 18262  # 2020-07-01 and 2020-01-01 in days since 1970
 BANDS = ("B02", "B08", "B03", "B04")
@@ -80,7 +80,7 @@ def test_panels_mark_what_they_say(classes: tuple[LabelClass, ...]) -> None:
     prediction = np.array([[0, 2, 1, 1]], np.uint8)
     boundary = np.array([[0, 2, 3, 1]], np.uint8)
     patch = ReportPatch("p", np.full((1, 4, 3), 0.5), labels, prediction, boundary, np.linspace(0, 1, 4)[None])
-    shown = {title: [hexed(pixel) for pixel in picture[0]] for title, picture in panels(patch, classes)}
+    shown = {title: [hexed(pixel) for pixel in picture[0]] for title, picture in draw_panels(patch, classes)}
     pale = shown["Errors"][0]
     assert list(shown) == ["Image", "Labels", "Prediction", "Errors", "Boundary", "Confidence"]
     assert shown["Labels"] == ["#44aa55", "#44aa55", "#eecc22", IGNORED]
@@ -93,7 +93,7 @@ def test_panels_mark_what_they_say(classes: tuple[LabelClass, ...]) -> None:
 
 def test_an_image_coarser_than_its_labels(patches: list[ReportPatch], classes: tuple[LabelClass, ...]) -> None:
     coarse = replace(patches[0], image=patches[0].image[::2, ::2])
-    assert {picture.shape for _, picture in panels(coarse, classes)} == {(12, 16, 3)}
+    assert {picture.shape for _, picture in draw_panels(coarse, classes)} == {(12, 16, 3)}
 
 
 def test_save_patches(tmp_path: Path, patches: list[ReportPatch], classes: tuple[LabelClass, ...]) -> None:

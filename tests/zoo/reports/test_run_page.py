@@ -69,7 +69,7 @@ def test_the_whole_page(
     for value in (*tiles, scores["parcels"]["accuracy"], scores["ece"]):
         assert f" {100 * value:.1f} %" in page.text
     assert "Stage 1: cscl, 3 epochs" in page.text
-    assert "Highest mean IoU on the validation split: 37.5 % after epoch 4." in page.text
+    assert "Best mean IoU on the validation split: 37.5 % after epoch 4." in page.text
     assert "50 items" in page.text
     assert "versions.torch 2.14" in page.text
     assert (run / "figures" / "patches.png").stat().st_size > 5000
@@ -169,7 +169,7 @@ def test_accuracy_by_distance_is_drawn_and_told(make_run: Callable[..., Path], s
     page = report(make_run())
     first, last = (f"{100 * right / all_:.3g}" for right, all_ in ((correct[0], pixels[0]), (correct[-1], pixels[-1])))
     told = str(page.all("svg")[0]["aria-label"])
-    assert told.startswith("Right pixels by distance to the parcel boundary, %")
+    assert told.startswith("Correct pixels by distance to the parcel boundary, %")
     assert told.endswith(f"from {first} at px 1 to {last} at px 8.")
     assert f" 1 {100 * correct[0] / pixels[0]:.1f} {pixels[0]} 2 " in page.text
     assert f" 8 or more {100 * correct[-1] / pixels[-1]:.1f} {pixels[-1]} " in page.text
@@ -184,7 +184,7 @@ def test_a_distance_without_a_pixel_leaves_a_gap(make_run: Callable[..., Path], 
 
 def test_a_class_without_support(make_run: Callable[..., Path]) -> None:
     page = report(make_run())
-    assert "Left out of every mean, since the test split has no pixel of them: hop." in page.text
+    assert "Excluded from all means because they have no pixels in the test split: hop." in page.text
 
 
 def test_validation_stands_beside(make_run: Callable[..., Path], scores: dict[str, Any]) -> None:

@@ -61,6 +61,16 @@ class RunFolder:
         return self.path / "environment.json"
 
     @property
+    def split(self) -> Path:
+        """split.json: the samples of each split."""
+        return self.path / "split.json"
+
+    @property
+    def figures(self) -> Path:
+        """figures: pictures of the report."""
+        return self.path / "figures"
+
+    @property
     def last(self) -> Path:
         """checkpoints/last.ckpt, the training state to resume from."""
         return self.path / "checkpoints" / "last.ckpt"

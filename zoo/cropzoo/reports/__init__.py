@@ -1,4 +1,4 @@
-"""What a person reads of a run or a dataset: reports, figures and cards."""
+"""Reports, figures and cards of runs, models and datasets."""
 
 from cropzoo.reports.dataset_card import write_dataset_card
 from cropzoo.reports.dataset_figure import save_dataset_figure

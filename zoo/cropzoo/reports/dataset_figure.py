@@ -1,4 +1,4 @@
-"""A dataset as one picture file: samples of each split, and its classes through time."""
+"""Picture of a dataset: samples of each split, and class curves over time."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from cropzoo.data.boundary import CLASS_BOUNDARY, PARCEL_BOUNDARY, boundary_bits
 from cropzoo.data.sample import IGNORE, Dataset, LabelClass, Sample
 from cropzoo.errors import CropzooError
 from cropzoo.io import atomic_write
-from cropzoo.reports.patches import AT_CLASS, AT_PARCEL, IGNORED, Picture, ReportPatch, panels, safe_color
-from cropzoo.reports.thumbnails import middle, rgb_image, spread
+from cropzoo.reports.patches import AT_CLASS, AT_PARCEL, IGNORED, Picture, ReportPatch, draw_panels, safe_color
+from cropzoo.reports.thumbnails import crop_center, rgb_image, spread
 
 STEP = 10
-"""Days that a point of a curve stands for: Sentinel-2 sees a place every five, half of the time through cloud."""
+"""Days per point of a curve. Sentinel-2 revisits a place every five days, half of them cloudy."""
 
 _RED, _NEAR_INFRARED = ("b04", "b4", "red"), ("b08", "b8", "nir")
 
 
 @dataclass(frozen=True)
 class ClassCurves:
-    """Mean of the clear pixels of each class.
+    """Mean of the clear pixels of each class over time.
 
     Args:
-        title: what the values are.
-        days: (N,), datetime64[D], the middle of each span of `STEP` days that any sample saw.
-        values: (classes, N), float; NaN where no clear pixel of the class was seen.
-        samples: how many were read.
+        title: Name of the quantity.
+        days: Middle of each period of `STEP` days with an acquisition, (N,), datetime64[D].
+        values: Means, (classes, N), float; NaN without clear pixels of the class.
+        samples: Number of samples that were read.
     """
 
     title: str
@@ -45,16 +45,16 @@ class ClassCurves:
 
 
 def class_curves(samples: Iterable[Sample], bands: Sequence[str], scale: float, classes: int) -> ClassCurves | None:
-    """NDVI of each class over time where there are bands B04 and B08, else the first band; None without labels.
+    """Mean NDVI of each class over time, or of the first band if there are no B04 and B08; None without labels.
 
-    Samples are read one at a time, two bands of one date at a time. Labels finer than the images are taken at the
-    middle of a pixel. Without a cloud mask all pixels count.
+    Samples are read one at a time, two bands of a date at a time. Labels finer than the images are read at the center
+    of a pixel. Without a cloud mask, all pixels are used.
 
     Args:
-        samples: labeled; those without labels are passed over.
-        bands: of their series.
-        scale: reflectance of one stored unit.
-        classes: how many there are.
+        samples: Samples; those without labels are skipped.
+        bands: Names of their bands.
+        scale: Reflectance of one stored unit.
+        classes: Number of classes.
     """
     names = [band.lower() for band in bands]
     pair = [next((names.index(name) for name in choices if name in names), None) for choices in (_RED, _NEAR_INFRARED)]
@@ -93,7 +93,7 @@ def class_curves(samples: Iterable[Sample], bands: Sequence[str], scale: float, 
 
 
 def _ndvi(red: NDArray[Any], near_infrared: NDArray[Any]) -> NDArray[np.float64]:
-    """(NIR - red) / (NIR + red); NaN where both are zero."""
+    """NDVI, (NIR - red) / (NIR + red); NaN where both are zero."""
     low, high = np.asarray(red, np.float64), np.asarray(near_infrared, np.float64)
     both = high + low
     index: NDArray[np.float64] = np.divide(high - low, both, out=np.full(low.shape, np.nan), where=both > 0)
@@ -101,37 +101,37 @@ def _ndvi(red: NDArray[Any], near_infrared: NDArray[Any]) -> NDArray[np.float64]
 
 
 _EACH = 2
-"""Samples of a split that are shown."""
+"""Samples shown per split."""
 
 _CURVES_FROM = 24
-"""Samples, half of them at most from one split, that the curves are the mean of."""
+"""Samples that curves are the mean of, at most half of them from one split."""
 
 _LARGEST = 512
-"""Pixels on a side that a panel shows; of larger samples it is the middle."""
+"""Largest side of a panel in pixels; of larger samples, the center is shown."""
 
 _SIDE, _CURVES_HEIGHT = 2.1, 2.6
 _SMOOTH = 3
-"""Points that a curve may lack and go on: a month without a clear pixel stays a gap."""
+"""Missing points that a curve bridges. A month without clear pixels stays a gap."""
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """One sample: its panels with their titles, and what the legend must name of it if it has labels."""
+class _SamplePanels:
+    """Panels of a sample with their titles, and its patch if it has labels."""
 
     panels: list[tuple[str, Picture]]
     patch: ReportPatch | None
 
 
 def save_dataset_figure(path: Path, dataset: Dataset, splits: Sequence[str]) -> None:
-    """Write a PNG: two samples of each split with image, labels and boundaries, and the classes' NDVI over time.
+    """Write a PNG: image, labels and boundaries of two samples per split, and the NDVI of the classes over time.
 
     Args:
-        path: the file; what stood there is replaced as a whole.
-        dataset: as opened; a few of its samples are read, one at a time.
-        splits: names of its splits; empty ones are passed over.
+        path: Path of the file, which is replaced.
+        dataset: Dataset, of which a few samples are read, one at a time.
+        splits: Names of its splits; empty ones are skipped.
 
     Raises:
-        CropzooError: when no split has a sample, or the file cannot be written.
+        CropzooError: If no split has a sample, or if the file cannot be written.
     """
     rows = [row for name in splits if (row := _row(dataset, name))]
     if not rows:
@@ -141,8 +141,8 @@ def save_dataset_figure(path: Path, dataset: Dataset, splits: Sequence[str]) -> 
     each = max(len(shown.panels) for row in rows for shown in row)
     columns = each * max(len(row) for row in rows)
     width = max(_SIDE * columns, 6.3)
-    beside = max(1, int(width / (0.6 + 0.085 * max((len(name) for name, _ in boxes), default=1))))
-    legend = 0.15 + 0.22 * -(-len(boxes) // beside) if boxes else 0.0
+    per_row = max(1, int(width / (0.6 + 0.085 * max((len(name) for name, _ in boxes), default=1))))
+    legend = 0.15 + 0.22 * -(-len(boxes) // per_row) if boxes else 0.0
     below = legend + (_CURVES_HEIGHT if curves else 0.0)
     height = (_SIDE + 0.3) * len(rows) + below
     figure = Figure(figsize=(width, height), dpi=144, facecolor="white")
@@ -158,21 +158,21 @@ def save_dataset_figure(path: Path, dataset: Dataset, splits: Sequence[str]) -> 
                 axes.set_title(title, fontsize=8, color="#333333", loc="center" if offset else "left", pad=3)
     if curves:
         inside = (0.6 / width, (legend + 0.35) / height, 1 - 0.8 / width, (_CURVES_HEIGHT - 0.75) / height)
-        _draw(figure.add_axes(inside), curves, dataset.classes)
+        _draw_curves(figure.add_axes(inside), curves, dataset.classes)
     handles = [Box(facecolor=color, edgecolor="#999999", linewidth=0.5, label=text) for text, color in boxes]
     if handles:
-        figure.legend(handles=handles, loc="lower center", ncols=beside, frameon=False, fontsize=9, handlelength=1.2)
+        figure.legend(handles=handles, loc="lower center", ncols=per_row, frameon=False, fontsize=9, handlelength=1.2)
     with atomic_write(path) as scratch:
         figure.savefig(scratch, format="png")
 
 
-def _row(dataset: Dataset, split: str) -> list[_Shown]:
+def _row(dataset: Dataset, split: str) -> list[_SamplePanels]:
     samples = dataset.split(split)
-    return [_shown(samples[index], dataset, split) for index in spread(len(samples), _EACH)]
+    return [_sample_panels(samples[index], dataset, split) for index in spread(len(samples), _EACH)]
 
 
-def _shown(sample: Sample, dataset: Dataset, split: str) -> _Shown:
-    sample = middle(sample, _LARGEST)
+def _sample_panels(sample: Sample, dataset: Dataset, split: str) -> _SamplePanels:
+    sample = crop_center(sample, _LARGEST)
     name = _short(f"{split}: {sample.name}")
     image = rgb_image(sample, dataset.bands, dataset.scale)
     labels = np.full(image.shape[:2], IGNORE, np.uint8)
@@ -180,24 +180,24 @@ def _shown(sample: Sample, dataset: Dataset, split: str) -> _Shown:
         labels = np.asarray(sample.labels).astype(np.uint8)
     parcels = None if sample.parcels is None or sample.labels is None else np.asarray(sample.parcels)
     patch = ReportPatch(name, image, labels, labels, boundary_bits(labels, parcels))
-    pictures = dict(panels(patch, dataset.classes))
+    pictures = dict(draw_panels(patch, dataset.classes))
     shown = [(name, pictures["Image"])]
     if sample.labels is None:
-        return _Shown(shown, None)
-    return _Shown([*shown, ("labels", pictures["Labels"]), ("boundary", pictures["Boundary"])], patch)
+        return _SamplePanels(shown, None)
+    return _SamplePanels([*shown, ("labels", pictures["Labels"]), ("boundary", pictures["Boundary"])], patch)
 
 
 def _sampled(dataset: Dataset, splits: Sequence[str]) -> Iterator[Sample]:
     for name in splits:
         samples = dataset.split(name)
         for index in spread(len(samples), _CURVES_FROM // 2 if len(splits) > 1 else _CURVES_FROM):
-            yield middle(samples[index], _LARGEST)
+            yield crop_center(samples[index], _LARGEST)
 
 
 def _legend(
     patches: Sequence[ReportPatch], classes: Sequence[LabelClass], curves: ClassCurves | None
 ) -> list[tuple[str, str]]:
-    """Name and color of each class that is seen, then of the marks."""
+    """Name and color of the classes that occur, then of the marks."""
     seen = {int(value) for patch in patches for value in np.unique(patch.labels)}
     if curves:
         seen |= set(np.flatnonzero(np.isfinite(curves.values).any(axis=1)).tolist())
@@ -206,13 +206,13 @@ def _legend(
         boxes.append(("class boundary", AT_CLASS))
     both = CLASS_BOUNDARY | PARCEL_BOUNDARY
     if any((patch.boundary & both == PARCEL_BOUNDARY).any() for patch in patches):
-        boxes.append(("parcel boundary alone", AT_PARCEL))
+        boxes.append(("parcel boundary only", AT_PARCEL))
     if any((patch.labels == IGNORE).any() for patch in patches):
         boxes.append(("ignored", IGNORED))
     return boxes
 
 
-def _draw(axes: Any, curves: ClassCurves, classes: Sequence[LabelClass]) -> None:
+def _draw_curves(axes: Any, curves: ClassCurves, classes: Sequence[LabelClass]) -> None:
     for item, values in zip(classes, curves.values, strict=True):
         known = np.flatnonzero(np.isfinite(values))
         parts = np.split(known, np.flatnonzero(np.diff(known) > _SMOOTH) + 1)

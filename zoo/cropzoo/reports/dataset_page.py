@@ -1,4 +1,4 @@
-"""quicklook.html: a dataset in one file that opens without a network: where, what, when."""
+"""quicklook.html: a dataset in one file that opens without a network."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from cropzoo.data.summary import AcquisitionSummary, DatasetDescription, describ
 from cropzoo.io import ProgressCallback, write_text
 from cropzoo.plugins.registry import Zoo
 from cropzoo.reports.charts import chart_style, css_color, new_axes, to_svg
-from cropzoo.reports.dataset_card import EMPTY, caveats, write_dataset_card
+from cropzoo.reports.dataset_card import EMPTY, list_limitations, write_dataset_card
 from cropzoo.reports.dataset_map import MapBuilder
 from cropzoo.reports.patches import safe_color
 from cropzoo.reports.render import make_environment
-from cropzoo.reports.thumbnails import Thumbnail, shares, spread, thumbnail
+from cropzoo.reports.thumbnails import Thumbnail, allocate, make_thumbnail, spread
 
 MAX_THUMBNAILS = 48
 
@@ -124,39 +124,39 @@ def write_quicklook(
     *,
     advance: ProgressCallback | None = None,
 ) -> DatasetDescription:
-    """Write the page; every sample is read once, one at a time.
+    """Write the page. Every sample is read once, one at a time.
 
     Args:
-        path: the file; what stood there is replaced as a whole.
-        dataset: as opened.
-        splits: names of its splits.
-        title: of the page.
-        facts: how it was made. `notes` are sentences that the reader must know; all else is listed by name.
-        patches: by a sample's name, the group that colors its window, such as "fold 1"; its split where it has none.
-        advance: called after every sample.
+        path: Path of the file, which is replaced.
+        dataset: The dataset.
+        splits: Names of its splits.
+        title: Title of the page.
+        facts: Provenance. `notes` are limitations as sentences; all others are listed by name.
+        patches: Group of a sample, such as "fold 1", by its name. Default: its split.
+        advance: Called after every sample.
 
     Returns:
-        What the dataset holds, counted on the way.
+        Description of the dataset.
 
     Raises:
-        CropzooError: a sample that cannot be read, or the file cannot be written.
+        CropzooError: If a sample cannot be read, or if the file cannot be written.
     """
     counts = {name: len(dataset.split(name)) for name in splits}
-    taken = shares(counts, MAX_THUMBNAILS)
+    taken = allocate(counts, MAX_THUMBNAILS)
     chosen = {name: frozenset(spread(counts[name], taken[name])) for name in splits}
     overview, thumbnails, groups = MapBuilder(), dict[str, Thumbnail](), dict[str, int]()
 
-    def look(split: str, index: int, sample: Sample) -> None:
+    def visit_sample(split: str, index: int, sample: Sample) -> None:
         group = patches.get(sample.name, split)
         groups[group] = groups.get(group, 0) + 1
         anchor = f"s{len(thumbnails)}" if index in chosen[split] else ""
         if anchor:
-            thumbnails[anchor] = thumbnail(sample, dataset, group if group == split else f"{split}, {group}")
+            thumbnails[anchor] = make_thumbnail(sample, dataset, group if group == split else f"{split}, {group}")
         overview.add(sample, group, anchor)
 
-    found = describe_dataset(dataset, splits, advance=advance, visit=look)
+    found = describe_dataset(dataset, splits, advance=advance, visit=visit_sample)
     order = sorted(groups, key=lambda name: (len(name), name)) if patches else list(groups)
-    maps, left_out = overview.maps()
+    maps, left_out = overview.build()
     charts, fewer = draw_timelines(found.acquisitions)
     html = make_environment().get_template("quicklook.html.j2").render(
         title=title,
@@ -173,7 +173,7 @@ def write_quicklook(
         fewer_tiles=fewer,
         thumbnails=thumbnails,
         all_shown=len(thumbnails) == found.samples,
-        notes=caveats(found, facts),
+        notes=list_limitations(found, facts),
         facts={key: value for key, value in facts.items() if key not in _UNLISTED and value not in EMPTY},
         version=__version__,
     )  # fmt: skip
@@ -182,13 +182,13 @@ def write_quicklook(
 
 
 def _span(found: DatasetDescription) -> tuple[str, str]:
-    """First and last day of all splits; empty without a date."""
+    """First and last day of all splits; empty without dates."""
     days = [day for split in found.splits for day in (split.first, split.last) if day]
     return min(days, default=""), max(days, default="")
 
 
 def _classes(found: DatasetDescription) -> list[dict[str, Any]]:
-    """A row for each class: pixels by split, their share, and the length of a bar, the largest share being 1."""
+    """A row for each class: pixels by split, their share, and the length of a bar relative to the largest share."""
     splits = [split for split in found.splits if split.classes]
     totals = [max(sum(split.classes), 1) for split in splits]
     top = max((count / total for s, total in zip(splits, totals, strict=True) for count in s.classes), default=1) or 1
@@ -210,15 +210,15 @@ def _classes(found: DatasetDescription) -> list[dict[str, Any]]:
 
 
 def write_pages(zoo: Zoo, folder: Path, advance: ProgressCallback | None = None) -> DatasetDescription:
-    """Write quicklook.html and README.md of a prepared dataset; returns what they tell.
+    """Write quicklook.html and README.md of a prepared dataset; returns its description.
 
     Args:
-        zoo: offers the dataset that reads the layout.
-        folder: of the dataset.
-        advance: takes (samples read, samples in all).
+        zoo: Zoo with the dataset that reads the layout.
+        folder: Folder of the dataset.
+        advance: Called with (samples read, number of samples).
 
     Raises:
-        CropzooError: the dataset cannot be read, or the pages cannot be written.
+        CropzooError: If the dataset cannot be read, or if a page cannot be written.
     """
     options = dataset_at(str(folder))
     name = options.pop("name")

@@ -1,4 +1,4 @@
-"""Scores in the order and with the words in which a page shows them."""
+"""Scores in the form in which pages show them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,25 @@ _KEYS = (
 )
 
 _TILES = (
-    ("oa", "Overall accuracy", "Share of the labeled pixels whose class is right. Large classes weigh most."),
+    ("oa", "Overall accuracy", "Share of correct pixels. Large classes have the largest weight."),
     (
         "miou",
         "Mean IoU",
-        "Pixels that labels and map agree on, of all that either gives to a class; mean over classes.",
+        "Intersection over union of labels and prediction, averaged over classes.",
     ),
-    ("macro_f1", "Macro F1", "Balance of precision and recall in each class; mean over classes, each counting once."),
+    ("macro_f1", "Macro F1", "Harmonic mean of precision and recall, averaged over classes."),
     (
         "boundary.miou",
         "Boundary IoU",
-        "Mean IoU where a neighboring pixel has another class: mixed pixels, the hard part.",
+        "Mean IoU of pixels with a neighbor of another class; many of them are mixed.",
     ),
-    ("interior.miou", "Interior IoU", "Mean IoU over all other pixels, inside fields."),
-    ("parcels.accuracy", "Parcel accuracy", "Share of parcels whose most predicted class is right. Each counts once."),
-    ("ece", "Calibration error", "How far confidence lies from accuracy on average. 0 is perfect, lower is better."),
+    ("interior.miou", "Interior IoU", "Mean IoU of all other pixels."),
+    ("parcels.accuracy", "Parcel accuracy", "Share of parcels whose majority class is correct."),
+    (
+        "ece",
+        "Calibration error",
+        "Mean gap between confidence and accuracy. Lower is better.",
+    ),
 )
 
 _REGIONS = (
@@ -39,20 +43,20 @@ _REGIONS = (
 
 
 def with_all_keys(scores: dict[str, Any] | None) -> dict[str, Any]:
-    """Scores with None for what is missing, as those of imported weights may; empty where there are none."""
+    """Scores with None for missing keys, as in imported weights; empty without scores."""
     return dict.fromkeys(_KEYS) | scores if scores else {}
 
 
 def tiles(scores: dict[str, Any]) -> list[dict[str, Any]]:
-    """The big numbers: name, value (0..1 or None) and a sentence that explains it."""
-    return [{"name": name, "value": _dig(scores, key.split(".")), "words": words} for key, name, words in _TILES]
+    """Headline scores: name, value (in [0, 1] or None) and explanation."""
+    return [{"name": name, "value": _lookup(scores, key.split(".")), "words": words} for key, name, words in _TILES]
 
 
 def regions(scores: dict[str, Any]) -> list[dict[str, Any]]:
-    """The regions that have scores: name, oa, miou, macro_f1, pixels and share of all pixels, None if unknown."""
+    """Regions with scores: name, oa, miou, macro_f1, pixels and share of all pixels; None if unknown."""
     rows = []
     for name, path in _REGIONS:
-        found = _dig(scores, path)
+        found = _lookup(scores, path)
         if isinstance(found, dict) and found.get("oa") is not None:
             row: dict[str, Any] = {key: found.get(key) for key in ("oa", "miou", "macro_f1", "pixels")}
             share = row["pixels"] / scores["pixels"] if row["pixels"] and scores.get("pixels") else None
@@ -61,16 +65,16 @@ def regions(scores: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def by_distance(scores: dict[str, Any]) -> dict[str, Any] | None:
-    """Accuracy by distance to the boundary: `of` "parcel" or "class", a chart, rows of px, share right and pixels."""
+    """Accuracy by distance to the boundary: `of` "parcel" or "class", a chart, and rows of px, share and pixels."""
     found = scores.get("distance")
     if not found:
         return None
     kind = {"parcels": "parcel", "classes": "class"}[found["of"]]
     counts = list(zip(found["pixels"], found["correct"], strict=True))
-    shares = [right / pixels if pixels else None for pixels, right in counts]
+    shares = [correct / pixels if pixels else None for pixels, correct in counts]
     steps = range(1, len(counts) + 1)
     percents = [None if share is None else 100 * share for share in shares]
-    title = f"Right pixels by distance to the {kind} boundary, %"
+    title = f"Correct pixels by distance to the {kind} boundary, %"
     chart = line_chart(title, steps, {"overall accuracy": percents}, axis="px")
     rows = [
         {"px": f"{step}{' or more' if step == len(counts) else ''}", "share": share, "pixels": pixels}
@@ -80,7 +84,7 @@ def by_distance(scores: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def confusion_rows(scores: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row for each true class: name, support and cells of count and share of the row."""
+    """A row for each true class: name, support, and cells with count and share of the row."""
     rows = []
     for name, counts in zip(scores["per_class"] or {}, scores["confusion"] or (), strict=True):
         total = sum(counts)
@@ -89,7 +93,7 @@ def confusion_rows(scores: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _dig(scores: Any, path: Any) -> Any:
+def _lookup(scores: Any, path: Any) -> Any:
     for key in path:
         scores = scores.get(key) if isinstance(scores, dict) else None
     return scores

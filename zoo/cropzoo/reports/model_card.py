@@ -1,4 +1,4 @@
-"""The model card: what a checkpoint's metadata say, as Markdown."""
+"""Model cards in Markdown, from the metadata of a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cropzoo.reports.metrics_table import regions, with_all_keys
 from cropzoo.reports.render import make_environment, markdown_text
 
 _DATES = {
-    "doy": "day of the year, 1 to 366",
+    "doy": "day of year, 1 to 366",
     "days": "days since 1 September before the first date of the series",
     "none": "not used",
 }
@@ -21,11 +21,11 @@ def model_card(metadata: dict[str, Any]) -> str:
     """A model card in Markdown.
 
     Args:
-        metadata: of a checkpoint; what is missing is left out of the card. Needed are `backbone` (name, options),
-            `classes` (name, code, color) and `bands`.
+        metadata: Metadata of a checkpoint. Required are `backbone` (name, options), `classes` (name, code, color) and
+            `bands`; other missing keys are left out of the card.
 
     Returns:
-        The text, which states nothing that the metadata do not.
+        Text that states only what the metadata say.
     """
     scores = with_all_keys(metadata.get("scores"))
     dataset = metadata.get("dataset") or {}
@@ -39,7 +39,7 @@ def model_card(metadata: dict[str, Any]) -> str:
         dates=_DATES.get(str(metadata.get("dates")), str(metadata.get("dates") or "")),
         per_class=scores.get("per_class") or {},
         regions=regions(scores) if scores else [],
-        limits=_limits(metadata, scores, dataset),
+        limitations=_limitations(metadata, scores, dataset),
         recipe=_yaml(metadata.get("recipe")),
         options=_yaml(metadata["backbone"].get("options")),
     )
@@ -55,28 +55,28 @@ def _title(backbone: str, dataset: Any) -> str:
     return f"{backbone} trained on {dataset}" if dataset else backbone
 
 
-def _limits(metadata: Mapping[str, Any], scores: Mapping[str, Any], dataset: Mapping[str, Any]) -> list[str]:
-    """Sentences that follow from the metadata alone."""
+def _limitations(metadata: Mapping[str, Any], scores: Mapping[str, Any], dataset: Mapping[str, Any]) -> list[str]:
+    """Limitations that follow from the metadata, as sentences."""
     found = []
     if metadata["bands"]:
-        found.append("It reads exactly the bands above, in that order and scaled and normalized as stated.")
+        found.append("The model needs exactly these bands, in this order, scaled and normalized as stated.")
     if metadata.get("length"):
-        found.append(f"It was built for series of {metadata['length']} dates.")
+        found.append(f"The model was built for series of {metadata['length']} dates.")
     if not scores:
-        found.append("Its metadata hold no scores: nothing is known of its accuracy.")
+        found.append("The model has not been evaluated; its accuracy is unknown.")
         return found
     where = f"the test split of {dataset['name']}" if dataset.get("name") else "one test split"
     pixels = f" ({scores['pixels']} pixels)" if scores["pixels"] else ""
-    found.append(f"The scores hold for {where}{pixels}; the metadata know of no other place or year.")
+    found.append(f"The scores are for {where}{pixels}. Accuracy at other places and in other years is unknown.")
     if scores.get("without_support"):
         names = ", ".join(scores["without_support"])
-        found.append(f"There was no test pixel of these classes, so nothing is known of their accuracy: {names}.")
+        found.append(f"These classes have no test pixels, so their accuracy is unknown: {names}.")
     if metadata.get("seed") is not None:
-        found.append(f"It is one run with seed {metadata['seed']}; other seeds give other numbers.")
+        found.append(f"The scores are of one run with seed {metadata['seed']}; other seeds give different scores.")
     boundary, interior = scores.get("boundary"), scores.get("interior")
     if boundary and interior and boundary["oa"] < interior["oa"]:
         gap = 100 * (interior["oa"] - boundary["oa"])
-        found.append(f"Pixels at class boundaries are {gap:.1f} points less often right than the others.")
+        found.append(f"Overall accuracy at class boundaries is {gap:.1f} percentage points lower than inside.")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The panels of a patch: image, labels, prediction, errors, boundary band and confidence, as pictures."""
+"""Panels of a patch: image, labels, prediction, errors, boundary pixels and confidence."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cropzoo.data.sample import HEX_COLOR, IGNORE, LabelClass
 from cropzoo.io import atomic_write
 
 Picture = NDArray[np.uint8]
-"""(H, W, 3), uint8."""
+"""An RGB picture, (H, W, 3), uint8."""
 
 IGNORED = "#e4e4e0"
 WRONG = "#d62f5f"
@@ -34,15 +34,15 @@ _SPARE = "#8a8a8a"
 
 @dataclass(frozen=True)
 class ReportPatch:
-    """One place and what a model made of it.
+    """Image, labels and prediction of a place.
 
     Args:
-        name: shown above it.
-        image: (H, W, 3), float, 0..1, red green blue; or s times coarser than the labels.
-        labels: (H, W), uint8, 255 = ignore.
-        prediction: (H, W), uint8.
-        boundary: (H, W), uint8, as `cropzoo.data.boundary.boundary_bits` returns it.
-        confidence: (H, W), float, 0..1, probability of the predicted class; None leaves that panel out.
+        name: Title.
+        image: Red, green and blue, (H, W, 3), float in [0, 1]; may be coarser than the labels by an integer factor.
+        labels: Labels, (H, W), uint8, 255 = ignore.
+        prediction: Predicted labels, (H, W), uint8.
+        boundary: Result of `cropzoo.data.boundary.boundary_bits`, (H, W), uint8.
+        confidence: Probability of the predicted class, (H, W), float in [0, 1]; None for no such panel.
     """
 
     name: str
@@ -54,37 +54,37 @@ class ReportPatch:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of labeled pixels whose class is right; None where nothing is labeled."""
+        """Share of correct pixels among the labeled ones; None without labeled pixels."""
         known = self.labels != IGNORE
         return float((self.prediction == self.labels)[known].mean()) if known.any() else None
 
 
 def safe_color(color: str) -> str:
-    """The color if it is "#rrggbb", else gray: nothing else from a file may reach a style attribute."""
+    """The color if it is "#rrggbb", else gray. Nothing else from a file may get into a style attribute."""
     return color if HEX_COLOR.fullmatch(color) else _SPARE
 
 
-def panels(patch: ReportPatch, classes: Sequence[LabelClass]) -> list[tuple[str, Picture]]:
-    """Title and picture of each panel, from the image to the confidence."""
+def draw_panels(patch: ReportPatch, classes: Sequence[LabelClass]) -> list[tuple[str, Picture]]:
+    """Title and picture of each panel."""
     colors = class_colors(classes)
     height, width = patch.labels.shape
     scale = max(height // patch.image.shape[0], 1)
     image = np.repeat(np.repeat(patch.image, scale, axis=0), scale, axis=1)[:height, :width]
-    pale = _pale(image)
+    pale = _make_background(image)
     shown = [
-        ("Image", _bytes(image)),
+        ("Image", _to_uint8(image)),
         ("Labels", colors[patch.labels]),
         ("Prediction", colors[patch.prediction]),
-        ("Errors", _errors(patch, pale)),
-        ("Boundary", _band(patch, pale)),
+        ("Errors", _draw_errors(patch, pale)),
+        ("Boundary", _draw_boundary(patch, pale)),
     ]
     if patch.confidence is not None:
-        shown.append(("Confidence", _bytes(mpl.colormaps[CONFIDENCE](np.clip(patch.confidence, 0, 1))[..., :3])))
+        shown.append(("Confidence", _to_uint8(mpl.colormaps[CONFIDENCE](np.clip(patch.confidence, 0, 1))[..., :3])))
     return shown
 
 
 def class_colors(classes: Sequence[LabelClass]) -> Picture:
-    """Color by label, (256, 3), uint8; ignored and unknown ones included."""
+    """Color table of all labels, (256, 3), uint8, with colors for ignored and unknown ones."""
     table = np.tile(_rgb(_SPARE), (256, 1))
     for index, item in enumerate(classes):
         table[index] = _rgb(safe_color(item.color))
@@ -93,29 +93,29 @@ def class_colors(classes: Sequence[LabelClass]) -> Picture:
 
 
 def classes_in(patches: Sequence[ReportPatch], classes: Sequence[LabelClass]) -> list[LabelClass]:
-    """The classes that occur in the labels or predictions."""
+    """Classes that occur in labels or predictions."""
     values = {int(v) for patch in patches for field in (patch.labels, patch.prediction) for v in np.unique(field)}
     return [item for index, item in enumerate(classes) if index in values]
 
 
 def marks(patches: Sequence[ReportPatch]) -> list[tuple[str, str]]:
-    """Name and color of every mark in the panels that is no class."""
+    """Name and color of the marks in the panels other than classes."""
     found = [("wrong", WRONG), ("class boundary", AT_CLASS)]
     if any((patch.boundary & PARCEL_BOUNDARY).any() for patch in patches):
-        found.append(("parcel boundary alone", AT_PARCEL))
+        found.append(("parcel boundary only", AT_PARCEL))
     if any((patch.labels == IGNORE).any() for patch in patches):
         found.append(("not scored", IGNORED))
     return found
 
 
-def _errors(patch: ReportPatch, pale: Picture) -> Picture:
+def _draw_errors(patch: ReportPatch, pale: Picture) -> Picture:
     out = pale.copy()
     out[patch.prediction != patch.labels] = _rgb(WRONG)
     out[patch.labels == IGNORE] = _rgb(IGNORED)
     return out
 
 
-def _band(patch: ReportPatch, pale: Picture) -> Picture:
+def _draw_boundary(patch: ReportPatch, pale: Picture) -> Picture:
     out = pale.copy()
     out[(patch.boundary & PARCEL_BOUNDARY) != 0] = _rgb(AT_PARCEL)
     out[(patch.boundary & CLASS_BOUNDARY) != 0] = _rgb(AT_CLASS)
@@ -123,13 +123,13 @@ def _band(patch: ReportPatch, pale: Picture) -> Picture:
     return out
 
 
-def _pale(image: NDArray[Any]) -> Picture:
-    """A light gray version, on which marks stand out."""
+def _make_background(image: NDArray[Any]) -> Picture:
+    """A light gray copy as background of marks."""
     gray = 0.45 + 0.5 * image.mean(axis=-1, keepdims=True)
-    return _bytes(np.repeat(gray, 3, axis=-1))
+    return _to_uint8(np.repeat(gray, 3, axis=-1))
 
 
-def _bytes(values: NDArray[Any]) -> Picture:
+def _to_uint8(values: NDArray[Any]) -> Picture:
     scaled: Picture = np.round(255 * np.clip(np.nan_to_num(values), 0, 1)).astype(np.uint8)
     return scaled
 
@@ -139,35 +139,35 @@ def _rgb(color: str) -> Picture:
 
 
 _SIDE = 2.3
-"""Inches that a panel is high."""
+"""Height of a panel in inches."""
 
 _LEAST_WIDTH = 9.0
-"""Inches, for the legend."""
+"""Smallest width of a figure in inches, for its legend."""
 
 
 def save_patches(path: Path, patches: Sequence[ReportPatch], classes: Sequence[LabelClass]) -> None:
-    """Write a PNG: a row for each patch, its panels side by side, one legend below.
+    """Write a PNG with a row of panels for each patch and a legend.
 
     Args:
-        path: the file; what stood there is replaced as a whole.
-        patches: one or more.
-        classes: by label index.
+        path: Path of the file, which is replaced.
+        patches: At least one patch.
+        classes: Classes by label index.
 
     Raises:
-        CropzooError: when the file cannot be written.
-        ValueError: without a patch.
+        CropzooError: If the file cannot be written.
+        ValueError: If there is no patch.
     """
     if not patches:
         raise ValueError("a picture needs at least one patch")
-    rows = [panels(patch, classes) for patch in patches]
+    rows = [draw_panels(patch, classes) for patch in patches]
     columns = max(len(row) for row in rows)
     boxes = [(item.name, safe_color(item.color)) for item in classes_in(patches, classes)] + marks(patches)
     side = _SIDE * min(max(patch.labels.shape[1] / patch.labels.shape[0] for patch in patches), 2.0)
     width = max((side + 0.1) * columns, _LEAST_WIDTH)
-    beside = max(1, int(width / (0.5 + 0.085 * max(len(name) for name, _ in boxes))))
-    legend = 0.3 + 0.22 * -(-len(boxes) // beside)
+    per_row = max(1, int(width / (0.5 + 0.085 * max(len(name) for name, _ in boxes))))
+    legend = 0.3 + 0.22 * -(-len(boxes) // per_row)
     height = (_SIDE + 0.1) * len(rows) + 0.3 + legend
-    # A figure of its own canvas: pyplot would keep state between calls and pick a window system.
+    # Without pyplot, which keeps state between calls and may open a window system.
     figure = Figure(figsize=(width, height), dpi=144, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), columns, squeeze=False)
@@ -179,14 +179,14 @@ def save_patches(path: Path, patches: Sequence[ReportPatch], classes: Sequence[L
             if number == 0:
                 axes[number][column].set_title(title, fontsize=11, color="#333333")
     handles = [Box(facecolor=color, edgecolor="#999999", linewidth=0.5, label=name) for name, color in boxes]
-    figure.legend(handles=handles, loc="lower center", ncols=beside, frameon=False, fontsize=9, handlelength=1.2)
+    figure.legend(handles=handles, loc="lower center", ncols=per_row, frameon=False, fontsize=9, handlelength=1.2)
     figure.subplots_adjust(0.01, legend / height, 0.99, 1 - 0.3 / height, wspace=0.04, hspace=0.04)
     with atomic_write(path) as scratch:
         figure.savefig(scratch, format="png")
 
 
-def png(picture: Picture) -> bytes:
-    """The picture as a PNG, a pixel for a pixel."""
+def encode_png(picture: Picture) -> bytes:
+    """PNG file of a picture at its own resolution."""
     buffer = io.BytesIO()
     matplotlib.image.imsave(buffer, picture, format="png")
     return buffer.getvalue()

@@ -10,8 +10,8 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, se
 
 NONE = "–"
 _THIN = "\u202f"
-_LONG = 160
-_MANY = 12
+_MAX_TEXT = 160
+_MAX_ITEMS = 12
 
 
 def make_environment(package: str = "cropzoo.reports") -> Environment:
@@ -36,24 +36,24 @@ def make_environment(package: str = "cropzoo.reports") -> Environment:
 
 
 def percent(value: Any, digits: int = 1) -> str:
-    """A share in per cent, without the sign; a dash for none."""
+    """A fraction in percent without the sign; a dash for None."""
     return f"{100 * value:.{digits}f}" if is_number(value) else NONE
 
 
 def count(value: Any) -> str:
-    """A number of things, its thousands apart; a dash for none."""
+    """A count with thousands separators; a dash for None."""
     return f"{value:,}".replace(",", _THIN) if isinstance(value, int) else NONE
 
 
 def cell(value: Any) -> str:
-    """A value of a table that may hold anything."""
+    """Text of any value of a table."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return NONE if value is None else str(value)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested mappings as rows of dotted name and text; a long list becomes its length."""
+    """Rows of dotted name and text of a nested mapping; long lists are replaced by their length."""
     rows: list[tuple[str, str]] = []
     for key, value in values.items():
         name = f"{prefix}{key}"
@@ -62,15 +62,15 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
             continue
         if isinstance(value, list | tuple):
             text = ", ".join(map(str, value))
-            rows.append((name, text if len(value) <= _MANY and len(text) <= _LONG else f"{len(value)} items"))
+            rows.append((name, text if len(value) <= _MAX_ITEMS and len(text) <= _MAX_TEXT else f"{len(value)} items"))
         else:
             text = cell(value)
-            rows.append((name, text if len(text) <= _LONG else text[:_LONG] + " …"))
+            rows.append((name, text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + " …"))
     return rows
 
 
 def markdown_text(value: Any) -> str:
-    """A text from outside as one line that Markdown shows as it is."""
+    """Untrusted text as one line that Markdown shows literally."""
     line = " ".join(str(value).split())
     for mark in "\\`*|[]":
         line = line.replace(mark, f"\\{mark}")
@@ -78,5 +78,5 @@ def markdown_text(value: Any) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number."""
+    """Whether a value is a finite number."""
     return isinstance(value, int | float) and math.isfinite(value)

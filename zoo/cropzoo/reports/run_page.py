@@ -1,4 +1,4 @@
-"""report.html: one file that tells of a run and opens without a network."""
+"""report.html: a run in one file that opens without a network."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from cropzoo import __version__
+from cropzoo.config.run_dir import RunFolder
 from cropzoo.config.short_forms import DEFAULT_OBJECTIVE
 from cropzoo.config.upgrade import upgrade_recipe
 from cropzoo.data.sample import LabelClass
@@ -19,19 +20,22 @@ from cropzoo.errors import CropzooError
 from cropzoo.io import read_json, write_text
 from cropzoo.reports.charts import Chart, line_chart
 from cropzoo.reports.metrics_table import by_distance, confusion_rows, regions, tiles, with_all_keys
-from cropzoo.reports.patches import ReportPatch, classes_in, marks, panels, png, safe_color, save_patches
+from cropzoo.reports.patches import ReportPatch, classes_in, draw_panels, encode_png, marks, safe_color, save_patches
 from cropzoo.reports.render import make_environment
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """A run's files: what is not there is empty.
+    """Content of a run's files; missing files are empty.
 
     Args:
-        name: of the folder.
-        recipe: in mapping form; `recipe_text` as it stands in the file.
-        stages: records of metrics.jsonl by stage and in order of epochs.
-        metrics: scores by split.
+        name: Name of the folder.
+        recipe: Recipe in mapping form.
+        recipe_text: Text of recipe.yaml.
+        stages: Records of metrics.jsonl by stage, in the order of epochs.
+        metrics: Scores by split.
+        environment: Content of environment.json.
+        split: Content of split.json.
     """
 
     name: str
@@ -44,42 +48,42 @@ class RunFiles:
 
 
 def read_run(folder: Path) -> RunFiles:
-    """The files of a run.
+    """Read the files of a run.
 
     Raises:
-        CropzooError: when the folder is none of a run, or a file in it cannot be read.
+        CropzooError: If the folder is not a run, or a file in it cannot be read.
     """
-    recipe = folder / "recipe.yaml"
-    if not recipe.is_file():
-        raise CropzooError(f"reporting on {str(folder)!r}; it holds no recipe.yaml; give the folder of a run")
-    text = recipe.read_text(encoding="utf-8")
+    run = RunFolder(folder)
+    if not run.recipe.is_file():
+        raise CropzooError(f"report of {str(folder)!r}; it has no recipe.yaml; give the folder of a run")
+    text = run.recipe.read_text(encoding="utf-8")
     try:
         settings = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise CropzooError(f"{str(recipe)!r} cannot be read; {error}") from error
+        raise CropzooError(f"{str(run.recipe)!r} cannot be read; {error}") from error
     return RunFiles(
         name=folder.resolve().name,
-        recipe=upgrade_recipe(_mapping(settings, recipe)),
+        recipe=upgrade_recipe(_as_mapping(settings, run.recipe)),
         recipe_text=text,
-        stages=_read_stages(folder / "metrics.jsonl"),
-        metrics=_read(folder / "metrics.json"),
-        environment=_read(folder / "environment.json"),
-        split=_read(folder / "split.json"),
+        stages=_read_stages(run.epochs),
+        metrics=_read(run.metrics),
+        environment=_read(run.environment),
+        split=_read(run.split),
     )
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return _mapping(read_json(path), path) if path.exists() else {}
+    return _as_mapping(read_json(path), path) if path.exists() else {}
 
 
-def _mapping(value: Any, path: Path) -> dict[str, Any]:
+def _as_mapping(value: Any, path: Path) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise CropzooError(f"{str(path)!r} holds {type(value).__name__}; it must be a mapping of names to values")
+        raise CropzooError(f"{str(path)!r} contains a {type(value).__name__}; expected a mapping of names to values")
     return dict(value)
 
 
 def _read_stages(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """The records of each stage; of an epoch that a resumed run did again, the last."""
+    """Records of each stage; the last one of an epoch that a resumed run repeated."""
     stages: dict[str, dict[int, dict[str, Any]]] = {}
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     for number, line in enumerate(lines, start=1):
@@ -87,13 +91,11 @@ def _read_stages(path: Path) -> dict[str, list[dict[str, Any]]]:
             record = json.loads(line)
             stages.setdefault(str(record["stage"]), {})[int(record["epoch"])] = record
         except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines):  # a run that was killed may have left half a line
+            if number == len(lines):  # a killed run may have left a partial line
                 continue
-            raise CropzooError(f"{str(path)!r}, line {number}: not a record of an epoch; {error!r}") from error
+            raise CropzooError(f"{str(path)!r}, line {number}: not a valid record of an epoch; {error!r}") from error
     return {stage: [records[epoch] for epoch in sorted(records)] for stage, records in stages.items()}
 
-
-FILE = "report.html"
 
 _CURVES = (
     ("Loss", {"train_loss": "training", "val_loss": "validation"}, 1.0),
@@ -105,23 +107,23 @@ def write_report(run_folder: Path, patches: Sequence[ReportPatch] = (), classes:
     """Write the report of a run, and its patches as figures/patches.png.
 
     Args:
-        run_folder: with recipe.yaml, and what there is of metrics.jsonl, metrics.json, environment.json, split.json.
-        patches: places to show.
-        classes: by label index, for colors and codes.
+        run_folder: Folder with recipe.yaml and, as far as they exist, the other files of a run.
+        patches: Places to show.
+        classes: Classes by label index.
 
     Returns:
-        The path of report.html.
+        Path of report.html.
 
     Raises:
-        CropzooError: when the folder is none of a run, a file in it cannot be read, or the report cannot be written.
+        CropzooError: If the folder is not a run, a file in it cannot be read, or the report cannot be written.
     """
-    run_folder = Path(run_folder)
-    run = read_run(run_folder)
+    folder = RunFolder(Path(run_folder))
+    run = read_run(folder.path)
     if patches:
-        save_patches(run_folder / "figures" / "patches.png", patches, classes)
+        save_patches(folder.figures / "patches.png", patches, classes)
     html = make_environment().get_template("report.html.j2").render(**_context(run, patches, classes))
-    write_text(run_folder / FILE, html)
-    return run_folder / FILE
+    write_text(folder.report, html)
+    return folder.report
 
 
 def _context(run: RunFiles, patches: Sequence[ReportPatch], classes: Sequence[LabelClass]) -> dict[str, Any]:
@@ -143,8 +145,8 @@ def _context(run: RunFiles, patches: Sequence[ReportPatch], classes: Sequence[La
         "confusion": confusion_rows(scores) if scores else [],
         "codes": {item.name: item.code for item in classes},
         "colors": {item.name: safe_color(item.color) for item in classes},
-        "stages": [_stage(name, records) for name, records in run.stages.items()],
-        "patches": [_patch(patch, classes) for patch in patches],
+        "stages": [_describe_stage(name, records) for name, records in run.stages.items()],
+        "patches": [_encode_patch(patch, classes) for patch in patches],
         "legend": [(item.name, safe_color(item.color)) for item in classes_in(patches, classes)],
         "marks": marks(patches) if patches else [],
         "version": __version__,
@@ -159,7 +161,7 @@ def _objectives(recipe: Mapping[str, Any]) -> list[str]:
 
 
 def _title(run: RunFiles) -> str:
-    """What was trained on what."""
+    """Names of the backbone and the dataset."""
     names = []
     for part in ("backbone", "dataset"):
         section = run.recipe.get(part)
@@ -168,13 +170,13 @@ def _title(run: RunFiles) -> str:
     return " on ".join(names)
 
 
-def _stage(name: str, records: list[dict[str, Any]]) -> dict[str, Any]:
+def _describe_stage(name: str, records: list[dict[str, Any]]) -> dict[str, Any]:
     epochs = [int(record["epoch"]) + 1 for record in records]
     columns = list(dict.fromkeys(key for record in records for key in record if key not in ("stage", "epoch")))
     return {
         "name": name,
         "charts": [chart for chart in (_chart(records, epochs, *curve) for curve in _CURVES) if chart],
-        "best": _best(records),
+        "best": _find_best(records),
         "epochs": epochs,
         "columns": columns,
         "rows": [[epoch, *(record.get(key) for key in columns)] for epoch, record in zip(epochs, records, strict=True)],
@@ -191,8 +193,8 @@ def _chart(
     return line_chart(title, epochs, curves)
 
 
-def _best(records: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Epoch and value of the highest validation mIoU."""
+def _find_best(records: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Epoch and value of the best validation mIoU."""
     known = [record for record in records if isinstance(record.get("val_miou"), int | float)]
     if not known:
         return None
@@ -200,9 +202,9 @@ def _best(records: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {"epoch": int(best["epoch"]) + 1, "miou": best["val_miou"]}
 
 
-def _patch(patch: ReportPatch, classes: Sequence[LabelClass]) -> dict[str, Any]:
+def _encode_patch(patch: ReportPatch, classes: Sequence[LabelClass]) -> dict[str, Any]:
     pictures = [
-        {"title": title, "data": base64.b64encode(png(picture)).decode("ascii")}
-        for title, picture in panels(patch, classes)
+        {"title": title, "data": base64.b64encode(encode_png(picture)).decode("ascii")}
+        for title, picture in draw_panels(patch, classes)
     ]
     return {"name": patch.name, "accuracy": patch.accuracy, "panels": pictures}

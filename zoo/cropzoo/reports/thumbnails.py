@@ -1,4 +1,4 @@
-"""A sample in two small pictures: its imagery, and its labels to lie over it."""
+"""Thumbnails of a sample: its imagery, and its labels as an overlay."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from numpy.typing import NDArray
 
 from cropzoo.data.sample import IGNORE, Dataset, LabelClass, Sample
 from cropzoo.data.summary import iso_day
-from cropzoo.reports.patches import class_colors, png
+from cropzoo.reports.patches import class_colors, encode_png
 
 _COLORS = (("b04", "b4", "red"), ("b03", "b3", "green"), ("b02", "b2", "blue"))
 _SUMMER = (6, 7, 8)
 _DATES = 3
-"""So many of the clearest dates make the picture: a median of three drops the cloud that one of them has."""
+"""Number of clearest dates in a picture. The median of three drops a cloud that one of them has."""
 
 _CLEAR = 0.5
-"""A summer without a date clearer than this shows less than a bright day of another season."""
+"""Share of clear pixels that the best summer date needs; otherwise other seasons are used."""
 
 _LEAST_RANGE = 0.02
-"""Reflectance: a channel that varies less is not stretched further, or noise would look like fields."""
+"""Smallest range of reflectance that is stretched. In smaller ones, noise would look like fields."""
 
 
 def rgb_image(sample: Sample, bands: Sequence[str], scale: float) -> NDArray[np.float32]:
     """Red, green and blue of the clearest summer dates, each stretched from its 2nd to its 98th percentile.
 
-    Bands B04, B03, B02 where they exist, else the first three (a series of fewer repeats its last). Dates are ranked by
-    their clear pixels, without a cloud mask by how dark the last channel is, since clouds and haze are bright in blue.
-    Summer is June to August, south of the equator December to February; a series without it, or with a clouded one,
-    shows its clearest dates.
+    Bands are B04, B03 and B02 if they exist, else the first three (the last one is repeated in a shorter series). Dates
+    are ranked by their clear pixels; without a cloud mask by the darkness of the last channel, since clouds and haze
+    are bright in blue. Summer is June to August, south of the equator December to February. A series without clear
+    summer dates shows its clearest dates.
 
     Args:
-        sample: what to show.
-        bands: names of its bands.
-        scale: reflectance of one stored unit.
+        sample: Sample to show.
+        bands: Names of its bands.
+        scale: Reflectance of one stored unit.
 
     Returns:
-        (H, W, 3), float32 in 0..1.
+        Picture, (H, W, 3), float32 in [0, 1].
     """
     channels = _channels(bands, sample.series.shape[1])
     candidates = _summer(sample)
@@ -51,7 +51,7 @@ def rgb_image(sample: Sample, bands: Sequence[str], scale: float) -> NDArray[np.
     seen = np.isfinite(images)
     if sample.clear is not None:
         seen &= np.stack([sample.clear[t] for t in best])[:, None]
-    # Where no date is clear, all of them count: a cloud is a better picture than a hole.
+    # Pixels without a clear date show clouds rather than a hole.
     seen |= ~seen.any(axis=0, keepdims=True) & np.isfinite(images)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
@@ -76,7 +76,7 @@ def _summer(sample: Sample) -> list[int]:
 
 
 def _is_southern(place: dict[str, Any]) -> bool:
-    """UTM zones south of the equator have codes of their own; elsewhere the origin's y tells."""
+    """Whether a place is south of the equator, by its UTM zone or its latitude."""
     crs = str(place.get("crs", "")).upper()
     origin_y = float((place.get("transform") or [0.0] * 6)[5])
     return crs.startswith("EPSG:327") or (crs == "EPSG:4326" and origin_y < 0)
@@ -90,7 +90,7 @@ def _clearest(sample: Sample, dates: list[int], blue: int) -> list[int]:
     def haze(t: int) -> float:
         values = np.asarray(sample.series[t][blue], np.float32)
         mean = float(np.mean(values))
-        # An empty date is dark but shows nothing.
+        # an empty date is dark, but shows nothing
         return mean if np.isfinite(mean) and bool((values > 0).any()) else float("inf")
 
     return sorted(dates, key=haze)
@@ -103,14 +103,14 @@ def _stretch(channel: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def spread(count: int, most: int) -> list[int]:
-    """At most so many positions of `count`, evenly spread and increasing."""
+    """At most `most` of `count` positions, evenly spaced and increasing."""
     if count <= most:
         return list(range(count))
     return [int((place + 0.5) * count / most) for place in range(most)]
 
 
-def shares(counts: Mapping[str, int], most: int) -> dict[str, int]:
-    """How many of each group to take, `most` in all: equal parts, what one does not fill goes to the others."""
+def allocate(counts: Mapping[str, int], most: int) -> dict[str, int]:
+    """Number of members of each group, `most` in total: equal shares, unused ones go to other groups."""
     taken = dict.fromkeys(counts, 0)
     while sum(taken.values()) < min(most, sum(counts.values())):
         for name, count in counts.items():
@@ -119,8 +119,8 @@ def shares(counts: Mapping[str, int], most: int) -> dict[str, int]:
     return taken
 
 
-def middle(sample: Sample, largest: int) -> Sample:
-    """The middle of a sample, at most so many pixels of the series on a side."""
+def crop_center(sample: Sample, largest: int) -> Sample:
+    """Center crop of a sample with at most `largest` pixels per side."""
     height, width = sample.series.shape[2:]
     if max(height, width) <= largest:
         return sample
@@ -129,10 +129,10 @@ def middle(sample: Sample, largest: int) -> Sample:
 
 
 _LARGEST = 256
-"""Pixels of the images on a side; of larger samples the middle is shown."""
+"""Largest side of a thumbnail in pixels; of larger samples, the center is shown."""
 
 _FINE = 192
-"""Pixels that labels are drawn with at least, so that lines and hatching are finer than they."""
+"""Smallest side of a label picture, so that lines and hatching are finer than pixels of labels."""
 
 _LINE = (20, 24, 21, 170)
 _HATCH = (90, 96, 92, 230)
@@ -141,7 +141,15 @@ _HATCH_BACK = (235, 236, 232, 130)
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A sample's pictures as base64 of PNG; `labels` is empty where there are none, clear where nothing covers."""
+    """The pictures of a sample.
+
+    Args:
+        name: Name of the sample.
+        group: Split or fold.
+        image: PNG of the imagery in base64.
+        labels: PNG of the labels in base64; empty without labels.
+        facts: Size and dates.
+    """
 
     name: str
     group: str
@@ -150,30 +158,28 @@ class Thumbnail:
     facts: str
 
 
-def thumbnail(sample: Sample, dataset: Dataset, group: str) -> Thumbnail:
-    """The pictures of a sample and a line of facts; only a few of its dates are read."""
-    whole = sample.series.shape[2:]
-    sample = middle(sample, _LARGEST)
+def make_thumbnail(sample: Sample, dataset: Dataset, group: str) -> Thumbnail:
+    """Thumbnail of a sample; only a few of its dates are read."""
+    size = sample.series.shape[2:]
+    sample = crop_center(sample, _LARGEST)
     image = rgb_image(sample, dataset.bands, dataset.scale)
     labels = ""
     if sample.labels is not None:
         parcels = None if sample.parcels is None else np.asarray(sample.parcels)
-        labels = _text(label_picture(np.asarray(sample.labels), parcels, dataset.classes))
-    facts = [f"{whole[0]} × {whole[1]} px"]
-    if tuple(sample.series.shape[2:]) != tuple(whole):
-        facts.append("its middle")
+        labels = _encode(draw_labels(np.asarray(sample.labels), parcels, dataset.classes))
+    facts = [f"{size[0]} × {size[1]} px"]
+    if tuple(sample.series.shape[2:]) != tuple(size):
+        facts.append("center shown")
     if len(sample.dates):
         facts.append(f"{len(sample.dates)} dates {iso_day(sample.dates[0])} to {iso_day(sample.dates[-1])}")
-    return Thumbnail(sample.name, group, _text(np.round(255 * image).astype(np.uint8)), labels, ", ".join(facts))
+    return Thumbnail(sample.name, group, _encode(np.round(255 * image).astype(np.uint8)), labels, ", ".join(facts))
 
 
-def label_picture(
-    labels: NDArray[Any], parcels: NDArray[Any] | None, classes: Sequence[LabelClass]
-) -> NDArray[np.uint8]:
-    """Labels in the colors of their classes, ignored pixels hatched, a dark line between parcels.
+def draw_labels(labels: NDArray[Any], parcels: NDArray[Any] | None, classes: Sequence[LabelClass]) -> NDArray[np.uint8]:
+    """Picture of labels in class colors, with hatched ignored pixels and dark lines between parcels.
 
     Returns:
-        (k * H, k * W, 4), uint8, red green blue and opacity, k whole and 2 or more.
+        RGBA picture, (k * H, k * W, 4), uint8, with an integer k of at least 2.
     """
     factor = max(2, -(-_FINE // max(labels.shape)))
     fine = labels.repeat(factor, axis=0).repeat(factor, axis=1)
@@ -192,5 +198,5 @@ def label_picture(
     return out
 
 
-def _text(picture: NDArray[np.uint8]) -> str:
-    return base64.b64encode(png(picture)).decode("ascii")
+def _encode(picture: NDArray[np.uint8]) -> str:
+    return base64.b64encode(encode_png(picture)).decode("ascii")

@@ -35,7 +35,7 @@ def test_another_recipe_is_refused_with_what_differs(zoo, plan, folder, finish):
     with pytest.raises(UsageError) as error:
         folder.check(plan(seeds=3, epochs=12, recipe={"lr": 0.5}).runs, zoo)
     told = str(error.value)
-    assert "give it another --out, or remove their folders" in told
+    assert "choose another --out, or remove these folders" in told
     assert "net-none-seed0': segmentation.epochs 10 -> 12; segmentation.lr 0.001 -> 0.5" in told
     assert "cscl.lr 0.001 -> 0.5" in told
     assert told.endswith("and 3 more")
@@ -70,7 +70,7 @@ def test_a_folder_of_other_things_is_refused(plan, folder):
     (folder.path / ".study.yaml.x").touch()
     folder.check_place()
     folder.study.write_text("# what I wrote myself\nbackbones: [net]\n")
-    with pytest.raises(UsageError, match="is not empty and holds no study; choose another --out"):
+    with pytest.raises(UsageError, match="is not empty and not a study; choose another --out"):
         folder.check_place()
     folder.study.unlink()
     folder.prepare(plan().study)
@@ -79,7 +79,7 @@ def test_a_folder_of_other_things_is_refused(plan, folder):
 
 def test_a_file_in_the_way_is_told(plan, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(CropzooError, match=r"cannot make .*file/study'; Not a directory; choose another --out"):
+    with pytest.raises(CropzooError, match=r"cannot create .*file/study'; Not a directory; choose another --out"):
         StudyFolder(tmp_path / "file" / "study").prepare(plan().study)
 
 

@@ -34,13 +34,13 @@ def test_it_tells_scores_differences_and_the_study(page):
     html = page(seeds=3, unfinished=1)
     told = text_of(html)
     assert "net on synthetic" in told
-    assert "5 of 6 runs are finished: 2 kinds of run, 3 seeds. Scored on the test split." in told
+    assert "5 of 6 runs are finished: 2 configurations, 3 seeds. Scored on the test split." in told
     assert "90.5 ± 0.5" in told or "90.2 ± 0.4" in told
-    assert "Budget total: pre-training and last stage together" in told
-    assert "Points of per cent over the baseline (none) of the same backbone and seed." in told
+    assert "Budget total: all runs have the same number of epochs and steps" in told
+    assert "Percentage points above the baseline (none) of the same backbone and seed." in told
     assert "Accuracy by distance to the parcel boundary" in told
     assert "pretrain: - none - cscl" in told
-    assert "Mean IoU by share of the labels" not in told
+    assert "Mean IoU by label fraction" not in told
     assert html.count("<figure") == 3 + 1
     assert re.findall(r'<tr class=marked><th scope="row">([^<]*)', html) == ["none"]
 
@@ -60,21 +60,21 @@ def test_names_of_a_table_are_grouped_by_backbone(page):
 def test_folds_and_labels_are_told(page):
     told = text_of(page(dataset="folded", folds=[1, 2], label_fractions=[0.5, 1], seeds=2))
     assert "2 seeds, 2 folds" in told
-    assert "the same backbone, share of labels, seed and fold." in told
-    assert "Mean IoU by share of the labels" in told
+    assert "the same backbone, label fraction, seed and fold." in told
+    assert "Mean IoU by label fraction" in told
     assert "net, 50 % of the labels" in told
 
 
 def test_a_study_without_a_run_has_a_page(page):
     told = text_of(page(unfinished=2))
     assert "0 of 2 runs are finished" in told
-    assert "Against the baseline" not in told
+    assert "Differences to the baseline" not in told
     assert "Accuracy by distance" not in told
 
 
 def test_failures_are_told_and_nothing_in_them_is_markup(page):
     html = page(unfinished=1, failed={"net-cscl-seed0": "no <script>alert(1)</script>\n\nline & more"})
-    assert "What failed" in html
+    assert "Failures" in html
     assert "net-cscl-seed0: no &lt;script&gt;alert(1)&lt;/script&gt;</summary>" in html
     assert "<script" not in html
     assert "line &amp; more" in html
@@ -85,7 +85,7 @@ def test_it_needs_no_network(page):
 
 
 def test_other_scorings_have_a_table_and_days_a_chart(folder, page, study, other_scores):
-    assert "scored otherwise" not in text_of(page(seeds=2))
+    assert "Additional scorings" not in text_of(page(seeds=2))
     found, summaries = study(seeds=3, until=["06-15"], scorings={"fine": {"upsample": "nearest"}})
     write_page(folder, found, summaries, other_scores(found), {})
     html = folder.page.read_text()
@@ -94,4 +94,4 @@ def test_other_scorings_have_a_table_and_days_a_chart(folder, page, study, other
     assert "100.0 ± 0.0" in section
     assert "-66.7" in section
     assert section.count("<figure") == 1
-    assert "By the last day of the series" in section
+    assert "By the last day of the scored series" in section

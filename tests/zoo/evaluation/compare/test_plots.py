@@ -103,7 +103,7 @@ def test_scores_by_share_of_labels_name_the_shares(study):
     assert [text for _, _, text in texts(chart)][:3] == ["5", "20", "100"]
     assert [len(curve(chart, line.color)) for line in chart.lines] == [3, 3]
     points = "58.3 at 5, 58.3 at 20, 58.3 at 100"
-    assert chart.alt == f"net: mean IoU by % of the labels. none: {points}; cscl: {points}."
+    assert chart.alt == f"net: mean IoU by label fraction, %. none: {points}; cscl: {points}."
     assert label_charts(study({"net-none": 50, "net-cscl": 50})) == []
 
 

@@ -42,7 +42,7 @@ def test_pre_training_that_nobody_gave_epochs_has_a_quarter(plan):
 
 @pytest.mark.parametrize("spent", [10, 11])
 def test_pre_training_must_leave_something(plan, spent):
-    with pytest.raises(UsageError, match=f"run net-cscl: the budget is 10 epochs in all; pre-training takes {spent}"):
+    with pytest.raises(UsageError, match=f"run net-cscl: the budget is 10 epochs in total; pre-training takes {spent}"):
         plan(pretrain_epochs=spent)
     plan(pretrain_epochs=spent, budget="finetune")
 
@@ -114,7 +114,7 @@ def test_data_of_another_scoring_are_looked_up_before_anything_is_trained(plan):
     for data in ("folded", {"scale": 4}, {"min_clear": 0.5}, {"name": "folded", "fold": 2}):
         assert plan(scorings={"other": {"dataset": data}}).study.scorings["other"].dataset == data
     for data in ({"fold": 2}, {"name": "folded", "fold": 2}):
-        with pytest.raises(UsageError, match="scoring 'x' names a fold, which is that of each run"):
+        with pytest.raises(UsageError, match="scoring 'x' sets a fold; each run is scored on its own fold"):
             plan(dataset="folded", folds=[1, 2], scorings={"x": {"dataset": data}})
     both = {"a": {}, "b": {"dataset": {"name": "folded"}}}
     with pytest.raises(UsageError, match="option of dataset 'folded' in scoring 'x': 'scale'"):

@@ -38,7 +38,7 @@ def test_the_split_of_the_study_is_read(plan, folder, finish):
     found = plan(split="val")
     finish(folder, found.runs[0], [[1, 0], [0, 2]], split="val")
     assert collect_scores(found, folder)[found.cells[0]][0].confusion["all"].sum() == 3
-    with pytest.raises(CropzooError, match=r"run net-none-seed0 has no scores that can be read.*KeyError: 'test'"):
+    with pytest.raises(CropzooError, match=r"scores of run net-none-seed0 in .* cannot be read; KeyError: 'test'"):
         collect_scores(plan(), folder)
 
 
@@ -69,7 +69,7 @@ def test_a_file_that_cannot_be_read_is_named_with_its_run(plan, folder, finish, 
     found = plan()
     finish(folder, found.runs[1])
     folder.run(found.runs[1]).metrics.write_text(text)
-    with pytest.raises(CropzooError, match=r"run net-cscl-seed0 .*metrics.json.*remove the run's folder and compare"):
+    with pytest.raises(CropzooError, match=r"run net-cscl-seed0 .*metrics.json.*remove the run's folder"):
         collect_scores(found, folder)
 
 
@@ -80,7 +80,7 @@ def test_runs_of_other_classes_add_up_by_name_and_are_told(plan, folder, finish,
     runs = collect_scores(found, folder)[found.cells[0]]
     assert {run.classes for run in runs} == {("a", "b", "c")}
     assert sum(run.confusion["all"] for run in runs).tolist() == [[17, 3, 0], [3, 25, 2], [0, 1, 9]]
-    assert "not all runs know the classes a, c; each score is over the classes that its run knows" in caplog.text
+    assert "not all runs have the classes a, c; scores are over the classes of each run" in caplog.text
 
 
 def test_nothing_is_told_where_all_know_the_same(plan, folder, finish, caplog):

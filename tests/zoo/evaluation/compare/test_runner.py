@@ -89,7 +89,7 @@ def test_a_run_that_was_begun_goes_on(plan, folder, trainings):
     how = trainings()
     train_runs([run], folder, how)
     assert calls(folder, run)[0].startswith(f"--resume --out {folder.run(run).path}")
-    assert how.told[0] == "[1/1] net-none-seed0: going on"
+    assert how.told[0] == "[1/1] net-none-seed0: resuming"
 
 
 FAILS = """
@@ -121,7 +121,7 @@ def test_a_run_that_fails_stops_no_other_and_is_tried_again(plan, folder, traini
     [
         ("raise ValueError('no such thing')", "ValueError: no such thing"),
         ("sys.exit(3)", "ended with code 3"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "killed, as it happens when memory runs out; give fewer --jobs or"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "killed, probably because memory ran out; use fewer --jobs or"),
         ("os.kill(os.getpid(), signal.SIGTERM)", "ended by signal 15"),
         ("sys.exit(0)", "ended with code 0"),
     ],
@@ -177,7 +177,7 @@ def test_a_run_that_another_process_trains_is_passed_over(plan, folder, training
         fcntl.flock(log, fcntl.LOCK_EX)
         assert train_runs(found.runs, folder, how) == {}
     assert [folder.state(run) for run in found.runs] == ["new", "finished"]
-    assert how.told[0] == "[1/2] net-none-seed0: another process is training it"
+    assert how.told[0] == "[1/2] net-none-seed0: being trained by another process"
     train_runs(found.runs, folder, how)
     assert folder.state(found.runs[0]) == "finished"
 
@@ -267,7 +267,7 @@ def test_killed_it_leaves_a_training_that_no_other_study_repeats(plan, folder, t
     study.wait()
     try:
         train_runs(found, folder, how)
-        assert how.told == ["[1/1] net-none-seed0: another process is training it"]
+        assert how.told == ["[1/1] net-none-seed0: being trained by another process"]
         assert len(calls(folder, found[0])) == 1
     finally:
         os.kill(training, signal.SIGKILL)

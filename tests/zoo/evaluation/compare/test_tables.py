@@ -57,7 +57,7 @@ def test_differences_have_pairs_and_intervals(study):
     assert len(table[1]) == 1
     assert row(table, 0)["pairs"] == "2"
     assert row(table, 0)["OA"] == "+2.5 [+2.5,+2.5]"
-    assert "less" not in table[0]
+    assert "baseline" not in table[0]
     assert baseline_labels(summaries) == ["none"]
 
 
@@ -66,7 +66,7 @@ def test_the_baseline_is_named_where_there_are_several(study):
     found, summaries = study(seeds=2, variants=variants)
     assert baseline_labels(summaries) == ["none", "none, joint"]
     columns, rows = difference_table(found, summaries)
-    assert [line[columns.index("less")] for line in rows] == ["none", "none", "none, joint"]
+    assert [line[columns.index("baseline")] for line in rows] == ["none", "none", "none, joint"]
 
 
 def test_parts_fit_a_terminal_and_leave_no_column_out(study):
@@ -87,7 +87,7 @@ def test_parts_fit_a_terminal_and_leave_no_column_out(study):
 
 
 def test_the_budget_is_told(plan):
-    assert budget_text(plan()).startswith("budget total: pre-training and last stage together have as many epochs")
+    assert budget_text(plan()).startswith("budget total: all runs have the same number of epochs")
     assert budget_text(plan(budget="finetune")).startswith("budget finetune: every run has the same epochs of its last")
 
 

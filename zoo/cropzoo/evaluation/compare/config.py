@@ -196,7 +196,7 @@ class Study(Schema):
         empty = [axis for axis in ("backbones", "pretrain", "seeds", "label_fractions") if not getattr(self, axis)]
         if empty:
             raise ValueError(
-                f"the grid is empty because {' and '.join(empty)} is empty; give at least one value for each, "
+                f"the grid is empty: no {' and no '.join(empty)}; give at least one value for each, "
                 "such as --backbones tsvit --pretrain none,cscl --seeds 3"
             )
         for what, names, pattern, signs in (

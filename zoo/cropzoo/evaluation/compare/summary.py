@@ -207,7 +207,7 @@ def stack_matrices(runs: Sequence[Sequence[RunScores]], region: str) -> NDArray[
             if matrix is None:
                 return None
             matrices.append(matrix)
-    return np.stack_matrices(matrices).reshape(len(runs), -1, *matrices[0].shape) if matrices else None
+    return np.stack(matrices).reshape(len(runs), -1, *matrices[0].shape) if matrices else None
 
 
 def _parcel_matrix(run: RunScores) -> NDArray[np.int64] | None:
@@ -241,7 +241,7 @@ def compute_difference(ours: NDArray[np.int64], theirs: NDArray[np.int64], name:
     weights, place = np.unique(drawn, axis=0, return_inverse=True)  # 126 different sums of five folds
     gaps = [_score_draws(a, weights, name) - _score_draws(b, weights, name) for a, b in zip(ours, theirs, strict=True)]
     shares = draws.multinomial(seeds, [1 / seeds] * seeds, REPLICATES) / seeds
-    means = (shares * np.stack_matrices(gaps, axis=1)[place.reshape(-1)]).sum(1)
+    means = (shares * np.stack(gaps, axis=1)[place.reshape(-1)]).sum(1)
     tail = (1 - LEVEL) / 2
     low, high = (float(value) for value in np.nanquantile(means, (tail, 1 - tail)))
     return PairedDifference(mean, seeds * folds, low, high)
