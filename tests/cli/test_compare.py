@@ -51,7 +51,7 @@ def test_runs_that_fail_are_told_and_stop_no_other(broken):
     assert "Traceback" not in broken.err
     told = "error: 2 of 2 runs failed; see study/failed; fix the cause and repeat the command"
     assert broken.err.splitlines()[-1] == told
-    for name, error in ((NAMES[0], "killed, as it happens when memory"), ("pixelwise-none-wrong-seed0", "no labels")):
+    for name, error in ((NAMES[0], "killed, probably because memory"), ("pixelwise-none-wrong-seed0", "no labels")):
         told = (broken.folder / f"study/failed/{name}.txt").read_text().splitlines()[0]
         assert error in told
         assert f"s: {told} (see study/failed/{name}.txt)" in broken.err
@@ -94,7 +94,7 @@ def test_a_finished_study_is_told_without_training(again, study):
     ended = again()
     assert ended.code == 0, ended.err
     assert ended.err == ""
-    assert "budget total: pre-training and last stage together have as many epochs" in ended.out
+    assert "budget total: all runs have the same number of epochs" in ended.out
     assert "difference to the baseline (none)" in ended.out
     lines = [line.split() for line in ended.out.splitlines()]
     assert ["pixelwise", "cscl", "1/1", "1", "+", "1", "8"] in [line[:7] for line in lines]

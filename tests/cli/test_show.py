@@ -35,14 +35,14 @@ def test_backbone(show):
 def test_catalog_entry(show):
     shown = show("tsvit.pastis").out
     assert "PASTIS, 5 folds: OA 83.4, mIoU 65.4" in shown
-    assert "none; train it with -c tsvit.synthetic" in show("tsvit.synthetic").out
+    assert "none; train them with -c tsvit.synthetic" in show("tsvit.synthetic").out
 
 
 def test_an_entry_whose_data_no_plugin_offers(command, tmp_path):
     entry = "{summary: a, source: b, recipe: {backbone: {name: tsvit}, dataset: {name: fields}}}"
     (tmp_path / "mine.yaml").write_text(f"version: 1\nentries:\n  tsvit.fields: {entry}\n")
     shown = command("--catalog", "mine.yaml", "show", "tsvit.fields", folder=tmp_path).out
-    assert "to train it with -c tsvit.fields, name data of yours (--dataset): no plugin here offers 'fields'" in shown
+    assert "train them with -c tsvit.fields --dataset NAME (no installed plugin has 'fields')" in shown
 
 
 def test_checkpoint_and_run_folder(show, run_folder):

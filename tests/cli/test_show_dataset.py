@@ -118,7 +118,7 @@ def test_check_reads_every_file(show, pastis):
 
 @pytest.mark.parametrize("option", [("--quick",), ("--plot", "a.png"), ("--set", "dataset.root=x"), ("--check",)])
 def test_options_of_datasets_are_for_datasets(show, option):
-    assert "show 'tsvit'; it is no dataset" in show("tsvit", *option).error
+    assert "show 'tsvit'; it is not a dataset" in show("tsvit", *option).error
 
 
 def test_a_label_that_is_no_class_is_an_error_of_the_sample(show):

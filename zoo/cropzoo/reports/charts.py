@@ -16,6 +16,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 WIDTH, HEIGHT = 440, 250
 
@@ -92,7 +93,7 @@ def to_svg(axes: Any, salt: str, titles: Mapping[str, str] = MappingProxyType({}
     with mpl.rc_context({"svg.hashsalt": salt}):
         axes.figure.savefig(file, format="svg", metadata={"Date": None})
     text = file.getvalue()
-    # What stands around the drawing would style the page and name a web address; nothing needs to be clipped.
+    # The elements around the drawing would style the page and name a web address; nothing needs to be clipped.
     text = text[text.index("<g id=") : text.rindex("</g>") + len("</g>")]
     text = re.sub(r' clip-path="url\(#\w+\)"', "", text)
     for gid, title in titles.items():
@@ -196,8 +197,8 @@ def _integer_ticks(first: int, last: int, steps: Sequence[int]) -> list[int]:
     return [steps[0], *(tick for tick in ticks if tick <= steps[-1] and tick - steps[0] > _NEAR * (last - first))]
 
 
-def _describe(name: str, steps: Sequence[int], values: Sequence[float], axis: str) -> str:
-    known = [(step, value) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
+def _describe(name: str, steps: Sequence[int], values: NDArray[np.float64], axis: str) -> str:
+    known = [(step, value) for step, value in zip(steps, values.tolist(), strict=True) if math.isfinite(value)]
     (start, first), (end, last) = known[0], known[-1]
     if start == end:
         return f"{name}: {first:.3g} at {axis} {start}."

@@ -88,7 +88,7 @@ def test_parts_fit_a_terminal_and_leave_no_column_out(study):
 
 def test_the_budget_is_told(plan):
     assert budget_text(plan()).startswith("budget total: all runs have the same number of epochs")
-    assert budget_text(plan(budget="finetune")).startswith("budget finetune: every run has the same epochs of its last")
+    assert budget_text(plan(budget="finetune")).startswith("budget finetune: all runs have the same epochs in the last")
 
 
 @pytest.mark.parametrize(

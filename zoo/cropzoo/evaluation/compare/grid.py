@@ -252,9 +252,9 @@ def _baseline(study: Study, cell: GridCell, found: Sequence[tuple[str, GridCell]
     own = {name for name, other in found if other == cell and cell.pretrain != wanted}
     if fit:
         return next((other for name, other in fit if name in own), fit[0][1])
-    asked = f"pretrain {wanted!r}" + ("" if variant is None else f" with variant {variant!r}")
+    chosen = f"pretrain {wanted!r}" + ("" if variant is None else f" with variant {variant!r}")
     known = f"pretrain {', '.join(study.pretrain)}" + (f" and variants {', '.join(study.variants)}" if variant else "")
-    raise UsageError(f"baseline {asked}; the grid has no such run, but {known}; change baseline")
+    raise UsageError(f"baseline {chosen}; the grid has no such run, but {known}; change baseline")
 
 
 def _check_names(runs: Sequence[PlannedRun]) -> None:
