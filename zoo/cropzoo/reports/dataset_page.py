@@ -9,8 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import matplotlib.dates
 from markupsafe import Markup
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 
 from cropzoo import __version__
 from cropzoo.config.short_forms import dataset_at
@@ -26,6 +26,9 @@ from cropzoo.reports.dataset_map import MapBuilder
 from cropzoo.reports.patches import safe_color
 from cropzoo.reports.render import make_environment
 from cropzoo.reports.thumbnails import Thumbnail, allocate, make_thumbnail, spread
+
+_DATES: Any = matplotlib.dates
+"""The module, whose functions have no types."""
 
 MAX_THUMBNAILS = 48
 
@@ -85,19 +88,19 @@ def _draw_timeline(tile: str, found: Sequence[AcquisitionSummary], first: date, 
     with chart_style():
         axes = new_axes(_WIDTH, _HEIGHT, left=_LEFT, right=_RIGHT, top=10, bottom=28)
         margin = 4 / (_WIDTH - _LEFT - _RIGHT) * span
-        axes.set_xlim(date2num(first) - margin, date2num(first) + span + margin)
+        axes.set_xlim(_DATES.date2num(first) - margin, _DATES.date2num(first) + span + margin)
         axes.set_ylim(0, 1)
         bars = axes.bar(
-            [date2num(date.fromisoformat(each.day)) for each in found],
+            [_DATES.date2num(date.fromisoformat(each.day)) for each in found],
             [1.0 if each.clear is None else max(each.clear, _LEAST_BAR) for each in found],
             width=thickness / (_WIDTH - _LEFT - _RIGHT) * (span + 2 * margin),
             color=css_color("accent"),
         )
         for gid, bar in zip(tooltips, bars, strict=True):
             bar.set_gid(gid)
-        locator = AutoDateLocator(minticks=6, maxticks=14)
+        locator = _DATES.AutoDateLocator(minticks=6, maxticks=14)
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        axes.xaxis.set_major_formatter(_DATES.ConciseDateFormatter(locator))
         axes.set_yticks(*(([0, 1], ["0 %", "100 %"]) if known else ([0], [""])))
         drawing = to_svg(axes, f"timeline {tile}", tooltips)
     return Timeline(
