@@ -95,7 +95,7 @@ def test_a_finished_study_is_told_without_training(again, study):
     assert ended.code == 0, ended.err
     assert ended.err == ""
     assert "budget total: all runs have the same number of epochs" in ended.out
-    assert "difference to the baseline (none)" in ended.out
+    assert "differences to the baseline (none)" in ended.out
     lines = [line.split() for line in ended.out.splitlines()]
     assert ["pixelwise", "cscl", "1/1", "1", "+", "1", "8"] in [line[:7] for line in lines]
     rows = list(csv.DictReader((study.folder / "study/results.csv").open()))
@@ -151,7 +151,7 @@ def test_shards_share_the_runs_out(again):
         ("{backbones: [pixelwise], pretrain: [csl]}", (), "unknown objective 'csl'; did you mean 'cscl'?"),
         ("{backbones: [pixelwise], dataset: plotz}", (), "unknown dataset 'plotz'; did you mean 'plots'?"),
         ("backbones: [pixelwise]", ("--seeds", "0"), "the grid is empty: no seeds"),
-        ("backbones: [pixelwise]", ("--seeds", "a,b"), "--seeds is 'a,b'; it must be whole numbers"),
+        ("backbones: [pixelwise]", ("--seeds", "a,b"), "--seeds is 'a,b'; it must be integers"),
         (
             "backbones: [pixelwise]",
             ("--label-fractions", "x"),
