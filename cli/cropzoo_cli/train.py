@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 RECIPE_FLAGS = (
-    "backbone", "dataset", "pretrain", "weights", "epochs", "pretrain_epochs", "batch_size", "lr", "weight_decay",
+    "backbone", "dataset", "pretrain", "objective", "weights", "epochs", "pretrain_epochs", "batch_size", "lr", "weight_decay",
     "seed", "precision", "max_dates", "date_sampling", "label_fraction", "train_years", "test_years", "train_sites",
     "test_sites",
 )  # fmt: skip
@@ -41,6 +41,7 @@ RECIPE_FLAGS = (
 @click.option(
     "--pretrain", metavar="NAME[,NAME]", help="Objectives to pre-train with, such as cscl; none for no pre-training."
 )
+@click.option("--objective", metavar="NAME", help="Objective of the last stage; default: segmentation.")
 @click.option("--weights", metavar="FILE|RUN|ENTRY", help="Checkpoint that the backbone starts from.")
 @click.option("--adapt-bands", is_flag=True, help="Accept --weights of other bands, and load the parameters that fit.")
 @click.option("--freeze", is_flag=True, help="Freeze the backbone in the last stage and train only the head.")

@@ -121,6 +121,12 @@ def test_printed_config_is_a_config(command, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_the_objective_of_the_last_stage(command, tmp_path):
+    words = ("train", *QUICK, "--pretrain", "cscl", "--objective", "boundary", "--print-config")
+    printed = yaml.safe_load(command(*words, folder=tmp_path).out)
+    assert [stage["objective"] for stage in printed["stages"]] == ["cscl", "boundary"]
+
+
 def test_bf16_trains(command, tmp_path):
     assert command("train", *QUICK, "--precision", "bf16", "--out", "run", folder=tmp_path).code == 0
     assert yaml.safe_load((tmp_path / "run/recipe.yaml").read_text())["precision"] == "bf16-mixed"

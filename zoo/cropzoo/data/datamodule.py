@@ -228,7 +228,7 @@ def open_training_data(zoo: Zoo, recipe: Recipe, workers: int = 0) -> DataModule
         raise UsageError(
             f"training with {needing[0]!r} on dataset {spec.name!r}; the dataset has no labels, and the objective "
             "needs them; use a dataset with labels, or pre-train with an objective that needs none: "
-            f"--set objective=NAME ({others or 'no installed plugin offers one'})"
+            f"--objective NAME ({others or 'no installed plugin offers one'})"
         )
     if recipe.train_years or recipe.train_sites:
         dataset = restrict_dataset(dataset, _select(recipe, open_split(dataset, "train", spec.splits), "train"))
