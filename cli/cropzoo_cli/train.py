@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 RECIPE_FLAGS = (
-    "backbone", "dataset", "pretrain", "objective", "weights", "epochs", "pretrain_epochs", "batch_size", "lr", "weight_decay",
-    "seed", "precision", "max_dates", "date_sampling", "label_fraction", "train_years", "test_years", "train_sites",
-    "test_sites",
+    "backbone", "dataset", "pretrain", "objective", "weights", "epochs", "pretrain_epochs", "batch_size", "lr",
+    "weight_decay", "seed", "precision", "max_dates", "date_sampling", "label_fraction", "train_years", "test_years",
+    "train_sites", "test_sites",
 )  # fmt: skip
 
 
