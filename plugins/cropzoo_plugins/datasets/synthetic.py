@@ -129,7 +129,7 @@ class Synthetic(WithStatistics):
         place = {"crs": _CRS, "transform": [10.0, 0.0, west, 0.0, -10.0, north]}
         return Sample(**arrays, name=name, place=place)
 
-    def write_images(self, folder: Path, tell: Log, workers: int) -> None:
+    def write_images(self, folder: Path, log: Log, workers: int) -> None:
         """Write the landscape to an empty folder as images and parcels; see `landscape.images`.
 
         The images show the first season of the train region, `size` x `size` pixels without gaps, on common dates;
@@ -137,7 +137,7 @@ class Synthetic(WithStatistics):
 
         Args:
             folder: Folder of the files; created if necessary.
-            tell: Function that is called with a line for each row of tiles.
+            log: Function that is called with a line for each row of tiles.
             workers: Number of processes; 0 and 1 use the current process.
 
         Raises:
@@ -145,7 +145,7 @@ class Synthetic(WithStatistics):
             CropzooError: The files cannot be written.
         """
         area = LandscapeArea(self._scene("train", 0, 0), self.size, self.label_scale, _ORIGIN, _CRS)
-        write_images(area, folder, tell, workers)
+        write_images(area, folder, log, workers)
 
     def shape(self, split: str) -> tuple[int, int]:
         """Return the rows and columns of blocks in the region of a split."""

@@ -43,7 +43,7 @@ WorldCereal/worldcereal-classification (MIT).
 """
 
 
-def write_images(area: LandscapeArea, folder: Path, tell: Log, workers: int) -> None:
+def write_images(area: LandscapeArea, folder: Path, log: Log, workers: int) -> None:
     """Fill an empty folder with `S2_DATE.tif` for each date, `parcels.gpkg`, `labels.tif` and `README.md`.
 
     The files are written to the subfolder `.unfinished` and moved when all are complete, README.md last. Remains of an
@@ -52,7 +52,7 @@ def write_images(area: LandscapeArea, folder: Path, tell: Log, workers: int) -> 
     Args:
         area: Area of the landscape.
         folder: Folder of the files; created if necessary.
-        tell: Function that is called with a line for each row of tiles.
+        log: Function that is called with a line for each row of tiles.
         workers: Number of processes; 0 and 1 use the current process.
 
     Raises:
@@ -60,7 +60,7 @@ def write_images(area: LandscapeArea, folder: Path, tell: Log, workers: int) -> 
         CropzooError: The files cannot be written; the folder is then as empty as before.
     """
     with _unfinished(folder) as scratch:
-        _write_tiles(area, scratch, tell, workers)
+        _write_tiles(area, scratch, log, workers)
         (scratch / _LAST).write_text(_format_readme(area), encoding="utf-8")
         names = [path.name for path in scratch.iterdir()]
         for name in sorted(names, key=lambda name: (name == _LAST, name)):
@@ -92,7 +92,7 @@ def _unfinished(folder: Path) -> Iterator[Path]:
         ) from error
 
 
-def _write_tiles(area: LandscapeArea, folder: Path, tell: Log, workers: int) -> None:
+def _write_tiles(area: LandscapeArea, folder: Path, log: Log, workers: int) -> None:
     names = [f"S2_{day}.tif" for day in np.array(area.days).astype("datetime64[D]").tolist()]
     tiles = folder / "tiles"
     tiles.mkdir()
@@ -108,7 +108,7 @@ def _write_tiles(area: LandscapeArea, folder: Path, tell: Log, workers: int) -> 
             _write_tile(tile, images, labels, area.label_scale)
             parcels.add_tile(tile)
             if count % area.across == 0:
-                tell(f"made {count} of {len(area.corners)} tiles of {SIDE} x {SIDE} pixels, {len(names)} dates")
+                log(f"made {count} of {len(area.corners)} tiles of {SIDE} x {SIDE} pixels, {len(names)} dates")
     tiles.rmdir()
     for _ in run_jobs(_check_raster, folder, [*names, _LABELS], workers):
         pass

@@ -156,7 +156,7 @@ def run_scorings(
     study: Study,
     zoo: Zoo,
     runtime: Runtime,
-    tell: Log,
+    log: Log,
 ) -> dict[str, str]:
     """Compute the missing scores of finished runs by the additional scorings of a study.
 
@@ -169,7 +169,7 @@ def run_scorings(
         study: Study with the scorings.
         zoo: Zoo with the backbones and datasets.
         runtime: Device and workers.
-        tell: Called with lines of progress.
+        log: Called with lines of progress.
 
     Returns:
         Error of each failed scoring, by "RUN, SCORING".
@@ -183,7 +183,7 @@ def run_scorings(
         for name, scoring in study.all_scorings.items():
             if name in there:
                 continue
-            tell(f"{run.name}: scoring {name}")
+            log(f"{run.name}: scoring {name}")
             try:
                 model, data = open_evaluation(
                     folder.run(run).model, zoo, study.split, scoring.changes(study.split), runtime, scoring.upsample
@@ -192,12 +192,12 @@ def run_scorings(
                     data = truncate_data(data, study.split, scoring.until, parse_day("until", scoring.until))
                 for line in date_warnings({study.split: data.split(study.split)}, data.options.dates):
                     if line not in shown:
-                        tell(f"{name}: {line}")
+                        log(f"{name}: {line}")
                         shown.add(line)
                 scores = evaluate(model, data, study.split, runtime)
             except CropzooError as error:
                 failed[f"{run.name}, {name}"] = str(error)
-                tell(f"{run.name}: scoring {name} failed: {error}")
+                log(f"{run.name}: scoring {name} failed: {error}")
                 continue
             folder.write_scoring(run, name, study, scores)
     return failed

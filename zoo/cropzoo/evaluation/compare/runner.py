@@ -37,13 +37,13 @@ class TrainingJobs:
     Args:
         command: Words of the training command, to which `--out FOLDER` and `-c RECIPE` or `--resume` are added.
         jobs: Number of runs at a time.
-        tell: Called with lines of progress.
+        log: Called with lines of progress.
         split: Split whose mean IoU is reported for a finished run.
     """
 
     command: Sequence[str]
     jobs: int
-    tell: Log
+    log: Log
     split: Split = "test"
 
 
@@ -115,14 +115,14 @@ def _start(run: PlannedRun, folder: StudyFolder, trainings: TrainingJobs, title:
     log = _open(path)
     try:
         if not _lock(log):
-            trainings.tell(f"{title}: being trained by another process")
+            trainings.log(f"{title}: being trained by another process")
             return None
         state = folder.state(run)
         if state == "finished":
             return None
         target = ["--out", str(folder.run(run).path)]
         more = ["--resume"] if state == "unfinished" else ["-c", str(folder.write_recipe(run))]
-        trainings.tell(f"{title}: {'resuming' if state == 'unfinished' else 'training'}")
+        trainings.log(f"{title}: {'resuming' if state == 'unfinished' else 'training'}")
         begin = log.seek(0, os.SEEK_END)
         process = subprocess.Popen(
             [*trainings.command, *more, *target],
@@ -169,22 +169,22 @@ def _environment(jobs: int) -> dict[str, str]:
 
 def _end(ended: _ActiveRun, folder: StudyFolder, trainings: TrainingJobs) -> str:
     """Report how a run ended; returns its error, empty if it is finished."""
-    seconds, tell = time.monotonic() - ended.started, trainings.tell
+    seconds, log = time.monotonic() - ended.started, trainings.log
     failure, code = folder.failure(ended.run), ended.process.returncode
     if folder.run(ended.run).finished:
         failure.unlink(missing_ok=True)
         miou = folder.run(ended.run).scores(trainings.split).get("miou")
         if miou is None:
-            tell(f"{ended.run.name}: finished in {seconds:.0f} s, without scores")
+            log(f"{ended.run.name}: finished in {seconds:.0f} s, without scores")
             return ""
-        tell(f"{ended.run.name}: finished in {seconds:.0f} s, {trainings.split} mIoU {100 * miou:.1f}")
+        log(f"{ended.run.name}: finished in {seconds:.0f} s, {trainings.split} mIoU {100 * miou:.1f}")
         return ""
     with ended.log.open("rb") as log:
         log.seek(ended.begin)
         lines = log.read().decode("utf-8", "replace").splitlines()
     error = _find_error(lines) or _describe_exit(code)
     write_text(failure, "\n".join([error, "", *lines[-_TAIL:]]) + "\n")
-    tell(f"{ended.run.name}: failed after {seconds:.0f} s: {error} (see {failure})")
+    log(f"{ended.run.name}: failed after {seconds:.0f} s: {error} (see {failure})")
     return error
 
 
