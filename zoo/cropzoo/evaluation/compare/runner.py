@@ -179,9 +179,9 @@ def _end(ended: _ActiveRun, folder: StudyFolder, trainings: TrainingJobs) -> str
             return ""
         log(f"{ended.run.name}: finished in {seconds:.0f} s, {trainings.split} mIoU {100 * miou:.1f}")
         return ""
-    with ended.log.open("rb") as log:
-        log.seek(ended.begin)
-        lines = log.read().decode("utf-8", "replace").splitlines()
+    with ended.log.open("rb") as file:
+        file.seek(ended.begin)
+        lines = file.read().decode("utf-8", "replace").splitlines()
     error = _find_error(lines) or _describe_exit(code)
     write_text(failure, "\n".join([error, "", *lines[-_TAIL:]]) + "\n")
     log(f"{ended.run.name}: failed after {seconds:.0f} s: {error} (see {failure})")
