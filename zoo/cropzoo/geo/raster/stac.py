@@ -85,7 +85,7 @@ class LocalStacIO(pystac.StacIO):
 
     def write_text(self, dest: Any, txt: str, *args: Any, **kwargs: Any) -> None:
         """Not supported: STAC files are only read."""
-        raise NotImplementedError
+        raise CropzooError(f"writing the STAC file {os.fspath(dest)!r}; STAC files are only read; write it with pystac")
 
 
 @dataclass(frozen=True)
