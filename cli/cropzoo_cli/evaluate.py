@@ -53,7 +53,8 @@ BASELINES = ("knn",)
     type=click.Choice(BASELINES),
     is_flag=False,
     flag_value="knn",
-    help="Also score a baseline that a network should beat: knn, the 5 nearest neighbors of each pixel (default).",
+    help="Also score a baseline that a network should beat: knn, the 5 nearest neighbors of each pixel. The value may "
+    "be omitted where no argument follows.",
 )
 @click.option("--floor", is_flag=True, hidden=True)
 @click.option("-b", "--batch-size", "--batch_size", type=click.IntRange(min=1), help="Number of tiles per step.")

@@ -32,7 +32,7 @@ COMMANDS = {
     "parcels": LazyCommand(
         "cropzoo_cli.parcels:parcels", "Compute parcel statistics of a map; flag suspicious declarations."
     ),
-    "export": LazyCommand("cropzoo_cli.export:export", "Export a model as safetensors, ONNX or TorchScript."),
+    "export": LazyCommand("cropzoo_cli.export:export", "Export a model as safetensors, ONNX or torch.export."),
     "import-weights": LazyCommand(
         "cropzoo_cli.import_weights:import_weights", "Convert a published weights file to a checkpoint."
     ),
