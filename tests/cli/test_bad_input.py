@@ -62,7 +62,7 @@ def test_cuda_where_there_is_none(command, empty):
 def test_nan_in_the_series_is_one_line_from_a_worker_too(command, tmp_path, workers):
     error = command("train", *QUICK, "--set", "dataset.flaw=late nan", "-j", workers, folder=tmp_path).error
     assert error == (
-        "sample 'field-5' holds NaN or infinity in its series; replace it by a number and mark it in `clear`"
+        "sample 'field-5' has NaN or infinity in its series; replace it by a number and mark it in `clear`"
     )
 
 

@@ -76,7 +76,14 @@ def test_metadata_say_all_that_is_needed(exported):
 
 def test_card_stands_beside_it(exported):
     card = exported.with_suffix(".md").read_text()
-    for part in ("# pixelwise trained on plots", "| wheat | 10 |", "Class boundary", "nobody", "License: MIT", "cscl:"):
+    for part in (
+        "# pixelwise trained on plots",
+        "| wheat | 10 |",
+        "Class boundary",
+        "nobody",
+        "License: MIT",
+        "objective: cscl",
+    ):
         assert part in card
 
 

@@ -73,8 +73,8 @@ def test_nothing_to_enlarge(evaluate, coarse, fine):
 
 def test_scores_say_what_a_pixel_is(evaluate, fine):
     [line] = [line for line in evaluate(fine).out.splitlines() if line.startswith("OA by distance")]
-    assert line.endswith("px of the labels, 1/2 of the images', 1 = parcel boundary")
-    assert "2 times finer than those of" in (fine / "report.html").read_text()
+    assert line.endswith("px of the labels, which are 2 x finer than the images, 1 = parcel boundary")
+    assert "which are 2 times finer than" in (fine / "report.html").read_text()
 
 
 def test_the_map_has_the_grid_of_the_labels(command, folder, fine):

@@ -35,7 +35,7 @@ def pretrained(command, sites):
 
 
 def test_it_ends_with_a_backbone_and_says_that_there_are_no_scores(pretrained, sites):
-    assert "no labels.tif and no parcel file in bare: series without labels" in pretrained.err
+    assert "no labels.tif and no parcel file in bare: the series have no labels" in pretrained.err
     assert pretrained.out.startswith("no scores: mtm predicts no classes; fine-tune with --weights mtm\n")
     run = sites / "mtm"
     metadata = read_metadata(run / "model.safetensors")
@@ -47,7 +47,7 @@ def test_it_ends_with_a_backbone_and_says_that_there_are_no_scores(pretrained, s
     assert all(line["val_loss"] > 0 for line in lines)
     assert json.loads((run / "split.json").read_text()).keys() == {"train", "val"}
     report = (run / "report.html").read_text()
-    assert "mtm trains a backbone that predicts no classes" in report
+    assert "This run has no scores because mtm trains no head" in report
     assert "Overall accuracy" not in report
     assert "val_loss" in report
 
@@ -96,7 +96,7 @@ def test_a_killed_one_resumes_to_the_same_weights(command, sites, pretrained):
 def test_it_predicts_nothing_and_says_why(command, pretrained, sites, words):
     before = set(sites.iterdir())
     error = command(*words, folder=sites).error
-    assert "pre-trained alone, by 'mtm'; it has no head, so it tells no classes apart" in error
+    assert "only pre-trained, by 'mtm'; it has no head and predicts no classes" in error
     assert "cropzoo train --weights" in error
     assert set(sites.iterdir()) == before
 
@@ -163,4 +163,6 @@ def test_a_study_of_it_says_that_nothing_is_scored(command, sites):
     for _ in range(2):  # trained, and found
         ended = command(*words, "--device", "cpu", "--out", "study", folder=sites)
         assert ended.code == 1
-        assert ended.err.splitlines()[-1].startswith("error: 1 of 1 runs have no scores, since mtm trains no head; end")
+        assert ended.err.splitlines()[-1].startswith(
+            "error: 1 of 1 runs have no scores because mtm trains no head; end"
+        )

@@ -16,8 +16,8 @@ NEEDED = (
     "cropzoo/py.typed",
     "cropzoo_plugins/py.typed",
     "cropzoo_cli/py.typed",
-    "cropzoo/report/report.html.j2",
-    "cropzoo/report/card.md.j2",
+    "cropzoo/reports/templates/report.html.j2",
+    "cropzoo/reports/templates/card.md.j2",
     "cropzoo_plugins/datasets/landscape/curves.csv",
 )
 

@@ -134,5 +134,5 @@ def test_parcels_need_images_with_a_crs(geotiff: ModuleType, tmp_path: Path) -> 
     made = geotiff.make_site(tmp_path / "a", labels=False)
     for path in made.folder.glob("S2*.tif"):
         geotiff.rewrite(path, crs=None)
-    with pytest.raises(CropzooError, match=r"parcels.gpkg'; the images beside them have no CRS"):
+    with pytest.raises(CropzooError, match=r"parcels.gpkg'; the images have no CRS"):
         GeoTIFF(tmp_path)
