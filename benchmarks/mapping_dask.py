@@ -62,7 +62,7 @@ def time_cluster(
     from cropzoo.inference.mapping.predict import make_manifest
 
     shutil.rmtree(folder, ignore_errors=True)
-    parts = ChunkStore.beside(folder / "dask.tif")
+    parts = ChunkStore.next_to(folder / "dask.tif")
     parts.start(make_manifest(plan, predictor))
     with distributed.LocalCluster(
         n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0", silence_logs=50

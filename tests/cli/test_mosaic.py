@@ -33,7 +33,7 @@ def shards(made_parts: Any, tmp_path: Path) -> Any:
 
     def make(made: tuple[int, ...] = (1, 2), count: int = 2, leave: tuple[int, ...] = ()) -> Any:
         order = made_parts.make_manifest_of(outputs=("class", "confidence"))
-        parts = ChunkStore.beside(tmp_path / "map.tif")
+        parts = ChunkStore.next_to(tmp_path / "map.tif")
         for shard in made:
             parts.start(order, shard=(shard, count))
         if not made:
@@ -87,7 +87,7 @@ def test_missing_chunks_of_one_run(command: Any, shards: Any, tmp_path: Path) ->
 
 
 def test_what_could_not_be_made_is_nodata_and_the_rest_is_kept(command: Any, shards: Any, tmp_path: Path) -> None:
-    whole, parts = shards(leave=(4,)), ChunkStore.beside(tmp_path / "map.tif")
+    whole, parts = shards(leave=(4,)), ChunkStore.next_to(tmp_path / "map.tif")
     parts.fail(4, "'S2.tif' is truncated")
     ended = command("mosaic", "map.tif", folder=tmp_path)
     assert ended.code == 1
@@ -102,7 +102,7 @@ def test_a_mended_chunk_replaces_the_map_of_the_same_plan(
     command: Any, shards: Any, made_parts: Any, tmp_path: Path
 ) -> None:
     shards(leave=(4,))
-    parts = ChunkStore.beside(tmp_path / "map.tif")
+    parts = ChunkStore.next_to(tmp_path / "map.tif")
     parts.fail(4, "'S2.tif' is truncated")
     assert command("mosaic", "map.tif", folder=tmp_path).code == 1
     parts.save(4, made_parts.make_part(parts.read_manifest(), 4))

@@ -90,6 +90,6 @@ def begin(
     folder: Path, order: MapManifest, leave: Collection[int] = ()
 ) -> tuple[ChunkStore, dict[str, NDArray[np.uint8]]]:
     """Started and filled parts of folder/map.tif, and the map."""
-    parts = ChunkStore.beside(folder / "map.tif")
+    parts = ChunkStore.next_to(folder / "map.tif")
     parts.start(order)
     return parts, fill(parts, order, leave)

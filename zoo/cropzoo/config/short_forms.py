@@ -339,7 +339,7 @@ def keep_options(above: Sequence[Settings], below: Sequence[Settings]) -> list[S
 
 
 def iterate_sections(settings: Mapping[str, Any]) -> Iterator[Settings]:
-    """The settings of every stage and every objective, as they stand in expanded settings."""
+    """The settings of every stage and every objective, as found in expanded settings."""
     stages = settings.get("stages", {})
     yield from stages if isinstance(stages, list) else stages.values()
     yield from settings.get("objectives", {}).values()

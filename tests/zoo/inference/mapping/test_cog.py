@@ -144,7 +144,7 @@ def test_the_bytes_do_not_depend_on_when_a_chunk_was_made_or_on_windows(made_par
     order = made_parts.make_manifest_of(1100, 700, side=200, outputs=("class", "probabilities"))
     parts, _ = made_parts.begin(tmp_path / "one", order)
     one = put_together(order, parts)
-    other = made_parts.ChunkStore.beside(tmp_path / "other" / "map.tif")
+    other = made_parts.ChunkStore.next_to(tmp_path / "other" / "map.tif")
     other.start(order)
     for chunk in reversed(order.chunks):
         other.save(chunk.number, made_parts.make_part(order, chunk.number))

@@ -56,7 +56,7 @@ def ground(scenes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def begin(plan: Any, predictor: Any, folder: Path) -> tuple[ChunkStore, Any]:
-    parts, order = ChunkStore.beside(folder / "map.tif"), make_manifest(plan, predictor)
+    parts, order = ChunkStore.next_to(folder / "map.tif"), make_manifest(plan, predictor)
     parts.start(order)
     return parts, order
 

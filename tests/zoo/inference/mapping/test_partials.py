@@ -22,7 +22,7 @@ def order(made_parts):
 
 @pytest.fixture
 def parts(tmp_path):
-    return ChunkStore.beside(tmp_path / "map.tif")
+    return ChunkStore.next_to(tmp_path / "map.tif")
 
 
 def shapes(order, number):

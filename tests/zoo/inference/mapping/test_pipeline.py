@@ -34,7 +34,7 @@ def make(scenes: ModuleType, plan: MapPlan, tmp_path: Path) -> Make:
     """`make(name, network=..., **how)` makes all chunks of the plan; returns their parts."""
 
     def run(name: str, network: Any = None, **how: Any) -> ChunkStore:
-        parts = ChunkStore.beside(tmp_path / f"{name}.tif")
+        parts = ChunkStore.next_to(tmp_path / f"{name}.tif")
         network = network or scenes.Network()
         parts.start(make_manifest(plan, network))
         run_chunks(plan, network, parts, how.pop("chunks", plan.chunks), **how)

@@ -71,7 +71,7 @@ def test_a_map_holds_what_was_asked_for(plan: MapPlan, network: Any, out: Any) -
     made = run(plan, network, out("one"))
     assert list(made.paths) == list(OUTPUTS)
     assert set(files(out("one"))) == {"map.tif", "map.tif.aux.xml", "map_confidence.tif"}
-    assert not ChunkStore.beside(out("one")).folder.exists()
+    assert not ChunkStore.next_to(out("one")).folder.exists()
     with rasterio.open(out("one")) as source:
         assert (source.height, source.width) == (60, 50)
         assert source.crs == "EPSG:32631"
@@ -89,7 +89,7 @@ def test_shards_make_the_same_files(plan: MapPlan, network: Any, out: Any) -> No
         made = run(plan, network, out("three"), shard=(index, 3))
         assert made.paths == {}
         assert not out("three").exists()
-    parts = ChunkStore.beside(out("three"))
+    parts = ChunkStore.next_to(out("three"))
     order = parts.read_manifest()
     assert parts.missing(chunk.number for chunk in order.chunks) == []
     assemble_map(order, parts, out("three"))
@@ -103,7 +103,7 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_files(
     run(plan, network, out("one"))
     with pytest.raises(Interrupted):
         run(plan, Stopping(network, 40), out("two"), readers=readers)
-    kept = ChunkStore.beside(out("two")).done()
+    kept = ChunkStore.next_to(out("two")).done()
     assert 0 < len(kept) < len(plan.chunks)
     assert not out("two").exists()
     with pytest.raises(CropzooError, match="pass --resume to continue or --overwrite to restart"):
@@ -162,7 +162,7 @@ def test_a_hole_is_filled_when_the_image_is_mended(plan: MapPlan, network: Any, 
     out("two").parent.mkdir()
     made = run_map(plan, network, out("two"), RunOptions(), warn=told.append)
     assert made.failures
-    assert made.parts == ChunkStore.beside(out("two")).folder
+    assert made.parts == ChunkStore.next_to(out("two")).folder
     assert [line for line in told if str(path) in line]
     with rasterio.open(out("one")) as good, rasterio.open(out("two")) as holed:
         expected, found = good.read(1), holed.read(1)
@@ -171,4 +171,4 @@ def test_a_hole_is_filled_when_the_image_is_mended(plan: MapPlan, network: Any, 
     path.write_bytes(whole)
     assert not run(plan, network, out("two"), resume=True).failures
     assert files(out("two")) == files(out("one"))
-    assert not ChunkStore.beside(out("two")).folder.exists()
+    assert not ChunkStore.next_to(out("two")).folder.exists()

@@ -45,13 +45,13 @@ class ChunkStore:
     machines can share the folder.
 
     Args:
-        folder: Path of the folder, next to the map; see `beside`.
+        folder: Path of the folder, next to the map; see `next_to`.
     """
 
     folder: Path
 
     @classmethod
-    def beside(cls, out: Path) -> ChunkStore:
+    def next_to(cls, out: Path) -> ChunkStore:
         """The partial results of a map: "map.tif.parts" for "map.tif"."""
         return cls(out.with_name(out.name + SUFFIX))
 

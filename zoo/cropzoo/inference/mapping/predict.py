@@ -87,7 +87,7 @@ def run_map(
         CropzooError: Files exist and may not be replaced, partial results belong to another map, or the disk is full.
             Finished chunks are kept.
     """
-    paths, parts = target_paths(out, plan.options.outputs), ChunkStore.beside(out)
+    paths, parts = target_paths(out, plan.options.outputs), ChunkStore.next_to(out)
     manifest = make_manifest(plan, predictor)
     check_targets(paths, overwrite=options.overwrite, digest=manifest.digest if options.resume else "")
     if options.resume and not parts.exists and is_complete(paths.values(), manifest.digest):
@@ -192,7 +192,7 @@ def mosaic_shards(path: Path, *, overwrite: bool = False, advance: ProgressCallb
         CropzooError: There are no partial results; chunks are missing (the message names their shards); the map exists;
             a chunk is damaged; the map cannot be written.
     """
-    parts = ChunkStore(path) if path.name.endswith(SUFFIX) else ChunkStore.beside(path)
+    parts = ChunkStore(path) if path.name.endswith(SUFFIX) else ChunkStore.next_to(path)
     if not parts.exists and parts.out.is_file() and read_plan_digest(parts.out):
         return MosaicResult({"map": parts.out}, 0, {}, new=False)
     manifest = parts.read_manifest()
