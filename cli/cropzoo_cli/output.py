@@ -26,14 +26,26 @@ def note(message: str) -> None:
 
 
 class _Lines(logging.Handler):
+    """Prints warnings by `warn`, and other messages once by `note`: a command may open its images several times."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._noted: set[str] = set()
+
     def emit(self, record: logging.LogRecord) -> None:
-        warn(record.getMessage())
+        message = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            warn(message)
+        elif message not in self._noted:
+            self._noted.add(message)
+            note(message)
 
 
 def forward_warnings() -> None:
-    """Print the package's logged warnings by `warn`; call it before torch is imported."""
+    """Print the package's logged warnings and notes; call it before torch is imported."""
     logger = logging.getLogger("cropzoo")
-    logger.handlers, logger.propagate = [_Lines(logging.WARNING)], False
+    logger.handlers, logger.propagate = [_Lines()], False
+    logger.setLevel(logging.INFO)
     if get_world_size() > 1:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # each process would print notes on its network code
 

@@ -98,7 +98,7 @@ class _RunFlags:
     "--bands",
     default="",
     metavar="B02,B03",
-    help="Names of the images' bands in order, if the files do not hold them.",
+    help="Names of the images' bands in order, if the files do not hold them, with - for a band to leave out.",
 )
 @click.option("--clear-scl", default="4,5,6", show_default=True, help="Classes of an SCL band that count as clear.")
 @click.option(
@@ -166,7 +166,7 @@ def predict(settings: Settings, catalog: Catalog, source: str, rest: tuple[str, 
 
     predictor = open_predictor(path, settings.zoo, run.device, run.precision)
     facts = predictor.facts
-    plan = make_plan(find_map_images(facts.bands, options.images, options.bands), facts, options)
+    plan = make_plan(find_map_images(facts.bands, options.images, options.bands, options.offset), facts, options)
     _describe_plan(plan, shard)
     try:
         with pixel_progress() as advance, progress("steps of writing the map") as assembling:

@@ -54,7 +54,11 @@ _SHARED_OPTIONS = ("rest", "out", "workers", "overwrite", "as_json")
     help="Images: a quoted pattern, a folder, or a STAC item collection. Repeatable.",
 )
 @click.option(
-    "--bands", default="", metavar="B02,B03", help="Bands to use, or names of the bands of files without descriptions."
+    "--bands",
+    default="",
+    metavar="B02,B03",
+    help="Bands to use, or names of all bands of files without descriptions in order, with - for a band to leave out. "
+    "Alpha bands need no name.",
 )
 @click.option("--clear-scl", default="4,5,6", show_default=True, help="Classes of the SCL band that are clear.")
 @click.option(

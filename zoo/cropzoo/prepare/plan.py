@@ -17,6 +17,7 @@ from cropzoo.data.sample import IGNORE
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.dates import EPOCH
 from cropzoo.geo.raster.discover import find_images
+from cropzoo.geo.raster.notes import ImageNotes
 from cropzoo.geo.vector.parcel_table import Crop
 from cropzoo.geo.vector.reader import read_parcels
 from cropzoo.io import Log
@@ -109,7 +110,9 @@ def make_plan(options: PrepareOptions, workers: int, log: Log) -> PreparePlan:
 
 def _find_inputs(options: PrepareOptions, log: Log) -> PrepareInputs:
     """Images, and the parcels that intersect them."""
-    stacks = tuple(find_images(options.images, options.bands))
+    image_notes = ImageNotes(options.offset)
+    stacks = tuple(find_images(options.images, options.bands, notes=image_notes))
+    image_notes.log()
     for stack in stacks:
         days = [EPOCH + timedelta(days=int(day)) for day in stack.dates]
         log(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cropzoo import CropzooError
-from cropzoo.geo.raster.dates import find_image_date
+from cropzoo.geo.raster.dates import date_image, days_since_epoch, find_image_date
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,69 @@ def test_a_date_that_cannot_be_read_is_an_error_with_the_form(name: str) -> None
         CropzooError, match=rf"{name}'; neither its name nor its tags hold a date; name it like 'S2_2019"
     ):
         find_image_date(Path("site") / name, {"TIFFTAG_DATETIME": "yesterday"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "20240131_S2A_MSIL2A_20210410T104031",
+        "download-2024-01-31_T31UFS_20210410T104031_B02_10m",
+        "L2A_T31UFS_A030279_20210410T104031",
+        "S2A_31UFS_20210410_0_L2A",
+        "S2A_OPER_PRD_MSIL1C_PDMC_20240131T000000_R008_V20210410T104031_20210410T104031",
+        "HLS.S30.T31UFS.2021100T104031.v2.0.B04",
+        "HLS.L30.T31UFS.2021100T104031.v2.0.Fmask",
+        "MOD09GA.A2021100.h18v03.006.2024031071512",
+        "LC08_L2SP_198025_20210410_20240131_02_T1_SR_B4",
+        "LC81980252021100LGN00",
+        "SENTINEL2A_20210410-104031-123_L2A_T31UFS_C_V1-0",
+        "20210410_LEVEL2_SEN2A_BOA",
+        "2024-01-31_20210410_LEVEL2_SEN2A_BOA",
+        "S1A_IW_GRDH_1SDV_20210410T055000_20240131T055025_037386_046800_1234",
+        "s2a_msil2a_20210410t104031_n0300_r008_t31ufs_20240131t000000",
+    ],
+)
+@pytest.mark.parametrize("form", ["file", "folder"])
+def test_the_date_of_acquisition_in_the_name_of_a_product(name: str, form: str) -> None:
+    path, folders = (Path(f"{name}.tif"), ()) if form == "file" else (Path("B04.tif"), (name,))
+    found = date_image(path, folders, {"TIFFTAG_DATETIME": "2024:01:31 00:00:00"})
+    assert (found.day, found.is_product) == (days_since_epoch(date(2021, 4, 10)), True)
+
+
+@pytest.mark.parametrize(
+    ("name", "time"),
+    [
+        ("S2_20210410104031", "104031"),
+        ("S2_20210410T104031", "104031"),
+        ("S2_2021-04-10T104031", "104031"),
+        ("S2_20210410_104031", ""),
+        ("S2_2021100", ""),
+        ("2021100_B04", ""),
+    ],
+)
+def test_dates_with_times_and_days_of_the_year(name: str, time: str) -> None:
+    found = date_image(Path(f"{name}.tif"), (), {})
+    assert (found.day, found.time, found.is_product) == (days_since_epoch(date(2021, 4, 10)), time, False)
+    assert found.source == "the file name"
+
+
+@pytest.mark.parametrize("name", ["20210410256199", "2021000", "2021366", "x2021100", "2021100a"])
+def test_digits_that_are_no_date(name: str) -> None:
+    with pytest.raises(CropzooError, match="neither its name nor its tags hold a date"):
+        date_image(Path(f"{name}.tif"), (), {})
+
+
+def test_the_order_of_sources() -> None:
+    tags = {"TIFFTAG_DATETIME": "2024:01:31 00:00:00"}
+
+    def source(name: str, *folders: str) -> tuple[str, str]:
+        found = date_image(Path(f"{name}.tif"), folders, tags)
+        return str(date.fromordinal(found.day + date(1970, 1, 1).toordinal())), found.source
+
+    assert source("2021-04-10_b", "2021-05-15") == ("2021-04-10", "the file name")
+    assert source("plot_2012345", "x", "2021-05-15") == ("2021-05-15", "the folder name '2021-05-15'")
+    assert source("plot_2012345", "x") == ("2012-12-10", "the file name")
+    assert source("a", "2021-05-15", "2021-06-01") == ("2021-05-15", "the folder name '2021-05-15'")
+    assert source("20210410_20210515") == ("2021-04-10", "the first of several dates in the file name")
+    assert source("20210410_2021-04-10") == ("2021-04-10", "the file name")
+    assert source("a", "b") == ("2024-01-31", "the tag TIFFTAG_DATETIME")

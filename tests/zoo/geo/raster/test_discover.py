@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from pathlib import Path
 from types import ModuleType
@@ -189,10 +190,139 @@ def test_requested_bands(make: ModuleType, tmp_path: Path) -> None:
     check_refused("only the SCL mask; add the spectral bands", tmp_path / "masks")
 
 
-def test_two_products_of_a_day(make: ModuleType, tmp_path: Path) -> None:
-    names = ("b_2019-05-16_N0500_x.tif", "c_2019-05-16.tif", "a_2019-05-16_N0212_x.tif")
+def test_two_products_of_a_day(make: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    names = [
+        f"{letter}_S2A_MSIL2A_20190516T104031{baseline}_R008_T31UFS_20190517T000000.tif"
+        for letter, baseline in (("b", "_N0500"), ("c", ""), ("a", "_N0212"))
+    ]
     for name in names:
         make.write_raster(tmp_path / name, make.pixels("NDVI"), ("NDVI",))
     [tile] = find_images(tmp_path)
     [acquisition] = tile.acquisitions
     assert [layer.path.name for layer in acquisition.files["NDVI"]] == [names[0], names[2], names[1]]
+    [note] = caplog.messages
+    assert "several products of one place on 1 date, such as" in note
+    assert note.index(names[0]) < note.index(names[2]) < note.index("on 2019-05-16: the newest processing baseline")
+
+
+COLLAPSED = [
+    ("download_2024-01-31/{}.tif", ("a", "b"), {}, "the folder name 'download_2024-01-31'"),
+    ("2024-01-31_{}.tif", ("a", "b"), {}, "the file name"),
+    ("2024-01-31_S2_{}.tif", ("2021-04-10", "2021-05-15"), {}, "the first of several dates in the file name"),
+    ("20240131{}.tif", ("104031", "104036"), {}, "the file name"),
+    ("{}.tif", ("a", "b"), {"TIFFTAG_DATETIME": "2024:01:31 10:00:00"}, "the tag TIFFTAG_DATETIME"),
+]
+
+
+@pytest.mark.parametrize(("form", "names", "tags", "source"), COLLAPSED)
+def test_images_whose_common_date_may_be_that_of_the_download(
+    make: ModuleType, tmp_path: Path, form: str, names: tuple[str, str], tags: dict[str, str], source: str
+) -> None:
+    one, other = (str(tmp_path / form.format(name)) for name in names)
+    for path in (one, other):
+        make.write_raster(Path(path), np.stack([make.pixels("B04")] * 2), ("B04", "B08"), tags=tags)
+    message = f"images '{one}' and '{other}'; both have all bands of the same ground and the date 2024-01-31, from "
+    check_refused(re.escape(f"{message}{source}; if they are of different days, start their names with"), tmp_path)
+    # With a band each, they are parts of one image.
+    for path, band in ((one, "B04"), (other, "B08")):
+        make.write_raster(Path(path), make.pixels(band), (band,), tags=tags)
+    assert days(find_images(tmp_path)[0]) == ["2024-01-31"]
+
+
+def test_equal_times_are_of_one_acquisition(make: ModuleType, tmp_path: Path) -> None:
+    for name in ("west_20210410T104031", "east_20210410104031"):
+        make.write_raster(tmp_path / f"{name}.tif", make.pixels("B04"), ("B04",))
+    [tile] = find_images(tmp_path)
+    assert [len(each.products) for each in tile.acquisitions] == [2]
+
+
+def test_names_of_one_band_in_all_spellings(make: ModuleType, tmp_path: Path) -> None:
+    spellings = (("B4", "B8A"), ("b04", "b8a"), ("B04_10m", "B8A_20m"), ("B4, central wavelength 665 nm", "B08A"))
+    for number, names in enumerate(spellings):
+        values = np.stack([make.pixels(name, number) for name in ("B04", "B8A")])
+        make.write_raster(tmp_path / f"2019-05-{number + 10}.tif", values, names)
+    [tile] = find_images(tmp_path)
+    assert tile.bands == ("B04", "B8A")
+    assert len(tile.acquisitions) == 4
+    [tile] = find_images(tmp_path, ("b8a", "B4"))  # as a network names them
+    assert tile.bands == ("b8a", "B4")
+    np.testing.assert_array_equal(whole(tile)[0][3, 1], make.pixels("B04", 3))
+
+
+def test_one_band_at_two_resolutions_in_a_file(make: ModuleType, tmp_path: Path) -> None:
+    make.write_raster(tmp_path / "2019-05-16.tif", np.stack([make.pixels("B04")] * 2), ("B04_10m", "B04_20m"))
+    assert find_images(tmp_path)[0].bands == ("B04_10m", "B04_20m")
+
+
+@pytest.mark.parametrize("name", ["scl", "SCL_20m", "Scene classification", "Scene_Classification_Map", "SCL 20 m"])
+@pytest.mark.parametrize("layout", ["description", "file name", "folder name"])
+def test_a_scene_classification_in_all_spellings(make: ModuleType, tmp_path: Path, name: str, layout: str) -> None:
+    if name == "SCL 20 m":
+        name = "scl-20m"
+    values = np.stack([make.pixels("B04"), make.pixels("SCL").astype(np.uint16)])
+    if layout == "description":
+        make.write_raster(tmp_path / "2019-05-16.tif", values, ("B04", name))
+    else:
+        file = f"2019-05-16_{name}.tif" if layout == "file name" else f"{name}/2019-05-16.tif"
+        make.write_raster(tmp_path / "2019-05-16_B04.tif", values[0])
+        make.write_raster(tmp_path / file, values[1])
+    [tile] = find_images(tmp_path)
+    assert tile.bands == ("B04",)
+    np.testing.assert_array_equal(whole(tile)[1][0], np.isin(values[1], (4, 5, 6)))
+
+
+@pytest.mark.parametrize(
+    "name", ["QA60", "MSK_CLDPRB", "cloud probability", "CLDPRB_20m", "AOT", "wvp", "TCI", "sunZenithAngles", "snow"]
+)
+@pytest.mark.parametrize("bands", [(), ("B04", "{}")])
+def test_layers_that_are_not_reflectance_are_left_out(
+    make: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, bands: tuple[str, ...]
+) -> None:
+    caplog.set_level("INFO")
+    for day in make.DAYS:
+        make.write_raster(tmp_path / f"{day}.tif", np.stack([make.pixels("B04")] * 2), ("B04", name))
+    requested = tuple(band.format(name) for band in bands)
+    is_band = bool(bands) and name in ("AOT", "wvp", "TCI")  # these are bands if they are named
+    assert find_images(tmp_path, requested)[0].bands == (requested if is_band else ("B04",))
+    expected = [] if is_band else ["layers that are not reflectance are left out"]
+    assert [message.partition(":")[0] for message in caplog.messages] == expected
+    assert is_band or "(2 files)" in caplog.text
+
+
+def test_masks_of_forms_other_than_scl(make: ModuleType, tmp_path: Path) -> None:
+    flags = np.zeros((60, 60), np.int16)
+    flags[:5], flags[5:10], flags[10:15], flags[15:20] = 0b10, 0b1000, 0b1_0000, 0b1
+    flags[20:25] = 0b10_0000  # water
+    for day in ("20210410", "20210515"):
+        values = np.stack([make.pixels("B04"), make.pixels("B08")])
+        make.write_raster(tmp_path / f"{day}_LEVEL2_SEN2A_BOA.tif", values, ("RED", "BROADNIR"))
+        make.write_raster(tmp_path / f"{day}_LEVEL2_SEN2A_QAI.tif", flags, ("Quality assurance information",))
+    [tile] = find_images(tmp_path)
+    assert (tile.bands, days(tile)) == (("RED", "BROADNIR"), ["2021-04-10", "2021-05-15"])
+    clear = whole(tile)[1]
+    assert not clear[:, :20].any()
+    assert clear[:, 20:].all()
+    (tmp_path / "20210515_LEVEL2_SEN2A_QAI.tif").unlink()
+    check_refused("of 2021-05-15 .*band 'QAI' is missing; .*provide an QAI band for every date or for none", tmp_path)
+
+
+def test_several_masks_of_a_product(make: ModuleType, tmp_path: Path) -> None:
+    product = "SENTINEL2A_20210410-104031-123_L2A_T31UFS_C_V1-0"
+    for band in ("B4", "B8"):
+        make.write_raster(tmp_path / product / f"{product}_FRE_{band}.tif", make.pixels(band).astype(np.int16))
+    expected = np.ones((60, 60), np.bool_)
+    for row, (name, number) in enumerate((("CLM", 4), ("MG2", 0b100), ("EDG", 1))):
+        for pixel, suffix in ((10, "R1"), (20, "R2")):
+            values = np.zeros((600 // pixel, 600 // pixel), np.uint8)
+            values[row * 40 // pixel : (row + 1) * 40 // pixel] = number
+            path = tmp_path / product / "MASKS" / f"{product}_{name}_{suffix}.tif"
+            make.write_raster(path, values, pixel=pixel)
+        expected[row * 4 : row * 4 + 4] = False
+    make.write_raster(tmp_path / product / f"{product}_ATB_R1.tif", np.ones((2, 60, 60), np.uint8))
+    make.write_raster(tmp_path / product / "MASKS" / f"{product}_SAT_R1.tif", np.ones((60, 60), np.uint8))
+    [tile] = find_images(tmp_path)
+    assert (tile.bands, days(tile), tile.name) == (("B04", "B08"), ["2021-04-10"], "T31UFS")
+    [acquisition] = tile.acquisitions
+    assert [sorted(each) for each in acquisition.products] == [["B04", "B08", "CLM", "EDG", "MG2"]]
+    np.testing.assert_array_equal(whole(tile)[1][0], expected)

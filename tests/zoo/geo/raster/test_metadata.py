@@ -14,6 +14,8 @@ from cropzoo import CropzooError
 from cropzoo.geo.raster.discover import find_images
 from cropzoo.geo.raster.metadata import declared_offset, parse_baseline
 
+PRODUCT = "S2A_MSIL2A_20220516T104031_N0400_R008_T31UFS_20220516T140000"
+
 
 def offset_of(folder: Path, band: str = "B04") -> int:
     [tile] = find_images(folder)
@@ -32,7 +34,10 @@ def offset_of(folder: Path, band: str = "B04") -> int:
         ("S2_2022-05-16", {"PROCESSING_BASELINE": "04.00"}, 1000),
         ("S2_2022-05-16", {"BOA_ADD_OFFSET": "-1000"}, 1000),
         ("S2_2022-05-16", {"RADIO_ADD_OFFSET": "-1000.0"}, 1000),
-        ("S2_2022-05-16_N0400", {"BOA_ADD_OFFSET": "0"}, 0),
+        ("S2A_MSIL2A_20220516T104031_N0400_R008_T31UFS_20220516T140000", {"BOA_ADD_OFFSET": "0"}, 0),
+        ("S2_2022-05-16_N0400", {}, 0),
+        ("farm_N0512_2022-05-16", {}, 0),
+        ("S2A_MSIL2A_20220516T104031_R008_T31UFS_20220516T140000_N0400", {}, 0),
     ],
 )
 def test_names_and_tags(make: ModuleType, tmp_path: Path, name: str, tags: dict[str, str], offset: int) -> None:
@@ -44,8 +49,27 @@ def test_names_and_tags(make: ModuleType, tmp_path: Path, name: str, tags: dict[
     assert offset_of(tmp_path, "NDVI") == (offset if "BOA_ADD_OFFSET" in tags or "RADIO_ADD_OFFSET" in tags else 0)
 
 
+@pytest.mark.parametrize(
+    ("folder", "offset"),
+    [
+        ("farm_N0512", 0),
+        ("N0400", 0),
+        ("plots_N0511_2022/field", 0),
+        ("S2A_MSIL2A_N0400_", 0),
+        (f"{PRODUCT}.SAFE/GRANULE/IMG_DATA", 1000),
+        (PRODUCT, 1000),
+        (PRODUCT.replace("N0400", "N0301"), 0),
+    ],
+)
+def test_only_the_name_of_a_product_gives_a_baseline(
+    make: ModuleType, tmp_path: Path, folder: str, offset: int
+) -> None:
+    make.write_raster(tmp_path / folder / "S2_2022-05-16_B04.tif", make.pixels("B04"))
+    assert offset_of(tmp_path) == offset
+
+
 def test_scale_and_offset_of_the_band_count_before_names(make: ModuleType, tmp_path: Path) -> None:
-    path = make.write_raster(tmp_path / "S2_2022-05-16_N0400_B04.tif", make.pixels("B04"))
+    path = make.write_raster(tmp_path / f"{PRODUCT}_B04.tif", make.pixels("B04"))
     for scale, offset, expected in ((1e-4, -0.1, 1000), (1e-4, 0.0, 0), (2.75e-5, -0.2, 7273), (1.0, 0.0, 1000)):
         with rasterio.open(path, "r+") as file:
             file.scales, file.offsets = (scale,), (offset,)
@@ -71,7 +95,7 @@ def test_the_metadata_file_has_precedence_over_names(make: ModuleType, tmp_path:
 def test_a_baseline_says_nothing_of_fractions(
     make: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = tmp_path / "S2_2022-05-16_N0400_B04.tif"
+    path = tmp_path / f"{PRODUCT}_B04.tif"
     make.write_raster(path, make.pixels("B04").astype(np.float32) / 10_000)
     assert offset_of(tmp_path) == 0
     assert (

@@ -29,6 +29,15 @@ def test_bands_of_sentinel_2(name: str, band: str | None) -> None:
         ("S1_2019-05-16_vv", ("VV", "VH"), "VV"),
         ("S2_2019-05-16_AOT", (), "AOT"),
         ("SUB04_2019", (), None),
+        ("S2_2019-05-16_B04", ("B4",), "B4"),
+        ("HLS.S30.T31UFS.2021100T104031.v2.0.Fmask", (), "Fmask"),
+        ("LC08_L2SP_198025_20210410_20210417_02_T1_QA_PIXEL", (), "QA_PIXEL"),
+        ("2019-05-16_Scene_Classification_Map", (), "SCL"),
+        ("20210410_LEVEL2_SEN2A_QAI", (), "QAI"),
+        ("SENTINEL2A_20210410-104031-123_L2A_T31UFS_C_V1-0_CLM_R1", (), "CLM"),
+        ("T31UFS_20190516T104031_MSK_CLDPRB_20m", (), "cloud probability"),
+        ("hot_2019-05-16_B04", (), "B04"),
+        ("hot_2019-05-16", (), None),
     ],
 )
 def test_the_band_of_a_file(stem: str, asked: tuple[str, ...], band: str | None) -> None:
@@ -48,7 +57,29 @@ def test_product_names() -> None:
     assert names.find_mgrs_tile(above) == "T31UFS"
     assert names.find_baseline(above) == 400
     assert names.find_level(above) == "2A"
+    for part in ("farm_N0512", "_N0400_", "S2A_MSIL2A_N0400_", "XS2A_MSIL2A_20220516T104031_N0400_R008"):
+        assert names.find_baseline([part]) == -1
+    assert names.find_baseline(["S2A_MSIL1C_20220516T104031_R008_T31UFS", above[3]]) == 400
     assert (names.find_mgrs_tile(["x"]), names.find_baseline(["N0400"]), names.find_level(["S2A"])) == ("", -1, "")
     assert names.find_mgrs_tile(["T31UFSX", "XT31UFS", "T31IFS"]) == ""
     assert names.is_esa_name(Path("T31UFS_20190516T104031_B02_10m.jp2"))
     assert not names.is_esa_name(Path("T31UFS_2019-05-16_B02.tif"))
+
+
+@pytest.mark.parametrize(
+    ("name", "standard"),
+    [
+        *((text, "B04") for text in ("B04", "b4", "B4", "B04_10m", "B04-10m", "B4, central wavelength 665 nm")),
+        *((text, "SCL") for text in ("SCL", "scl", "SCL_20m", "Scene classification", "Scene_Classification_Map")),
+        *((text, text) for text in ("red", "NDVI", "NDVI_B08_B04", "B04_mean", "B04 B08", "VV", "B13")),
+    ],
+)
+def test_the_standard_name_of_a_band(name: str, standard: str) -> None:
+    assert names.standard_name(name) == standard
+
+
+def test_the_names_of_the_user_come_first() -> None:
+    assert names.match_requested("B04_10m", ("B8", "b4")) == "b4"
+    assert names.match_requested("B04_10m", ("B8", "B04_10m")) == "B04_10m"
+    assert names.match_requested("b4", ()) == "B04"
+    assert names.series_bands(("B04", "-", "scl", "alpha", "WVP", "QA60", "red")) == ("B04", "WVP", "red")

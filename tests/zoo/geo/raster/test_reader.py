@@ -112,8 +112,8 @@ def test_the_second_product_of_a_day_fills_the_first(make: ModuleType, tmp_path:
     first[:, :, :10] = 0
     second[1, :10] = 0
     names = ("B04", "B08")
-    make.write_raster(tmp_path / "a_2019-05-16.tif", first, names, nodata=0)
-    make.write_raster(tmp_path / "b_2019-05-16.tif", second, names, nodata=0)
+    make.write_raster(tmp_path / "a_20190516T104031.tif", first, names, nodata=0)
+    make.write_raster(tmp_path / "b_20190516T104031.tif", second, names, nodata=0)
     [tile] = find_images(tmp_path)
     series, clear = StackReader(tile).read(ALL)
     expected = first.copy()
@@ -122,7 +122,7 @@ def test_the_second_product_of_a_day_fills_the_first(make: ModuleType, tmp_path:
     assert hole.any()
     np.testing.assert_array_equal(series[0], expected)
     np.testing.assert_array_equal(clear[0], (expected != 0).all(axis=0))
-    make.write_raster(tmp_path / "c_2019-05-16.tif", np.full_like(first, 7), names, nodata=0)
+    make.write_raster(tmp_path / "c_20190516T104031.tif", np.full_like(first, 7), names, nodata=0)
     third, clear = StackReader(find_images(tmp_path)[0]).read(ALL)
     assert clear.all()
     expected[:, ~(expected != 0).all(axis=0)] = 7
@@ -135,8 +135,8 @@ def test_the_mask_goes_with_its_product(make: ModuleType, tmp_path: Path) -> Non
     values[0, 50:] = 65535
     other = np.stack([make.pixels("B04", 1), np.full((60, 60), 9, np.uint16)])
     other[1, 15:] = 5
-    make.write_raster(tmp_path / "a_2019-05-16.tif", values, ("B04", "SCL"), nodata=65535)
-    make.write_raster(tmp_path / "b_2019-05-16.tif", other, ("B04", "SCL"), nodata=65535)
+    make.write_raster(tmp_path / "a_20190516T104031.tif", values, ("B04", "SCL"), nodata=65535)
+    make.write_raster(tmp_path / "b_20190516T104031.tif", other, ("B04", "SCL"), nodata=65535)
     series, clear = StackReader(find_images(tmp_path)[0]).read(ALL)
     np.testing.assert_array_equal(series[0, 0], np.concatenate([other[0, :30], values[0, 30:50], other[0, 50:]]))
     np.testing.assert_array_equal(clear[0], np.arange(60)[:, None].repeat(60, 1) >= 15)

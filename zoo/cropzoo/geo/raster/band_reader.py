@@ -1,4 +1,4 @@
-"""Reading the bands of one file on the grid of a stack: offset subtracted, resampled, pixels without data masked."""
+"""Reading the bands of one file on the grid of a stack: resampled, offset subtracted, pixels without data masked."""
 
 from __future__ import annotations
 
@@ -6,19 +6,33 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.file_pool import FilePool
+from cropzoo.geo.raster.fill import EqualBands, find_equal_bands, find_fill_numbers
 from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.geo.raster.resample import AxisMap, interpolate, make_axis_map, pick_nearest
 from cropzoo.geo.raster.scene import BandFile
 
 NoDataMask = NDArray[np.bool_] | None
 """True where there is no data; None if there is data everywhere."""
+
+
+class Gaps(NamedTuple):
+    """Pixels of a window that may have no data in some bands.
+
+    Args:
+        missing: Where any of the bands has no data that the file declares, (H, W).
+        equal: Where all of the bands hold the same stored number, 0 or negative: fill if other files agree. None if
+            nowhere, or if it was not searched.
+    """
+
+    missing: NoDataMask
+    equal: EqualBands | None
 
 
 @dataclass(frozen=True)
@@ -39,25 +53,23 @@ class BandGroup:
     offsets: tuple[int, ...]
     nodata: tuple[Any, ...]
 
-    def read(self, files: FilePool, window: Window, out: NDArray[Any]) -> NoDataMask:
+    def read(self, files: FilePool, window: Window, out: NDArray[Any], search_fill: bool = True) -> Gaps:
         """Read a window into an array.
 
         Args:
             files: Pool of open files.
             window: Window in pixels of `grid`.
-            out: Array to write to, (C, H, W); pixels without data are set to 0.
-
-        Returns:
-            Where any of the bands has no data, (H, W).
+            out: Array to write to, (C, H, W); pixels without declared data are set to 0.
+            search_fill: Whether to search for fill that is not declared.
 
         Raises:
-            CropzooError: The file cannot be read, or contains NaN that it does not declare.
+            CropzooError: The file cannot be read, or contains infinity.
         """
         if _same_pixels(self.bands[0].grid, self.grid):
-            return self._read_on_grid(files, window, out)
-        return self._read_resampled(files, window, out)
+            return self._read_on_grid(files, window, out, search_fill)
+        return self._read_resampled(files, window, out, search_fill)
 
-    def _read_on_grid(self, files: FilePool, window: Window, out: NDArray[Any]) -> NoDataMask:
+    def _read_on_grid(self, files: FilePool, window: Window, out: NDArray[Any], search_fill: bool) -> Gaps:
         stored = np.dtype(self.bands[0].dtype)
         first, count = self.channels[0], len(self.channels)
         in_place = self.channels == tuple(range(first, first + count)) and out.itemsize == stored.itemsize
@@ -68,20 +80,27 @@ class BandGroup:
         else:
             raw = self._read_raw(files, window)
             values = np.empty(raw.shape, out.dtype)
+        equal = find_equal_bands(raw) if search_fill else None
         missing = self._find_missing(files, window, raw)
         _subtract_offsets(raw, self.offsets, values)
         if missing is not None:
             values[missing] = 0
         if not in_place:
             out[list(self.channels)] = values
-        return _in_any_band(missing)
+        return Gaps(_in_any_band(missing), equal)
 
-    def _read_resampled(self, files: FilePool, window: Window, out: NDArray[Any]) -> NoDataMask:
+    def _read_resampled(self, files: FilePool, window: Window, out: NDArray[Any], search_fill: bool) -> Gaps:
         rows, columns = _map_axes(self.bands[0].grid, self.grid, window)
         coarse = _covering_window(rows, columns)
         raw = self._read_raw(files, coarse)
+        equal = find_equal_bands(raw) if search_fill else None
         missing = self._find_missing(files, coarse, raw)
-        values = interpolate(raw, missing, rows, columns)
+        numbers = find_fill_numbers(raw)
+        unusable = numbers if missing is None else numbers | missing
+        values = interpolate(raw, unusable, rows, columns)
+        if numbers.any():
+            # Whether they are fill depends on the other bands; they are kept, and not mixed with their neighbors.
+            np.copyto(values, pick_nearest(raw, rows, columns), where=pick_nearest(numbers, rows, columns))
         values -= np.asarray(self.offsets, values.dtype)[:, None, None]
         if out.dtype.kind in "iu":
             limits = np.iinfo(out.dtype)
@@ -90,35 +109,46 @@ class BandGroup:
         if fine_missing is not None:
             values[fine_missing] = 0
         out[list(self.channels)] = values
-        return _in_any_band(fine_missing)
+        if equal is not None:
+            equal = EqualBands(*(pick_nearest(each, rows, columns) for each in equal))
+        return Gaps(_in_any_band(fine_missing), equal)
 
     def _read_raw(self, files: FilePool, window: Window, out: NDArray[Any] | None = None) -> NDArray[Any]:
         return files.read(self.bands[0].path, [band.number for band in self.bands], window, out)
 
     def _find_missing(self, files: FilePool, window: Window, raw: NDArray[Any]) -> NoDataMask:
-        """Where the bands have no data, (N, h, w).
+        """Where the bands have no data that the file declares, or NaN, (N, h, w).
 
         Raises:
-            CropzooError: NaN or infinity elsewhere.
+            CropzooError: Infinity elsewhere.
         """
         missing: NoDataMask = None
         if any(value is not None for value in self.nodata):
             missing = np.zeros(raw.shape, np.bool_)
             for band, value, where in zip(raw, self.nodata, missing, strict=True):
                 if value is not None:
-                    _ = np.isnan(band, out=where) if value != value else np.equal(band, value, out=where)
+                    np.equal(band, value, out=where)
         if any(band.masked for band in self.bands):
             masks = files.read_masks(self.bands[0].path, [band.number for band in self.bands], window) == 0
             missing = masks if missing is None else missing | masks
-        if missing is not None and not missing.any():
-            missing = None
+        if mask_bands := self.bands[0].mask_bands:
+            masks = (files.read(self.bands[0].path, list(mask_bands), window) == 0).any(axis=0)
+            missing = np.broadcast_to(masks, raw.shape).copy() if missing is None else missing | masks
         if raw.dtype.kind == "f":
-            finite = np.isfinite(raw)
-            if not (finite if missing is None else finite | missing).all():
-                raise CropzooError(
-                    f"image {str(self.bands[0].path)!r}; it contains NaN or infinity that is not declared; "
-                    "set the nodata value of the file to NaN, so that those pixels are masked, or fill them"
-                )
+            missing = self._add_nan(raw, missing)
+        return None if missing is None or not missing.any() else missing
+
+    def _add_nan(self, raw: NDArray[Any], missing: NoDataMask) -> NoDataMask:
+        """Pixels that are missing or NaN."""
+        finite = np.isfinite(raw)
+        if finite.all():
+            return missing
+        missing = np.isnan(raw) if missing is None else missing | np.isnan(raw)
+        if not (finite | missing).all():
+            raise CropzooError(
+                f"image {str(self.bands[0].path)!r}; it contains infinity that is not declared as nodata; set the "
+                "nodata value of the file, or replace those pixels by NaN, which is no data"
+            )
         return missing
 
 
@@ -184,10 +214,11 @@ def _stored_nodata(band: BandFile, offset: int) -> Any:
     """Nodata value of a band as a number of its data type; None if the type cannot hold it.
 
     If an offset was added, 0 means no data although the file does not declare it: that is the purpose of the offset.
+    NaN means no data whether it is declared or not.
     """
     dtype = np.dtype(band.dtype)
-    if band.nodata is None:
-        return dtype.type(0) if offset > 0 and dtype.kind in "iu" else None
+    if band.nodata is None or math.isnan(band.nodata):
+        return dtype.type(0) if offset > 0 else None
     if dtype.kind == "f":
         return dtype.type(band.nodata)
     limits = np.iinfo(dtype)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cropzoo.errors import CropzooError
-from cropzoo.geo.raster.naming import AUXILIARY_BANDS, RASTER_SUFFIXES, SCL, find_band, is_structure
+from cropzoo.geo.raster.naming import RASTER_SUFFIXES, find_band, is_structure
+from cropzoo.geo.raster.notes import ImageNotes
+from cropzoo.geo.raster.quality import find_layer
 
 _STAC_SUFFIXES = (".json", ".geojson")
 _SKIPPED_FOLDERS = ("QI_DATA", "AUX_DATA", "HTML", "rep_info")
@@ -34,12 +36,15 @@ class ImageFile:
     folders: tuple[str, ...]
 
 
-def find_files(patterns: Sequence[str | Path], bands: Sequence[str] = ()) -> tuple[list[ImageFile], list[Path]]:
+def find_files(
+    patterns: Sequence[str | Path], bands: Sequence[str] = (), notes: ImageNotes | None = None
+) -> tuple[list[ImageFile], list[Path]]:
     """Rasters and STAC files that match patterns, each once, sorted by path.
 
     Args:
         patterns: Paths, globs (including `**` and `~`) or folders (searched recursively).
         bands: Band names given by the user; AOT, WVP and other auxiliary rasters are skipped unless they are listed.
+        notes: Where files that are left out are added.
 
     Raises:
         CropzooError: A pattern that matches no image, or a file on the network.
@@ -54,7 +59,8 @@ def find_files(patterns: Sequence[str | Path], bands: Sequence[str] = ()) -> tup
             stac_files.update(dict.fromkeys(path.resolve() for path in found))
         else:
             root = _fixed_part(text)
-            found = [path for name in _expand(text) for path in _list_rasters(Path(name)) if _is_band(path, bands)]
+            listed = [path for name in _expand(text) for path in _list_rasters(Path(name))]
+            found = [path for path in listed if _is_image(path, bands, notes)]
             for path in found:
                 if path.suffix.lower() == ".vrt":
                     _check_vrt_sources(path)
@@ -136,10 +142,15 @@ def _list_rasters(path: Path) -> list[Path]:
     return found
 
 
-def _is_band(path: Path, bands: Sequence[str]) -> bool:
+def _is_image(path: Path, bands: Sequence[str], notes: ImageNotes | None) -> bool:
     """Whether the name of a raster allows an image: no label raster, no quality mask, no preview."""
     stem = path.stem
-    if stem.startswith((".", "MSK_")) or stem.lower() == "labels" or {*path.parts[-3:-1]} & {*_SKIPPED_FOLDERS}:
+    if stem.startswith(".") or stem.lower() == "labels" or {*path.parts[-3:-1]} & {*_SKIPPED_FOLDERS}:
         return False
-    band = find_band(stem, ())
-    return band not in AUXILIARY_BANDS or band in bands or band == SCL
+    band = find_band(stem, bands)
+    layer = None if band is None or band in bands else find_layer(band)
+    if layer is None or not (layer.own_file or stem.startswith("MSK_")):
+        return not stem.startswith("MSK_")
+    if notes is not None:
+        notes.add_left_out(path, layer.name)
+    return False

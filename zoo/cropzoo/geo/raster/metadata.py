@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 
 from cropzoo.geo.raster.grid import Grid, open_raster, read_grid
-from cropzoo.geo.raster.naming import SCL, SENTINEL2_BANDS, sentinel2_band
+from cropzoo.geo.raster.naming import SENTINEL2_BANDS, sentinel2_band, standard_name
 
 _METADATA = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
 _LEVELS_UP = 5
@@ -32,7 +32,8 @@ class Header:
         names: Band descriptions in the order of the file, "" where missing.
         dtypes: NumPy name of the data type of each band.
         nodata: Declared nodata value of each band.
-        masked: Whether each band has a mask in the file.
+        masked: Whether each band has a mask in the file or next to it (.msk), other than an alpha band.
+        alpha: Whether the color interpretation of each band is alpha.
         scales: Declared scale of each band.
         offsets: Declared offset of each band.
         blocks: Height and width of the stored blocks of each band.
@@ -46,6 +47,7 @@ class Header:
     dtypes: tuple[str, ...]
     nodata: tuple[float | None, ...]
     masked: tuple[bool, ...]
+    alpha: tuple[bool, ...]
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
     blocks: tuple[tuple[int, int], ...]
@@ -87,7 +89,10 @@ class HeaderReader:
                 names=tuple((name or "").strip() for name in source.descriptions),
                 dtypes=tuple(source.dtypes),
                 nodata=tuple(source.nodatavals),
-                masked=tuple(MaskFlags.per_dataset in flags for flags in source.mask_flag_enums),
+                masked=tuple(
+                    MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags for flags in source.mask_flag_enums
+                ),
+                alpha=tuple(color == ColorInterp.alpha for color in source.colorinterp),
                 scales=tuple(source.scales),
                 offsets=tuple(source.offsets),
                 blocks=tuple(source.block_shapes),
@@ -134,6 +139,20 @@ ADDED_OFFSET = 1000
 
 _SINCE = 400
 _TAGS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
+_NEW_BASELINE = "processing baseline 04.00 or later"
+
+
+@dataclass(frozen=True)
+class Offset:
+    """Radiometric offset of a band.
+
+    Args:
+        value: Offset of the stored numbers, 1000 for Sentinel-2 since processing baseline 04.00.
+        reason: Which metadata declare it, for messages; "" without an offset.
+    """
+
+    value: int = 0
+    reason: str = ""
 
 
 def declared_offset(scale: object, offset: object) -> int | None:
@@ -148,12 +167,12 @@ def declared_offset(scale: object, offset: object) -> int | None:
     return round(found) if np.isfinite(found) else None
 
 
-def header_offset(header: Header, index: int, name: str, product: ProductMetadata, baseline: int) -> int:
+def header_offset(header: Header, index: int, name: str, product: ProductMetadata, baseline: int) -> Offset:
     """Radiometric offset of one band of a file.
 
     The first source that declares it is used: tags BOA_ADD_OFFSET or RADIO_ADD_OFFSET (negative numbers, as ESA writes
     them); scale and offset of the band; for Sentinel-2 bands stored as integers also a tag PROCESSING_BASELINE, the
-    metadata file of the product, and the baseline in a name. Floats are not digital numbers, so a baseline without
+    metadata file of the product, and the baseline in its name. Floats are not digital numbers, so a baseline without
     another source says nothing about them.
 
     Args:
@@ -163,27 +182,34 @@ def header_offset(header: Header, index: int, name: str, product: ProductMetadat
         product: Metadata of the product.
         baseline: Processing baseline in names, -1 if unknown.
     """
-    if name == SCL:
-        return 0
     for tags in (header.band_tags[index], header.tags):
         for tag in _TAGS:
             if tag in tags:
-                return round(-_number(tags[tag], 0.0))
+                return Offset(round(-_number(tags[tag], 0.0)), f"tag {tag}")
     declared = declared_offset(header.scales[index], header.offsets[index])
     if declared is not None:
-        return declared
-    known = sentinel2_band(name)
+        return Offset(declared, "scale and offset of the band")
+    known = sentinel2_band(standard_name(name))
     if known is None or not is_digital(header.dtypes[index]):
-        return 0
+        return Offset()
     tagged = tagged_baseline(header.tags)
-    if tagged < 0 and product.offsets:
-        return product.offsets.get(known, 0)
-    return baseline_offset(next((each for each in (tagged, product.baseline) if each >= 0), baseline))
+    if tagged >= 0:
+        return baseline_offset(tagged, "tag PROCESSING_BASELINE")
+    if product.offsets:
+        return Offset(product.offsets.get(known, 0), "metadata of the product")
+    if product.baseline >= 0:
+        return baseline_offset(product.baseline, "metadata of the product")
+    return baseline_offset(baseline, "the product name")
 
 
-def baseline_offset(baseline: int) -> int:
-    """Radiometric offset of all bands of a processing baseline."""
-    return ADDED_OFFSET if baseline >= _SINCE else 0
+def baseline_offset(baseline: int, source: str) -> Offset:
+    """Radiometric offset of all bands of a processing baseline, which `source` states."""
+    return Offset(ADDED_OFFSET, f"{_NEW_BASELINE} in {source}") if is_new_baseline(baseline) else Offset()
+
+
+def is_new_baseline(baseline: int) -> bool:
+    """Whether ESA adds an offset in a processing baseline."""
+    return baseline >= _SINCE
 
 
 def tagged_baseline(tags: Mapping[str, str]) -> int:

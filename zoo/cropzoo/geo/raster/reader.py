@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from cropzoo.errors import UnknownName, UsageError
 from cropzoo.geo.raster.band_reader import BandGroup, NoDataMask, group_by_file, read_classes
 from cropzoo.geo.raster.file_pool import FilePool
+from cropzoo.geo.raster.fill import EqualBands, combine_equal_bands, select_fill
 from cropzoo.geo.raster.grid import Window
-from cropzoo.geo.raster.naming import SCL
+from cropzoo.geo.raster.quality import CLEAR_SCL as CLEAR_SCL
+from cropzoo.geo.raster.quality import QualityLayer, find_layer, is_mask, make_clear_classes
 from cropzoo.geo.raster.scene import BandFile, ImageStack, signed_dtype
 
-CLEAR_SCL = (4, 5, 6)
-"""Classes of SCL that are clear: vegetation, bare soil and water."""
-
-_NO_DATA_CLASS = 0
+_Mask = tuple[QualityLayer, BandFile]
 
 
 def reading_environment(cache_mb: int) -> rasterio.Env:
@@ -34,11 +33,12 @@ def reading_environment(cache_mb: int) -> rasterio.Env:
 class StackReader:
     """Reads windows of an image stack; memory holds the window and GDAL's cache, never an image.
 
-    Bands on the grid of the stack are read without changes. Coarser bands are resampled to it bilinearly, SCL by the
+    Bands on the grid of the stack are read without changes. Coarser bands are resampled to it bilinearly, masks by the
     nearest pixel; the value of a pixel does not depend on the window. Pixels without data are 0 in the band that lacks
-    them and not clear; they are left out of the means of their neighbors. Unsigned integers that are 0 in all bands are
-    no data, declared or not. If a day has several products, a pixel that is missing in any band of the first product,
-    or is class 0 (no data) in its SCL, is taken from the next product in all bands.
+    them and not clear; they are left out of the means of their neighbors. Fill that is not declared is recognized by
+    `cropzoo.geo.raster.fill`, in the stored numbers of the bands that are read. If a day has several products, a pixel
+    that is missing in any band of the first product, or has no data in its mask, is taken from the next product in all
+    bands.
 
     The offset of Sentinel-2 processing baseline 04.00 is subtracted. `dtype` is therefore signed if any image of the
     search has an offset: uint16 becomes int16, and numbers above 32767 are clipped to it.
@@ -48,7 +48,7 @@ class StackReader:
     Args:
         stack: Stack from `find_images`.
         bands: Bands of the stack in the requested order; None for all.
-        clear_scl: Classes of the SCL band that are clear; without that band, every pixel with data is clear.
+        clear_scl: Classes of the SCL band that are clear; without a mask, every pixel with data is clear.
         offset: Offset subtracted from the stored numbers of all bands and dates; None for the offset of each file.
         open_files: Number of files to keep open; None for half of the system limit. A series of more files is read
             faster date by date (`read_date` of many windows) than window by window.
@@ -84,10 +84,10 @@ class StackReader:
         self.dates = stack.dates
         chosen = stack.read_dtype if offset is None else signed_dtype(stack.dtype) if offset else stack.dtype
         self.dtype = np.dtype(chosen)
-        self._clear = _make_clear_table(clear_scl)
+        self._clear_classes = make_clear_classes(clear_scl)
         self._products = [
             [
-                (group_by_file(product, self.bands, stack.grid, offset), product.get(SCL))
+                (group_by_file(product, self.bands, stack.grid, offset), _list_masks(product))
                 for product in acquisition.products
             ]
             for acquisition in stack.acquisitions
@@ -104,7 +104,7 @@ class StackReader:
             Series (T, C, H, W) of `dtype`, and where it is clear (T, H, W), bool.
 
         Raises:
-            CropzooError: A file that cannot be read or contains NaN that it does not declare.
+            CropzooError: A file that cannot be read or contains infinity.
             ValueError: A window that is empty or extends beyond the grid.
         """
         series = np.empty((len(self.dates), len(self.bands), window.height, window.width), self.dtype)
@@ -156,30 +156,30 @@ class StackReader:
         self.close()
 
     def _read_product(
-        self, groups: Sequence[BandGroup], scl: BandFile | None, window: Window, out: NDArray[Any]
+        self, groups: Sequence[BandGroup], masks: Sequence[_Mask], window: Window, out: NDArray[Any]
     ) -> tuple[NDArray[np.bool_], NoDataMask]:
         """Read one product into `out`; returns where it is clear, and where another product of the day is needed."""
         missing: NoDataMask = None
-        for group in groups:
-            found = group.read(self._files, window, out)
-            if found is not None:
-                missing = found if missing is None else missing | found
-        if self.dtype.kind == "u":  # signed if an offset is subtracted: a stored 0 is then no data, band by band
-            empty = np.bitwise_or.reduce(out, axis=0) == 0  # no surface reflects nothing in all bands
-            if empty.any():
-                missing = empty if missing is None else missing | empty
-        if scl is None:
-            return np.ones(out.shape[1:], np.bool_) if missing is None else ~missing, missing
-        classes = read_classes(self._files, scl, self.stack.grid, window)
-        if classes.dtype.kind == "f":
-            classes = np.nan_to_num(classes, nan=_NO_DATA_CLASS)
-        # The last entry of the table is used for all higher classes: none of them is clear.
-        clear = self._clear[np.clip(classes, 0, len(self._clear) - 1).astype(np.uint8, copy=False)]
-        unknown = classes == _NO_DATA_CLASS
-        if missing is None:
-            return clear, unknown
-        clear &= ~missing
-        return clear, missing | unknown
+        equal: EqualBands | None = None
+        for number, group in enumerate(groups):
+            gaps = group.read(self._files, window, out, search_fill=number == 0 or equal is not None)
+            equal = gaps.equal if number == 0 else combine_equal_bands(equal, gaps.equal)
+            missing = _either(missing, gaps.missing)
+        fill = None
+        if equal is not None:
+            first = groups[0]
+            is_declared = first.nodata[0] is not None
+            fill = select_fill(equal, len(self.bands), np.dtype(first.bands[0].dtype), is_declared)
+        if fill is not None:
+            np.copyto(out, 0, where=fill)
+            missing = _either(missing, fill)
+        clear = np.ones(out.shape[1:], np.bool_) if missing is None else ~missing
+        for layer, file in masks:
+            values = read_classes(self._files, file, self.stack.grid, window)
+            mask_clear, unknown = layer.decode(values, self._clear_classes)
+            clear &= mask_clear
+            missing = _either(missing, unknown)
+        return clear, missing
 
     def _check_window(self, window: Window) -> None:
         grid = self.stack.grid
@@ -188,10 +188,14 @@ class StackReader:
             raise ValueError(f"{window} is not inside {grid.height} x {grid.width} pixels")
 
 
-def _make_clear_table(classes: Sequence[int]) -> NDArray[np.bool_]:
-    """Whether each class is clear, (256,)."""
-    if not all(0 <= number < 255 for number in classes):
-        raise UsageError(f"clear_scl is {tuple(classes)!r}; classes are integers from 0 to 254; SCL has 0 to 11")
-    table = np.zeros(256, np.bool_)
-    table[list(classes)] = True
-    return table
+def _list_masks(product: Mapping[str, BandFile]) -> list[_Mask]:
+    """Masks of a product, and how they are decoded."""
+    layers = [(find_layer(name), file) for name, file in product.items() if is_mask(name)]
+    return [(layer, file) for layer, file in layers if layer is not None]
+
+
+def _either(one: NoDataMask, other: NoDataMask) -> NoDataMask:
+    """Where one or the other has no data."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one | other

@@ -25,6 +25,7 @@ class BandFile:
         dtype: NumPy name of the stored type.
         offset: Radiometric offset of the stored numbers, 1000 for Sentinel-2 baseline 04.00 and later.
         masked: Whether the file has a mask besides its bands.
+        mask_bands: Numbers of the bands of the file that are masks of the others, 0 where there is no data.
         block: Height and width of the blocks that the file is stored in; reading one pixel decodes a block.
     """
 
@@ -36,6 +37,7 @@ class BandFile:
     dtype: str = "uint16"
     offset: int = 0
     masked: bool = False
+    mask_bands: tuple[int, ...] = ()
     block: tuple[int, int] = (0, 0)
 
 
@@ -45,18 +47,18 @@ class Acquisition:
 
     Args:
         day: Days since 1970-01-01.
-        files: Files by band name, including "SCL". Several files of a band are several products of that day, the
-            preferred one first, in the same order for every band.
+        products: Files by band name of each product of that day, the preferred product first. All have the bands of
+            the stack; masks such as "SCL" stand under their own names, see `cropzoo.geo.raster.quality`.
     """
 
     day: int
-    files: Mapping[str, tuple[BandFile, ...]]
+    products: tuple[Mapping[str, BandFile], ...]
 
     @property
-    def products(self) -> tuple[dict[str, BandFile], ...]:
-        """Files by band name of each product, the preferred product first."""
-        count = len(next(iter(self.files.values())))
-        return tuple({name: several[k] for name, several in self.files.items()} for k in range(count))
+    def files(self) -> dict[str, tuple[BandFile, ...]]:
+        """Files by band name, in the order of the products."""
+        names = dict.fromkeys(name for product in self.products for name in product)
+        return {name: tuple(product[name] for product in self.products if name in product) for name in names}
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class ImageStack:
         name: MGRS tile ("T31UFS"), folder of the images, or "tile-1".
         grid: Grid of the finest of `bands`; `StackReader` resamples every band to it.
         acquisitions: Acquisitions with increasing days.
-        bands: Bands that every acquisition has, without SCL.
+        bands: Bands that every acquisition has, without masks.
         dtype: Stored data type of the bands.
         read_dtype: Data type that `StackReader` returns: signed if any image of the search has an offset.
     """
@@ -92,12 +94,12 @@ class ImageStack:
         """
         sizes = [
             (
-                file.block[0] * self.grid.height // file.grid.height,
-                file.block[1] * self.grid.width // file.grid.width,
+                product[name].block[0] * self.grid.height // product[name].grid.height,
+                product[name].block[1] * self.grid.width // product[name].grid.width,
             )
             for acquisition in self.acquisitions
+            for product in acquisition.products
             for name in self.bands
-            for file in acquisition.files[name]
         ]
         return max(height for height, _ in sizes), max(width for _, width in sizes)
 

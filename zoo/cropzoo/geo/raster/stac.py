@@ -16,10 +16,11 @@ import pystac
 
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster import naming
-from cropzoo.geo.raster.dates import days_since_epoch, find_date
+from cropzoo.geo.raster.dates import ImageDate, days_since_epoch, find_date
 from cropzoo.geo.raster.file_search import check_local
 from cropzoo.geo.raster.metadata import (
     HeaderReader,
+    Offset,
     ProductMetadata,
     baseline_offset,
     declared_offset,
@@ -28,7 +29,9 @@ from cropzoo.geo.raster.metadata import (
     parse_baseline,
     tagged_baseline,
 )
-from cropzoo.geo.raster.scan import FoundBand, make_band_file
+from cropzoo.geo.raster.notes import ImageNotes
+from cropzoo.geo.raster.quality import find_layer, is_mask
+from cropzoo.geo.raster.scan import FoundBand, find_data_masks, insert_data_masks, make_band_file, select_bands
 
 _MAX_BYTES = 2**28
 """Largest STAC file that is read: about 5,000 items of Sentinel-2."""
@@ -50,11 +53,11 @@ _COMMON_NAMES = {
     "cirrus": "B10",
     "swir16": "B11",
     "swir22": "B12",
-    "scl": "SCL",
 }
 """Common names of Sentinel-2's bands. "rededge" without a number is used for three bands, so it names none."""
 
-_SKIPPED_ROLES = {"thumbnail", "overview", "metadata", "visual", "cloud", "snow-ice"}
+_SKIPPED_ROLES = {"thumbnail", "overview", "metadata", "visual"}
+_MASK_ROLES = {"cloud", "snow-ice"}
 _SKIPPED_ASSETS = {"visual", "preview", "thumbnail", "overview", "rendered_preview"}
 _MEDIA_TYPES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff")
 
@@ -105,21 +108,22 @@ class _RasterAsset:
     metadata: tuple[Mapping[str, Any], ...]
 
 
-def read_items(path: Path, bands: Sequence[str], headers: HeaderReader) -> list[FoundBand]:
+def read_items(path: Path, bands: Sequence[str], headers: HeaderReader, notes: ImageNotes) -> list[FoundBand]:
     """Band files of all items in a file.
 
-    Assets that are not rasters, previews and quality masks are skipped. If `bands` are given, all other bands but SCL
-    are skipped too. If an item has a band in several files, those on local disk are used.
+    Assets that are not rasters, previews and quality layers that cannot be decoded are skipped. If `bands` are given,
+    all other bands but masks are skipped too. If an item has a band in several files, those on local disk are used.
 
     Args:
         path: Path of an item or item collection; relative hrefs of assets are relative to it.
-        bands: Band names given by the user.
+        bands: Names of the bands of the series given by the user.
         headers: Reader of the file headers.
+        notes: Where bands that are left out are added.
 
     Raises:
         CropzooError: The file is not valid STAC, an item has no date, or a raster is missing or on the network.
     """
-    return [found for item in load_items(path) for found in _read_item(item, path, bands, headers)]
+    return [found for item in load_items(path) for found in _read_item(item, path, bands, headers, notes)]
 
 
 def load_items(path: Path) -> list[pystac.Item]:
@@ -164,9 +168,11 @@ def _is_asset(asset: Any) -> bool:
     return isinstance(asset, dict) and isinstance(asset.get("href"), str)
 
 
-def _read_item(item: pystac.Item, path: Path, requested: Sequence[str], headers: HeaderReader) -> Iterator[FoundBand]:
+def _read_item(
+    item: pystac.Item, path: Path, requested: Sequence[str], headers: HeaderReader, notes: ImageNotes
+) -> Iterator[FoundBand]:
     assert item.datetime is not None  # set by `_parse_item`
-    rasters = list(_find_rasters(item, path, requested))
+    rasters = list(_find_rasters(item, path, requested, notes))
     if not rasters:
         raise CropzooError(
             f"item {item.id!r} of {str(path)!r}; none of its assets is a raster of {', '.join(requested) or 'bands'}; "
@@ -175,9 +181,16 @@ def _read_item(item: pystac.Item, path: Path, requested: Sequence[str], headers:
     declared = parse_baseline(
         item.properties.get("s2:processing_baseline", item.properties.get("processing:version", ""))
     )
+    dated = ImageDate(
+        days_since_epoch(item.datetime.date()), "the STAC item", item.datetime.strftime("%H%M%S"), is_product=True
+    )
     for asset, file in rasters:
         header = headers.read(file)
-        bands = asset.bands or header.names
+        masks = find_data_masks(header)
+        described = [name for name, is_data_mask in zip(header.names, masks, strict=True) if not is_data_mask]
+        bands: Sequence[str] = asset.bands or described
+        if len(bands) == masks.count(False) < len(masks):
+            bands = insert_data_masks(bands, masks)
         if len(bands) != len(header.names) or not all(bands):
             raise CropzooError(
                 f"item {item.id!r} of {str(path)!r}; asset {asset.key!r} has {len(bands)} named band(s) and "
@@ -187,25 +200,30 @@ def _read_item(item: pystac.Item, path: Path, requested: Sequence[str], headers:
         metadata = headers.read_product_metadata(file)
         named = declared if declared >= 0 else naming.find_baseline(above)
         baseline = max(tagged_baseline(header.tags), named if named >= 0 else metadata.baseline)
-        for index, band in enumerate(bands):
-            notes = asset.metadata[index] if index < len(asset.metadata) else {}
-            offset = _declared_item_offset(item.properties, notes, band, header.dtypes[index])
+        selected = select_bands(header, bands, requested, notes)
+        for index, band in selected.names:
+            entry = asset.metadata[index] if index < len(asset.metadata) else {}
+            offset = _declared_item_offset(item.properties, entry, band, header.dtypes[index])
             if offset is None:
                 offset = header_offset(header, index, band, ProductMetadata() if declared >= 0 else metadata, named)
+            nodata = _declared_nodata(entry, file)
             yield FoundBand(
-                band=make_band_file(header, index, band, offset, _declared_nodata(notes, file)),
-                day=days_since_epoch(item.datetime.date()),
+                band=make_band_file(header, index, band, offset.value, nodata, selected.mask_bands),
+                date=dated,
                 tile=_find_tile(item.properties) or naming.find_mgrs_tile(above),
                 product=f"{path}/{item.id}",
                 baseline=baseline,
                 level=naming.find_level(above),
+                offset_reason=offset.reason,
             )
 
 
-def _find_rasters(item: pystac.Item, path: Path, requested: Sequence[str]) -> Iterator[tuple[_RasterAsset, Path]]:
+def _find_rasters(
+    item: pystac.Item, path: Path, requested: Sequence[str], notes: ImageNotes
+) -> Iterator[tuple[_RasterAsset, Path]]:
     """Rasters of an item that are to be read, each with its file."""
     by_bands: dict[tuple[str, ...] | str, list[_RasterAsset]] = {}
-    for asset in _list_raster_assets(item, requested):
+    for asset in _list_raster_assets(item, requested, path, notes):
         by_bands.setdefault(asset.bands or asset.key, []).append(asset)
     for several in by_bands.values():
         local = [(asset, file) for asset in several if (file := _find_file(asset.href, path)) is not None]
@@ -220,7 +238,9 @@ def _find_rasters(item: pystac.Item, path: Path, requested: Sequence[str]) -> It
         )
 
 
-def _list_raster_assets(item: pystac.Item, requested: Sequence[str]) -> Iterator[_RasterAsset]:
+def _list_raster_assets(
+    item: pystac.Item, requested: Sequence[str], path: Path, notes: ImageNotes
+) -> Iterator[_RasterAsset]:
     """Assets of an item that are rasters of requested bands."""
     for key, asset in sorted(item.assets.items()):
         if key.partition("-")[0] in _SKIPPED_ASSETS or not _is_raster(asset):
@@ -231,9 +251,15 @@ def _list_raster_assets(item: pystac.Item, requested: Sequence[str]) -> Iterator
         bands = tuple(name for entry in listed if (name := _find_band_name(entry, key, requested, single=single)))
         if not listed and (name := _find_band_name({}, key, requested, single=True)):
             bands = (name,)
-        if any(name in naming.AUXILIARY_BANDS and name not in requested for name in bands):
+        layers = [None if name in requested else find_layer(name) for name in bands]
+        if not any(layers) and _has_role(asset, _MASK_ROLES):
             continue
-        if requested and bands and not {*bands} & {*requested, naming.SCL}:
+        unknown = [layer.name for layer in layers if layer and not layer.is_mask]
+        if unknown and len(unknown) == len(bands):
+            if _find_file(asset.href, path) is not None:
+                notes.add_left_out(path.parent / asset.href, unknown[0])
+            continue
+        if requested and bands and not any(name in requested or is_mask(name) for name in bands):
             continue
         declared = _dicts(fields, "raster:bands") or _dicts(fields, "bands") or [{}]
         yield _RasterAsset(key, asset.href, bands or None, tuple({**fields, **entry} for entry in declared))
@@ -241,11 +267,15 @@ def _list_raster_assets(item: pystac.Item, requested: Sequence[str]) -> Iterator
 
 def _is_raster(asset: pystac.Asset) -> bool:
     """Whether suffix, media type and roles are those of a raster of bands."""
-    roles: Any = asset.roles
-    if isinstance(roles, list) and any(role in _SKIPPED_ROLES for role in roles if isinstance(role, str)):
+    if _has_role(asset, _SKIPPED_ROLES):
         return False
     suffix = Path(asset.href.partition("?")[0]).suffix.lower()
     return suffix in naming.RASTER_SUFFIXES or (not suffix and str(asset.media_type).startswith(_MEDIA_TYPES))
+
+
+def _has_role(asset: pystac.Asset, roles: set[str]) -> bool:
+    own: Any = asset.roles
+    return isinstance(own, list) and any(role in roles for role in own if isinstance(role, str))
 
 
 def _find_band_name(entry: Mapping[str, Any], key: str, requested: Sequence[str], *, single: bool) -> str:
@@ -255,33 +285,41 @@ def _find_band_name(entry: Mapping[str, Any], key: str, requested: Sequence[str]
     for text in (*given, common):
         if text in requested:
             return text
-        known = naming.find_band(text, requested) or _COMMON_NAMES.get(text.lower())
+        known = naming.find_band(text, requested) or _find_common_name(text, requested)
         if known:
             return known
     return given[0] or (given[-1] if single else "")
 
 
-def _declared_item_offset(properties: Mapping[str, Any], notes: Mapping[str, Any], band: str, dtype: str) -> int | None:
+def _find_common_name(text: str, requested: Sequence[str]) -> str | None:
+    known = _COMMON_NAMES.get(text.lower())
+    return known and naming.match_requested(known, requested)
+
+
+def _declared_item_offset(
+    properties: Mapping[str, Any], entry: Mapping[str, Any], band: str, dtype: str
+) -> Offset | None:
     """Radiometric offset declared by an item; None if it declares nothing.
 
     Earth Search says in a property that the offset is subtracted already, and leaves it in `raster:bands`.
     """
-    if band == naming.SCL:
-        return 0
+    if is_mask(band):
+        return Offset()
     if any(properties.get(f"{prefix}:boa_offset_applied") is True for prefix in ("earthsearch", "sentinel")):
-        return 0
-    scale, offset = (notes.get(f"raster:{key}", notes.get(key)) for key in ("scale", "offset"))
+        return Offset()
+    scale, offset = (entry.get(f"raster:{key}", entry.get(key)) for key in ("scale", "offset"))
     declared = None if offset is None else declared_offset(scale, offset)
     if declared:
-        return declared
+        return Offset(declared, "scale and offset of the STAC asset")
     baseline = parse_baseline(properties.get("s2:processing_baseline", properties.get("processing:version", "")))
-    if baseline >= 0 and declared is None and naming.sentinel2_band(band) and is_digital(dtype):
-        return baseline_offset(baseline)
-    return declared
+    known = naming.sentinel2_band(naming.standard_name(band))
+    if baseline >= 0 and declared is None and known and is_digital(dtype):
+        return baseline_offset(baseline, "the STAC item")
+    return None if declared is None else Offset()
 
 
-def _declared_nodata(notes: Mapping[str, Any], file: Path) -> float | None:
-    value = notes.get("nodata", 0 if naming.is_esa_name(file) else None)
+def _declared_nodata(entry: Mapping[str, Any], file: Path) -> float | None:
+    value = entry.get("nodata", 0 if naming.is_esa_name(file) else None)
     try:
         return None if value is None else float(value)
     except (TypeError, ValueError, OverflowError):
