@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 from safetensors.torch import load_file
 
 from cropzoo import load_model, load_zoo
+from cropzoo.data.crop_colors import find_crop_color
 from cropzoo_cli.main import cli
 
 LEGACY = Path(__file__).parent / "data" / "legacy"
@@ -234,7 +235,9 @@ def classes_of(classes: Any) -> list[list[Any]]:
 def test_dataset_has_its_samples(name: str, options: dict[str, Any], expected: dict[str, Any]) -> None:
     dataset = load_zoo().datasets[name].build(**options)
     assert list(dataset.bands) == expected["bands"]
-    assert classes_of(dataset.classes) == expected["classes"]
+    # The class table of the site has no color for barley; it was the next one of a palette, and is the usual one now.
+    wanted = [[*rest, color.replace("#2c6296", find_crop_color("barley"))] for *rest, color in expected["classes"]]
+    assert classes_of(dataset.classes) == wanted
     assert (dataset.scale, dataset.citation) == (expected["scale"], expected["citation"])
     assert list(dataset.mean) == pytest.approx(expected["mean"])
     assert list(dataset.std) == pytest.approx(expected["std"])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo import LabelClass, Sample, UnknownName, UsageError
-from cropzoo.data.legend import make_palette
+from cropzoo.data.crop_colors import color_classes
 from cropzoo_plugins.datasets.options import need_root
 from cropzoo_plugins.datasets.pickled.dataset import PickledDataset
 from cropzoo_plugins.datasets.pickled.holdout import group_blocks, hold_out
@@ -178,9 +178,7 @@ class T31TFM(PickledDataset):
 def _make_classes(table: Path, codes: tuple[int, ...]) -> tuple[LabelClass, ...]:
     """Return a class for each code, with its name and color in classes.csv if it has them."""
     named = {each.code: each for each in read_table(table)} if table.is_file() else {}
-    colors = make_palette(len(codes))
-    unnamed = (LabelClass(f"code {code}", code, color) for code, color in zip(codes, colors, strict=True))
-    return tuple(named.get(each.code, each) for each in unnamed)
+    return color_classes([named.get(code) or LabelClass(f"code {code}", code, "") for code in codes])
 
 
 def _find_year(file: SampleFile) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cropzoo.data.crop_colors import color_classes
 from cropzoo.data.sample import HEX_COLOR, IGNORE, LabelClass
 from cropzoo.errors import CropzooError, UnknownName
 from cropzoo.geo.vector.parcel_table import Crop, parse_crop
@@ -29,9 +29,6 @@ MAX_CLASSES = 254
 
 OTHER = "other crops"
 """Class of merged rare crops."""
-
-_GOLDEN = 0.618033988749895
-"""Step between hues: multiples of the golden ratio keep any number of hues apart."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +62,6 @@ class CropTable:
 
     path: Path
     rows: tuple[CropRow, ...]
-
-
-def make_palette(count: int) -> list[str]:
-    """Return distinct colors of medium lightness, "#rrggbb"; the first colors are the same for every count."""
-    colors = []
-    for i in range(count):
-        hue = (0.11 + i * _GOLDEN) % 1
-        red, green, blue = colorsys.hls_to_rgb(hue, (0.52, 0.38, 0.68)[i % 3], (0.62, 0.55, 0.7)[i % 3])
-        colors.append(f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}")
-    return colors
 
 
 def read_csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -310,7 +297,6 @@ def _drop_rare(
 
 def _to_classes(groups: Sequence[_Group], numbers: Mapping[Crop, int]) -> tuple[LabelClass, ...]:
     """Return the classes with unique names, codes and colors."""
-    colors = iter(make_palette(len(groups)))
     classes: list[LabelClass] = []
     for group in groups:
         first = group.crops[0] if group.crops else 0
@@ -318,5 +304,5 @@ def _to_classes(groups: Sequence[_Group], numbers: Mapping[Crop, int]) -> tuple[
         name = group.label
         if any(name == other.name for other in classes):
             name = f"{name} ({first})"
-        classes.append(LabelClass(name=name, code=code, color=group.color or next(colors)))
-    return tuple(classes)
+        classes.append(LabelClass(name=name, code=code, color=group.color))
+    return color_classes(classes)

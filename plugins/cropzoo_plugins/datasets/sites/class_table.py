@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cropzoo import CropzooError, LabelClass
-from cropzoo.data.legend import NO_PARCEL, make_palette, read_color, read_csv_rows
+from cropzoo.data.crop_colors import color_classes
+from cropzoo.data.legend import NO_PARCEL, read_color, read_csv_rows
 
 TABLE = "classes.csv"
 """Name of the class table at the root, with the columns code, name and optionally color."""
@@ -20,32 +21,30 @@ def read_table(path: Path) -> list[LabelClass]:
         CropzooError: A column is missing, a code is not an integer or occurs twice, a name is empty or occurs twice, or
             a color is not "#rrggbb". The message names file and line.
     """
-    lines = list(read_csv_rows(path))
     classes: list[LabelClass] = []
-    for (where, row), color in zip(lines, make_palette(len(lines)), strict=True):
-        found = _read_row(row, color, where)
+    for where, row in read_csv_rows(path):
+        found = _read_row(row, where)
         if any(found.code == other.code or found.name == other.name for other in classes):
             raise CropzooError(
                 f"{where}; code {found.code} or name {found.name!r} occurs twice; make codes and names unique"
             )
         classes.append(found)
-    return classes
+    return list(color_classes(classes))
 
 
-def _read_row(row: Mapping[str, str], color: str, where: str) -> LabelClass:
+def _read_row(row: Mapping[str, str], where: str) -> LabelClass:
     if "code" not in row or "name" not in row:
         raise CropzooError(f"{where}; 'code' or 'name' is missing; the header is: code,name,color")
     if not re.fullmatch(r"-?\d+", row["code"]):
         raise CropzooError(f"{where}; the code is {row['code']!r}; it must be an integer, as in the label raster")
     if not row["name"]:
         raise CropzooError(f"{where}; the name is empty; enter a name")
-    return LabelClass(name=row["name"], code=int(row["code"]), color=read_color(row, where) or color)
+    return LabelClass(name=row["name"], code=int(row["code"]), color=read_color(row, where))
 
 
 def make_table(codes: Iterable[int], names: Mapping[int, str]) -> list[LabelClass]:
     """Make classes of codes in increasing order, named by `names` or else by the code; 0 is "none declared"."""
     ordered = sorted(set(codes))
-    colors = iter(make_palette(len(ordered)))
     classes: list[LabelClass] = []
     for code in ordered:
         if code == 0 and 0 not in names:
@@ -54,8 +53,8 @@ def make_table(codes: Iterable[int], names: Mapping[int, str]) -> list[LabelClas
         name = names.get(code, "") or str(code)
         if any(name == other.name for other in classes):
             name = f"{name} ({code})"
-        classes.append(LabelClass(name=name, code=code, color=next(colors)))
-    return classes
+        classes.append(LabelClass(name=name, code=code, color=""))
+    return list(color_classes(classes))
 
 
 def number_texts(texts: Iterable[str], table: list[LabelClass] | None) -> dict[str, int]:

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from cropzoo import CropzooError
+from cropzoo.data.crop_colors import find_crop_color
+from cropzoo.data.legend import NO_PARCEL
 from cropzoo_plugins.datasets.geotiff import GeoTIFF
-from cropzoo_plugins.datasets.sites.class_table import make_palette, make_table, read_table
+from cropzoo_plugins.datasets.sites.class_table import make_table, read_table
 
 TABLE = "code,name,color\n30,Meadow,#00FF00\n10,Wheat,\n20,Maize,#ffff00\n40,Hop,#123456\n0,Other,#000000\n77,Rice,\n"
 
@@ -75,7 +77,15 @@ def test_made_tables_name_each_class_once() -> None:
     ]
 
 
-def test_colors_differ_and_stay_when_classes_are_added() -> None:
-    colors = make_palette(60)
-    assert len(set(colors)) == 60
-    assert make_palette(10) == colors[:10]
+def test_crops_without_a_color_have_the_usual_one(tmp_path: Path) -> None:
+    path = tmp_path / "classes.csv"
+    path.write_text("code,name,color\n1,Wheat,\n2,Winter wheat,\n3,Grass,#e8c547\n4,Rice,\n")
+    colors = {entry.name: entry.color for entry in read_table(path)}
+    assert colors["Grass"] == find_crop_color("wheat")
+    assert colors["Rice"] == find_crop_color("rice")
+    assert len(set(colors.values())) == 4
+    assert [entry.color for entry in make_table([0, 1, 2], {1: "tarwe", 2: "maïs"})] == [
+        NO_PARCEL.color,
+        find_crop_color("wheat"),
+        find_crop_color("maize"),
+    ]
