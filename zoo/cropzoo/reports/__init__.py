@@ -6,10 +6,11 @@ from cropzoo.reports.dataset_page import write_quicklook
 from cropzoo.reports.model_card import model_card
 from cropzoo.reports.patches import ReportPatch, save_patches
 from cropzoo.reports.run_page import write_report
-from cropzoo.reports.thumbnails import rgb_image
+from cropzoo.reports.thumbnails import get_orientation, rgb_image
 
 __all__ = [
     "ReportPatch",
+    "get_orientation",
     "model_card",
     "rgb_image",
     "save_dataset_figure",

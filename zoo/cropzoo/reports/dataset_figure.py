@@ -19,7 +19,7 @@ from cropzoo.data.sample import IGNORE, Dataset, LabelClass, Sample
 from cropzoo.errors import CropzooError
 from cropzoo.io import atomic_write
 from cropzoo.reports.patches import AT_CLASS, AT_PARCEL, IGNORED, Picture, ReportPatch, draw_panels, safe_color
-from cropzoo.reports.thumbnails import crop_center, rgb_image, spread
+from cropzoo.reports.thumbnails import crop_center, get_orientation, rgb_image, spread
 
 STEP = 10
 """Days per point of a curve. Sentinel-2 revisits a place every five days, half of them cloudy."""
@@ -174,11 +174,12 @@ def _row(dataset: Dataset, split: str) -> list[_SamplePanels]:
 def _sample_panels(sample: Sample, dataset: Dataset, split: str) -> _SamplePanels:
     sample = crop_center(sample, _LARGEST)
     name = _short(f"{split}: {sample.name}")
-    image = rgb_image(sample, dataset.bands, dataset.scale)
+    turn = get_orientation(sample).turn
+    image = turn(rgb_image(sample, dataset.bands, dataset.scale), (0, 1))
     labels = np.full(image.shape[:2], IGNORE, np.uint8)
     if sample.labels is not None:
-        labels = np.asarray(sample.labels).astype(np.uint8)
-    parcels = None if sample.parcels is None or sample.labels is None else np.asarray(sample.parcels)
+        labels = turn(np.asarray(sample.labels).astype(np.uint8))
+    parcels = None if sample.parcels is None or sample.labels is None else turn(np.asarray(sample.parcels))
     patch = ReportPatch(name, image, labels, labels, boundary_bits(labels, parcels))
     pictures = dict(draw_panels(patch, dataset.classes))
     shown = [(name, pictures["Image"])]

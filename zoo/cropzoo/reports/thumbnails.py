@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cropzoo.data.sample import IGNORE, Dataset, LabelClass, Sample
 from cropzoo.data.summary import iso_day
+from cropzoo.geo.raster.orientation import Orientation
 from cropzoo.reports.patches import class_colors, encode_png
 
 _COLORS = (("b04", "b4", "red"), ("b03", "b3", "green"), ("b02", "b2", "blue"))
@@ -128,6 +129,11 @@ def crop_center(sample: Sample, largest: int) -> Sample:
     return sample.crop((height - rows) // 2, (width - columns) // 2, rows, columns)
 
 
+def get_orientation(sample: Sample) -> Orientation:
+    """How pictures of a sample are turned to have north on top; not at all if its place is unknown."""
+    return Orientation.of(sample.place["transform"]) if sample.place.get("transform") else Orientation()
+
+
 _LARGEST = 256
 """Largest side of a thumbnail in pixels; of larger samples, the center is shown."""
 
@@ -162,11 +168,12 @@ def make_thumbnail(sample: Sample, dataset: Dataset, group: str) -> Thumbnail:
     """Thumbnail of a sample; only a few of its dates are read."""
     size = sample.series.shape[2:]
     sample = crop_center(sample, _LARGEST)
-    image = rgb_image(sample, dataset.bands, dataset.scale)
+    turn = get_orientation(sample).turn
+    image = turn(rgb_image(sample, dataset.bands, dataset.scale), (0, 1))
     labels = ""
     if sample.labels is not None:
-        parcels = None if sample.parcels is None else np.asarray(sample.parcels)
-        labels = _encode(draw_labels(np.asarray(sample.labels), parcels, dataset.classes))
+        parcels = None if sample.parcels is None else turn(np.asarray(sample.parcels))
+        labels = _encode(draw_labels(turn(np.asarray(sample.labels)), parcels, dataset.classes))
     facts = [f"{size[0]} × {size[1]} px"]
     if tuple(sample.series.shape[2:]) != tuple(size):
         facts.append("center shown")

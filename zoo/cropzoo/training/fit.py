@@ -24,7 +24,7 @@ from cropzoo.models.base import Model, Objective
 from cropzoo.models.checkpoint import Metadata, TrainingData, save_checkpoint
 from cropzoo.parallel import barrier, is_rank_zero, rank_zero_first
 from cropzoo.plugins.registry import Zoo
-from cropzoo.reports import ReportPatch, rgb_image, write_report
+from cropzoo.reports import ReportPatch, get_orientation, rgb_image, write_report
 from cropzoo.runtime import init_distributed
 from cropzoo.training.setup import Resources, describe_run, initialize_backbone, plugin_packages
 from cropzoo.training.stages import StageRunner
@@ -135,13 +135,14 @@ def _patch(model: Model, data: DataModule, sample: Sample) -> ReportPatch:
     assert sample.labels is not None
     labels = np.asarray(sample.labels)
     scale = labels.shape[0] // prediction.shape[0]
+    turn = get_orientation(sample).turn
     return ReportPatch(
         name=sample.name,
-        image=rgb_image(sample, data.dataset.bands, data.dataset.scale),
-        labels=labels.astype(np.uint8),
-        prediction=prediction.repeat(scale, 0).repeat(scale, 1)[: labels.shape[0], : labels.shape[1]],
-        boundary=boundary_bits(labels, None if sample.parcels is None else np.asarray(sample.parcels)),
-        confidence=confidence,
+        image=turn(rgb_image(sample, data.dataset.bands, data.dataset.scale), (0, 1)),
+        labels=turn(labels.astype(np.uint8)),
+        prediction=turn(prediction.repeat(scale, 0).repeat(scale, 1)[: labels.shape[0], : labels.shape[1]]),
+        boundary=turn(boundary_bits(labels, None if sample.parcels is None else np.asarray(sample.parcels))),
+        confidence=turn(confidence),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -24,9 +26,7 @@ from cropzoo.inference.mapping.page import collect_page_images, write_map_page
 from cropzoo.inference.mapping.page_images import (
     PageImages,
     class_picture,
-    hectares,
     picture_size,
-    pixel_hectares,
     read_curves,
     read_picture,
 )
@@ -93,19 +93,71 @@ def _ndvi(number: int, column: Any) -> Any:
     return (infrared - 500) / (infrared + 500)
 
 
-def test_areas_are_of_every_pixel_however_coarse_the_picture(map_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_map_has_a_coarser_picture(map_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_pictures, "MAX_SIDE", 30)
-    monkeypatch.setattr(page_pictures, "_BLOCK_SIDE", 32)
     source = open_map(map_path)
-    assert hectares(source).tolist() == pytest.approx([22.5, 22.5, 0])
     assert picture_size(source.grid) == (20, 30)
     np.testing.assert_array_equal(class_picture(source)[:16], _labels()[1::3, 1::3][:16])
 
 
-def test_a_pixel_in_degrees_has_the_area_of_its_latitude() -> None:
-    grid = Grid(10, 10, Affine(0.001, 0, 4, 0, -0.001, 60), rasterio.CRS.from_epsg(4326))
-    # At 60 degrees a degree of latitude is 111.4 km, one of longitude 55.8 km.
-    assert pixel_hectares(grid, 0, 0) == pytest.approx(0.1114 * 0.0558 * 100, rel=2e-3)
+ORDERS = {
+    "south-up": (lambda bands: bands[:, ::-1], Affine(1, 0, 0, 0, -1, HEIGHT)),
+    "mirrored": (lambda bands: bands[:, :, ::-1], Affine(-1, 0, WIDTH, 0, 1, 0)),
+    "turned": (lambda bands: np.rot90(bands, axes=(1, 2)), Affine(0, -1, WIDTH, 1, 0, 0)),
+}
+"""Other orders of the pixels of the same ground, and the transform from their columns and rows to the upright ones."""
+
+
+def _reorder(folder: Path, name: str) -> None:
+    """Rewrite the rasters of a folder and its subfolders in another order of rows and columns."""
+    order, transform = ORDERS[name]
+    for path in folder.rglob("*.tif"):
+        with rasterio.open(path) as file:
+            bands, tags, profile, names = file.read(), file.tags(), file.profile, file.descriptions
+        bands = order(bands)
+        _, height, width = bands.shape
+        with rasterio.open(
+            path, "w", **profile | {"height": height, "width": width, "transform": PLACE @ transform}
+        ) as file:
+            file.write(bands)
+            file.update_tags(**tags)
+            file.descriptions = names
+
+
+def _page_data(path: Path) -> dict[str, Any]:
+    """Everything that the page of a map draws."""
+    text = path.read_text()
+    pictures = re.findall(r"data:image/[^<\"]+", text)
+    assert len(pictures) == 3
+    return {**json.loads(text.partition('id="data">')[2].partition("</script>")[0]), "pictures": pictures}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_the_page_has_north_on_top_whatever_the_order_of_the_pixels(
+    map_path: Path, series: str, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_pictures, "MAX_POINTS", 90)  # a time series for each pixel
+    found = []
+    for order in ("", name):
+        if order:
+            _reorder(tmp_path, order)
+        write_map_page(tmp_path / "map.html", map_path, _shown(series))
+        found.append(_page_data(tmp_path / "map.html"))
+    upright, other = found
+    assert upright.pop("orientation") != other.pop("orientation")
+    assert other == upright
+    assert "shown with north on top" in (tmp_path / "map.html").read_text()
+
+
+def test_the_page_says_where_north_is(map_path: Path, tmp_path: Path) -> None:
+    write_map_page(tmp_path / "map.html", map_path)
+    assert "north" not in (tmp_path / "map.html").read_text().partition("<main>")[2].partition("<script")[0]
+    with rasterio.open(map_path, "r+") as file:
+        file.transform = PLACE @ Affine.rotation(20)
+    (tmp_path / "map_confidence.tif").unlink()
+    write_map_page(tmp_path / "map.html", map_path)
+    # Columns run 20° south of east.
+    assert "north is 20° left of the top" in (tmp_path / "map.html").read_text()
 
 
 def test_curves_are_of_clear_pixels_on_one_lattice(series: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,6 +278,25 @@ def test_a_click_shows_crop_confidence_place_and_curve(opened: Callable[..., Bro
     assert browser.value("location.hash") == "#at=55,10"
     assert not browser.complaints
     assert all(url.startswith(("file:", "data:", "about:")) for url in browser.asked)
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_a_click_shows_the_row_and_column_of_the_file(
+    browser: Browser, map_path: Path, series: str, tmp_path: Path, name: str
+) -> None:
+    _reorder(tmp_path, name)
+    write_map_page(tmp_path / "map.html", map_path, _shown(series))
+    browser.open(tmp_path / "map.html")
+    browser.click(*_center(browser, 20.5, 70.5))  # in the upright map
+    place = browser.text("#place")
+    column, row = (int(value) for value in ~ORDERS[name][1] @ (70.5, 20.5))
+    assert "maize" in place
+    assert f"row {row}, column {column}" in place
+    assert browser.value("location.hash") == f"#at={row},{column}"
+    browser.open(tmp_path / "map.html", f"#at={row},{column}")
+    assert browser.text("#place") == place
+    titles = browser.value("[...document.querySelectorAll('#chart circle title')].map(t => t.textContent)")
+    assert titles == [f"{day}: {_ndvi(number, 70):.2f}" for number, day in enumerate(DAYS)]
 
 
 def test_keys_move_the_mark_and_zoom(opened: Callable[..., Browser]) -> None:

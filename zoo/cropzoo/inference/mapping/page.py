@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import pyproj
 from cropzoo import __version__
 from cropzoo.data.dates import EPOCH
 from cropzoo.geo.raster.grid import Grid, format_crs
+from cropzoo.geo.raster.orientation import Orientation
+from cropzoo.inference.mapping.areas import measure_areas, row_hectares
 from cropzoo.inference.mapping.map_file import MapFile, open_map
 from cropzoo.inference.mapping.page_images import (
     CurveGrid,
@@ -23,9 +26,7 @@ from cropzoo.inference.mapping.page_images import (
     as_png,
     class_picture,
     confidence_picture,
-    hectares,
     picture_size,
-    pixel_hectares,
     read_curves,
     read_picture,
 )
@@ -88,17 +89,22 @@ def write_map_page(
     """
     source = open_map(map_path)
     grid = source.grid
+    orientation = Orientation.of(grid.transform)
     curves = read_curves(images, -(-grid.height // upsample), -(-grid.width // upsample), advance)
     picture = read_picture(images, curves, grid, upsample)
     confidence = confidence_picture(source)
     rows = _area_rows(source)
     shown_facts = {name: source.tags[tag] for tag, name in _TAGS.items() if source.tags.get(tag)}
-    height, width = picture_size(grid)
+    # What the page shows: the map with north on top, whatever the order of its rows and columns in the file.
+    shown = orientation.turn_grid(grid)
+    orientation_fact = _describe_orientation(grid, shown)
+    height, width = picture_size(shown)
     # The side in meters of a square with the area of a pixel.
-    pixel = 100 * pixel_hectares(grid, grid.height / 2, grid.width / 2) ** 0.5
+    pixel = 100 * float(row_hectares(grid)[grid.height // 2]) ** 0.5
     shown_facts |= {
         "CRS": format_crs(grid.crs),
         "Pixels": f"{grid.height} × {grid.width} of {pixel:.3g} m",
+        **({"Orientation": orientation_fact} if orientation_fact else {}),
         **(facts or {}),
     }
     html = make_environment("cropzoo.inference.mapping").get_template("map.html.j2").render(
@@ -107,22 +113,23 @@ def write_map_page(
         rows=rows,
         total=float(sum(row.hectares for row in rows)),
         facts=shown_facts,
-        coarser=max(grid.height / height, grid.width / width),
+        coarser=max(shown.height / height, shown.width / width),
         pixel=pixel,
         curve_name=curves[0].name if curves else "",
         curve_step=curves[0].step if curves else 0,
         curve_meters=curves[0].step * upsample * pixel if curves else 0,
         dates=len({day for each in curves for day in each.days}),
-        imagery=None if picture is None else as_jpeg(picture),
-        classes=as_png(class_picture(source)),
-        confidence=None if confidence is None else as_png(confidence),
+        imagery=None if picture is None else as_jpeg(orientation.turn(picture, (0, 1))),
+        classes=as_png(orientation.turn(class_picture(source))),
+        confidence=None if confidence is None else as_png(orientation.turn(confidence)),
         data={
-            "rows": grid.height,
-            "columns": grid.width,
+            "rows": shown.height,
+            "columns": shown.width,
+            "orientation": asdict(orientation),
             "meters": pixel,
             "classes": [{"name": each.name, "color": safe_color(each.color)} for each in source.classes],
-            "lattice": _coordinates(grid),
-            "curves": [_curve_data(each, upsample) for each in curves],
+            "lattice": _coordinates(shown),
+            "curves": [_curve_data(each, upsample, grid, orientation) for each in curves],
         },
         version=__version__,
     )  # fmt: skip
@@ -147,7 +154,7 @@ def collect_page_images(plan: MapPlan) -> list[PageImages]:
 
 def _area_rows(source: MapFile) -> list[_AreaRow]:
     """The classes with an area above 0, the largest first."""
-    areas = hectares(source).tolist()
+    areas = measure_areas(source).hectares.tolist()
     total = sum(areas)
     rows = [
         _AreaRow(index, each.name, safe_color(each.color), area, area / total)
@@ -170,18 +177,39 @@ def _coordinates(grid: Grid) -> dict[str, Any]:
     }
 
 
-def _curve_data(curves: CurveGrid, upsample: int) -> dict[str, Any]:
-    """A tile's time series as plain data for JSON, with positions in pixels of the map."""
-    _, rows, columns = curves.values.shape
+def _curve_data(curves: CurveGrid, upsample: int, grid: Grid, orientation: Orientation) -> dict[str, Any]:
+    """A tile's time series as plain data for JSON, with positions in pixels of the page."""
+    values, step = orientation.turn(curves.values), curves.step * upsample
+    row, column = ((first + 0.5) * upsample for first in (curves.first_row, curves.first_column))
+    shown = orientation.turn_grid(grid)
+    if orientation.transpose:
+        row, column = column, row
+    if orientation.flip_rows:
+        row = shown.height - row - (values.shape[1] - 1) * step
+    if orientation.flip_columns:
+        column = shown.width - column - (values.shape[2] - 1) * step
     return {
-        "row": (curves.first_row + 0.5) * upsample,
-        "column": (curves.first_column + 0.5) * upsample,
-        "step": curves.step * upsample,
-        "rows": rows,
-        "columns": columns,
+        "row": row,
+        "column": column,
+        "step": step,
+        "rows": values.shape[1],
+        "columns": values.shape[2],
         "days": [str(EPOCH + timedelta(days=day)) for day in curves.days],
         "low": curves.low,
         "high": curves.high,
         "name": curves.name,
-        "values": base64.b64encode(curves.values.tobytes()).decode("ascii"),
+        "values": base64.b64encode(values.tobytes()).decode("ascii"),
     }
+
+
+def _describe_orientation(grid: Grid, shown: Grid) -> str:
+    """How the page shows a raster that is not stored with north on top; empty for one that is."""
+    a, b, _, d, e, _ = tuple(shown.transform)[:6]
+    determinant = a * e - b * d
+    north = math.degrees(math.atan2(-b / determinant, -a / determinant))  # clockwise from the top of the page
+    parts = []
+    if shown != grid:
+        parts.append("shown with north on top; the file has its pixels in another order")
+    if abs(north) >= 1:
+        parts.append(f"north is {abs(north):.0f}° {'right' if north > 0 else 'left'} of the top")
+    return "; ".join(parts)

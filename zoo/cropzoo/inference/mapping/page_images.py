@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyproj
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
@@ -33,9 +32,6 @@ MAX_POINTS = 200
 
 _MAX_VALUES = 3_000_000
 """Maximum number of points times dates, one byte each: the page stays below 10 MB."""
-
-_BLOCK_SIDE = 2048
-"""Side of the blocks in which the areas are counted, in pixels."""
 
 _STRIP_PIXELS = 4 << 20
 """Pixels that are read at a time."""
@@ -65,37 +61,6 @@ def class_picture(source: MapFile) -> NDArray[np.uint8]:
 def confidence_picture(source: MapFile) -> NDArray[np.uint8] | None:
     """Mean confidence in steps of 1/250, (h, w), 255 without data; None if the map has no confidence."""
     return None if source.confidence is None else _downsample(source.confidence, source.grid, Resampling.average)
-
-
-def hectares(source: MapFile) -> NDArray[np.float64]:
-    """Area of each class in hectares, (K,), counted over every pixel of the map."""
-    counts = np.zeros(len(source.classes))
-    grid = source.grid
-    with open_raster(source.path) as raster, reading_environment(_PICTURE_CACHE_MB):
-        for row in range(0, grid.height, _BLOCK_SIDE):
-            rows = min(_BLOCK_SIDE, grid.height - row)
-            area = pixel_hectares(grid, row + rows / 2, grid.width / 2)
-            for column in range(0, grid.width, _BLOCK_SIDE):
-                window = ((row, row + rows), (column, min(column + _BLOCK_SIDE, grid.width)))
-                try:
-                    labels = raster.read(1, window=window)
-                except RasterioError as error:
-                    raise unreadable_error(source.path) from error
-                counts += area * np.bincount(labels.ravel(), minlength=256)[: len(counts)]
-    return counts
-
-
-def pixel_hectares(grid: Grid, row: float, column: float) -> float:
-    """Area of a pixel in hectares; on the ellipsoid if the CRS is geographic."""
-    a, b, c, d, e, f = tuple(grid.transform)[:6]
-    crs = pyproj.CRS.from_user_input(grid.crs)
-    geod = crs.get_geod()
-    if not crs.is_geographic or geod is None:
-        unit = crs.axis_info[0].unit_conversion_factor
-        return float(abs(a * e - b * d) * unit * unit / 1e4)
-    corners = [(row, column), (row, column + 1), (row + 1, column + 1), (row + 1, column)]
-    x, y = zip(*((a * k + b * r + c, d * k + e * r + f) for r, k in corners), strict=True)
-    return float(abs(geod.polygon_area_perimeter(x, y)[0]) / 1e4)
 
 
 def as_png(values: NDArray[np.uint8]) -> str:

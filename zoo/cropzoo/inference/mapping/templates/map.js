@@ -7,6 +7,11 @@
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const curves = data.curves.map((tile) => ({ ...tile, values: bytes(tile.values) }));
   const shown = new Set(data.classes.map((_, index) => index));
+  // The page shows the map with north on top; its file may have rows and columns in another order.
+  const { transpose, flip_rows: flipRows, flip_columns: flipColumns } = data.orientation;
+  const flip = (row, column) => [flipRows ? data.rows - 1 - row : row, flipColumns ? data.columns - 1 - column : column];
+  const toFile = (row, column) => { const place = flip(row, column); return transpose ? place.reverse() : place; };
+  const toPage = (row, column) => (transpose ? flip(column, row) : flip(row, column));
   let zoom = 1, left = 0, top = 0, fit = 1, at = null;
 
   // Pictures: the gray value of a pixel is its label or confidence; it is read from a canvas and colored.
@@ -128,9 +133,10 @@
   };
   const showDetails = () => {
     const index = valueAt("classes"), confidence = valueAt("confidence"), [longitude, latitude] = coordinates();
+    const [row, column] = toFile(Math.floor(at.row), Math.floor(at.column));
     const lines = [line(index === NODATA || !data.classes[index] ? "no data" : data.classes[index].name, "crop")];
     if (confidence !== NODATA) lines.push(line(`confidence ${Math.round((100 * confidence) / STEPS)} %`));
-    lines.push(line(`longitude ${longitude.toFixed(5)}, latitude ${latitude.toFixed(5)}; row ${Math.floor(at.row)}, column ${Math.floor(at.column)}`, "note"));
+    lines.push(line(`longitude ${longitude.toFixed(5)}, latitude ${latitude.toFixed(5)}; row ${row}, column ${column}`, "note"));
     $("place").replaceChildren(...lines);
     draw(nearestCurve());
   };
@@ -139,7 +145,7 @@
     if (follow) keepInView();
     layout();
     showDetails();
-    history.replaceState(null, "", `#at=${Math.floor(at.row)},${Math.floor(at.column)}`);
+    history.replaceState(null, "", `#at=${toFile(Math.floor(at.row), Math.floor(at.column))}`);
   };
 
   // The time series of the nearest point.
@@ -251,7 +257,7 @@
   Promise.all([load("classes"), load("confidence")]).then(() => {
     paintClasses(); paintConfidence(); layers(); showAll();
     const requested = /^#at=(\d+),(\d+)$/.exec(location.hash);
-    if (requested) select(+requested[1] + 0.5, +requested[2] + 0.5);
+    if (requested) select(...toPage(+requested[1], +requested[2]).map((place) => place + 0.5));
     new ResizeObserver(() => (Math.abs(zoom - fit) < 1e-9 ? showAll() : layout())).observe(view);
     document.documentElement.dataset.ready = "yes";
   });
