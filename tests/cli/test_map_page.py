@@ -32,7 +32,8 @@ def test_a_page_is_written_beside_the_map(command, run_folder, images, tmp_path)
     assert "NDVI" in page
     assert 'id="confidence-png"' in page
 
-    (tmp_path / "map.tif").unlink()
+    for name in ("map.tif", "map.qml"):
+        (tmp_path / name).unlink()
     assert "'map.html'; it exists already; pass --overwrite" in command(*words, folder=tmp_path).error
     assert not (tmp_path / "map.tif").exists()
     assert "must end in .html" in command(*words[:-1], "page.txt", folder=tmp_path).error

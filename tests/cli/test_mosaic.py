@@ -54,11 +54,14 @@ def test_shards_become_one_map(command: Any, shards: Any, tmp_path: Path, name: 
     whole = shards()
     ended = command("mosaic", name, folder=tmp_path)
     assert ended.code == 0, ended.err
-    assert {path.name for path in tmp_path.iterdir()} == {"map.tif", "map.tif.aux.xml", "map_confidence.tif"}
-    assert [line.split()[:2] for line in ended.out.splitlines()] == [
-        ["class", "map.tif"],
-        ["confidence", "map_confidence.tif"],
-    ]
+    written = {
+        "class": "map.tif",
+        "confidence": "map_confidence.tif",
+        "attributes": "map.tif.aux.xml",
+        "style": "map.qml",
+    }
+    assert {path.name for path in tmp_path.iterdir()} == set(written.values())
+    assert [line.split()[:2] for line in ended.out.splitlines()] == [list(item) for item in written.items()]
     assert (read(tmp_path / "map.tif") == whole["class"]).all()
     assert (read(tmp_path / "map_confidence.tif") == whole["confidence"]).all()
 

@@ -18,11 +18,12 @@ def test_a_map_and_what_is_told_of_it(whole: Any, files: Any, outputs: Any) -> N
     assert set(files(whole.folder)) == {
         "map.tif",
         "map.tif.aux.xml",
+        "map.qml",
         *(f"map_{name}.tif" for name in outputs[1:]),
     }
     assert not (whole.folder / "map.tif.parts").exists()
     lines = whole.out.splitlines()
-    assert [line.split()[0] for line in lines] == list(outputs)
+    assert [line.split()[0] for line in lines] == [*outputs, "attributes", "style"]
     assert "72 x 60 pixels, 4 dates from 2019-04-01 to 2019-07-30" in whole.err
     assert "windows of 12 pixels with an overlap of 3" in whole.err
     assert "100 % of 4320 px" in whole.err

@@ -35,9 +35,9 @@ def made(made_parts, tmp_path):
 
 def test_every_pixel_of_every_output(made):
     paths, whole, order, _ = made
-    assert list(paths) == list(OUTPUTS)
-    for name, path in paths.items():
-        with rasterio.open(path) as source:
+    assert list(paths) == [*OUTPUTS, "attributes", "style"]
+    for name in OUTPUTS:
+        with rasterio.open(paths[name]) as source:
             assert (source.read() == whole[name]).all(), name
             assert source.dtypes[0] == "uint8"
             assert source.nodata == 255
@@ -49,7 +49,7 @@ def test_every_pixel_of_every_output(made):
 def test_files_lie_beside_one_another_and_nothing_else_does(made, tmp_path):
     files = {path.name for path in tmp_path.iterdir() if path.is_file()}
     others = {f"map_{name}.tif" for name in OUTPUTS if name != "class"}
-    assert files == {"map.tif", "map.tif.aux.xml", *others}
+    assert files == {"map.tif", "map.tif.aux.xml", "map.qml", *others}
     assert not list((tmp_path / "map.tif.parts").glob(".*"))
 
 
@@ -63,10 +63,8 @@ def test_the_file_says_what_it_shows(made):
         assert tags["CROPZOO_OUTPUT"] == "class"
         assert (tags["CLASS_1"], tags["CODE_1"], tags["COLOR_1"]) == ("<maize> & é", "-3", "#f17105")
         assert read_classes(source) == order.classes
-        colors = source.colormap(1)
-        assert colors[0] == (0xE6, 0xC2, 0x29, 255)
-        assert colors[2] == (0x00, 0xAA, 0x55, 255)
-        assert colors[255][3] == 0
+        colors = {0: (0xE6, 0xC2, 0x29, 255), 1: (0xF1, 0x71, 0x05, 255), 2: (0x00, 0xAA, 0x55, 255)}
+        assert source.colormap(1) == colors
         assert source.colorinterp == (ColorInterp.palette,)
         assert source.descriptions == ("class",)
     for name in OUTPUTS[1:]:
@@ -77,6 +75,40 @@ def test_the_file_says_what_it_shows(made):
             assert read_classes(source) == order.classes
     with rasterio.open(paths["probabilities"]) as source:
         assert source.descriptions == ("winter wheat", "<maize> & é", "grass")
+
+
+def read_rows(path):
+    """The rows of the attribute table next to a map, by column."""
+    table = ElementTree.parse(f"{path}.aux.xml").find("PAMRasterBand/GDALRasterAttributeTable")
+    columns = [each.text for each in table.iterfind("FieldDefn/Name")]
+    return [dict(zip(columns, [each.text for each in row], strict=True)) for row in table.iterfind("Row")]
+
+
+def test_names_and_colors_are_in_the_map_itself(made, tmp_path):
+    paths, _, order, _ = made
+    shutil.copy(paths["class"], tmp_path / "alone.tif")
+    with rasterio.open(tmp_path / "alone.tif") as source:
+        colors = source.colormap(1)
+        assert [colors[value] for value in range(3)] == [
+            (*bytes.fromhex(each.color[1:]), 255) for each in order.classes
+        ]
+        assert colors[255][3] == 0
+        assert read_classes(source) == order.classes
+
+
+def test_the_attribute_table_counts_every_pixel_of_the_map(made):
+    paths, whole, *_ = made
+    rows = read_rows(paths["class"])
+    counts = [(whole["class"] == value).sum() for value in range(3)]
+    assert [row["Count"] for row in rows] == [str(count) for count in counts]
+    assert [row["Hectares"] for row in rows] == [f"{count / 100:.4f}" for count in counts]
+    assert [row["Code"] for row in rows] == ["10", "-3", "30"]
+
+
+def test_the_style_for_qgis_shows_the_classes_only(made):
+    root = ElementTree.parse(made[0]["style"]).getroot()
+    entries = [(each.get("value"), each.get("label")) for each in root.iter("paletteEntry")]
+    assert entries == [("0", "winter wheat"), ("1", "<maize> & é"), ("2", "grass")]
 
 
 def test_gdal_and_qgis_find_the_names_beside_the_map(made):
@@ -90,13 +122,13 @@ def test_gdal_and_qgis_find_the_names_beside_the_map(made):
 
 def test_cloud_optimized_by_the_validator(made):
     rio_cogeo = pytest.importorskip("rio_cogeo")
-    for path in made[0].values():
+    for path in (made[0][name] for name in OUTPUTS):
         assert rio_cogeo.cog_validate(path, strict=True) == (True, [], []), path
 
 
 def test_cloud_optimized_by_its_bytes(made):
     """Tiles of 512; overviews down to one tile; in the file the small ones come first, then the whole image."""
-    for path in made[0].values():
+    for path in (made[0][name] for name in OUTPUTS):
         head = path.read_bytes()[:300]
         assert b"LAYOUT=IFDS_BEFORE_DATA" in head
         with rasterio.open(path) as source:
@@ -131,9 +163,12 @@ def test_where_chunks_overlap_the_first_with_data_counts(made_parts, tmp_path):
     order = made_parts.make_manifest_of(places=places, outputs=("class", "probabilities"))
     parts, whole = made_parts.begin(tmp_path, order)
     first = made_parts.make_part(order, 0)["class"][0]
-    for name, path in put_together(order, parts).items():
-        with rasterio.open(path) as source:
+    paths = put_together(order, parts)
+    for name in order.outputs:
+        with rasterio.open(paths[name]) as source:
             assert (source.read() == whole[name]).all()
+    counts = [int(row["Count"]) for row in read_rows(parts.out)]
+    assert counts == [(whole["class"] == value).sum() for value in range(3)]
     with rasterio.open(parts.out) as source:
         found = source.read(1)[:40, :60]
     assert (found[first != 255] == first[first != 255]).all()
@@ -160,6 +195,7 @@ def test_a_map_without_crs(made_parts, tmp_path):
     with rasterio.open(put_together(order, parts)["class"]) as source:
         assert source.crs is None
         assert (source.read() == whole["class"]).all()
+    assert "Hectares" not in read_rows(parts.out)[0]
 
 
 def test_nothing_made_is_a_map_of_nodata(made_parts, tmp_path):
@@ -187,13 +223,14 @@ def test_a_full_disk_leaves_what_was_there_and_the_parts(made_parts, tmp_path, s
     if older:
         parts.out.write_text("mine")
         parts.out.with_name("map.tif.aux.xml").write_text("mine")
+        parts.out.with_name("map.qml").write_text("mine")
     with largest_file(size), pytest.raises(CropzooError, match=r"cannot write .*map.tif'") as told:
         put_together(order, parts)
     assert "disk is full" in str(told.value)
     assert "See previous exception" not in str(told.value)
     assert "cropzoo mosaic" in str(told.value)
     files = {path.name for path in tmp_path.iterdir() if path.is_file()}
-    assert files == ({"map.tif", "map.tif.aux.xml"} if older else set())
+    assert files == ({"map.tif", "map.tif.aux.xml", "map.qml"} if older else set())
     if older:
         assert parts.out.read_text() == "mine"
     assert sorted(parts.folder.iterdir()) == kept
@@ -235,9 +272,13 @@ def test_what_an_older_map_left_beside_is_no_names_of_the_new_one(made_parts, tm
     parts, _ = made_parts.begin(tmp_path, order)
     for name in ("map.tif.aux.xml", "map_confidence.tif.aux.xml"):
         (tmp_path / name).write_text("<PAMDataset>old</PAMDataset>")
+    for name in ("map.qml", "map_confidence.qml"):
+        (tmp_path / name).write_text("<qgis>old</qgis>")
     put_together(order, parts)
     assert "winter wheat" in (tmp_path / "map.tif.aux.xml").read_text()
+    assert "winter wheat" in (tmp_path / "map.qml").read_text()
     assert not (tmp_path / "map_confidence.tif.aux.xml").exists()
+    assert (tmp_path / "map_confidence.qml").read_text() == "<qgis>old</qgis>"  # the user's
 
 
 def test_memory_stays_the_same_whatever_the_size(made_parts):
@@ -264,10 +305,19 @@ def test_targets(made_parts, tmp_path):
             check_targets(paths, overwrite=overwrite)
 
 
+def test_a_style_that_would_apply_to_the_map_is_kept(tmp_path):
+    paths = target_paths(tmp_path / "a.tif", ["class", "margin"])
+    (tmp_path / "a.qml").write_text("mine")
+    with pytest.raises(CropzooError, match=r"its style .*a.qml' exists already; pass --overwrite"):
+        check_targets(paths, digest="d" * 64)
+    check_targets(paths, overwrite=True)
+
+
 def test_a_map_of_the_same_plan_may_be_replaced(made_parts, tmp_path):
     order = made_parts.make_manifest_of()
     parts, _ = made_parts.begin(tmp_path, order)
-    paths = put_together(order, parts)
+    put_together(order, parts)
+    paths = target_paths(parts.out, order.outputs)
     assert read_plan_digest(parts.out) == order.digest
     check_targets(paths, digest=order.digest)
     assert is_complete(paths.values(), order.digest)

@@ -12,7 +12,9 @@ from affine import Affine
 
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
-from cropzoo.inference.mapping.map_file import category_names, class_tags, color_table, open_map
+from cropzoo.inference.mapping.areas import MappedAreas
+from cropzoo.inference.mapping.map_file import class_tags, color_table, open_map
+from cropzoo.inference.mapping.sidecars import format_attributes
 
 CLASSES = (LabelClass("grass & herbs", 60, "#33aa33"), LabelClass("maize", 201, "#ddbb22"))
 
@@ -45,12 +47,13 @@ def test_names_and_colors_of_gdal_stand_in_for_lost_tags(tmp_path: Path) -> None
     with pytest.raises(CropzooError, match="tags hold no classes"):
         open_map(path)
     names = tmp_path / "map.tif.aux.xml"
-    names.write_text(category_names(CLASSES))
+    attributes = format_attributes(CLASSES, MappedAreas(np.zeros(2, np.int64), np.zeros(2), 0))
+    names.write_text(attributes)
     assert open_map(path).classes == (
         LabelClass("grass & herbs", 0, "#33aa33"),
         LabelClass("maize", 1, "#ddbb22"),
     )
-    names.write_text('<!DOCTYPE x [<!ENTITY a "b">]>' + category_names(CLASSES))
+    names.write_text('<!DOCTYPE x [<!ENTITY a "b">]>' + attributes)
     with pytest.raises(CropzooError, match="tags hold no classes"):
         open_map(path)
 

@@ -69,8 +69,8 @@ class Stopping:
 
 def test_a_map_holds_what_was_asked_for(plan: MapPlan, network: Any, out: Any) -> None:
     made = run(plan, network, out("one"))
-    assert list(made.paths) == list(OUTPUTS)
-    assert set(files(out("one"))) == {"map.tif", "map.tif.aux.xml", "map_confidence.tif"}
+    assert list(made.paths) == [*OUTPUTS, "attributes", "style"]
+    assert set(files(out("one"))) == {"map.tif", "map.tif.aux.xml", "map.qml", "map_confidence.tif"}
     assert not ChunkStore.next_to(out("one")).folder.exists()
     with rasterio.open(out("one")) as source:
         assert (source.height, source.width) == (60, 50)
@@ -122,7 +122,7 @@ def test_what_is_there_is_not_replaced_unasked(plan: MapPlan, network: Any, out:
     with pytest.raises(CropzooError, match=r"map.tif'; it exists already"):
         run(plan, network, out("one"))
     network.shown.clear()
-    assert list(run(plan, network, out("one"), resume=True).paths) == list(OUTPUTS)
+    assert list(run(plan, network, out("one"), resume=True).paths) == [*OUTPUTS, "attributes", "style"]
     assert network.shown == [], "it is made already"
     run(plan, network, out("one"), overwrite=True)
     assert network.shown

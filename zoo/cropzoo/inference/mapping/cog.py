@@ -8,7 +8,7 @@ import shlex
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -26,10 +26,21 @@ from rasterio.windows import Window as RasterWindow
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Grid, Window
+from cropzoo.inference.mapping.areas import AreaCounter
 from cropzoo.inference.mapping.manifest import ManifestChunk, MapManifest
-from cropzoo.inference.mapping.map_file import category_names, class_tags, color_table
-from cropzoo.inference.mapping.outputs import CLASS, NODATA, PLAN_TAG, PROBABILITIES, SCALE, band_count, target_paths
+from cropzoo.inference.mapping.map_file import class_tags, color_table
+from cropzoo.inference.mapping.outputs import (
+    CLASS,
+    NODATA,
+    PLAN_TAG,
+    PROBABILITIES,
+    SCALE,
+    band_count,
+    sidecar_paths,
+    target_paths,
+)
 from cropzoo.inference.mapping.partials import ChunkStore
+from cropzoo.inference.mapping.sidecars import format_attributes, format_style
 from cropzoo.io import ProgressCallback, atomic_write, write_text
 
 
@@ -125,7 +136,7 @@ def assemble_map(
         advance: Called with (windows done, total).
 
     Returns:
-        Path of each output.
+        Path of each output, and of the attribute table and the style next to the class map.
 
     Raises:
         CropzooError: A chunk is damaged, or writing failed and existing files are unchanged.
@@ -135,6 +146,7 @@ def assemble_map(
         name: list(_windows(grid.height, grid.width, band_count(name, len(classes)))) for name in manifest.outputs
     }
     total, done = 2 * sum(map(len, windows.values())), 0
+    counter = AreaCounter(grid, len(classes))
 
     def step() -> None:
         nonlocal done
@@ -151,13 +163,25 @@ def assemble_map(
                 raw = folder / f"{name}.raw.tif"
                 with rasterio.open(raw, "w", **profile) as target:
                     _describe(target, name, classes, {**manifest.tags, PLAN_TAG: manifest.digest})
-                    sums = [_write_window(target, manifest, parts, name, window, step) for window in windows[name]]
+                    sums = []
+                    for window in windows[name]:
+                        values = _write_window(target, manifest, parts, name, window)
+                        sums.append(zlib.crc32(values.data))
+                        if name == CLASS:
+                            counter.add(values[0], window.row)
+                        step()
                 _convert(raw, folder / f"{name}.tif", name)
                 raw.unlink()
                 _verify(folder / f"{name}.tif", windows[name], sums, step)
         for name, path in paths.items():
-            _move(folder / f"{name}.tif", path, category_names(classes) if name == CLASS else "")
-    return paths
+            described = sidecar_paths(path)
+            _move(folder / f"{name}.tif", path, described.values() if name == CLASS else [described["attributes"]])
+    if CLASS not in paths:
+        return paths
+    sidecars = sidecar_paths(out)
+    write_text(sidecars["attributes"], format_attributes(classes, counter.result()))
+    write_text(sidecars["style"], format_style(classes))
+    return paths | sidecars
 
 
 def _windows(height: int, width: int, bands: int) -> Iterator[Window]:
@@ -217,17 +241,16 @@ def _describe(target: Any, name: str, classes: Sequence[LabelClass], tags: Mappi
 
 
 def _write_window(
-    target: Any, manifest: MapManifest, parts: ChunkStore, name: str, window: Window, step: Callable[[], None]
-) -> int:
-    """Write a window of an output; returns its checksum."""
+    target: Any, manifest: MapManifest, parts: ChunkStore, name: str, window: Window
+) -> NDArray[np.uint8]:
+    """Write a window of an output; returns its values, (bands, h, w)."""
     values = np.full((target.count, window.height, window.width), NODATA, np.uint8)
     for chunk in _overlapping(manifest.chunks, window):
         if parts.has(chunk.number):
             _paint(values, window, parts, chunk, name)
     if (values != NODATA).any():
         target.write(values, window=_as_rasterio(window))
-    step()
-    return zlib.crc32(values.data)
+    return values
 
 
 def _overlapping(chunks: Sequence[ManifestChunk], window: Window) -> Iterator[ManifestChunk]:
@@ -281,14 +304,12 @@ def _verify(path: Path, windows: Sequence[Window], sums: Sequence[int], step: Ca
             step()
 
 
-def _move(scratch: Path, path: Path, names: str) -> None:
-    """Rename a complete file; the category names of an older file are removed first and new ones written last."""
-    sidecar = path.with_name(path.name + ".aux.xml")
+def _move(scratch: Path, path: Path, sidecars: Iterable[Path]) -> None:
+    """Rename a complete file; files that describe an older map of that name are removed first."""
     with atomic_write(path) as target:
         os.replace(scratch, target)
-        sidecar.unlink(missing_ok=True)
-    if names:
-        write_text(sidecar, names)
+        for sidecar in sidecars:
+            sidecar.unlink(missing_ok=True)
 
 
 def _as_rasterio(window: Window) -> RasterWindow:

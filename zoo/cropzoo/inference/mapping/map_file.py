@@ -1,4 +1,4 @@
-"""Maps on disk: class tags, color tables, and the files next to a class map."""
+"""Maps on disk: their class tags and color table, and opening a map with the outputs next to it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape
 
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Grid, open_raster, read_grid
-from cropzoo.inference.mapping.outputs import CLASS, CONFIDENCE, NODATA, PROBABILITIES, band_count, target_paths
+from cropzoo.inference.mapping.outputs import (
+    CLASS,
+    CONFIDENCE,
+    NODATA,
+    PROBABILITIES,
+    band_count,
+    sidecar_paths,
+    target_paths,
+)
 
 
 def class_tags(classes: Sequence[LabelClass]) -> dict[str, str]:
@@ -49,24 +56,9 @@ def read_classes(source: Any) -> tuple[LabelClass, ...]:
 
 
 def color_table(classes: Sequence[LabelClass]) -> dict[int, tuple[int, int, int, int]]:
-    """Red, green, blue and alpha by label index; values without a class are transparent."""
-    table = dict.fromkeys(range(256), (0, 0, 0, 0))
-    for index, each in enumerate(classes):
-        red, green, blue = bytes.fromhex(each.color.removeprefix("#"))
-        table[index] = (red, green, blue, 255)
-    return table
-
-
-def category_names(classes: Sequence[LabelClass]) -> str:
-    """Content of an .aux.xml file with the class names; GDAL and QGIS read category names from there only."""
-    names = "\n".join(f"      <Category>{escape(each.name)}</Category>" for each in classes)
-    return (
-        "<PAMDataset>\n"
-        '  <PAMRasterBand band="1">\n'
-        f"    <CategoryNames>\n{names}\n    </CategoryNames>\n"
-        "  </PAMRasterBand>\n"
-        "</PAMDataset>\n"
-    )
+    """Red, green, blue and alpha by label index."""
+    rgb = (bytes.fromhex(each.color.removeprefix("#")) for each in classes)
+    return {index: (red, green, blue, 255) for index, (red, green, blue) in enumerate(rgb)}
 
 
 _GRAY = "#808080"
@@ -144,7 +136,7 @@ def _check_fits(file: Path, grid: Grid, bands: int, path: Path) -> None:
 
 def _classes_by_name(source: Any, path: Path) -> tuple[LabelClass, ...]:
     """The classes by the names in an .aux.xml file; it holds no codes, so that the label index is used as code."""
-    names = _read_category_names(path.with_name(path.name + ".aux.xml"))
+    names = _read_category_names(sidecar_paths(path)["attributes"])
     if not names:
         read_classes(source)  # raises the error about missing classes
     try:

@@ -127,6 +127,11 @@ def target_paths(out: Path, outputs: Sequence[str]) -> dict[str, Path]:
     return {name: out if name == CLASS else out.with_name(f"{out.stem}_{name}{out.suffix}") for name in outputs}
 
 
+def sidecar_paths(out: Path) -> dict[str, Path]:
+    """Paths of the files that describe a class map to other programs: "attributes" to GDAL, "style" to QGIS."""
+    return {"attributes": out.with_name(f"{out.name}.aux.xml"), "style": out.with_suffix(".qml")}
+
+
 def check_targets(paths: Mapping[str, Path], *, overwrite: bool = False, digest: str = "") -> None:
     """Check that the files of a map can be written.
 
@@ -136,7 +141,7 @@ def check_targets(paths: Mapping[str, Path], *, overwrite: bool = False, digest:
         digest: Digest of the plan; its own files may be replaced, because assembling can be interrupted between files.
 
     Raises:
-        CropzooError: A file exists, or a path is a folder.
+        CropzooError: A file exists, or a QGIS style that would apply to the map, or a path is a folder.
     """
     for path in paths.values():
         if path.is_dir():
@@ -144,6 +149,15 @@ def check_targets(paths: Mapping[str, Path], *, overwrite: bool = False, digest:
         if path.exists() and not overwrite and not (digest and read_plan_digest(path) == digest):
             what = "exists already" + (" and is a different map" if digest else "")
             raise CropzooError(f"--out {str(path)!r}; it {what}; pass --overwrite to replace it, or name another file")
+    out = paths.get(CLASS)
+    if out is None or out.exists() or overwrite:
+        return
+    style = sidecar_paths(out)["style"]
+    if style.exists():
+        raise CropzooError(
+            f"--out {str(out)!r}; its style {str(style)!r} exists already; pass --overwrite to replace it, or name "
+            "another file"
+        )
 
 
 def is_complete(paths: Iterable[Path], digest: str) -> bool:

@@ -16,7 +16,13 @@ from cropzoo.geo.raster.reader import reading_environment
 from cropzoo.inference.mapping.chunks import ChunkReader
 from cropzoo.inference.mapping.cog import assemble_map
 from cropzoo.inference.mapping.manifest import MapManifest
-from cropzoo.inference.mapping.outputs import check_targets, is_complete, read_plan_digest, target_paths
+from cropzoo.inference.mapping.outputs import (
+    check_targets,
+    is_complete,
+    read_plan_digest,
+    sidecar_paths,
+    target_paths,
+)
 from cropzoo.inference.mapping.partials import SUFFIX, ChunkStore
 from cropzoo.inference.mapping.pipeline import CACHE_MB, run_chunks
 from cropzoo.inference.mapping.plan import Chunk, MapPlan
@@ -33,7 +39,7 @@ class MapResult:
     """The result of a run.
 
     Args:
-        paths: Path of each output; empty for a shard.
+        paths: Path of each output and of the files next to the class map; empty for a shard.
         failures: Reasons of chunks that failed and have no data in the map, by number.
         parts: Folder of the partial results, if it is still needed.
     """
@@ -91,7 +97,8 @@ def run_map(
     manifest = make_manifest(plan, predictor)
     check_targets(paths, overwrite=options.overwrite, digest=manifest.digest if options.resume else "")
     if options.resume and not parts.exists and is_complete(paths.values(), manifest.digest):
-        return MapResult(paths, {})
+        sidecars = {name: path for name, path in sidecar_paths(out).items() if path.is_file()}
+        return MapResult(paths | sidecars, {})
     shard = None if options.shard is None else (options.shard[0] + 1, options.shard[1])
     parts.start(manifest, resume=options.resume, overwrite=options.overwrite, shard=shard)
     chunks = plan.chunks if options.shard is None else plan.shard(*options.shard)
@@ -112,7 +119,7 @@ def run_map(
     failures = {number: reason for number, reason in parts.failures().items() if number in numbers}
     if options.shard is not None:
         return MapResult({}, failures, parts.folder)
-    assemble_map(manifest, parts, out, assembling)
+    paths = assemble_map(manifest, parts, out, assembling)
     if not failures:
         parts.remove()
     return MapResult(paths, failures, parts.folder if failures else None)
@@ -168,7 +175,7 @@ class MosaicResult:
     """The result of assembling partial results.
 
     Args:
-        paths: Path of each output.
+        paths: Path of each output and of the files next to the class map.
         chunks: Number of chunks of the map.
         failures: Reasons of chunks that failed and have no data in the map, by number; partial results are kept.
         new: Whether the map was written; False if it was complete already.
@@ -196,13 +203,12 @@ def mosaic_shards(path: Path, *, overwrite: bool = False, advance: ProgressCallb
     if not parts.exists and parts.out.is_file() and read_plan_digest(parts.out):
         return MosaicResult({"map": parts.out}, 0, {}, new=False)
     manifest = parts.read_manifest()
-    paths = target_paths(parts.out, manifest.outputs)
-    check_targets(paths, overwrite=overwrite, digest=manifest.digest)
+    check_targets(target_paths(parts.out, manifest.outputs), overwrite=overwrite, digest=manifest.digest)
     failures = parts.failures()
     missing = [number for number in parts.missing(chunk.number for chunk in manifest.chunks) if number not in failures]
     if missing:
         raise _incomplete(parts, missing, len(manifest.chunks))
-    assemble_map(manifest, parts, parts.out, advance)
+    paths = assemble_map(manifest, parts, parts.out, advance)
     if not failures:
         parts.remove()
     return MosaicResult(paths, len(manifest.chunks), failures)
