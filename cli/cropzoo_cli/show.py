@@ -1,4 +1,4 @@
-"""`cropzoo show`: details of a backbone, dataset, objective, catalog entry or checkpoint."""
+"""`cropzoo show`: details of a backbone, dataset, objective, catalog entry, checkpoint or map."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from cropzoo_cli.output import print_json
 from cropzoo_cli.scores import score_lines
 from cropzoo_cli.settings import Settings
 from cropzoo_cli.show_dataset import collect_dataset_facts, description_lines, find_dataset
+from cropzoo_cli.show_map import collect_map_facts, map_lines
 
 if TYPE_CHECKING:
     from cropzoo.models.checkpoint import Metadata
 
 
 @click.command()
-@click.argument("name", metavar="NAME|CHECKPOINT|FOLDER")
+@click.argument("name", metavar="NAME|CHECKPOINT|FOLDER|MAP")
 @click.option(
     "--set",
     "assignments",
@@ -54,10 +55,11 @@ def show(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Show an entry of the zoo or the catalog, a checkpoint, a run folder, or the contents of a dataset.
+    """Show an entry of the zoo or the catalog, a checkpoint, a run folder, a map, or the contents of a dataset.
 
     \b
     cropzoo show tsvit
+    cropzoo show map.tif
     cropzoo show ds/ --set dataset.fold=2 --plot ds.png
     """  # noqa: D301 click reads the backspace character itself
     choice = None if name in catalog.entries else find_dataset(settings.zoo, name, assignments)
@@ -72,6 +74,9 @@ def show(
         facts, description = _collect_facts(settings.zoo, catalog, name), None
     if as_json:
         print_json({**facts, "contents": description.as_dict()} if description else facts)
+        return
+    if facts["kind"] == "class map":
+        click.echo("\n".join(map_lines(facts)))
         return
     scores = facts.pop("scores", None)
     for key in ("bands", "classes", "splits") if description else ():
@@ -94,13 +99,17 @@ def _collect_facts(zoo: Zoo, catalog: Catalog, name: str) -> dict[str, Any]:
             return _spec_facts(zoo, registry[name])
     if Path(name).suffix == ".onnx" and Path(name).is_file():
         return _graph_facts(Path(name))
+    if Path(name).suffix.lower() in (".tif", ".tiff") and Path(name).exists():
+        return collect_map_facts(Path(name))
     if Path(name).exists():
         return _checkpoint_facts(Path(name), zoo)
     if name.partition("/")[0] in zoo.backbones:
         family, member = zoo.resolve_backbone(name)
         return _spec_facts(zoo, zoo.backbones[family], member)
     if "/" in name:
-        raise UsageError(f"path {name!r} does not exist; give the path of a dataset, a run folder or a checkpoint")
+        raise UsageError(
+            f"path {name!r} does not exist; give the path of a dataset, a run folder, a checkpoint or a map"
+        )
     known = [*catalog.entries, *(each for registry in zoo.registries for each in registry)]
     raise UnknownName("name", name, known, "it is not a file, entry, backbone, dataset or objective")
 
