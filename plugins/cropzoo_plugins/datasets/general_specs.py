@@ -29,7 +29,7 @@ GENERAL = (
     DatasetSpec(
         name="geotiff",
         build="cropzoo_plugins.datasets.geotiff:GeoTIFF",
-        summary="Your own fields: one folder per site with a GeoTIFF per date and a label raster or parcel file",
+        summary="Your own fields: one folder per site with images and a label raster or parcel file",
         source="your files",
         license="Apache-2.0",
         get="Your own files; --set dataset.root=FOLDER",

@@ -1,4 +1,4 @@
-"""The `geotiff` dataset: one folder per site with a GeoTIFF per date and a label raster or parcel file."""
+"""The `geotiff` dataset: one folder per site with images and a label raster or parcel file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from cropzoo import CropzooError, LabelClass, Sample, UnknownName
 from cropzoo.data.splits import SPLITS, split_blocks, split_halves
 from cropzoo.data.statistics import Statistics, WithStatistics, band_statistics
 from cropzoo.geo.raster.grid import Window
+from cropzoo.geo.raster.notes import ImageNotes
 from cropzoo_plugins.datasets.options import need_root, whole_numbers
-from cropzoo_plugins.datasets.sites.image_headers import choose_bands
 from cropzoo_plugins.datasets.sites.legend import make_site_legend
 from cropzoo_plugins.datasets.sites.site import Site, find_sites, have_labels
 
@@ -25,19 +25,22 @@ _log = logging.getLogger("cropzoo")
 class GeoTIFF(WithStatistics):
     """Sites on disk as a dataset; implements `cropzoo.Dataset`.
 
-    The root contains one folder per site, or is a site itself. A site has a multi-band GeoTIFF for each date, with the
-    date in its name, and `labels.tif` (crop codes), `parcels.*` (polygons with a crop column), or both: then the raster
-    gives the labels and the polygons the parcel ids. A parcel file at the root is used for all sites without one. If no
-    site has labels, for objectives that need none, there are no classes. Each site is split in space separately. A site
-    is read completely at the first access to one of its samples and kept in memory: T * C * H * W * 2 bytes for 16-bit
-    images, in each process.
+    The root contains one folder per site, or is a site itself. A site has the images of one area directly in its
+    folder, in any layout of `cropzoo.geo.raster.discover.find_images`: a multi-band GeoTIFF for each date, a file for
+    each band and date, or Sentinel-2 products (.SAFE). They are read as by `prepare` and `predict`: declared offsets
+    are subtracted, and pixels without data are 0 and not clear. A site also has `labels.tif` (crop codes), `parcels.*`
+    (polygons with a crop column), or both: then the raster gives the labels and the polygons the parcel ids. A parcel
+    file at the root is used for all sites without one. If no site has labels, for objectives that need none, there are
+    no classes. Each site is split in space separately. A site is read completely at the first access to one of its
+    samples and kept in memory: T * C * H * W * 2 bytes for 16-bit images, in each process.
 
     Classes without a training pixel have no index and are set to 255 in val and test; a warning and `ignored` name
     them. The classes are in the order of classes.csv (code, name, color) at the root, or of their codes.
 
     Args:
         root: Folder of the dataset.
-        bands: Names of the bands to use, in order; names of all bands if the files have no band descriptions.
+        bands: Names of the bands to use, in order; they also name the bands of files without descriptions. All bands
+            if empty.
         crop_column: Column of the parcel file with the crop.
         name_column: Column of the parcel file with the name of the crop; optional.
         clear_scl: Classes of the SCL band that are clear: one or more integers, or a text such as "4,5".
@@ -49,7 +52,7 @@ class GeoTIFF(WithStatistics):
         block_size: Side of a block in pixels, for "blocks".
         shares: Shares of train, val and test, for "blocks".
         split_seed: Random seed of "blocks".
-        scale: Reflectance of one stored unit.
+        scale: Reflectance of one stored unit, the offset of the files subtracted.
         citation: Citation of the data, for the model card.
 
     Attributes:
@@ -84,10 +87,14 @@ class GeoTIFF(WithStatistics):
         clear = whole_numbers("geotiff", "clear_scl", clear_scl)
         codes = whole_numbers("geotiff", "ignore_codes", ignore_codes)
         self.scale, self.citation = scale, citation
-        self._sites = [Site(site, folder, crop_column, name_column) for site in find_sites(folder)]
-        self.bands = choose_bands(self._sites[0].images[0], requested)
-        for site in self._sites:
-            site.select_bands(self.bands, requested, clear)
+        notes = ImageNotes()
+        self._sites = [
+            Site(site, folder, requested, clear, crop_column, name_column, notes) for site in find_sites(folder)
+        ]
+        notes.log()
+        for site in self._sites[1:]:
+            site.match_bands(self._sites[0])
+        self.bands = self._sites[0].bands
         self._regions = []
         for index, site in enumerate(self._sites):
             size = site.grid.height, site.grid.width

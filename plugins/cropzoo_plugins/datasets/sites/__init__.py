@@ -1,1 +1,1 @@
-"""Reader of a site: a folder with a GeoTIFF per date and a label raster, a parcel file, or both."""
+"""Reader of a site: a folder with images and a label raster, a parcel file, or both."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import glob
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,18 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo import CropzooError, Sample
+from cropzoo.geo.raster.discover import find_images
 from cropzoo.geo.raster.grid import Grid, Window, format_crs, open_raster, read_grid
+from cropzoo.geo.raster.naming import RASTER_SUFFIXES
+from cropzoo.geo.raster.notes import ImageNotes
+from cropzoo.geo.raster.reader import StackReader
+from cropzoo.geo.raster.scene import ImageStack
 from cropzoo.geo.vector.parcel_table import Crop
-from cropzoo_plugins.datasets.sites.image_headers import (
-    SCL,
-    ImageHeader,
-    find_images,
-    find_labels,
-    locate_bands,
-    number_bands,
-    read_image_headers,
-)
 from cropzoo_plugins.datasets.sites.parcels import MISSING, Parcels, find_parcels, read_parcels
+
+LABELS = "labels"
+"""Stem of the label raster, `labels.tif`, which is not an image."""
+
+_PRODUCT_SUFFIX = ".safe"
+"""Suffix of the folder of a Sentinel-2 product."""
 
 
 def find_sites(root: Path) -> list[Path]:
@@ -34,16 +36,42 @@ def find_sites(root: Path) -> list[Path]:
     """
     if not root.is_dir():
         raise CropzooError(f"dataset root {str(root)!r}; there is no such folder; check option 'root'")
-    if find_images(root):
+    if _list_image_patterns(root):
         return [root]
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    sites = [path for path in folders if find_images(path)]
+    sites = [path for path in folders if _list_image_patterns(path)]
     if not sites:
         raise CropzooError(
-            f"dataset root {str(root)!r}; neither it nor a subfolder contains a GeoTIFF image; "
-            "create a folder per site with a file per date, like SITE/S2_2019-05-16.tif"
+            f"dataset root {str(root)!r}; neither it nor a subfolder contains an image "
+            f"({', '.join(RASTER_SUFFIXES)}, .SAFE); create a folder per site with a file per date, like "
+            "SITE/S2_2019-05-16.tif"
         )
     return sites
+
+
+def _list_image_patterns(folder: Path) -> list[str]:
+    """Return patterns of the images directly in a folder, one for each suffix; empty without an image."""
+    suffixes = {
+        path.suffix
+        for path in folder.iterdir()
+        if path.suffix.lower() in (*RASTER_SUFFIXES, _PRODUCT_SUFFIX)
+        and not path.name.startswith(".")
+        and path.stem.lower() != LABELS
+    }
+    return [f"{glob.escape(str(folder))}/*{suffix}" for suffix in sorted(suffixes)]
+
+
+def _find_stack(folder: Path, bands: Sequence[str], notes: ImageNotes) -> ImageStack:
+    """Return the images directly in a folder, which have one grid."""
+    first, *others = find_images(_list_image_patterns(folder), bands, notes=notes)
+    if others:
+        here, there = (stack.acquisitions[0].files[stack.bands[0]][0].path for stack in (first, others[0]))
+        raise CropzooError(
+            f"site {str(folder)!r}; the grid of {str(there)!r} differs from that of {str(here)!r} "
+            f"({first.grid.difference(others[0].grid) or 'their tile names differ'}); warp all images of a site to one "
+            "grid, or move the images of each area into a folder of its own"
+        )
+    return first
 
 
 class Site:
@@ -52,30 +80,66 @@ class Site:
     Args:
         folder: Folder with the images, and with `labels.tif`, a parcel file, both or neither.
         root: Folder of the parcel file for sites without one.
+        bands: Bands to use, see `find_images`; all bands if empty.
+        clear_scl: Classes of the SCL band that are clear.
         crop_column: Column of the parcel file with the crop.
         name_column: Column of the parcel file with the name of the crop; optional.
+        notes: Where decisions about the images are added that the user should know.
 
     Attributes:
-        images: Headers of the images, sorted by date.
-        grid: Grid of all rasters of the site.
+        images: Images of the site, on one grid.
+        bands: Names of the bands of the series, in order.
         parcels: Parcels; None without a parcel file.
         labeled: Whether the site has a label raster or a parcel file.
 
     Raises:
         CropzooError: A file is missing or not valid; the message names it.
+        UsageError: Bands that no image has, or that are named twice.
     """
 
-    def __init__(self, folder: Path, root: Path, crop_column: str, name_column: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        root: Path,
+        bands: Sequence[str],
+        clear_scl: Sequence[int],
+        crop_column: str,
+        name_column: str,
+        notes: ImageNotes,
+    ) -> None:
         self.name = folder.resolve().name
-        self.images = read_image_headers(folder)
-        self.grid: Grid = self.images[0].grid
-        labels, parcels = find_labels(folder), find_parcels(folder) or find_parcels(root)
+        self.images = _find_stack(folder, bands, notes)
+        self.bands = self.images.bands
+        self._clear_scl = clear_scl
+        labels, parcels = _find_labels(folder), find_parcels(folder) or find_parcels(root)
         self.labeled = labels is not None or parcels is not None
         self._raster = None if labels is None else _read_labels(labels, self.grid)
         self.parcels: Parcels | None = None
         if parcels is not None:
             self.parcels = read_parcels(parcels, self.grid, crop_column, name_column, needs_crops=labels is None)
-        self._stack_options: tuple[Sequence[str], Sequence[str], Sequence[int]] = ((), (), ())
+
+    def match_bands(self, first: Site) -> None:
+        """Use the bands in the order of the first site.
+
+        Raises:
+            CropzooError: The site has other bands than the first one, or one has integers and the other floats.
+        """
+        if set(self.bands) != set(first.bands):
+            raise CropzooError(
+                f"site {self.name!r}; its images have the bands {', '.join(self.bands)}, and those of site "
+                f"{first.name!r} have {', '.join(first.bands)}; choose bands that every image has by option 'bands'"
+            )
+        if (np.dtype(self.images.dtype).kind == "f") != (np.dtype(first.images.dtype).kind == "f"):
+            raise CropzooError(
+                f"site {self.name!r}; its images store {self.images.dtype}, and those of site {first.name!r} store "
+                f"{first.images.dtype}; store all images in one data type and one unit"
+            )
+        self.bands = first.bands
+
+    @property
+    def grid(self) -> Grid:
+        """Grid of the series and the labels."""
+        return self.images.grid
 
     @property
     def label_crops(self) -> tuple[Crop, ...]:
@@ -95,25 +159,21 @@ class Site:
             return np.asarray(self._raster)
         return self.parcels.make_codes(numbers)
 
-    def select_bands(self, bands: Sequence[str], requested: Sequence[str], clear_scl: Sequence[int]) -> None:
-        """Set the options of `read_stack`."""
-        self._stack_options = (bands, requested, clear_scl)
-
     @cached_property
-    def stack(self) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Series (T, C, H, W) and cloud mask (T, H, W), read on first access and kept."""
-        return read_stack(self.images, *self._stack_options)
+    def pixels(self) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Series (T, C, H, W) and where it is clear (T, H, W), as `predict` reads them; read on first access and kept.
 
-    @cached_property
-    def dates(self) -> NDArray[np.int32]:
-        """Days since 1970-01-01, increasing, (T,)."""
-        return np.array([image.day for image in self.images], np.int32)
+        The offsets that the files declare are subtracted; pixels without data are 0 and not clear.
+        """
+        # Each file is read once, so that none needs to stay open.
+        with StackReader(self.images, bands=self.bands, clear_scl=self._clear_scl, open_files=1) as reader:
+            return reader.read(Window(0, 0, self.grid.height, self.grid.width))
 
     def sample(self, window: Window, labels: NDArray[np.uint8] | None, name: str) -> Sample:
         """Return a window of the site; `labels` are the label indices of the complete site, if any."""
-        series, clear = self.stack
+        series, clear = self.pixels
         ids = None if self.parcels is None else self.parcels.ids
-        return Sample(series, self.dates, labels, ids, clear, name, self.place).crop(*window)
+        return Sample(series, self.images.dates, labels, ids, clear, name, self.place).crop(*window)
 
     @property
     def place(self) -> dict[str, Any]:
@@ -139,6 +199,12 @@ def have_labels(sites: Sequence[Site]) -> bool:
     return not without
 
 
+def _find_labels(folder: Path) -> Path | None:
+    """Return the label raster of a folder; None if there is none."""
+    found = (path for path in sorted(folder.iterdir()) if path.stem.lower() == LABELS)
+    return next((path for path in found if path.suffix.lower() in (".tif", ".tiff")), None)
+
+
 def _read_labels(path: Path, grid: Grid) -> NDArray[np.int64]:
     """Read the crop codes of a label raster; nodata becomes `MISSING`, except 0, which is a valid code."""
     with open_raster(path) as source:
@@ -157,55 +223,3 @@ def _read_labels(path: Path, grid: Grid) -> NDArray[np.int64]:
         if source.nodata:
             codes[codes == source.nodata] = MISSING
     return codes
-
-
-def read_stack(
-    images: Sequence[ImageHeader], bands: Sequence[str], requested: Sequence[str], clear_scl: Sequence[int]
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Read series and cloud mask of a site.
-
-    Needs T * C * H * W * (bytes of the data type) + T * H * W bytes of memory. Pixels with nodata in any band are not
-    clear, and nodata becomes 0, because NaN or 65535 would distort the inputs of a network.
-
-    Args:
-        images: Headers of the images, sorted by date, on one grid.
-        bands: Names of the bands of the series.
-        requested: Option `bands` of the user, which names bands without descriptions.
-        clear_scl: Classes of the SCL band that are clear; without that band all pixels except nodata are clear.
-
-    Returns:
-        Series (T, C, H, W) as stored except for nodata, and the mask of clear pixels (T, H, W), bool.
-
-    Raises:
-        CropzooError: A file is truncated, lacks a band, or contains NaN that is not its nodata value.
-    """
-    first = images[0]
-    shape = (len(images), len(bands), first.grid.height, first.grid.width)
-    series = np.empty(shape, first.dtype)
-    clear = np.ones((shape[0], *shape[2:]), np.bool_)
-    mask = SCL in number_bands(first, requested)
-    for date, image in enumerate(images):
-        numbers, scl = locate_bands(image, bands, requested, mask)
-        with open_raster(image.path) as source:
-            source.read(numbers, out=series[date])
-            if scl is not None:
-                clear[date] = np.isin(source.read(scl), list(clear_scl))
-        clear[date] &= ~_clear_nodata(series[date], [image.nodata[number - 1] for number in numbers])
-        if not np.isfinite(series[date]).all():
-            raise CropzooError(
-                f"image {str(image.path)!r}; it contains undeclared NaN or infinity; "
-                "set the nodata of the file to NaN, so that those pixels are masked, or fill them"
-            )
-    return series, clear
-
-
-def _clear_nodata(values: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
-    """Set nodata in the bands (C, H, W) to 0, and return where any band has nodata, (H, W)."""
-    missing = np.zeros(values.shape[1:], np.bool_)
-    for band, value in zip(values, nodata, strict=True):
-        if value is None:
-            continue
-        here = np.isnan(band) if math.isnan(value) else band == float(value)
-        band[here] = 0
-        missing |= here
-    return missing
