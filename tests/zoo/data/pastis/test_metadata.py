@@ -77,7 +77,8 @@ def test_pastis_without_radar_says_so(pastis, tmp_path):
         (lambda norm: norm["Fold_2"]["std"].__setitem__(0, -1), "not valid statistics"),
         (lambda norm: norm["Fold_2"]["std"].__setitem__(0, float("nan")), "not valid statistics"),
         (lambda norm: [norm[fold]["std"].__setitem__(3, 0) or norm[fold]["mean"].__setitem__(3, 5) for fold in norm],
-         "constant band"),
+         "folds 1, 2, 3; B05 have the same value in every clear pixel"),
+        (lambda norm: [norm[fold].__setitem__("count", 0) for fold in norm], "no pixel is clear"),
     ],
 )  # fmt: skip
 def test_wrong_statistics_are_named(pastis, tmp_path, change, match):

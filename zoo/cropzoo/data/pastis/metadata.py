@@ -142,7 +142,7 @@ def read_classes(folder: Path) -> tuple[LabelClass, ...]:
 
 
 def read_statistics(
-    folder: Path, sensor: str, folds: Sequence[int], counts: Mapping[int, int], bands: int
+    folder: Path, sensor: str, folds: Sequence[int], counts: Mapping[int, int], bands: Sequence[str]
 ) -> RunningStats:
     """Read and pool the statistics of several folds, of stored values.
 
@@ -154,16 +154,16 @@ def read_statistics(
         sensor: Sensor of the statistics.
         folds: Folds to pool.
         counts: Number of values of a band in each fold, used if the file does not contain it, as in PASTIS.
-        bands: Expected number of bands.
+        bands: Names of the bands.
 
     Raises:
-        CropzooError: The file is missing, lacks a fold, or is not valid.
+        CropzooError: The file is missing, lacks a fold, or is not valid; or a band is constant.
     """
     path = statistics_file(folder, sensor)
     if not path.is_file():
         raise CropzooError(f"{str(path)!r} is missing; it contains the statistics of each fold; copy it again")
     content = read_json(path)
-    pooled = RunningStats(bands)
+    pooled = RunningStats(len(bands))
     for fold in folds:
         entry = content.get(f"Fold_{fold}") if isinstance(content, dict) else None
         try:
@@ -171,8 +171,8 @@ def read_statistics(
                 raise ValueError("it is missing")
             mean, std = ([float(value) for value in entry[key]] for key in ("mean", "std"))
             count = int(entry.get("count", counts.get(fold, 0)))
-            if len(mean) != bands or len(std) != bands:
-                raise ValueError(f"it has {len(mean)} bands and the dataset has {bands}")
+            if len(mean) != len(bands) or len(std) != len(bands):
+                raise ValueError(f"it has {len(mean)} bands and the dataset has {len(bands)}")
             if not all(map(math.isfinite, (*mean, *std))) or min(std) < 0 or count < 0:
                 raise ValueError("its numbers are not valid statistics")
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -180,10 +180,14 @@ def read_statistics(
                 f"{str(path)!r}, 'Fold_{fold}' cannot be used; {error}; copy or prepare the dataset again"
             ) from error
         pooled.merge(RunningStats.from_moments(count, mean, std))
-    if pooled.count == 0 or not (pooled.std > 0).all():
+    where = f"{str(path)!r}, folds {', '.join(map(str, folds))}"
+    if pooled.count == 0:
+        raise CropzooError(f"{where}; no pixel is clear; use other folds, or prepare the dataset with more images")
+    constant = [name for name, std in zip(bands, pooled.std, strict=True) if not std > 0]
+    if constant:
         raise CropzooError(
-            f"{str(path)!r}; folds {', '.join(map(str, folds))} have a constant band, or no clear pixel; "
-            "use other folds, or prepare the dataset again with more images"
+            f"{where}; {', '.join(constant)} have the same value in every clear pixel and cannot be normalized; use "
+            "other folds, or prepare the dataset without them (--bands)"
         )
     return pooled
 

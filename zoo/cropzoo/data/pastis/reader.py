@@ -180,7 +180,7 @@ class PastisFolder:
         for patch in self.patches:
             values = len(patch.dates) * patch.size[0] * patch.size[1]
             counts[patch.fold] = counts.get(patch.fold, 0) + values
-        pooled = read_statistics(self.folder, self.sensor, folds, counts, len(self.bands))
+        pooled = read_statistics(self.folder, self.sensor, folds, counts, self.bands)
         return tuple((pooled.mean * self.scale).tolist()), tuple((pooled.std * self.scale).tolist())
 
     def sample(self, patch: PatchRecord) -> Sample:
