@@ -82,9 +82,9 @@ def test_ignored_crops_and_ground(made: Made) -> None:
     assert legend.index_of == {1: 1, 2: 255, 3: 255, 5: 2, None: 255}
     assert legend.background == 0
     legend = made("code,class\n0,ignore\n1,\n2,\n", crops=(0, 1, 2))
-    assert told(legend) == [("none declared", 0, "0"), ("wheat", 1, "1"), ("maize", 2, "2")]
+    assert told(legend) == [("wheat", 1, "1"), ("maize", 2, "2")]
     assert legend.background == 255
-    assert legend.index_of == {0: 255, 1: 1, 2: 2, None: 255}
+    assert legend.index_of == {0: 255, 1: 0, 2: 1, None: 255}
 
 
 def test_crops_that_are_as_good_as_ground(made: Made) -> None:
@@ -93,8 +93,53 @@ def test_crops_that_are_as_good_as_ground(made: Made) -> None:
     assert legend.index_of[2] == legend.index_of[5] == 0
 
 
+@pytest.mark.parametrize("crops", [(0, 4, 2), ("0", "hop", "corn")])
+def test_ignored_ground_is_no_class(crops: Any) -> None:
+    legend = make_legend(crops, ["fallow", "hop", "corn"], ignore_background=True)
+    assert [entry.name for entry in legend.classes] == ["corn", "hop"]
+    assert [entry.code for entry in legend.classes] == ([2, 4] if crops[0] == 0 else [1, 2])
+    assert (legend.background, legend.index_of[crops[0]], legend.index_of[crops[1]]) == (255, 255, 1)
+    assert legend.indices(crops).tolist() == [255, 1, 0]
+
+
+def test_crops_in_the_class_of_ignored_ground_remain_a_class(made: Made) -> None:
+    legend = made("code,name,class\n0,other,\n1,,\n2,,other\n3,,\n5,,other\n", ignore_background=True)
+    assert told(legend) == [("other", 2, "2;5"), ("wheat", 1, "1"), ("grass", 3, "3")]
+    assert (legend.background, legend.index_of[2], legend.index_of[5]) == (255, 0, 0)
+
+
+def test_crops_without_a_row_are_kept_as_they_are(made: Made) -> None:
+    text = "code,name,class,color\n1,,cereals,\n*,,keep,\n9,rye,cereals,\n2,corn,,#ffff00\n"
+    legend = made(text, crops=(3, 1, 2, 5, 9, None))
+    expected = [("none declared", 0, ""), ("cereals", 1, "1;9"), ("grass", 3, "3"), ("5", 5, "5"), ("corn", 2, "2")]
+    assert told(legend) == expected
+    assert legend.index_of == {1: 1, 9: 1, 3: 2, 5: 3, 2: 4, None: 255}
+    assert len({entry.color for entry in legend.classes}) == 5
+    kept = made("code,class\n*,Keep\n")
+    assert (kept.classes, kept.index_of) == (made("code\n1\n2\n3\n5\n").classes, make_legend((3, 1, 2, 5)).index_of)
+
+
+def test_kept_crops_of_one_name_stay_apart(made: Made) -> None:
+    """Also from a class of the table with that name."""
+    legend = made("code,name,class\n1,,hop\n*,,keep\n", crops=(1, 4, 6))
+    assert told(legend)[1:] == [("hop", 1, "1"), ("hop (4)", 4, "4"), ("6", 6, "6")]
+
+
+def test_kept_texts_and_rare_crops(made: Made) -> None:
+    assert told(made("code,class\nWHT,keep\n*,keep\n", crops=("MAI", "WHT", "007")))[1:] == [
+        ("WHT", 3, "WHT"),
+        ("007", 1, "007"),
+        ("MAI", 2, "MAI"),
+    ]
+    pixels = {1: 50, 2: 7, 3: 9, 5: 8}
+    legend = made("code,class\n*,keep\n", pixels=pixels, min_pixels=9, rare="merge")
+    assert told(legend)[1:] == [("wheat", 1, "1"), ("grass", 3, "3"), ("other crops", 2, "2;5")]
+
+
 def test_crops_that_the_table_lacks(made: Made) -> None:
-    with pytest.raises(CropzooError, match=r"classes.csv'; it lacks 2, 5, crops of the parcels; add a row for each"):
+    with pytest.raises(
+        CropzooError, match=r"classes.csv'; it lacks 2, 5, crops of the parcels; add a row for each, .*keep"
+    ):
         made("code\n1\n3\n")
     legend = made("code,class\n3,\n*,\n1,\n")
     assert told(legend)[1:] == [("grass", 3, "3"), ("other crops", 2, "2;5"), ("wheat", 1, "1")]

@@ -21,6 +21,9 @@ OTHERS = "*"
 IGNORED = "ignore"
 """Class of crops whose pixels are ignored."""
 
+KEPT = "keep"
+"""Class of crops that are classes of their own, for the row of all crops without a row."""
+
 NO_PARCEL = LabelClass(name="none declared", code=0, color="#c9c9c4")
 """Class of pixels outside all parcels, unless a table names it otherwise."""
 
@@ -52,7 +55,7 @@ class CropRow:
     @property
     def key(self) -> str:
         """Name shared by all crops of the class; "" if the crop has no name."""
-        key = self.group or self.name
+        key = self.name if self.group.lower() == KEPT else self.group or self.name
         return IGNORED if key.lower() == IGNORED else key
 
 
@@ -107,7 +110,8 @@ def read_crop_table(path: Path) -> CropTable:
 
     `code` is a crop as in the parcel file; 0 stands for pixels outside all parcels, `*` for all crops without a row.
     Crops with the same `class` form one class, a crop without a class is a class of its own, and the class `ignore` is
-    ignored. The classes.csv of a prepared dataset is also accepted: its column `sources` lists the crops of each class.
+    ignored. In row `*`, the class `keep` makes each crop a class of its own; without a class they form one. The
+    classes.csv of a prepared dataset is also accepted: its column `sources` lists the crops of each class.
 
     Raises:
         CropzooError: Column or field `code` is missing, a crop occurs twice, two classes have the same name, or a color
@@ -152,12 +156,13 @@ class Legend:
     """Classes, and the class of each crop.
 
     Args:
-        classes: Classes by label index. The first is the area outside all parcels, code 0, even if it has no pixel. The
-            code of a class is that of its first crop; crops given as text get the codes 1, 2, ... in sorted order.
+        classes: Classes by label index. The first is the area outside all parcels, code 0, even if it has no pixel,
+            unless that area is ignored. The code of a class is that of its first crop; crops given as text get the
+            codes 1, 2, ... in sorted order.
         index_of: Label index of each crop of the parcels, 255 to ignore it. The key None stands for parcels without a
             crop.
         sources: Crops of each class, joined by ";"; empty for the area outside all parcels.
-        background: Label of pixels outside all parcels, for `rasterize_labels`: 0, or 255 if the table ignores them.
+        background: Label of pixels outside all parcels, for `rasterize_labels`: 0, or 255 if they are ignored.
         rare: Number of pixels of each class with too few, by name; these are ignored or merged in "other crops".
     """
 
@@ -189,6 +194,7 @@ def make_legend(
     *,
     min_pixels: int = 0,
     rare: str = "ignore",
+    ignore_background: bool = False,
 ) -> Legend:
     """Return the legend of crops: one class per crop in sorted order, unless a table defines the classes.
 
@@ -201,6 +207,8 @@ def make_legend(
             out and get the label 255. None keeps all classes.
         min_pixels: Minimum number of pixels of a class; classes with fewer are rare.
         rare: "ignore" sets rare classes to 255, "merge" merges them into the class "other crops".
+        ignore_background: Whether the area outside all parcels, and crop 0, are ignored also without a table that says
+            so.
 
     Raises:
         UnknownName: `rare` has another value.
@@ -213,13 +221,17 @@ def make_legend(
     for crop, name in zip(crops, names, strict=False):
         if name:
             named.setdefault(crop, name)
-    outside = _Group(NO_PARCEL.name, NO_PARCEL.color, [crop for crop in present if crop in (0, "0")])
-    declared = [crop for crop in present if crop not in outside.crops]
+    zero = [crop for crop in present if crop in (0, "0")]
+    outside = _Group(NO_PARCEL.name, NO_PARCEL.color, list(zero))
+    declared = [crop for crop in present if crop not in zero]
     background = 0
     if table is None:
         groups = [_Group(named.get(crop) or str(crop), crops=[crop]) for crop in declared]
     else:
         groups, background = _group_by_table(declared, outside, named, table)
+    if ignore_background or background == IGNORE:
+        background = IGNORE
+        outside.crops = [crop for crop in outside.crops if crop not in zero]
     groups, few = _drop_rare(groups, pixels, min_pixels, rare == "merge")
     if not 1 <= len(groups) < MAX_CLASSES:
         problem = f"{len(groups) + 1} classes are more than {MAX_CLASSES}" if groups else "no class has a pixel"
@@ -227,12 +239,14 @@ def make_legend(
             f"classes of the parcels; {problem}; merge or ignore crops with a class table (--classes), "
             "or change --min-pixels"
         )
-    groups = [outside, *groups]
+    if background != IGNORE or outside.crops:
+        groups = [outside, *groups]
     index_of: dict[Crop, int] = {None: IGNORE, **dict.fromkeys(present, IGNORE)}
     for index, group in enumerate(groups):
-        index_of.update(dict.fromkeys(group.crops, index or background))
+        index_of.update(dict.fromkeys(group.crops, index))
+    numbers = {crop: number for number, crop in enumerate(declared, start=1)}
     return Legend(
-        classes=_to_classes(groups, {crop: number for number, crop in enumerate(declared, start=1)}),
+        classes=_to_classes(groups, numbers, outside if background != IGNORE else None),
         index_of=index_of,
         sources=tuple(";".join(map(str, group.crops)) for group in groups),
         background=background,
@@ -250,7 +264,8 @@ def _group_by_table(
     if others and OTHERS not in line_of:
         raise CropzooError(
             f"class table {str(table.path)!r}; it lacks {', '.join(map(repr, others))}, crops of the parcels; "
-            f"add a row for each, or one with code {OTHERS} for all crops without a row"
+            f"add a row for each, or one with code {OTHERS} for all crops without a row: '{OTHERS},,{KEPT},' keeps "
+            f"each as a class, '{OTHERS},,,' merges them"
         )
     background, rows = 0, list(table.rows)
     for row in [row for row in rows if row.crop == 0]:
@@ -260,6 +275,9 @@ def _group_by_table(
         outside.label = (row.key if row.key != IGNORED else row.name) or outside.label
     groups: dict[str, _Group] = {outside.label: outside}
     for row in rows:
+        if row.text == OTHERS and row.group.lower() == KEPT:
+            groups |= {f"code {crop}": _Group(named.get(crop) or str(crop), crops=[crop]) for crop in others}
+            continue
         if row.text == OTHERS:
             key, label, members = row.key or OTHER, row.key or OTHER, others
         else:
@@ -295,12 +313,14 @@ def _drop_rare(
     return kept, few
 
 
-def _to_classes(groups: Sequence[_Group], numbers: Mapping[Crop, int]) -> tuple[LabelClass, ...]:
-    """Return the classes with unique names, codes and colors."""
+def _to_classes(
+    groups: Sequence[_Group], numbers: Mapping[Crop, int], outside: _Group | None
+) -> tuple[LabelClass, ...]:
+    """Return the classes with unique names, codes and colors; `outside`, the area outside all parcels, has code 0."""
     classes: list[LabelClass] = []
     for group in groups:
         first = group.crops[0] if group.crops else 0
-        code = 0 if not classes else first if isinstance(first, int) else numbers[first]
+        code = 0 if group is outside else first if isinstance(first, int) else numbers[first]
         name = group.label
         if any(name == other.name for other in classes):
             name = f"{name} ({first})"
