@@ -73,6 +73,18 @@ _SHARED_OPTIONS = ("rest", "out", "workers", "overwrite", "as_json")
 @click.option(
     "--classes", type=click.Path(path_type=Path), help="CSV table of crops with columns code, name, class, color."
 )
+@click.option(
+    "--background",
+    type=click.Choice(["class", "ignore"]),
+    help="Make ground without a parcel class 0, or ignore it. Default: class 0, with a warning if the parcels look "
+    "incomplete.",
+)
+@click.option(
+    "--aoi",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Polygons of the area in which the parcels are complete. Outside, ground without a parcel is ignored.",
+)
 @click.option("--min-pixels", type=click.IntRange(min=0), default=0, help="Treat classes with fewer pixels as rare.")
 @click.option(
     "--rare",
@@ -198,8 +210,9 @@ def _options(flags: dict[str, Any], rest: tuple[str, ...]) -> PrepareOptions:
         "bands": tuple(name.strip() for name in flags.pop("bands").split(",") if name.strip()),
         "clear_scl": whole_numbers("--clear-scl", flags.pop("clear_scl")),
     }
-    table = flags.pop("classes")
-    return PrepareOptions(**lists, **flags, classes=None if table is None else table.expanduser())
+    files = {name: flags.pop(name) for name in ("classes", "aoi")}
+    files = {name: None if path is None else path.expanduser() for name, path in files.items()}
+    return PrepareOptions(**lists, **files, **flags)
 
 
 def _prepare(options: PrepareOptions, out: Path, workers: int, dry_run: bool, overwrite: bool) -> bool:

@@ -97,6 +97,7 @@ def collect_dataset_facts(
             found = describe_dataset(dataset, splits, advance=advance)
     facts |= {"bands": found.bands, "classes": [label.name for label in found.classes], "splits": splits}
     facts |= {"citation": found.citation} if found.citation else {}
+    facts |= _provenance(dataset)
     root = Path(str(choice.options.get("root") or "")).expanduser()
     if choice.options.get("root") and root.is_dir():
         facts["files"], facts["bytes"] = folder_size(root)
@@ -106,6 +107,20 @@ def collect_dataset_facts(
         save_dataset_figure(plot, dataset, splits)
         facts["picture"] = str(plot)
     return facts, found
+
+
+def _provenance(dataset: Dataset) -> dict[str, Any]:
+    """What a prepared dataset was made from: the options of its preparation that are set, without its notes."""
+    from cropzoo.data.pastis.reader import PastisFolder
+
+    layout = getattr(dataset, "layout", None)
+    if not isinstance(layout, PastisFolder) or not layout.made_from:
+        return {}
+    made_from = {key: value for key, value in layout.made_from.items() if key not in ("options", "notes")}
+    options = layout.made_from.get("options")
+    given = options.items() if isinstance(options, dict) else ()
+    used = {key: value for key, value in given if value not in ("", None, [])}
+    return {"made_from": used | made_from}
 
 
 def _check_files(name: str, dataset: Dataset) -> None:

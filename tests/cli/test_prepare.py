@@ -10,9 +10,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
+from shapely.geometry import box
 
 TRAIN = ("--backbone", "pixelwise", "--set", "image_size=6", "-b", "4", "--device", "cpu", "--epochs", "1")
 
@@ -89,6 +91,27 @@ def test_text_crops_merge_and_ignore(order: Any, command: Any, geotiff: ModuleTy
     assert rows[1]["sources"] == "wheat;maize"
     labels = [np.load(path)[0] for path in (own.parent / "ds/ANNOTATIONS").glob("TARGET_*.npy")]
     assert {int(value) for part in labels for value in np.unique(part)} == {0, 1, 2, 3}
+
+
+def test_the_area_of_complete_parcels_is_used_and_said(
+    order: Any, command: Any, read: Any, site: Any, tmp_path: Path
+) -> None:
+    frame = geopandas.GeoDataFrame(geometry=[box(500_000, 5_599_000, 500_100, 5_601_000)], crs="EPSG:32631")
+    frame.to_file(tmp_path / "complete.gpkg")
+    ended = command(*order(site.folder, "--aoi", "complete.gpkg"), folder=tmp_path)
+    assert ended.code == 0, ended.err
+    outside = (site.labels == 0) & (np.arange(32) >= 10)
+    assert (read(tmp_path / "ds")["codes"] == np.where(outside, -1, site.labels.astype(int))).all()
+    sentence = "ground without a parcel is class 0 (none declared) inside 'complete.gpkg' and ignored outside"
+    facts = json.loads((tmp_path / "ds/dataset.json").read_text())["made_from"]
+    assert (facts["options"]["aoi"], facts["options"]["background"]) == ("complete.gpkg", None)
+    assert facts["background"].startswith(sentence)
+    shown = command("show", "ds", folder=tmp_path).out
+    assert f"background: {sentence}" in shown
+    assert "clear_scl: 4, 5, 6" in shown
+    assert command("show", "ds", "--json", folder=tmp_path).json["made_from"]["background"].startswith(sentence)
+    assert sentence in (tmp_path / "ds/README.md").read_text()
+    assert "complete.gpkg" in (tmp_path / "ds/quicklook.html").read_text()
 
 
 def test_split_by_a_column(order: Any, command: Any, geotiff: ModuleType, own: Path) -> None:

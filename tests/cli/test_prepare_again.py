@@ -13,6 +13,7 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
+from shapely.geometry import box
 
 
 def test_a_second_call_writes_nothing(order: Any, command: Any, prepared: Any, site: Any) -> None:
@@ -43,6 +44,21 @@ def test_a_changed_file_of_the_same_name_prevents_resuming(order: Any, command: 
         geopandas.read_file(own / "parcels.gpkg").iloc[1:].to_file(own / "parcels.gpkg")
     assert f"started with other {changed}" in command(*words, folder=own.parent).error.replace("\n", " ")
     assert command(*words, "--overwrite", folder=own.parent).code == 0
+
+
+def test_another_background_is_never_mixed_in(order: Any, command: Any, site: Any, tmp_path: Path) -> None:
+    for name, width in (("a", 100), ("b", 200)):
+        frame = geopandas.GeoDataFrame(geometry=[box(500_000, 5_599_760, 500_000 + width, 5_600_000)], crs="EPSG:32631")
+        frame.to_file(tmp_path / f"{name}.gpkg")
+    words = order(site.folder)
+    assert command(*words, folder=tmp_path).code == 0
+    assert "exists already" in command(*words, "--background", "class", folder=tmp_path).err
+    for option, *choice in (("background", "--background", "ignore"), ("aoi", "--aoi", "a.gpkg")):
+        error = command(*words, *choice, folder=tmp_path).error.replace("\n", " ")
+        assert f"started with other options ({option})" in error
+    assert command(*words, "--aoi", "a.gpkg", "--overwrite", folder=tmp_path).code == 0
+    (tmp_path / "b.gpkg").replace(tmp_path / "a.gpkg")
+    assert "started with other options (aoi)" in command(*words, "--aoi", "a.gpkg", folder=tmp_path).error
 
 
 def test_files_and_a_pattern_are_equal(order: Any, command: Any, site: Any, tmp_path: Path) -> None:

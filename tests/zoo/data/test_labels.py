@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyproj
 import pytest
 from shapely import MultiPolygon, Polygon, box
 
 from cropzoo import UsageError
-from cropzoo.data.labels import LabelOptions, LabelRaster, rasterize_labels
+from cropzoo.data.labels import LabelOptions, LabelRaster, bare_ground, rasterize_labels
 from cropzoo.geo.raster.grid import Grid, Window
+from cropzoo.geo.vector.aoi import AreaOfInterest
 from cropzoo.geo.vector.parcel_table import ParcelTable
 
 Lay = Callable[..., LabelRaster]
@@ -155,6 +158,33 @@ def test_ground_without_parcel_can_be_ignored(lay: Lay) -> None:
     halves = box(0, 0, 0.5, 1), box(0.5, 0, 1, 1)
     check(lay(*halves, index_of=(1, 255), background=255), [[255]], [[1]], conflicts=1)
     check(lay(box(0, 0, 0.25, 1), box(0.25, 0, 0.5, 1), index_of=(1, 255), background=255), [[255]], [[0]])
+
+
+@pytest.fixture
+def aoi(on_ground: Callable[[Any], Any]) -> AreaOfInterest:
+    """The columns up to 1.6: the centers of columns 0 and 1 are inside."""
+    return AreaOfInterest(Path("aoi.gpkg"), np.array([on_ground(box(-5, -5, 1.6, 9))]), pyproj.CRS(32631))
+
+
+def test_ground_outside_the_area_of_complete_parcels_is_ignored(lay: Lay, aoi: AreaOfInterest) -> None:
+    parts = box(0, 0, 1, 1), box(2, 0, 3, 1), box(3, 0, 3.25, 1)
+    check(lay(*parts, size=(2, 4), aoi=aoi), [[1, 0, 2, 255], [0, 0, 255, 255]], [[1, 0, 2, 0], [0, 0, 0, 0]])
+    check(lay(box(2, 0, 3, 1), index_of=(0,), size=(1, 4), aoi=aoi), [[0, 0, 0, 255]], [[0, 0, 1, 0]])
+    check(lay(box(0, 0, 1, 1), size=(1, 3), aoi=aoi, background=255), [[1, 255, 255]], [[1, 0, 0]])
+
+
+def test_finer_labels_end_where_the_area_does(lay: Lay, aoi: AreaOfInterest) -> None:
+    labels = lay(box(2, 0, 3, 1), size=(1, 3), aoi=aoi, label_scale=4).labels
+    np.testing.assert_array_equal(labels[0], [*[0] * 6, *[255] * 2, *[1] * 4])
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_bare_ground_consists_of_squares_without_a_parcel(scale: int) -> None:
+    parcels = np.zeros((40 * scale, 33 * scale), np.int32)
+    parcels[17 * scale, 3 * scale] = 5
+    expected = np.ones(parcels.shape, np.bool_)
+    expected[16 * scale : 32 * scale, : 16 * scale] = False
+    np.testing.assert_array_equal(bare_ground(parcels, scale), expected)
 
 
 def test_crops_may_be_as_good_as_ground(lay: Lay) -> None:

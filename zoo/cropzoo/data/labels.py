@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cropzoo.data.sample import IGNORE
 from cropzoo.errors import UsageError
 from cropzoo.geo.raster.grid import Grid, Window
+from cropzoo.geo.vector.aoi import AreaOfInterest
 from cropzoo.geo.vector.parcel_table import ParcelTable
 from cropzoo.geo.vector.rasterize import find_parcels, rasterize_shapes, split_rows, to_cell_shapes
 
@@ -101,6 +102,8 @@ class LabelOptions:
         oversample: Cells per label pixel along each axis.
         conflict: Share of the second largest crop above which a pixel is ignored, 0 to 0.5.
         background: Class index of the area outside all parcels, or 255 to ignore it.
+        aoi: Area in which the parcels are complete: outside it, the area outside all parcels is ignored. None if they
+            are complete everywhere.
 
     Raises:
         UsageError: The scale or oversampling is below 1, or the share is outside 0 to 0.5.
@@ -110,6 +113,7 @@ class LabelOptions:
     oversample: int = 4
     conflict: float = 0.4
     background: int = 0
+    aoi: AreaOfInterest | None = None
 
     def __post_init__(self) -> None:
         if self.label_scale < 1 or self.oversample < 1 or not 0 <= self.conflict <= 0.5:
@@ -191,5 +195,27 @@ def _rasterize_strip(
         labels.ravel()[here] = np.where(mixed_crops, IGNORE, of_rank[winners.rank])
         numbers.ravel()[here] = winners.parcel
         conflicts += int(mixed_crops.sum())
+    if options.aoi is not None:
+        labels[(numbers == 0) & ~options.aoi.mask(grid, window, label_scale)] = IGNORE
     ids = np.array([0, *table.ids[near]], np.int32)
     return labels, ids[numbers], conflicts
+
+
+BARE_SIDE = 16
+"""Pixels per side of the squares of `bare_ground`, 160 m for pixels of 10 m."""
+
+
+def bare_ground(parcels: NDArray[np.integer], label_scale: int = 1) -> NDArray[np.bool_]:
+    """Return which label pixels are in squares of `BARE_SIDE` pixels without any parcel, (h, w).
+
+    Large areas without a parcel are forest, water and towns, or ground where the parcels are not complete.
+
+    Args:
+        parcels: Parcel of each label pixel, 0 for none, (h, w).
+        label_scale: Label pixels per pixel along each axis.
+    """
+    height, width = parcels.shape
+    rows, columns = (np.arange(0, length, BARE_SIDE * label_scale) for length in (height, width))
+    covered = np.logical_or.reduceat(np.logical_or.reduceat(parcels > 0, rows, axis=0), columns, axis=1)
+    bare: NDArray[np.bool_] = ~covered
+    return bare.repeat(np.diff(rows, append=height), axis=0).repeat(np.diff(columns, append=width), axis=1)

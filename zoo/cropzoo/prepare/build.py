@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from cropzoo.geo.raster.grid import Grid, Window, format_crs
 from cropzoo.io import ProgressCallback
 from cropzoo.parallel import run_jobs
 from cropzoo.prepare.journal import Journal
-from cropzoo.prepare.plan import PreparePlan
+from cropzoo.prepare.options import GROUND_CLASS
+from cropzoo.prepare.plan import PreparePlan, describe_background
 from cropzoo.prepare.sample_writer import SampleRecord, write_samples
 
 _DIGITAL_SCALE = 1e-4
@@ -46,14 +47,14 @@ def execute_plan(plan: PreparePlan, journal: Journal, workers: int, progress: Pr
     missing = [number for number, sample in enumerate(plan.samples) if sample.id not in done]
     _check_disk_space(plan, journal.folder, len(missing) / len(plan.samples))
     progress(len(done), len(plan.samples))
-    for records in run_jobs(write_samples, (plan, journal), _group_by_region(plan, missing), workers):
+    for records in run_jobs(write_samples, (plan, journal), plan.group_by_region(missing), workers):
         done |= {record["id"]: record for record in records}
         progress(len(done), len(plan.samples))
     return _write_index(plan, journal, done)
 
 
 def plan_signature(plan: PreparePlan) -> dict[str, Any]:
-    """Everything that determines the result: options, files, samples, and the content of parcel and class files.
+    """Everything that determines the result: options, files, samples, and the content of vector and class files.
 
     Images are identified by path only, so that a truncated file can be replaced.
     """
@@ -70,6 +71,8 @@ def plan_signature(plan: PreparePlan) -> dict[str, Any]:
     options = inputs.options.as_dict()
     for key in ("images", "parcels", "classes"):  # their content is below, however they are spelled
         del options[key]
+    options["aoi"] = None if inputs.aoi is None else inputs.aoi.digest
+    options["background"] = options["background"] or GROUND_CLASS  # the default differs by a warning only
     classes = [[entry.name, entry.code, entry.color] for entry in legend.classes]
     table = inputs.parcels
     fields = [table.ids.tolist(), table.crops, table.years, table.splits, str(table.crs)]
@@ -87,15 +90,6 @@ def _digest(parts: Iterable[bytes]) -> str:
     for part in parts:
         found.update(part)
     return found.hexdigest()
-
-
-def _group_by_region(plan: PreparePlan, numbers: Sequence[int]) -> list[list[int]]:
-    """One job per region, so that one process reads the blocks of files that its samples share."""
-    jobs: dict[tuple[int, int | None, int], list[int]] = {}
-    for number in numbers:
-        sample = plan.samples[number]
-        jobs.setdefault((sample.stack, sample.year, sample.region), []).append(number)
-    return list(jobs.values())
 
 
 def _check_disk_space(plan: PreparePlan, folder: Path, missing: float) -> None:
@@ -137,8 +131,6 @@ def _write_index(plan: PreparePlan, journal: Journal, done: dict[str, SampleReco
     if not patches:
         raise CropzooError("no window has a clear pixel on any date; check the nodata of the images and --clear-scl")
     notes = [f"{empty} windows have no clear pixel on any date and are left out"] if empty else []
-    if len(set(plan.folds.of)) > 1:
-        notes += _note_empty_splits(plan, patches)
     notes += _note_shared_parcels(plan, done, parcel_folds)
     tables = DatasetTables(
         patches=patches,
@@ -149,7 +141,12 @@ def _write_index(plan: PreparePlan, journal: Journal, done: dict[str, SampleReco
         label_scale=options.label_scale,
         citation=options.citation,
         license=options.license,
-        made_from={"options": options.as_dict(), "split": plan.folds.how, "notes": [*plan.notes, *notes]},
+        made_from={
+            "options": options.as_dict(),
+            "split": plan.folds.how,
+            "background": describe_background(plan),
+            "notes": [*plan.notes, *notes],
+        },
         rotations=plan.folds.rotations,
         moments=statistics,
     )
@@ -169,13 +166,6 @@ def _reflectance_scale(plan: PreparePlan) -> float:
     """Reflectance of one stored unit."""
     given, stored = plan.inputs.options.scale, np.dtype(plan.inputs.stacks[0].dtype)
     return given if given is not None else 1.0 if stored.kind == "f" else _DIGITAL_SCALE
-
-
-def _note_empty_splits(plan: PreparePlan, patches: Sequence[PatchRecord]) -> list[str]:
-    """Warning about splits without a sample, on which training would fail."""
-    used = {patch.fold for patch in patches}
-    empty = [name for name, folds in plan.folds.rotations[0].items() if not used & set(folds)]
-    return [f"no sample is left for {' and '.join(empty)}, so training will fail"] if empty else []
 
 
 def _note_shared_parcels(plan: PreparePlan, done: dict[str, SampleRecord], folds: dict[str, set[int]]) -> list[str]:

@@ -126,7 +126,12 @@ def fold_samples(
     if options.split_by == YEAR:
         return _split_by_year(samples), []
     if options.split_by != BLOCKS:
-        return _split_by_column(options.split_by, stacks, parcels, samples), []
+        folds = _split_by_column(options.split_by, stacks, parcels, samples)
+        empty = [name for name, numbers in folds.rotations[0].items() if not set(folds.of) & set(numbers)]
+        return folds, [
+            f"no window is in {' or '.join(empty)} by column {options.split_by!r} of the parcels, so training will "
+            "fail; assign parcels to each split"
+        ] * bool(empty)
     sizes = [(stack.grid.height, stack.grid.width) for stack in stacks]
     side = fit_block_size(options.block, options.window, sizes, options.folds)
     keys = [(sample.stack, *find_block(sample.window.row, sample.window.column, side)) for sample in samples]
@@ -141,15 +146,15 @@ def fold_samples(
     totals = np.zeros((len(known), counts.shape[1]), np.int64)
     for key, found in zip(keys, counts, strict=True):
         totals[known[key]] += found
-    folds = min(options.folds, len(known))
-    assigned = assign_folds(totals, folds, options.seed)
+    count = min(options.folds, len(known))
+    assigned = assign_folds(totals, count, options.seed)
     notes = []
-    if folds < options.folds:
-        notes.append(f"{len(known)} spatial blocks make {folds} folds, not {options.folds}; smaller windows make more")
+    if count < options.folds:
+        notes.append(f"{len(known)} spatial blocks make {count} folds, not {options.folds}; smaller windows make more")
     if side < options.block // options.window * options.window:
         notes.append(f"blocks are {side} pixels wide, not {options.block}, so that every fold has several")
     how = f"blocks of {side} x {side} pixels, assigned so that classes are spread evenly (seed {options.seed})"
-    return Folds(tuple(assigned[known[key]] for key in keys), tuple(make_rotations(folds)), how), notes
+    return Folds(tuple(assigned[known[key]] for key in keys), tuple(make_rotations(count)), how), notes
 
 
 def _split_by_year(samples: Sequence[SampleWindow]) -> Folds:

@@ -8,11 +8,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.data.labels import LabelOptions, LabelRaster, rasterize_labels
+from cropzoo.data.labels import LabelOptions, LabelRaster, bare_ground, rasterize_labels
 from cropzoo.data.legend import Legend
 from cropzoo.data.sample import IGNORE
 from cropzoo.geo.raster.dates import days_since_epoch
+from cropzoo.geo.raster.reader import StackReader
 from cropzoo.geo.raster.scene import ImageStack
+from cropzoo.geo.vector.aoi import AreaOfInterest
 from cropzoo.geo.vector.parcel_table import ParcelTable
 from cropzoo.geo.vector.rasterize import rasterize_centers
 from cropzoo.prepare.options import PrepareOptions
@@ -26,12 +28,14 @@ class PixelCounts:
     Args:
         parcels: Positions of its parcels in the parcel table, (k,).
         pixels: Number of pixels of each, (k,).
-        outside: Number of pixels without a parcel.
+        outside: Number of pixels without a parcel, in the area in which the parcels are complete.
+        bare: Number of those in squares without any parcel, see `bare_ground`.
     """
 
     parcels: NDArray[np.intp]
     pixels: NDArray[np.int64]
     outside: int
+    bare: int
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, so that readers can be cached for it
@@ -42,11 +46,13 @@ class PrepareInputs:
         options: Options of the user.
         stacks: Image stacks.
         parcels: Parcels that intersect the images.
+        aoi: Area in which the parcels are complete; None if they are complete everywhere.
     """
 
     options: PrepareOptions
     stacks: tuple[ImageStack, ...]
     parcels: ParcelTable
+    aoi: AreaOfInterest | None = None
 
     @cached_property
     def years(self) -> dict[int | None, NDArray[np.bool_]]:
@@ -69,13 +75,22 @@ class PrepareInputs:
         first, last = self.options.span(sample.year)
         return np.flatnonzero((days >= days_since_epoch(first)) & (days <= days_since_epoch(last)))
 
+    def open_reader(self, stack: int) -> StackReader:
+        """Reader of the images of a stack."""
+        return StackReader(self.stacks[stack], clear_scl=self.options.clear_scl, offset=self.options.offset)
+
     def count_pixels(self, sample: SampleWindow) -> PixelCounts:
         """Pixels of a sample by the parcel at their center: fast, and exact enough for folds and rare classes."""
         table, grid, scale = self._tables[sample.year], self.stacks[sample.stack].grid, self.options.label_scale
-        found, pixels = np.unique(rasterize_centers(table, grid, sample.window, label_scale=scale), return_counts=True)
+        numbers = rasterize_centers(table, grid, sample.window, label_scale=scale)
+        found, pixels = np.unique(numbers, return_counts=True)
         inside = found > 0
         positions = np.flatnonzero(self.years[sample.year])[found[inside] - 1]
-        return PixelCounts(positions, pixels[inside].astype(np.int64), int(pixels[~inside].sum()))
+        ground = numbers == 0
+        if self.aoi is not None:
+            ground &= self.aoi.mask(grid, sample.window, scale)
+        bare = int((ground & bare_ground(numbers, scale)).sum())
+        return PixelCounts(positions, pixels[inside].astype(np.int64), int(ground.sum()), bare)
 
     def labels(self, sample: SampleWindow, legend: Legend, hidden: NDArray[np.bool_] | None = None) -> LabelRaster:
         """Classes and parcels of the pixels of a sample.
@@ -90,7 +105,10 @@ class PrepareInputs:
         if hidden is not None:
             indices[hidden[self.years[sample.year]]] = IGNORE
         options = LabelOptions(
-            label_scale=self.options.label_scale, conflict=self.options.conflict, background=legend.background
+            label_scale=self.options.label_scale,
+            conflict=self.options.conflict,
+            background=legend.background,
+            aoi=self.aoi,
         )
         return rasterize_labels(table.to_crs(grid.crs), indices, grid, sample.window, options)
 

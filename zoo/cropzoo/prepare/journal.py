@@ -80,7 +80,7 @@ class Journal:
         self.check_folder()
         if overwrite and path.is_file():
             self._clear()
-        found = _rename_options(read_json(path)) if path.is_file() else None
+        found = _upgrade(read_json(path), signature) if path.is_file() else None
         if found not in (None, signature):
             changed = list(_list_differences(found, signature))
             raise CropzooError(
@@ -121,11 +121,16 @@ class Journal:
                 path.unlink(missing_ok=True)
 
 
-def _rename_options(signature: dict[str, Any]) -> dict[str, Any]:
-    """Signature with the current option names: version 0.1 wrote `licence`."""
-    if not isinstance(signature, dict) or not isinstance(signature.get("options"), dict):
-        return signature
-    return {**signature, "options": rename_keys(signature["options"], {"licence": "license"})}
+_ADDED = {"aoi": None, "background": "class"}
+"""Options that version 0.1 lacked, with the values that it used."""
+
+
+def _upgrade(found: dict[str, Any], signature: dict[str, Any]) -> dict[str, Any]:
+    """Signature of a folder with the option names of a new one: version 0.1 wrote `licence`, and had fewer options."""
+    if not isinstance(found, dict) or not isinstance(found.get("options"), dict):
+        return found
+    added = {name: value for name, value in _ADDED.items() if name in signature.get("options", {})}
+    return {**found, "options": added | rename_keys(found["options"], {"licence": "license"})}
 
 
 def _list_differences(found: dict[str, Any], signature: dict[str, Any]) -> Iterator[str]:

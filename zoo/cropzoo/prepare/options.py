@@ -14,6 +14,9 @@ from cropzoo.io import Log
 BLOCKS, YEAR = "blocks", "year"
 """Ways to split that are not a column of the parcel file."""
 
+GROUND_CLASS, GROUND_IGNORE = "class", "ignore"
+"""What ground without a parcel is: class 0, or ignored."""
+
 MIN_WINDOW = 8
 """Pixels per side of the smallest window."""
 
@@ -38,6 +41,10 @@ class PrepareOptions:
         offset: Radiometric offset of the digital numbers; None to read it from metadata.
         scale: Reflectance of one stored unit; None for 1e-4 for integers (Sentinel-2) and 1 for floats.
         classes: Table of crops and classes; None for one class per crop.
+        background: Ground without a parcel: "class" for class 0, "ignore" to ignore it; None for class 0 with a warning
+            if the parcels look incomplete.
+        aoi: Polygons in which the parcels are complete: outside, ground without a parcel is ignored. None if they are
+            complete everywhere.
         min_pixels: Classes with fewer pixels are rare.
         rare: What to do with rare classes, "ignore" or "merge".
         conflict: Pixels whose second crop has a larger share are ignored.
@@ -68,6 +75,8 @@ class PrepareOptions:
     offset: int | None = None
     scale: float | None = None
     classes: Path | None = None
+    background: str | None = None
+    aoi: Path | None = None
     min_pixels: int = 0
     rare: str = "ignore"
     conflict: float = 0.4
@@ -96,6 +105,14 @@ class PrepareOptions:
             self.conflict,
             "a share from 0 to 0.5, the largest possible share of a second crop",
         )
+        grounds = (None, GROUND_CLASS, GROUND_IGNORE)
+        _require(self.background in grounds, "--background", self.background, "'class' or 'ignore'")
+        _require(
+            self.aoi is None or self.background != GROUND_IGNORE,
+            "--aoi",
+            str(self.aoi),
+            "left out with --background ignore, which ignores all ground without a parcel",
+        )
         _require(self.rare in ("ignore", "merge"), "--rare", self.rare, "'ignore' or 'merge'")
         _require(self.folds >= 3, "--folds", self.folds, "3 or more: one to test, one to validate, the others to train")
         _require(self.block >= 1, "--block", self.block, "1 pixel or more")
@@ -123,7 +140,7 @@ class PrepareOptions:
         """All options as JSON values."""
         plain = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         plain["parcels"] = [str(path) for path in self.parcels]
-        plain["classes"] = None if self.classes is None else str(self.classes)
+        plain |= {key: None if plain[key] is None else str(plain[key]) for key in ("classes", "aoi")}
         return plain
 
 

@@ -11,20 +11,21 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.data.labels import LabelRaster
+from cropzoo.data.labels import BARE_SIDE, LabelRaster
 from cropzoo.data.legend import OTHER, CropTable, Legend, make_legend, read_crop_table
 from cropzoo.data.sample import IGNORE
-from cropzoo.errors import CropzooError
+from cropzoo.errors import CropzooError, UsageError
 from cropzoo.geo.raster.dates import EPOCH
 from cropzoo.geo.raster.discover import find_images
 from cropzoo.geo.raster.notes import ImageNotes
+from cropzoo.geo.vector.aoi import read_aoi
 from cropzoo.geo.vector.parcel_table import Crop
 from cropzoo.geo.vector.reader import read_parcels
 from cropzoo.io import Log
 from cropzoo.parallel import run_jobs
 from cropzoo.prepare.folds import ANY_FOLD, Folds, fold_samples
 from cropzoo.prepare.inputs import PixelCounts, PrepareInputs
-from cropzoo.prepare.options import BLOCKS, YEAR, PrepareOptions
+from cropzoo.prepare.options import BLOCKS, GROUND_IGNORE, YEAR, PrepareOptions
 from cropzoo.prepare.windows import SampleWindow, find_new_windows, split_windows
 
 
@@ -53,6 +54,14 @@ class PreparePlan:
         of_parcels = self.folds.of_parcels
         hidden = None if of_parcels is None else ~np.isin(of_parcels, (ANY_FOLD, self.folds.of[number]))
         return self.inputs.labels(self.samples[number], self.legend, hidden)
+
+    def group_by_region(self, numbers: Sequence[int]) -> list[list[int]]:
+        """Positions of samples by region, so that one process reads the blocks of files that they share."""
+        regions: dict[tuple[int, int | None, int], list[int]] = {}
+        for number in numbers:
+            sample = self.samples[number]
+            regions.setdefault((sample.stack, sample.year, sample.region), []).append(number)
+        return list(regions.values())
 
     @cached_property
     def bytes(self) -> int:
@@ -95,6 +104,7 @@ def make_plan(options: PrepareOptions, workers: int, log: Log) -> PreparePlan:
         samples = [sample for sample, keep in zip(samples, used, strict=True) if keep]
         counted = [found for found, keep in zip(counted, used, strict=True) if keep]
     legend, rare = _make_legend(inputs, counted, table)
+    notes += _note_bare_ground(inputs, legend, counted)
     counts = _count_classes(inputs, legend, counted)
     folds, fold_notes = fold_samples(options, inputs.stacks, inputs.parcels, samples, counts)
     if options.whole_parcels and folds.of_parcels is None:
@@ -109,10 +119,13 @@ def make_plan(options: PrepareOptions, workers: int, log: Log) -> PreparePlan:
 
 
 def _find_inputs(options: PrepareOptions, log: Log) -> PrepareInputs:
-    """Images, and the parcels that intersect them."""
+    """Images, the parcels that intersect them, and the area in which the parcels are complete."""
     image_notes = ImageNotes(options.offset)
     stacks = tuple(find_images(options.images, options.bands, notes=image_notes))
     image_notes.log()
+    aoi = None if options.aoi is None else read_aoi(options.aoi)
+    if aoi is not None:
+        aoi.check_overlap([stack.grid for stack in stacks])
     for stack in stacks:
         days = [EPOCH + timedelta(days=int(day)) for day in stack.dates]
         log(
@@ -128,7 +141,7 @@ def _find_inputs(options: PrepareOptions, log: Log) -> PrepareInputs:
         split_column=None if options.split_by in (BLOCKS, YEAR) else options.split_by,
         around=[stack.grid for stack in stacks],
     )
-    return PrepareInputs(options, stacks, parcels)
+    return PrepareInputs(options, stacks, parcels, aoi)
 
 
 def _choose_windows(inputs: PrepareInputs) -> tuple[list[SampleWindow], list[str]]:
@@ -198,7 +211,22 @@ def _make_legend(
     for found in counted:
         for position, count in zip(found.parcels.tolist(), found.pixels.tolist(), strict=True):
             pixels[parcels.crops[position]] += count
-    legend = make_legend(parcels.crops, parcels.names, table, pixels, min_pixels=options.min_pixels, rare=options.rare)
+    ignored = options.background == GROUND_IGNORE
+    legend = make_legend(
+        parcels.crops,
+        parcels.names,
+        table,
+        pixels,
+        min_pixels=options.min_pixels,
+        rare=options.rare,
+        ignore_background=ignored,
+    )
+    if legend.background == IGNORE and not ignored and (options.aoi or options.background):
+        given = "--aoi" if options.aoi else f"--background {options.background}"
+        raise UsageError(
+            f"{given} with --classes {str(options.classes)!r}; row 0 of the table ignores all ground without a parcel; "
+            f"remove the row or {given}"
+        )
     if not legend.rare:
         return legend, []
     rare = ", ".join(f"{name} ({count})" for name, count in legend.rare.items())
@@ -214,6 +242,42 @@ def _count_classes(inputs: PrepareInputs, legend: Legend, counted: Sequence[Pixe
         np.add.at(row, indices[found.parcels], found.pixels)
         row[legend.background] += found.outside
     return counts[:, : len(legend.classes)]
+
+
+_BARE_SHARE = 0.25
+"""Share of the ground without a parcel in squares without any parcel above which the parcels look incomplete."""
+
+_BARE_OF_ALL = 0.02
+"""Share of all pixels in such squares below which they are not worth a warning."""
+
+
+def _note_bare_ground(inputs: PrepareInputs, legend: Legend, counted: Sequence[PixelCounts]) -> list[str]:
+    """Warning about large ground without a parcel, which would teach that fields are none where parcels are missing."""
+    options = inputs.options
+    if options.background is not None or options.aoi is not None or legend.background == IGNORE:
+        return []
+    ground, bare = sum(found.outside for found in counted), sum(found.bare for found in counted)
+    total = ground + sum(int(found.pixels.sum()) for found in counted)
+    if bare <= max(_BARE_SHARE * ground, _BARE_OF_ALL * total):
+        return []
+    shares = [100 * found.outside / (found.outside + int(found.pixels.sum())) for found in counted]
+    return [
+        f"class {legend.classes[0].name!r} covers {min(shares):.0f} to {max(shares):.0f} % of a window, and "
+        f"{100 * bare / ground:.0f} % of it is in squares of {BARE_SIDE} x {BARE_SIDE} pixels without any parcel; "
+        "where the parcels are not complete, it teaches that fields are none: pass --aoi with the area in which they are "
+        "complete, or --background ignore; if they are complete everywhere, pass --background class"
+    ]
+
+
+def describe_background(plan: PreparePlan) -> str:
+    """What ground without a parcel is, and its share of the labels, as a sentence."""
+    options = plan.inputs.options
+    if plan.legend.background == IGNORE:
+        return "ground without a parcel is ignored"
+    where = "" if options.aoi is None else f" inside {options.aoi.name!r} and ignored outside"
+    share = 100 * plan.counts[:, 0].sum() / max(plan.counts.sum(), 1)
+    name = plan.legend.classes[0].name
+    return f"ground without a parcel is class 0 ({name}){where}; {share:.0f} % of the labeled pixels"
 
 
 def _note_untrained_classes(legend: Legend, folds: Folds, counts: NDArray[np.int64]) -> list[str]:
@@ -232,7 +296,7 @@ def _note_untrained_classes(legend: Legend, folds: Folds, counts: NDArray[np.int
 def _select_fold(found: PixelCounts, parcel_folds: NDArray[np.int64], fold: int) -> PixelCounts:
     """Pixels of a sample without those of parcels of another fold, which are ignored."""
     kept = parcel_folds[found.parcels] == fold
-    return PixelCounts(found.parcels[kept], found.pixels[kept], found.outside)
+    return replace(found, parcels=found.parcels[kept], pixels=found.pixels[kept])
 
 
 def _restrict_parcels(folds: Folds, counted: Sequence[PixelCounts], parcels: int) -> Folds:
@@ -255,6 +319,7 @@ def plan_lines(plan: PreparePlan) -> list[str]:
         f"samples  {len(plan.samples)} of up to {inputs.options.window} x {inputs.options.window} pixels, {span} "
         f"dates, bands {', '.join(inputs.stacks[0].bands)}",
         f"folds    {', '.join(f'{fold}: {samples[fold]}' for fold in folds)} samples; {plan.folds.how}",
+        f"ground   {describe_background(plan)}",
         f"writes   {plan.bytes / 1e9:.2f} GB",
         "",
     ]

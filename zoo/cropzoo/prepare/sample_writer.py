@@ -98,5 +98,4 @@ def _finish_sample(plan: PreparePlan, number: int, statistics: RunningStats, fol
 @lru_cache(maxsize=2)
 def _open_reader(inputs: PrepareInputs, stack: int) -> StackReader:
     """Reader of a stack, cached with its open files for the next region."""
-    options = inputs.options
-    return StackReader(inputs.stacks[stack], clear_scl=options.clear_scl, offset=options.offset)
+    return inputs.open_reader(stack)

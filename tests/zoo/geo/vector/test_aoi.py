@@ -98,6 +98,7 @@ def test_a_finer_grid(tmp_path, grid):
     fine = Grid(140, 180, Affine(5, 0, X, 0, -5, Y), grid.crs)
     area = read_aoi(write(tmp_path / "a.gpkg", star(4)))
     assert (area.mask(fine, whole(fine)) == holds_centers(star(4), fine)).all()
+    assert (area.mask(grid, whole(grid), scale=2) == holds_centers(star(4), fine)).all()
 
 
 def test_overlapping_and_invalid_polygons(tmp_path, grid):
@@ -121,12 +122,15 @@ def test_the_digest_tells_areas_apart(tmp_path):
 
 def test_an_area_outside_the_images(tmp_path, grid):
     area = read_aoi(write(tmp_path / "far.gpkg", box(X + 900, Y - 700, X + 2000, Y)))
-    for ask in (area.window, lambda grid: area.mask(grid, whole(grid))):
+    for ask in (area.window, lambda grid: area.check_overlap([grid])):
         with pytest.raises(CropzooError) as raised:
             ask(grid)
         assert "far.gpkg" in str(raised.value)
         assert "it covers longitude 3.012" in str(raised.value)
         assert "the images cover longitude 3.0000 to 3.0127" in str(raised.value)
+    assert not area.mask(grid, whole(grid)).any()
+    beside = replace(grid, transform=Affine(10, 0, X + 900, 0, -10, Y))
+    area.check_overlap([grid, beside])
     other_side = read_aoi(write(tmp_path / "pole.geojson", box(170, -80, 175, -75), crs="EPSG:4326"))
     with pytest.raises(CropzooError, match="and they do not overlap"):
         other_side.window(grid)

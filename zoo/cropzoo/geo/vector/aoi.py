@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +31,7 @@ _OUTLINE_POINTS = 400
 
 @dataclass(frozen=True, eq=False)
 class AreaOfInterest:
-    """Polygons of a file; a pixel is inside if its center is.
+    """Polygons of a file; a pixel or cell is inside if its center is.
 
     Args:
         path: Path of the file.
@@ -56,6 +57,7 @@ class AreaOfInterest:
         Raises:
             CropzooError: Area and grid do not overlap, or the grid has no CRS.
         """
+        self.check_overlap([grid])
         west, south, east, north = self._on(grid).bounds
         a, b, c, d, e, f = tuple(grid.transform)[:6]
         corners = np.array([(west, south), (west, north), (east, south), (east, north)])
@@ -64,31 +66,50 @@ class AreaOfInterest:
         bottom, right = min(grid.height, math.ceil(rows.max())), min(grid.width, math.ceil(columns.max()))
         return Window(top, left, max(1, bottom - top), max(1, right - left))
 
-    def mask(self, grid: Grid, window: Window) -> NDArray[np.bool_]:
-        """Pixels of a window of a grid that are inside the area, (h, w); independent of the window.
+    def mask(self, grid: Grid, window: Window, scale: int = 1) -> NDArray[np.bool_]:
+        """Cells of a window of a grid that are inside the area, (h * scale, w * scale); independent of the window.
+
+        Args:
+            grid: Grid of the image; it need not overlap the area.
+            window: Window of the grid, in pixels.
+            scale: Cells per pixel and axis.
 
         Raises:
-            CropzooError: Area and grid do not overlap, or the grid has no CRS.
+            CropzooError: The grid has no CRS.
         """
         part = self._on(grid)
         pieces = shapely.get_parts(part)
         shapely.prepare(part)
         rows = []
-        for strip in split_rows(window, 1):
+        for strip in split_rows(window, scale):
             outline = shapely.Polygon(grid.window_corners(strip))
+            size = strip.height * scale, strip.width * scale
             if part.contains_properly(outline):
-                rows.append(np.ones((strip.height, strip.width), np.bool_))
+                rows.append(np.ones(size, np.bool_))
             elif not part.intersects(outline):
-                rows.append(np.zeros((strip.height, strip.width), np.bool_))
+                rows.append(np.zeros(size, np.bool_))
             else:
                 # Complete polygons: clipped to the window, they would have corners that depend on it.
                 near = pieces[shapely.intersects(pieces, outline)]
-                shapes = to_cell_shapes(near, [1] * len(near), grid, strip, 1)
-                rows.append(rasterize_shapes(shapes, strip.height, strip.width) > 0)
+                shapes = to_cell_shapes(near, [1] * len(near), grid, strip, scale)
+                rows.append(rasterize_shapes(shapes, *size) > 0)
         return np.concatenate(rows)
 
+    def check_overlap(self, grids: Sequence[Grid]) -> None:
+        """Check that the area overlaps at least one grid.
+
+        Raises:
+            CropzooError: It overlaps none, or a grid has no CRS.
+        """
+        if all(self._on(grid).is_empty for grid in grids):
+            raise CropzooError(
+                f"area {str(self.path)!r}; it covers {self._extent()}, the images cover "
+                f"{describe_grid_extent(grids)}, and they do not overlap; "
+                "use an area within the images, or correct the CRS of either"
+            )
+
     def _on(self, grid: Grid) -> Any:
-        """Part of the area on a grid, in its CRS, as one polygon or multi-polygon."""
+        """Part of the area on a grid, in its CRS, as one polygon or multi-polygon; empty if they do not overlap."""
         key = (grid.height, grid.width, tuple(grid.transform)[:6], format_crs(grid.crs))
         if key not in self._clipped:
             self._clipped[key] = self._clip(grid)
@@ -117,13 +138,8 @@ class AreaOfInterest:
         found = extract_polygons(
             np.array([shapely.union_all(shapes).intersection(frame.buffer(margin))], object)
         ).geometry
-        if not len(found) or not found[0].intersects(frame.buffer(-margin * 1e-6)):
-            raise CropzooError(
-                f"area {str(self.path)!r}; it covers {self._extent()}, the images cover "
-                f"{describe_grid_extent([grid])}, and they do not overlap; "
-                "use an area within the images, or correct the CRS of either"
-            )
-        return found[0]
+        overlap = len(found) and found[0].intersects(frame.buffer(-margin * 1e-6))
+        return found[0] if overlap else shapely.Polygon()
 
     def _projected(self, crs: Any) -> NDArray[Any]:
         shapes = self.geometry
