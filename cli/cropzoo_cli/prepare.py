@@ -218,6 +218,7 @@ def _options(flags: dict[str, Any], rest: tuple[str, ...]) -> PrepareOptions:
 def _prepare(options: PrepareOptions, out: Path, workers: int, dry_run: bool, overwrite: bool) -> bool:
     """Prepare a dataset; returns whether it exists afterwards."""
     from cropzoo.prepare.build import execute_plan, plan_signature
+    from cropzoo.prepare.checks import check_plan
     from cropzoo.prepare.journal import Journal
     from cropzoo.prepare.plan import make_plan, plan_lines
 
@@ -227,6 +228,7 @@ def _prepare(options: PrepareOptions, out: Path, workers: int, dry_run: bool, ov
     plan = make_plan(options, workers, note)
     for line in plan.notes:
         warn(line)
+    check_plan(plan, workers, note)
     if dry_run:
         click.echo("\n".join(plan_lines(plan)))
         return False

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import geopandas
+import numpy as np
 import pytest
 from shapely.geometry import box
 
@@ -25,12 +26,34 @@ from shapely.geometry import box
         (["--clear-scl", "a"], "--clear-scl is 'a'"),
         (["--classes", "nowhere.csv"], "nowhere.csv"),
         (["--bands", "B04,B99"], "B99"),
+        (["--aoi", "nowhere.gpkg"], "nowhere.gpkg'; there is no such file"),
+        (["--aoi", "a.gpkg", "--background", "ignore"], "'a.gpkg'; it must be left out with --background"),
+        (["--clear-scl", "1"], "no window has a clear pixel on any date"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_wrong_use(order: Any, command: Any, site: Any, tmp_path: Path, words: list[str], told: str) -> None:
     assert told in command(*order(site.folder), *words, folder=tmp_path).error
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_constant_band(order: Any, command: Any, geotiff: ModuleType, own: Path, more: tuple[str, ...]) -> None:
+    for image in own.glob("S2_*.tif"):
+        geotiff.rewrite(image, lambda values: np.stack([values[0], np.full_like(values[1], 65535), values[2]]))
+    ended = command(*order(own, *more), folder=own.parent)
+    assert "band 'B08' (65535) has the same value in every clear pixel" in ended.error.replace("\n", " ")
+    assert "--bands B04" in ended.error
+    assert not (own.parent / "ds").exists()
+    assert command(*order(own, "--bands", "B04"), folder=own.parent).code == 0
+
+
+def test_a_failed_check_leaves_an_existing_dataset(order: Any, command: Any, own: Path) -> None:
+    assert command(*order(own), folder=own.parent).code == 0
+    before = {path: path.read_bytes() for path in (own.parent / "ds").rglob("*") if path.is_file()}
+    ended = command(*order(own, "--overwrite", "--clear-scl", "1"), folder=own.parent)
+    assert "no window has a clear pixel on any date" in ended.error
+    assert before == {path: path.read_bytes() for path in (own.parent / "ds").rglob("*") if path.is_file()}
 
 
 def test_a_date_with_a_wrong_crs_is_reported(order: Any, command: Any, geotiff: ModuleType, own: Path) -> None:
