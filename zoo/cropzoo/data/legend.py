@@ -244,7 +244,7 @@ def make_legend(
     index_of: dict[Crop, int] = {None: IGNORE, **dict.fromkeys(present, IGNORE)}
     for index, group in enumerate(groups):
         index_of.update(dict.fromkeys(group.crops, index))
-    numbers = {crop: number for number, crop in enumerate(declared, start=1)}
+    numbers: dict[Crop, int] = {crop: number for number, crop in enumerate(declared, start=1)}
     return Legend(
         classes=_to_classes(groups, numbers, outside if background != IGNORE else None),
         index_of=index_of,

@@ -264,8 +264,8 @@ def _note_bare_ground(inputs: PrepareInputs, legend: Legend, counted: Sequence[P
     return [
         f"class {legend.classes[0].name!r} covers {min(shares):.0f} to {max(shares):.0f} % of a window, and "
         f"{100 * bare / ground:.0f} % of it is in squares of {BARE_SIDE} x {BARE_SIDE} pixels without any parcel; "
-        "where the parcels are not complete, it teaches that fields are none: pass --aoi with the area in which they are "
-        "complete, or --background ignore; if they are complete everywhere, pass --background class"
+        "where the parcels are not complete, it teaches that fields are none: pass --aoi with the area in which they "
+        "are complete, or --background ignore; if they are complete everywhere, pass --background class"
     ]
 
 
