@@ -18,8 +18,8 @@ from cropzoo.errors import CropzooError, UsageError
 from cropzoo.prepare.options import PrepareOptions
 from cropzoo.prepare.plan import PreparePlan, make_plan, plan_lines
 
-X, Y, SIDE, HALF = 500_000, 5_600_000, 192, 104
-"""Corner, size in pixels, and the column of pixels at which the half register ends, within a field."""
+X, Y, SIDE, HALF = 500_000, 5_600_000, 192, 87
+"""Corner, size in pixels, and the column of pixels at which the half register ends."""
 
 
 def write_image(path: Path, west: float, side: int = SIDE) -> None:
@@ -42,7 +42,7 @@ def options(tmp_path: Path) -> PrepareOptions:
     fields = geopandas.GeoDataFrame({"crop_code": crops}, geometry=boxes, crs="EPSG:32631")
     fields.to_file(tmp_path / "all.gpkg")
     fields[fields.bounds.maxx <= X + 10 * HALF].to_file(tmp_path / "half.gpkg")
-    frame = geopandas.GeoDataFrame(geometry=[box(X - 500, Y - 9000, X + 980, Y + 500)], crs="EPSG:32631")
+    frame = geopandas.GeoDataFrame(geometry=[box(X - 500, Y - 9000, X + 10 * HALF, Y + 500)], crs="EPSG:32631")
     frame.to_file(tmp_path / "west.gpkg")
     frame.to_crs("EPSG:4326").to_file(tmp_path / "west.geojson")
     return PrepareOptions((tmp_path / "all.gpkg",), (str(tmp_path / "S2_*.tif"),), window=64, block=64)
@@ -71,14 +71,14 @@ def test_half_a_register_gives_right_labels_inside_its_area(
     truth = codes_of(plan_of(options), scale)
     half = (tmp_path / "half.gpkg",)
     without = codes_of(plan_of(options, parcels=half), scale)
-    assert (truth[without == 0] > 0).mean() > 0.3  # fields that would be taught as no field
+    assert (truth[without == 0] > 0).mean() > 0.5  # fields that would be taught as no field
     plan = plan_of(options, parcels=half, aoi=tmp_path / aoi)
     found = codes_of(plan, scale)
     labeled = found >= 0
     assert (found[labeled] == truth[labeled]).all()
-    west = np.s_[:, : 98 * scale]  # the area ends between two pixels
+    west = np.s_[:, : HALF * scale]
     assert (found[west] == truth[west]).all()
-    assert not (found == 0)[:, 98 * scale :].any()
+    assert not (found == 0)[:, HALF * scale :].any()
     assert plan.counts.sum() == labeled.sum()
     assert plan.counts[:, 0].sum() == (found == 0).sum()
 
@@ -86,7 +86,7 @@ def test_half_a_register_gives_right_labels_inside_its_area(
 def test_parcels_outside_the_area_keep_their_labels(options: PrepareOptions, tmp_path: Path) -> None:
     truth, found = codes_of(plan_of(options)), codes_of(plan_of(options, aoi=tmp_path / "west.gpkg"))
     assert (found[truth > 0] == truth[truth > 0]).all()
-    assert (found[:, 98:][truth[:, 98:] == 0] == -1).all()
+    assert (found[:, HALF:][truth[:, HALF:] == 0] == -1).all()
 
 
 def test_a_tile_that_the_area_does_not_touch(options: PrepareOptions, tmp_path: Path) -> None:
@@ -113,12 +113,12 @@ def test_ignored_background_makes_no_class(options: PrepareOptions) -> None:
 def test_incomplete_parcels_are_reported_with_their_shares(options: PrepareOptions, tmp_path: Path) -> None:
     half = replace(options, parcels=(tmp_path / "half.gpkg",))
     [note] = [note for note in plan_of(half).notes if "without any parcel" in note]
-    # The last field ends at column 98, so squares from column 112 on are empty; windows without a parcel are left out.
+    # The last field ends at column 87, so squares from column 96 on are empty; windows without a parcel are left out.
     ground = codes_of(plan_of(half))[:, :128] == 0
     shares = [100 * ground[row : row + 64, column : column + 64].mean() for row in (0, 64, 128) for column in (0, 64)]
     assert note.startswith(
-        f"class 'none declared' covers {min(shares):.0f} to {max(shares):.0f} % of a window, and "
-        f"{100 * 16 * SIDE / ground.sum():.0f} % of it is in squares of 16 x 16 pixels without any parcel; "
+        f"class 'none declared' covers {min(shares):.0f} to {max(shares):.0f} % of a window, "
+        f"{100 * 32 * SIDE / ground.sum():.0f} % of it in squares of 16 x 16 pixels without any parcel; "
     )
     assert "pass --aoi" in note
     for parts in (half, options):

@@ -219,3 +219,21 @@ def bare_ground(parcels: NDArray[np.integer], label_scale: int = 1) -> NDArray[n
     covered = np.logical_or.reduceat(np.logical_or.reduceat(parcels > 0, rows, axis=0), columns, axis=1)
     bare: NDArray[np.bool_] = ~covered
     return bare.repeat(np.diff(rows, append=height), axis=0).repeat(np.diff(columns, append=width), axis=1)
+
+
+_BARE_SHARE = 0.3
+"""Share of the ground without a parcel; of a village in Flanders with its complete fields, 0.28 is in bare squares."""
+
+_BARE_OF_ALL = 0.02
+"""Share of all pixels below which bare squares are not worth a warning."""
+
+
+def look_incomplete(bare: int, ground: int, total: int) -> bool:
+    """Return whether parcels look incomplete.
+
+    Args:
+        bare: Number of pixels of `bare_ground`.
+        ground: Number of pixels without a parcel.
+        total: Number of all pixels.
+    """
+    return bare > max(_BARE_SHARE * ground, _BARE_OF_ALL * total)

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.data.labels import BARE_SIDE, LabelRaster
+from cropzoo.data.labels import BARE_SIDE, LabelRaster, look_incomplete
 from cropzoo.data.legend import OTHER, CropTable, Legend, make_legend, read_crop_table
 from cropzoo.data.sample import IGNORE
 from cropzoo.errors import CropzooError, UsageError
@@ -244,13 +244,6 @@ def _count_classes(inputs: PrepareInputs, legend: Legend, counted: Sequence[Pixe
     return counts[:, : len(legend.classes)]
 
 
-_BARE_SHARE = 0.25
-"""Share of the ground without a parcel in squares without any parcel above which the parcels look incomplete."""
-
-_BARE_OF_ALL = 0.02
-"""Share of all pixels in such squares below which they are not worth a warning."""
-
-
 def _note_bare_ground(inputs: PrepareInputs, legend: Legend, counted: Sequence[PixelCounts]) -> list[str]:
     """Warning about large ground without a parcel, which would teach that fields are none where parcels are missing."""
     options = inputs.options
@@ -258,14 +251,14 @@ def _note_bare_ground(inputs: PrepareInputs, legend: Legend, counted: Sequence[P
         return []
     ground, bare = sum(found.outside for found in counted), sum(found.bare for found in counted)
     total = ground + sum(int(found.pixels.sum()) for found in counted)
-    if bare <= max(_BARE_SHARE * ground, _BARE_OF_ALL * total):
+    if not look_incomplete(bare, ground, total):
         return []
     shares = [100 * found.outside / (found.outside + int(found.pixels.sum())) for found in counted]
     return [
-        f"class {legend.classes[0].name!r} covers {min(shares):.0f} to {max(shares):.0f} % of a window, and "
-        f"{100 * bare / ground:.0f} % of it is in squares of {BARE_SIDE} x {BARE_SIDE} pixels without any parcel; "
-        "where the parcels are not complete, it teaches that fields are none: pass --aoi with the area in which they "
-        "are complete, or --background ignore; if they are complete everywhere, pass --background class"
+        f"class {legend.classes[0].name!r} covers {min(shares):.0f} to {max(shares):.0f} % of a window, "
+        f"{100 * bare / ground:.0f} % of it in squares of {BARE_SIDE} x {BARE_SIDE} pixels without any parcel; where "
+        "parcels are missing, fields get this label: pass --aoi with the area in which the parcels are complete, or "
+        "--background ignore; if they are complete everywhere, pass --background class"
     ]
 
 
