@@ -44,7 +44,7 @@ def train(out: Path, dataset: str, options: list[str], pretrain: str, seed: int,
 def score_baseline(dataset: str, options: dict[str, Any]) -> dict[str, Any]:
     """Test scores of five nearest neighbors on monthly medians."""
     from cropzoo import load_zoo
-    from cropzoo.evaluation.knn_baseline import predict_nearest_neighbors, score_predictions
+    from cropzoo.evaluation.baselines import predict_nearest_neighbors, score_predictions
 
     data = load_zoo().datasets[dataset].build(**options)
     test = data.split("test")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cropzoo.config.catalog import Catalog
+from cropzoo.data.model_scores import scores_of
 from cropzoo.errors import UsageError
 from cropzoo.io import cache_folder, sha256_of
 from cropzoo.models.download import find_checkpoint
@@ -17,6 +18,7 @@ from cropzoo.runtime import Runtime
 from cropzoo_cli.evaluate import scoring_changes
 from cropzoo_cli.options import check_suffix, compute_options, pass_catalog
 from cropzoo_cli.output import note, print_json, warn
+from cropzoo_cli.scores import print_model
 from cropzoo_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,7 +78,9 @@ def calibrate(
     target = _target_path(path, out, overwrite)
     note(f"checkpoint {path}: importing torch")
     from cropzoo.evaluation.temperature import calibrate as run
+    from cropzoo.models.checkpoint import read_metadata
 
+    print_model(scores_of(read_metadata(path).model_dump()))
     before = sha256_of(path)
     found = run(path, settings.zoo, split=split, changes=changes, runtime=Runtime(device, workers), out=target)
     after = sha256_of(target)

@@ -5,30 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from cropzoo.config.catalog import Catalog
 from cropzoo.config.merge import merge, parse_assignments
+from cropzoo.config.recipe import Baseline
 from cropzoo.config.short_forms import expand_short_forms
 from cropzoo.data.dates import parse_days
+from cropzoo.data.model_scores import scores_of
 from cropzoo.errors import UsageError
 from cropzoo.models.download import find_checkpoint
 from cropzoo.parallel import is_rank_zero
 from cropzoo.runtime import Runtime
-from cropzoo_cli.options import check_picture, compute_options, pass_catalog
+from cropzoo_cli.options import BaselineCommand, check_picture, compute_options, pass_catalog
 from cropzoo_cli.output import note, print_json, print_table, warn
-from cropzoo_cli.scores import percent, score_lines
+from cropzoo_cli.scores import percent, print_model, score_lines
 from cropzoo_cli.settings import Settings
 
 if TYPE_CHECKING:
     from cropzoo.evaluation.early_season import SeasonPoint
 
-BASELINES = ("knn",)
 
-
-@click.command()
+@click.command(cls=BaselineCommand)
 @click.argument("source", metavar="CHECKPOINT|RUN|ENTRY")
 @click.option("--dataset", metavar="NAME", help="Dataset; default: the one that the checkpoint was trained on.")
 @click.option("--split", default="test", show_default=True, help="Split that is scored.")
@@ -50,11 +50,11 @@ BASELINES = ("knn",)
 @click.option("--upsample", type=click.Choice(["nearest", "bilinear"]), help="Interpolate the logits to finer labels.")
 @click.option(
     "--baseline",
-    type=click.Choice(BASELINES),
-    is_flag=False,
-    flag_value="knn",
-    help="Also score a baseline that a network should beat: knn, the 5 nearest neighbors of each pixel. The value may "
-    "be omitted where no argument follows.",
+    type=click.Choice(get_args(Baseline)),
+    default="none",
+    show_default=True,
+    help="Also score a baseline that a network should beat: knn, the 5 nearest neighbors of each pixel. Without a "
+    "value: knn.",
 )
 @click.option("--floor", is_flag=True, hidden=True)
 @click.option("-b", "--batch-size", "--batch_size", type=click.IntRange(min=1), help="Number of tiles per step.")
@@ -78,7 +78,7 @@ def evaluate(
     plot: Path | None,
     csv: Path | None,
     upsample: str | None,
-    baseline: str | None,
+    baseline: str,
     floor: bool,
     batch_size: int | None,
     assignments: tuple[str, ...],
@@ -93,8 +93,8 @@ def evaluate(
     --until scores the same checkpoint on series whose dates after a day are left out. A day without a year is taken in
     the year in which each series ends.
 
-    --baseline also scores a vote of the five training pixels with the most similar series. It uses no spatial context;
-    a network should score higher.
+    --baseline knn also scores a vote of the five training pixels with the most similar series. It uses no spatial
+    context; a network should score higher.
 
     Labels may be finer than the model's logits, such as with --set dataset.label_scale=4: --upsample interpolates the
     logits to their grid.
@@ -104,10 +104,11 @@ def evaluate(
     _check_files(plot, csv, bool(days))
     if floor:
         warn("--floor is deprecated and will be removed; use --baseline")
-        baseline = baseline or "knn"
-    if baseline and days:
+        baseline = "knn"
+    has_baseline = baseline != "none"
+    if has_baseline and days:
         raise UsageError("--baseline with --until; the baseline is not scored on truncated series; run it separately")
-    if baseline and split == "train":
+    if has_baseline and split == "train":
         raise UsageError("--baseline on split 'train'; every pixel is its own neighbor; score another split")
     path = find_checkpoint(source, catalog, settings.offline)
     note(f"checkpoint {path}: importing torch")
@@ -116,6 +117,8 @@ def evaluate(
     runtime = Runtime(device, workers)
     model, data = evaluation.open_evaluation(path, settings.zoo, split, changes, runtime, upsample)
     evaluation.warn_about_dates(data, split)
+    if not has_baseline:
+        print_model(scores_of(model.metadata))
     if days:
         from cropzoo.evaluation.early_season import score_season
 
@@ -124,9 +127,9 @@ def evaluate(
             _present(points, f"{Path(source).name} on {split}", split, plot, csv, as_json)
         return
     baselines = {}
-    if baseline and is_rank_zero():
-        note("scoring nearest neighbors")
-        baselines["baseline"] = evaluation.score_knn_baseline(data, split)
+    if has_baseline and is_rank_zero():
+        note(f"scoring the {baseline} baseline on {split}")
+        baselines["baseline"] = evaluation.score_baseline(baseline, data, split)
     scores = {**evaluation.evaluate(model, data, split, runtime), **baselines}
     if not is_rank_zero():
         return

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cropzoo.config.catalog import Catalog
+from cropzoo.data.model_scores import scores_of
 from cropzoo.errors import UsageError
 from cropzoo.inference.export.formats import ExportFormat, choose_format, output_paths
 from cropzoo.models.download import find_checkpoint
 from cropzoo_cli.options import pass_catalog
 from cropzoo_cli.output import note
+from cropzoo_cli.scores import print_model
 from cropzoo_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ def export(
     from cropzoo.models.checkpoint import read_metadata
 
     metadata, shortened = _without_local_paths(read_metadata(path))
+    print_model(scores_of(metadata.model_dump()))
     for local in shortened:
         note(f"shortened to its last component, because it is a local path: {local}")
     click.echo("\n".join(_lines(export_model(path, out, file_format, metadata, settings.zoo, note))))

@@ -8,6 +8,7 @@ import click
 
 from cropzoo_cli.output import note, warn
 from cropzoo_cli.progress import progress
+from cropzoo_cli.scores import print_model
 
 FAILED = 1
 
@@ -32,6 +33,7 @@ def mosaic(path: Path, overwrite: bool) -> None:
     if not result.new:
         note(f"{path} is complete already, and there are no partial results")
         return
+    print_model(result.scores)
     for name, file in result.paths.items():
         click.echo(f"{name:<13} {file}  {file.stat().st_size:,} bytes")
     for number, reason in result.failures.items():

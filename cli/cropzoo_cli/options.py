@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable
 from functools import update_wrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from cropzoo.config.catalog import load_catalog
+from cropzoo.config.recipe import Baseline
 from cropzoo.errors import UsageError
 from cropzoo_cli.output import forward_warnings, warn
 from cropzoo_cli.settings import Settings
@@ -18,6 +19,22 @@ from cropzoo_cli.settings import Settings
 Command = Callable[..., Any]
 
 _SHARD = re.compile(r"(\d+)/(\d+)")
+
+
+class BaselineCommand(click.Command):
+    """A command whose option --baseline may stand without a value, which then is "knn".
+
+    The next word is its value only if it names a baseline, so that an argument may follow.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, with the value of --baseline filled in."""
+        end = args.index("--") if "--" in args else len(args)
+        filled = list(args)
+        for place in range(end):
+            if args[place] == "--baseline" and (place + 1 >= end or args[place + 1] not in get_args(Baseline)):
+                filled[place] = "--baseline=knn"
+        return super().parse_args(ctx, filled)
 
 
 def compute_options(command: Command) -> Command:

@@ -9,6 +9,7 @@ import click
 
 from cropzoo_cli.output import note, print_json, table_lines, warn
 from cropzoo_cli.progress import progress
+from cropzoo_cli.scores import percent, print_model
 
 if TYPE_CHECKING:
     from cropzoo.inference.parcels.summary import ParcelSummary
@@ -76,6 +77,7 @@ def parcels(map_path: Path, parcels: Path, out: Path, overwrite: bool, as_json: 
 
     with progress("parcels") as advance:
         summary = map_parcels(map_path, parcels, out, ZonalOptions(**options), overwrite=overwrite, advance=advance)
+    print_model(summary.scores)
     _print_notes(summary)
     if as_json:
         print_json({"parcels": str(out), **summary.as_dict()})
@@ -139,6 +141,7 @@ def _agreement_lines(summary: ParcelSummary) -> list[str]:
         rows.append([name, f"{sum(counts):,}", f"{sum(areas):,.1f}", agreeing, mostly])
     lines += table_lines(("declared", "parcels", "ha", "agree %", "otherwise mapped as"), rows)
     if summary.suspects:
+        precise = bool(summary.scores.precision)
         suspects = [
             [
                 suspect.name,
@@ -148,9 +151,15 @@ def _agreement_lines(summary: ParcelSummary) -> list[str]:
                 f"{100 * suspect.share:.0f}",
                 f"{suspect.pixels:,.0f}",
                 f"{suspect.hectares:,.2f}",
+                *([percent(suspect.precision).strip()] if precise else []),
             ]
             for suspect in summary.suspects
         ]
-        columns = ("parcel", "declared", "probability", "mapped", "share %", "pixels", "ha")
+        columns = ["parcel", "declared", "probability", "mapped", "share %", "pixels", "ha"]
+        columns += ["test precision %"] if precise else []
         lines += ["", "least likely declarations", *table_lines(columns, suspects)]
+        if precise:
+            lines.append(
+                "test precision: of the test pixels that the model mapped as this crop, the share that are this crop"
+            )
     return lines

@@ -18,6 +18,7 @@ from cropzoo.models.download import find_checkpoint
 from cropzoo_cli.options import pass_catalog, shard_of, whole_numbers
 from cropzoo_cli.output import note, warn
 from cropzoo_cli.progress import pixel_progress, progress
+from cropzoo_cli.scores import print_model
 from cropzoo_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ def predict(settings: Settings, catalog: Catalog, source: str, rest: tuple[str, 
 
     predictor = open_predictor(path, settings.zoo, run.device, run.precision)
     facts = predictor.facts
+    print_model(facts.scores)
     plan = make_plan(find_map_images(facts.bands, options.images, options.bands, options.offset), facts, options)
     _describe_plan(plan, shard)
     try:

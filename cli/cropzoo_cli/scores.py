@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from cropzoo.data.model_scores import ModelScores, baseline_of, read_model_scores
+from cropzoo_cli.output import note, warn
+
+
+def print_model(scores: ModelScores) -> None:
+    """Print a model's stored scores to stderr in one line, and a warning if it is below its baseline."""
+    note(scores.line)
+    if scores.warning:
+        warn(scores.warning)
+
 
 def percent(value: float | None) -> str:
     """Format a fraction as percent with one decimal, aligned; a dash for None."""
@@ -13,16 +23,16 @@ def percent(value: float | None) -> str:
 def score_lines(split: str, scores: dict[str, Any]) -> list[str]:
     """Format the scores of a split: overall, boundary, interior, by distance to the boundary, parcels, and by class.
 
-    Scores of a baseline are included: those of "baseline", or "floor" in files of earlier versions.
+    Scores of a baseline are included, and the last line says where the model is below it.
     """
     lines = [f"{split:<20}    OA   mIoU  macro F1      pixels"]
     regions = [("all pixels", scores), ("boundary", scores["boundary"]), ("interior", scores["interior"])]
-    parcels, baseline = scores["parcels"], scores.get("baseline", scores.get("floor"))
+    parcels, baseline = scores["parcels"], baseline_of(scores)
     if parcels:
         regions += [("parcel boundary", parcels["boundary"]), ("parcel interior", parcels["interior"])]
     if baseline:
         by_region = {"all pixels": baseline, "boundary": baseline["boundary"], "interior": baseline["interior"]}
-        regions += [(f"5-NN, {name}", region) for name, region in by_region.items()]
+        regions += [(f"{baseline['name']}, {name}", region) for name, region in by_region.items()]
     for name, region in regions:
         if region:
             lines.append(
@@ -45,7 +55,8 @@ def score_lines(split: str, scores: dict[str, Any]) -> list[str]:
         lines.append(f"{name:<{width}}      {precision}   {recall}  {f1}  {iou}  {values['support']:>9,}")
     if scores["without_support"]:
         lines.append(f"classes without a pixel, left out of the means: {', '.join(scores['without_support'])}")
-    return lines
+    below = read_model_scores(scores)
+    return [*lines, "", below.warning] if below.warning else lines
 
 
 def _distance_line(distance: dict[str, Any] | None, finer: int) -> list[str]:

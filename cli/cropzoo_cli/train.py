@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import yaml
 
 from cropzoo.config.catalog import Catalog
 from cropzoo.config.merge import parse_assignments, read_recipe, resolve_recipe
-from cropzoo.config.recipe import Recipe, flat_settings
+from cropzoo.config.recipe import Baseline, Recipe, flat_settings
 from cropzoo.config.run_dir import RunFolder
 from cropzoo.config.schema import read_mapping
 from cropzoo.config.upgrade import upgrade_recipe
@@ -31,7 +31,7 @@ INTERRUPTED = 130
 RECIPE_FLAGS = (
     "backbone", "dataset", "pretrain", "objective", "weights", "epochs", "pretrain_epochs", "batch_size", "lr",
     "weight_decay", "seed", "precision", "max_dates", "date_sampling", "label_fraction", "train_years", "test_years",
-    "train_sites", "test_sites",
+    "train_sites", "test_sites", "baseline",
 )  # fmt: skip
 
 
@@ -77,6 +77,11 @@ RECIPE_FLAGS = (
 @click.option("--test-sites", metavar="SITE[,SITE]", help="Seasons of the test split; default: all.")
 @click.option("--seed", type=click.IntRange(min=0), help="Random seed of initial weights, order and crops.")
 @click.option("--precision", metavar="32|bf16|16", help="Floating-point precision of the computation.")
+@click.option(
+    "--baseline",
+    type=click.Choice(get_args(Baseline)),
+    help="Baseline scored on the test split at the end: knn, the 5 nearest neighbors of each pixel; default: knn.",
+)
 @compute_options
 @click.option("-c", "--config", metavar="FILE|ENTRY", help="Read settings from a YAML file or a catalog entry.")
 @click.option(

@@ -8,6 +8,7 @@ import json
 import pytest
 import yaml
 
+from cropzoo.models.checkpoint import read_metadata, read_state, save_checkpoint
 from cropzoo_cli.scores import score_lines
 
 KEYS = {
@@ -37,7 +38,8 @@ def test_json_has_the_agreed_keys_and_the_scores_of_the_run(scores, run_folder):
     assert set(scores["per_class"]["maize"]) == {"precision", "recall", "f1", "iou", "support"}
     assert sum(map(sum, scores["confusion"])) == scores["pixels"] == 2 * (24 * 24 - 2)
     assert scores["parcels"]["count"] == 32
-    assert scores == json.loads((run_folder / "metrics.json").read_text())["test"]
+    stored = json.loads((run_folder / "metrics.json").read_text())["test"]
+    assert {**scores, "baseline": stored["baseline"]} == stored
 
 
 def test_val_is_another_split(evaluate, scores, run_folder):
@@ -117,11 +119,53 @@ def test_nearest_neighbors_are_a_baseline(evaluate, scores):
     assert baseline["pixels"] == scores["pixels"]
     assert 0 < baseline["oa"] <= 1
     shown = evaluate("--baseline", "knn").out.splitlines()
-    assert [line.split()[:2] for line in shown if line.startswith("5-NN, all")] == [["5-NN,", "all"]]
-    assert f"{100 * baseline['oa']:.1f}" in next(line for line in shown if line.startswith("5-NN, all"))
+    (line,) = (line for line in shown if line.startswith("knn, all pixels"))
+    assert f"{100 * baseline['oa']:.1f}" in line
     assert "run it separately" in evaluate("--baseline", "--until", "08-20").error
     assert "its own neighbor" in evaluate("--baseline", "--split", "train").error
-    assert "'forest' is not 'knn'" in evaluate("--baseline", "forest").error
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--baseline", "RUN"), ("RUN", "--baseline"), ("--baseline=knn", "RUN"), ("--baseline", "knn", "RUN")],
+)
+def test_the_run_is_not_taken_for_the_value_of_baseline(command, run_folder, words):
+    words = [run_folder if word == "RUN" else word for word in words]
+    scores = command("evaluate", *words, "--device", "cpu", "--json", folder=run_folder).json
+    stored = json.loads((run_folder / "metrics.json").read_text())["test"]
+    assert scores["baseline"] == stored["baseline"]
+
+
+@pytest.mark.parametrize("words", [(), ("--baseline", "none"), ("--baseline=none",)])
+def test_without_a_baseline_the_stored_one_is_reported(evaluate, run_folder, words):
+    ended = evaluate(*words, "--json")
+    assert "baseline" not in ended.json
+    stored = json.loads((run_folder / "metrics.json").read_text())["test"]
+    assert f"(knn baseline {100 * stored['baseline']['oa']:.1f} %, " in ended.err
+
+
+def test_an_unknown_baseline_is_an_error(evaluate):
+    assert "'forests' is not one of" in evaluate("--baseline=forests").error
+    assert "forests" in evaluate("--baseline", "forests").error
+
+
+def test_a_model_below_its_baseline_is_reported_in_every_command(command, run_folder, tmp_path):
+    metadata, state = read_metadata(run_folder / "model.safetensors"), read_state(run_folder / "model.safetensors")
+    worse = {**metadata.scores, "miou": 0.1, "baseline": {**metadata.scores["baseline"], "miou": 0.9}}
+    save_checkpoint(tmp_path / "worse.safetensors", state, metadata.model_copy(update={"scores": worse}))
+    warning = "warning: the model scores below its knn baseline in mIoU (10.0 against 90.0 %)"
+    for words in (
+        ("evaluate", "worse.safetensors", "--device", "cpu"),
+        ("calibrate", "worse.safetensors", "--device", "cpu", "--out", "calibrated.safetensors"),
+        ("export", "worse.safetensors", "--out", "exported.safetensors"),
+    ):
+        ended = command(*words, folder=tmp_path)
+        assert ended.code == 0, ended.err
+        assert ended.err.count(warning) == 1
+        assert "model: pixelwise, test OA" in ended.err
+    below = "the model scores below its knn baseline in mIoU (10.0 against 90.0 %)"
+    assert below in command("show", "calibrated.safetensors", folder=tmp_path).out
+    assert below[4:] in (tmp_path / "exported.md").read_text()
 
 
 def test_the_old_flag_of_the_baseline_works_with_a_warning(evaluate, scores):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -149,3 +150,18 @@ def test_a_folder_where_the_map_should_be(command: Any, shards: Any, tmp_path: P
     shards()
     (tmp_path / "map.tif").mkdir()
     assert "it is a folder; name a file" in command("mosaic", "map.tif", "--overwrite", folder=tmp_path).error
+
+
+def test_the_scores_of_the_model_are_reported(command: Any, shards: Any, made_parts: Any, tmp_path: Path) -> None:
+    shards()
+    order = tmp_path / "map.tif.parts" / "order.json"
+    content = json.loads(order.read_text())
+    content["tags"] |= {"MODEL": "tsvit", "TEST_OA": "0.35", "TEST_MIOU": "0.1", "BASELINE": "knn"}
+    content["tags"] |= {"BASELINE_OA": "0.8", "BASELINE_MIOU": "0.6"}
+    order.write_text(json.dumps(content))
+    ended = command("mosaic", "map.tif", folder=tmp_path)
+    assert ended.code == 0, ended.err
+    assert "model: tsvit, test OA 35.0 %, mIoU 10.0 % (knn baseline 80.0 %, 60.0 %)" in ended.err
+    assert "warning: the model scores below its knn baseline in mIoU (10.0 against 60.0 %)" in ended.err
+    with rasterio.open(tmp_path / "map.tif") as source:
+        assert source.tags()["BASELINE_MIOU"] == "0.6"

@@ -9,6 +9,7 @@ import rasterio
 import shapely
 from affine import Affine
 
+from cropzoo.data.model_scores import read_model_scores
 from cropzoo.data.sample import LabelClass
 from cropzoo.inference.mapping.map_file import class_tags
 
@@ -63,3 +64,31 @@ def test_a_full_disk_leaves_no_table(command, folder):
     words = ("parcels", "map.tif", "--parcels", "in.gpkg", "--out", "out.gpkg")
     assert "cannot write 'out.gpkg'" in command(*words, folder=folder, plugin=False, file_size=20_000).error
     assert {path.name for path in folder.iterdir()} == {"map.tif", "in.gpkg"}
+
+
+def test_disagreements_have_the_test_precision_of_the_mapped_crop(command, folder):
+    scores = {"oa": 0.35, "miou": 0.1, "baseline": {"name": "knn", "oa": 0.8, "miou": 0.6}}
+    scores["per_class"] = {"grass": {"precision": None}, "maize": {"precision": 0.25}}
+    with rasterio.open(folder / "map.tif", "r+") as file:
+        file.update_tags(**read_model_scores(scores, "tsvit", "fields").as_tags([each.name for each in CLASSES]))
+    words = ("parcels", "map.tif", "--parcels", "in.gpkg", "--crop-column", "crop", "--id-column", "farm")
+    ended = command(*words, "--out", "out.gpkg", folder=folder, plugin=False)
+    assert ended.code == 0, ended.err
+    assert "model: tsvit, test OA 35.0 %, mIoU 10.0 % (knn baseline 80.0 %, 60.0 %), dataset fields" in ended.err
+    assert "warning: the model scores below its knn baseline in mIoU (10.0 against 60.0 %) and OA" in ended.err
+    rows = [line.split() for line in ended.out.splitlines()]
+    assert ["c", "grass", "0.000", "maize", "100", "30", "0.30", "25.0"] in rows
+    assert "of the test pixels that the model mapped as this crop" in ended.out
+    table = geopandas.read_file(folder / "out.gpkg")
+    assert dict(zip(table.farm, table.map_prec.fillna(-1), strict=True)) == {"a": -1, "b": 0.25, "c": 0.25, "d": -1}
+    told = command(*words, "--out", "out.gpkg", "--overwrite", "--json", folder=folder, plugin=False).json
+    assert told["suspects"][0]["precision"] == 0.25
+    assert (told["scores"]["miou"], told["scores"]["baseline_miou"]) == (0.1, 0.6)
+
+
+def test_a_map_without_scores_says_so(command, folder):
+    words = ("parcels", "map.tif", "--parcels", "in.gpkg", "--crop-column", "crop", "--out", "out.gpkg")
+    ended = command(*words, folder=folder, plugin=False)
+    assert "model: unknown, no test scores are stored" in ended.err
+    assert "test precision" not in ended.out
+    assert "map_prec" not in geopandas.read_file(folder / "out.gpkg")

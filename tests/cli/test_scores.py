@@ -21,6 +21,6 @@ def scores() -> dict[str, Any]:
 @pytest.mark.parametrize("key", ["baseline", "floor"])
 def test_nearest_neighbors_follow_the_regions_also_from_older_files(scores: dict[str, Any], key: str) -> None:
     lines = score_lines("test", scores | {key: {**REGION, "oa": 0.3, "boundary": None, "interior": None}})
-    assert [line.split("  ")[0] for line in lines[:4]] == ["test", "all pixels", "boundary", "5-NN, all pixels"]
+    assert [line.split("  ")[0] for line in lines[:4]] == ["test", "all pixels", "boundary", "knn, all pixels"]
     assert "30.0" in lines[3]
-    assert not any("5-NN" in line for line in score_lines("test", scores))
+    assert not any("knn" in line for line in score_lines("test", scores))

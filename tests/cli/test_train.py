@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cropzoo.models.checkpoint import read_metadata
+
 SMALL = ("--backbone", "pixelwise", "--dataset", "plots", "--set", "image_size=12", "-b", "4", "--device", "cpu")
 QUICK = (*SMALL, "--epochs", "1")
 FILES = {
@@ -37,6 +39,7 @@ def test_results_go_to_stdout_and_lines_of_progress_to_stderr(finished):
         "segmentation 1/3",
         "segmentation 2/3",
         "segmentation 3/3",
+        "scoring the knn baseline on test",
     ]
 
 
@@ -180,3 +183,30 @@ def test_bar_is_drawn_in_a_terminal_and_stays_out_of_stdout(command, tmp_path):
     assert "\x1b[" in drawn
     assert "Epoch" in drawn
     assert "segmentation 2/2  train loss" in drawn
+
+
+def test_the_baseline_travels_with_the_model(command, run_folder, finished):
+    test = json.loads((run_folder / "metrics.json").read_text())["test"]
+    baseline = test["baseline"]
+    assert baseline["name"] == "knn"
+    assert baseline["pixels"] == test["pixels"]
+    assert set(baseline["per_class"]) == set(test["per_class"])
+    assert read_metadata(run_folder / "model.safetensors").scores == test
+    (line,) = (each for each in finished.out.splitlines() if each.startswith("knn, all pixels"))
+    assert f"{100 * baseline['miou']:.1f}" in line
+    below = "the model scores below its knn baseline in mIoU"
+    assert (below in finished.out) == (test["miou"] < baseline["miou"])
+    report = (run_folder / "report.html").read_text()
+    assert "All pixels of the knn baseline" in report
+    shown = command("show", run_folder, folder=run_folder).out
+    assert "knn, all pixels" in shown
+
+
+def test_a_run_without_a_baseline_says_so(command, tmp_path):
+    ended = command("train", *QUICK, "--baseline", "none", "--out", "run", folder=tmp_path)
+    assert ended.code == 0, ended.err
+    assert "baseline" not in ended.err
+    assert "baseline" not in json.loads((tmp_path / "run/metrics.json").read_text())["test"]
+    assert yaml.safe_load((tmp_path / "run/recipe.yaml").read_text())["baseline"] == "none"
+    assert "(no baseline)" in command("evaluate", "run", "--device", "cpu", folder=tmp_path).err
+    assert "'forests' is not one of" in command("train", *QUICK, "--baseline", "forests", folder=tmp_path).error

@@ -41,7 +41,7 @@ def test_own_fields(tmp_path):
     assert list(printed) == ["make_fields.py", "prepare", "train", "evaluate", "predict", "parcels"]
     scores = json.loads((tmp_path / "runs/first/metrics.json").read_text())["test"]
     assert scores["oa"] > 0.7  # five classes
-    assert "5-NN, all pixels" in printed["evaluate"]
+    assert "knn, all pixels" in printed["evaluate"]
     for name in ("ds/quicklook.html", "ds/README.md", "runs/first/report.html", "runs/first/recipe.yaml", "map.html"):
         assert (tmp_path / name).is_file(), name
     with rasterio.open(tmp_path / "map.tif") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from contextlib import suppress
@@ -10,6 +11,7 @@ from typing import Any
 
 import geopandas
 import numpy as np
+import pytest
 import rasterio
 from shapely.geometry import box
 
@@ -117,3 +119,20 @@ def test_dates_for_a_network_of_fixed_length(command: Any, scene: Path, tmp_path
     ended = command(*order, "--out", "few.tif", "--max-dates", "2", folder=tmp_path)
     assert ended.code == 0, ended.err
     assert "the series have up to 4 dates; at most 2 per window are used, evenly spaced" in ended.err
+
+
+def test_the_scores_of_the_model_travel_with_the_map(whole: Any, run_folder: Path, command: Any, outputs: Any) -> None:
+    scores = json.loads((run_folder / "metrics.json").read_text())["test"]
+    line = "model: pixelwise, test OA {:.1f} %, mIoU {:.1f} % (knn baseline {:.1f} %, {:.1f} %), dataset plots"
+    line = line.format(*(100 * each[key] for each in (scores, scores["baseline"]) for key in ("oa", "miou")))
+    assert line in whole.err.splitlines()
+    assert ("warning: the model scores below its knn baseline in " in whole.err) == (
+        scores["miou"] < scores["baseline"]["miou"] or scores["oa"] < scores["baseline"]["oa"]
+    )
+    for name in outputs:
+        with rasterio.open(whole.folder / ("map.tif" if name == "class" else f"map_{name}.tif")) as source:
+            tags = source.tags()
+        assert (tags["MODEL"], tags["DATASET"], tags["BASELINE"]) == ("pixelwise", "plots", "knn")
+        assert float(tags["TEST_MIOU"]) == pytest.approx(scores["miou"], abs=1e-4)
+        assert float(tags["BASELINE_OA"]) == pytest.approx(scores["baseline"]["oa"], abs=1e-4)
+        assert float(tags["PRECISION_1"]) == pytest.approx(scores["per_class"]["maize"]["precision"], abs=1e-4)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cropzoo import CropzooError, UnknownName, UsageError, load_zoo
-from cropzoo.evaluation.knn_baseline import predict_nearest_neighbors, score_predictions
+from cropzoo.evaluation.baselines import predict_nearest_neighbors, score_predictions
 from cropzoo_plugins.datasets.synthetic import Synthetic
 
 TINY = {"size": 160, "block": 16, "dates": 8}

@@ -152,7 +152,7 @@ def test_a_full_disk_leaves_the_old_file_a_clear_error_code_1_and_no_scratch(che
     )
     done = subprocess.run([sys.executable, "-c", code, str(big), str(checkpoint)], capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"error: cannot write {str(checkpoint)!r}; ")
+    assert done.stderr.splitlines()[-1].startswith(f"error: cannot write {str(checkpoint)!r}; ")
     assert "an existing file is unchanged" in done.stderr
     assert "Traceback" not in done.stderr
     assert checkpoint.read_bytes() == before
@@ -161,3 +161,33 @@ def test_a_full_disk_leaves_the_old_file_a_clear_error_code_1_and_no_scratch(che
         "model.md",
         "model.safetensors",
     ]
+
+
+BASELINE = {"name": "knn", "oa": 0.5, "miou": 0.4, "per_class": {"wheat": {"iou": 0.4}}}
+
+
+def test_scores_of_a_baseline_come_back_with_all_their_keys(tmp_path):
+    path = tmp_path / "model.safetensors"
+    scores = {"oa": 0.6, "miou": 0.3, "baseline": BASELINE}
+    save_checkpoint(path, STATE, Metadata(**FIELDS, scores=scores))
+    assert read_metadata(path).scores == scores
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scores": {"baseline": 3}}, "baseline must be a mapping of scores, not 3"),
+        ({"scores": {"baseline": {**BASELINE, "oa": 74.9}}}, "less than or equal to 1"),
+        ({"scores": {"baseline": {**BASELINE, "miou": None}}}, "valid number"),
+        ({"scores": {"baseline": {"oa": 0.5, "miou": 0.4}}}, "name"),
+    ],
+)
+def test_scores_that_are_none_are_refused(checkpoint, change, message):
+    rewrite(checkpoint, lambda values: {**values, **change})
+    with pytest.raises(CropzooError, match=message):
+        read_metadata(checkpoint)
+
+
+def test_files_without_scores_are_read(checkpoint):
+    rewrite(checkpoint, lambda values: {key: values[key] for key in values if key != "scores"})
+    assert read_metadata(checkpoint).scores == {}

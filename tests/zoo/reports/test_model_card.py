@@ -108,3 +108,11 @@ def test_tables_are_whole(metadata: dict[str, Any]) -> None:
 def test_a_temperature_is_told_where_there_is_one(metadata: dict[str, Any]) -> None:
     assert "temperature" not in model_card(metadata | {"temperature": 1.0})
     assert "divide logits by the temperature 0.856" in model_card(metadata | {"temperature": 0.8557})
+
+
+def test_a_baseline_stands_next_to_the_scores(metadata: dict[str, Any], scores: dict[str, Any]) -> None:
+    baseline = {**scores, "name": "k|nn", "miou": 0.999}
+    card = model_card(metadata | {"scores": scores | {"baseline": baseline}})
+    assert rows_of(card, r"All pixels of the k\|nn baseline")
+    assert f"below its k\\|nn baseline in mIoU ({100 * scores['miou']:.1f} against 99.9 %)" in card
+    assert "baseline" not in model_card(metadata)

@@ -227,3 +227,14 @@ def test_what_is_no_run_is_refused(tmp_path: Path, make_run: Callable[..., Path]
     (run / "metrics.jsonl").write_text("nonsense\n{}\n")
     with pytest.raises(CropzooError, match="line 1"):
         write_report(run)
+
+
+def test_a_baseline_stands_next_to_the_scores(make_run: Callable[..., Path], scores: dict[str, Any]) -> None:
+    classes = {name: {**each, "iou": 0.123} for name, each in scores["per_class"].items()}
+    baseline = {**scores, "name": "knn", "oa": 1.0, "miou": 0.999, "per_class": classes}
+    page = report(make_run(metrics={"test": scores | {"baseline": baseline}}))
+    below = f"mIoU ({100 * scores['miou']:.1f} against 99.9 %) and OA ({100 * scores['oa']:.1f} against 100.0 %)"
+    assert f"The model scores below its knn baseline in {below}." in page.text
+    assert "All pixels of the knn baseline 100.0 99.9" in page.text
+    assert page.text.count(" 12.3 ") == len(classes)
+    assert "IoU of knn %" in page.text

@@ -48,6 +48,7 @@ class Stage(Schema):
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 DateSampling = Literal["uniform", "random", "clearest"]
+Baseline = Literal["knn", "none"]
 
 
 class PluginChoice(Schema):
@@ -95,6 +96,7 @@ class Recipe(Schema):
         patience: epochs without a better validation score after which a stage stops; 0 disables early stopping.
         seed: random seed of initial weights, sampling order, crops and augmentation.
         precision: number format, as in Lightning's Trainer.
+        baseline: classifier that is scored on the test split next to the model; "none" for none.
     """
 
     backbone: PluginChoice
@@ -123,6 +125,7 @@ class Recipe(Schema):
     patience: Whole = Field(0, ge=0)
     seed: Whole = Field(0, ge=0)
     precision: Precision = "32-true"
+    baseline: Baseline = "knn"
 
     @field_validator("precision", mode="before")
     @classmethod

@@ -180,15 +180,22 @@ def warn_about_dates(data: DataModule, split: str) -> None:
         _log.warning("%s", line)
 
 
-def score_knn_baseline(data: DataModule, split: str) -> dict[str, Any]:
-    """Score five nearest neighbors on a split, with the training split of the same data as reference.
+def score_baseline(name: str, data: DataModule, split: str) -> dict[str, Any]:
+    """Score a baseline on a split; it learns from the labels that the training used, and uses all dates.
 
-    They use the labels that the training used, and all dates; see `predict_nearest_neighbors` and `score_predictions`.
+    Args:
+        name: name of the baseline, one of `cropzoo.evaluation.baselines.BASELINES`.
+        data: data module with the split and the training samples.
+        split: name of the split.
+
+    Returns:
+        The keys of `score_predictions`, and the name.
 
     Raises:
-        CropzooError: no pixel of either split is labeled.
+        CropzooError: no pixel of either split is labeled, or a value is NaN or infinite.
     """
-    from cropzoo.evaluation.knn_baseline import predict_nearest_neighbors, score_predictions
+    from cropzoo.evaluation.baselines import BASELINES, score_predictions
 
     samples = data.split(split)
-    return score_predictions(predict_nearest_neighbors(data.training_samples, samples), samples, data.class_names)
+    predictions = BASELINES[name](data.training_samples, samples)
+    return {"name": name, **score_predictions(predictions, samples, data.class_names)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cropzoo.config.recipe import DateSampling, PluginChoice, Recipe
 from cropzoo.config.short_forms import expand_short_forms
+from cropzoo.data.model_scores import ModelScores, scores_of
 from cropzoo.data.sample import LabelClass
 from cropzoo.io import sha256_of
 from cropzoo.models.checkpoint import Metadata, check_statistics
@@ -60,6 +61,7 @@ def make_model_info(metadata: Metadata, recipe: Recipe, path: Path, multiple: in
         batch_size=recipe.batch_size,
         sha256=sha256_of(path),
         source=f"{path.name} ({metadata.backbone.name})",
+        scores=scores_of(metadata.model_dump(include={"scores", "backbone", "dataset"})),
     )
 
 
@@ -85,6 +87,7 @@ class ModelInfo:
         batch_size: Crops per step in training.
         sha256: SHA-256 of the file with the weights.
         source: Name of the file and of the backbone, for messages.
+        scores: Test scores of the network and of its baseline.
     """
 
     classes: tuple[LabelClass, ...]
@@ -104,6 +107,7 @@ class ModelInfo:
     batch_size: int = 16
     sha256: str = ""
     source: str = ""
+    scores: ModelScores = field(default_factory=ModelScores)
 
 
 class Predictor(Protocol):

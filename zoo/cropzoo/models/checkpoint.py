@@ -75,6 +75,16 @@ class TrainingData(Schema):
     citation: str = ""
 
 
+class BaselineScores(Schema):
+    """Scores of a baseline on the test split; the further keys are those of the model's scores."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    oa: Real = Field(ge=0, le=1)
+    miou: Real = Field(ge=0, le=1)
+
+
 class Metadata(Schema):
     """Metadata of a checkpoint. Unknown keys, which later versions of the same format may add, are ignored.
 
@@ -90,7 +100,8 @@ class Metadata(Schema):
         mean, std: mean and standard deviation of the scaled values, per band.
         dates: date encoding.
         temperature: divisor of the logits from temperature scaling (`cropzoo calibrate`); 1 if uncalibrated.
-        scores: scores of the test split as `cropzoo evaluate --json` prints them; empty if not evaluated.
+        scores: scores of the test split as `cropzoo evaluate --baseline --json` prints them; empty if not evaluated,
+            and without "baseline" if none was scored.
         dataset: dataset of the training.
         recipe: recipe in mapping form; those of earlier versions are upgraded.
         seed: random seed of the training.
@@ -127,6 +138,15 @@ class Metadata(Schema):
     @classmethod
     def _upgrade_recipe(cls, value: Any) -> Any:
         return upgrade_recipe(value) if isinstance(value, dict) else value
+
+    @field_validator("scores")
+    @classmethod
+    def _check_baseline(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if "baseline" in value:
+            if not isinstance(value["baseline"], dict):
+                raise ValueError(f"baseline must be a mapping of scores, not {value['baseline']!r}")
+            BaselineScores.model_validate(value["baseline"])
+        return value
 
     @field_validator("classes", mode="before")
     @classmethod

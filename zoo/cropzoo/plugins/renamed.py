@@ -27,7 +27,7 @@ MODULES = {
     "exporting": "inference.export",
     "files": "io",
     "fit": "training",
-    "floor": "evaluation.knn_baseline",
+    "floor": "evaluation.baselines",
     "hookspecs": "plugins.hookspecs",
     "images": "geo.raster",
     "importing": "models.convert",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cropzoo.data.model_scores import baseline_of
 from cropzoo.reports.charts import line_chart
 
 _KEYS = (
@@ -53,10 +54,18 @@ def tiles(scores: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def regions(scores: dict[str, Any]) -> list[dict[str, Any]]:
-    """Regions with scores: name, oa, miou, macro_f1, pixels and share of all pixels; None if unknown."""
+    """Regions with scores: name, oa, miou, macro_f1, pixels and share of all pixels; None if unknown.
+
+    Those of the baseline follow, if there are any.
+    """
     rows = []
-    for name, path in _REGIONS:
-        found = _lookup(scores, path)
+    baseline = baseline_of(scores)
+    regions_of = [(name, _lookup(scores, path)) for name, path in _REGIONS]
+    if baseline:
+        regions_of += [
+            (f"{name} of the {baseline['name']} baseline", _lookup(baseline, path)) for name, path in _REGIONS
+        ]
+    for name, found in regions_of:
         if isinstance(found, dict) and found.get("oa") is not None:
             row: dict[str, Any] = {key: found.get(key) for key in ("oa", "miou", "macro_f1", "pixels")}
             share = row["pixels"] / scores["pixels"] if row["pixels"] and scores.get("pixels") else None

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from cropzoo.data.model_scores import read_model_scores
 from cropzoo.reports.metrics_table import regions, with_all_keys
 from cropzoo.reports.render import make_environment, markdown_text
 
@@ -65,6 +66,9 @@ def _limitations(metadata: Mapping[str, Any], scores: Mapping[str, Any], dataset
     if not scores:
         found.append("The model has not been evaluated; its accuracy is unknown.")
         return found
+    below = read_model_scores(scores)
+    if below.deficit:
+        found.append(f"The model scores below its {below.baseline} baseline in {below.deficit}.")
     where = f"the test split of {dataset['name']}" if dataset.get("name") else "one test split"
     pixels = f" ({scores['pixels']} pixels)" if scores["pixels"] else ""
     found.append(f"The scores are for {where}{pixels}. Accuracy at other places and in other years is unknown.")

@@ -15,6 +15,7 @@ from cropzoo import __version__
 from cropzoo.config.run_dir import RunFolder
 from cropzoo.config.short_forms import DEFAULT_OBJECTIVE
 from cropzoo.config.upgrade import upgrade_recipe
+from cropzoo.data.model_scores import baseline_of, read_model_scores
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
 from cropzoo.io import read_json, write_text
@@ -140,6 +141,8 @@ def _context(run: RunFiles, patches: Sequence[ReportPatch], classes: Sequence[La
         "scores": scores,
         "validation": run.metrics.get("val") if split == "test" else None,
         "tiles": tiles(scores),
+        "below": read_model_scores(scores),
+        "baseline_iou": {name: each.get("iou") for name, each in baseline_of(scores).get("per_class", {}).items()},
         "regions": regions(scores),
         "distance": by_distance(scores),
         "confusion": confusion_rows(scores) if scores else [],

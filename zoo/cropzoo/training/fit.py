@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import resource
 import sys
 from pathlib import Path
@@ -18,7 +19,8 @@ from cropzoo.data.boundary import boundary_bits
 from cropzoo.data.datamodule import DataModule, open_training_data
 from cropzoo.data.dates import date_warnings
 from cropzoo.data.sample import Sample
-from cropzoo.evaluation.evaluate import evaluate, predict_sample
+from cropzoo.errors import CropzooError
+from cropzoo.evaluation.evaluate import evaluate, predict_sample, score_baseline
 from cropzoo.io import read_json, write_json
 from cropzoo.models.base import Model, Objective
 from cropzoo.models.checkpoint import Metadata, TrainingData, save_checkpoint
@@ -29,6 +31,8 @@ from cropzoo.runtime import init_distributed
 from cropzoo.training.setup import Resources, describe_run, initialize_backbone, plugin_packages
 from cropzoo.training.stages import StageRunner
 
+_log = logging.getLogger("cropzoo")
+
 Start = Literal["new", "overwrite", "resume"]
 
 REPORT_PATCHES = 4
@@ -36,7 +40,7 @@ REPORT_PATCHES = 4
 
 
 def fit(recipe: Recipe, folder: RunFolder, resources: Resources, start: Start = "new") -> dict[str, Any]:
-    """Train a recipe and score the best weights once on the test split, if they predict classes.
+    """Train a recipe and score the best weights and a baseline once on the test split, if they predict classes.
 
     Recipe and data are checked before the folder is changed.
 
@@ -47,7 +51,8 @@ def fit(recipe: Recipe, folder: RunFolder, resources: Resources, start: Start = 
         start: "new" in an empty folder, "overwrite" the run in it, or "resume" it.
 
     Returns:
-        Scores of the test split; empty if the last objective has no head, or the dataset no labels.
+        Scores of the test split, those of the baseline under "baseline"; empty if the last objective has no head, or
+        the dataset no labels.
 
     Raises:
         CropzooError: recipe and data cannot be trained with.
@@ -82,6 +87,8 @@ def _finish(objective: Objective, data: DataModule, folder: RunFolder, resources
         for split in ("val", "test")
     }
     if is_rank_zero():
+        if scores["test"]:
+            scores["test"] |= _score_baseline(data, resources)
         metadata = _metadata(data, resources.zoo, head is not None, scores["test"])
         save_checkpoint(folder.model, model.state_dict(), metadata)
         write_json(folder.metrics, scores)
@@ -91,6 +98,22 @@ def _finish(objective: Objective, data: DataModule, folder: RunFolder, resources
         else:
             _write_report(folder, model.cpu().eval(), data)
     return scores["test"]
+
+
+def _score_baseline(data: DataModule, resources: Resources) -> dict[str, Any]:
+    """The scores of the recipe's baseline on the test split under "baseline"; empty without one.
+
+    A baseline that fails is reported and left out: it must not end a finished training.
+    """
+    name = data.recipe.baseline
+    if name == "none":
+        return {}
+    resources.log(f"scoring the {name} baseline on test")
+    try:
+        return {"baseline": score_baseline(name, data, "test")}
+    except CropzooError as error:
+        _log.warning("the scores have no baseline: %s", error)
+        return {}
 
 
 def _metadata(data: DataModule, zoo: Zoo, head: bool, scores: dict[str, Any]) -> Metadata:

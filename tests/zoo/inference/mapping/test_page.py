@@ -15,6 +15,7 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
+from cropzoo.data.model_scores import read_model_scores
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.discover import find_images
@@ -369,3 +370,15 @@ def test_a_plan_tells_which_images_and_where(scenes: ModuleType, tmp_path: Path)
     expected = np.clip(np.rint(250 * ((infrared - red) / (infrared + red) + 0.2) / 1.2), 0, 250)
     assert (curves[1].first_column, curves[1].step) == (12, 1)
     np.testing.assert_array_equal(curves[1].values[1], expected)
+
+
+@pytest.mark.parametrize(("miou", "below"), [(0.1, True), (0.7, False)])
+def test_the_scores_of_the_model_are_on_the_page(map_path: Path, tmp_path: Path, miou: float, below: bool) -> None:
+    scores = {"oa": 0.9, "miou": miou, "baseline": {"name": "<knn>", "oa": 0.8, "miou": 0.6}}
+    with rasterio.open(map_path, "r+") as file:
+        file.update_tags(**read_model_scores(scores, "tsvit", "fields").as_tags([each.name for each in CLASSES]))
+    write_map_page(tmp_path / "map.html", map_path)
+    html = (tmp_path / "map.html").read_text()
+    shown = f"test OA 90.0 %, mIoU {100 * miou:.1f} % (&lt;knn&gt; baseline 80.0 %, 60.0 %), dataset fields"
+    assert shown in html
+    assert ("The model scores below its &lt;knn&gt; baseline in mIoU (10.0 against 60.0 %)." in html) == below

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from cropzoo.data.model_scores import baseline_of
 from cropzoo.errors import CropzooError
 from cropzoo.evaluation.compare.config import Split
 from cropzoo.evaluation.compare.folder import StudyFolder
@@ -173,11 +174,13 @@ def _end(ended: _ActiveRun, folder: StudyFolder, trainings: TrainingJobs) -> str
     failure, code = folder.failure(ended.run), ended.process.returncode
     if folder.run(ended.run).finished:
         failure.unlink(missing_ok=True)
-        miou = folder.run(ended.run).scores(trainings.split).get("miou")
+        scores = folder.run(ended.run).scores(trainings.split)
+        miou, baseline = scores.get("miou"), baseline_of(scores)
         if miou is None:
             log(f"{ended.run.name}: finished in {seconds:.0f} s, without scores")
             return ""
-        log(f"{ended.run.name}: finished in {seconds:.0f} s, {trainings.split} mIoU {100 * miou:.1f}")
+        reference = f" ({baseline['name']} baseline {100 * baseline['miou']:.1f})" if baseline else ""
+        log(f"{ended.run.name}: finished in {seconds:.0f} s, {trainings.split} mIoU {100 * miou:.1f}{reference}")
         return ""
     with ended.log.open("rb") as file:
         file.seek(ended.begin)

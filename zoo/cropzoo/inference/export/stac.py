@@ -9,6 +9,7 @@ from typing import Any
 
 import pystac
 
+from cropzoo.data.model_scores import scores_of
 from cropzoo.data.sample import LabelClass
 from cropzoo.inference.export.formats import ExportFormat, GraphNotes
 from cropzoo.inference.export.graph import INPUTS, OUTPUTS
@@ -89,7 +90,8 @@ def _properties(metadata: Metadata, file: ExportedFile, notes: GraphNotes | None
         "mlm:name": model_name(metadata),
         "mlm:framework": _ARTIFACTS[file.format][0],
         "mlm:total_parameters": file.parameters,
-        "description": f"{metadata.backbone.name}: crop classification from satellite image time series",
+        "description": f"{metadata.backbone.name}: crop classification from satellite image time series; "
+        + scores_of(metadata.model_dump()).summary,
         "mlm:architecture": metadata.backbone.name,
         "mlm:tasks": ["semantic-segmentation"],
         "mlm:pretrained": trained_on is not None,

@@ -13,6 +13,7 @@ from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
+from cropzoo.data.model_scores import is_score_tag
 from cropzoo.data.sample import HEX_COLOR, LabelClass
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Grid, Window
@@ -166,7 +167,10 @@ class MapManifest:
 
 
 def list_differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Names of the differences between two manifests as dictionaries; settings and tags are named one by one."""
+    """Names of the differences between two manifests as dictionaries; settings and tags are named one by one.
+
+    Tags of scores are not: they differ if the checkpoint does.
+    """
     return list(dict.fromkeys(_differences(found, wanted))) or ["images"]
 
 
@@ -174,7 +178,7 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterato
     for group in ("decides", "tags"):
         former = found.get(group)
         for key, value in wanted[group].items():
-            if not isinstance(former, dict) or former.get(key) != value:
+            if (not isinstance(former, dict) or former.get(key) != value) and not is_score_tag(key):
                 yield key.lower()
     for key in ("outputs", "classes", "grid"):
         if found.get(key) != wanted[key]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from cropzoo.data.model_scores import ModelScores, read_score_tags
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Grid, open_raster, read_grid
@@ -90,6 +91,11 @@ class MapFile:
     def layers(self) -> dict[str, Path | None]:
         """Paths by the name of the output."""
         return {CLASS: self.path, CONFIDENCE: self.confidence, PROBABILITIES: self.probabilities}
+
+    @property
+    def scores(self) -> ModelScores:
+        """Test scores of the network that predicted the map."""
+        return read_score_tags(self.tags, [each.name for each in self.classes])
 
 
 def open_map(path: Path) -> MapFile:

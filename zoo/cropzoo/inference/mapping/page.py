@@ -101,7 +101,9 @@ def write_map_page(
     height, width = picture_size(shown)
     # The side in meters of a square with the area of a pixel.
     pixel = 100 * float(row_hectares(grid)[grid.height // 2]) ** 0.5
+    scores = source.scores
     shown_facts |= {
+        "Test scores": scores.summary,
         "CRS": format_crs(grid.crs),
         "Pixels": f"{grid.height} × {grid.width} of {pixel:.3g} m",
         **({"Orientation": orientation_fact} if orientation_fact else {}),
@@ -113,6 +115,8 @@ def write_map_page(
         rows=rows,
         total=float(sum(row.hectares for row in rows)),
         facts=shown_facts,
+        deficit=scores.deficit,
+        baseline=scores.baseline,
         coarser=max(shown.height / height, shown.width / width),
         pixel=pixel,
         curve_name=curves[0].name if curves else "",

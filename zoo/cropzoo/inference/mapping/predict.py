@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cropzoo import __version__
 from cropzoo.data.dates import EPOCH
+from cropzoo.data.model_scores import ModelScores, read_score_tags
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.reader import reading_environment
 from cropzoo.inference.mapping.chunks import ChunkReader
@@ -137,7 +138,7 @@ def make_manifest(plan: MapPlan, predictor: Predictor) -> MapManifest:
 
 
 def map_tags(plan: MapPlan) -> dict[str, str]:
-    """Tags of the map's files: the checkpoint, the dates and the options that produced it."""
+    """Tags of the map's files: the checkpoint with its scores, the dates and the options that produced it."""
     days = [int(day) for tile in range(len(plan.tiles)) for day in plan.dates(tile)]
     first, last = (str(EPOCH + timedelta(days=day)) for day in (min(days), max(days)))
     return {
@@ -150,6 +151,7 @@ def map_tags(plan: MapPlan) -> dict[str, str]:
         "DATES": str(len(set(days))),
         "TILE_SIZE": str(plan.size),
         "OVERLAP": str(plan.options.overlap),
+        **plan.facts.scores.as_tags([each.name for each in plan.facts.classes]),
     }
 
 
@@ -179,12 +181,14 @@ class MosaicResult:
         chunks: Number of chunks of the map.
         failures: Reasons of chunks that failed and have no data in the map, by number; partial results are kept.
         new: Whether the map was written; False if it was complete already.
+        scores: Test scores of the network that predicted the map.
     """
 
     paths: dict[str, Path]
     chunks: int
     failures: dict[int, str]
     new: bool = True
+    scores: ModelScores = field(default_factory=ModelScores)
 
 
 def mosaic_shards(path: Path, *, overwrite: bool = False, advance: ProgressCallback | None = None) -> MosaicResult:
@@ -211,7 +215,8 @@ def mosaic_shards(path: Path, *, overwrite: bool = False, advance: ProgressCallb
     paths = assemble_map(manifest, parts, parts.out, advance)
     if not failures:
         parts.remove()
-    return MosaicResult(paths, len(manifest.chunks), failures)
+    scores = read_score_tags(manifest.tags, [each.name for each in manifest.classes])
+    return MosaicResult(paths, len(manifest.chunks), failures, scores=scores)
 
 
 def _incomplete(parts: ChunkStore, missing: Sequence[int], count: int) -> CropzooError:

@@ -15,6 +15,7 @@ from cropzoo.inference.parcels.majority import ParcelMajority
 COLUMNS = {
     "map_crop": "crop with the most pixels in the parcel",
     "map_code": "code of map_crop",
+    "map_prec": "precision of map_crop on the model's test split; requires a map with test scores",
     "map_share": "share of pixels with map_crop",
     "map_crop2": "crop with the second most pixels",
     "map_share2": "share of pixels with map_crop2",
@@ -116,14 +117,26 @@ def _map_fields(function: Any, pieces: Sequence[ParcelStatistics]) -> ParcelStat
 
 
 def make_columns(
-    found: ParcelStatistics, rank: NDArray[np.int64] | None, classes: Sequence[LabelClass]
+    found: ParcelStatistics,
+    rank: NDArray[np.int64] | None,
+    classes: Sequence[LabelClass],
+    precision: Mapping[str, float],
 ) -> Mapping[str, Any]:
-    """The columns of n parcels by name (see `COLUMNS`), not yet of the types in `COLUMN_TYPES`."""
+    """The columns of n parcels by name (see `COLUMNS`), not yet of the types in `COLUMN_TYPES`.
+
+    Args:
+        found: Statistics of the parcels.
+        rank: (n,), rank among suspicious declarations; None without declared crops.
+        classes: Classes of the map.
+        precision: Test precision of each class by name, 0..1; empty if unknown.
+    """
     names = np.array([*(each.name for each in classes), None], object)  # indices -1 and -2 mean none
     codes = np.array([*(each.code for each in classes), np.nan])
+    precisions = np.array([*(precision.get(each.name, np.nan) for each in classes), np.nan])
     made: dict[str, Any] = {
         "map_crop": names[np.maximum(found.crop, -1)],
         "map_code": codes[np.maximum(found.crop, -1)],
+        **({"map_prec": precisions[np.maximum(found.crop, -1)].round(_DIGITS)} if precision else {}),
         "map_share": found.share.round(_DIGITS),
         "map_crop2": names[np.maximum(found.second, -1)],
         "map_share2": found.second_share.round(_DIGITS),

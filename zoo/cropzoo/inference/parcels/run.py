@@ -177,7 +177,7 @@ def _add_columns(
         # Columns of an earlier run are replaced.
         frame = frame.drop(columns=[name for name in vectors.columns if is_statistics_column(name)])
         ranks = None if rank is None else rank[start : start + count]
-        made = make_columns(found.select(start, count), ranks, source.classes)
+        made = make_columns(found.select(start, count), ranks, source.classes, source.scores.precision)
         yield frame.assign(**made).astype({name: kind for name, kind in COLUMN_TYPES.items() if name in made})
 
 

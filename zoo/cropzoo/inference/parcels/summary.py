@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cropzoo.data.model_scores import ModelScores
 from cropzoo.geo.vector.writer import VectorFile
 from cropzoo.inference.mapping.map_file import MapFile
 from cropzoo.inference.parcels.columns import ParcelStatistics, is_statistics_column
@@ -28,6 +29,7 @@ class SuspiciousParcel:
         share: Share of pixels of the majority class.
         pixels: Number of pixels used.
         hectares: Area of the parcel, ha.
+        precision: Precision of `mapped` on the test split of the model, 0..1; None if unknown.
     """
 
     name: str
@@ -37,6 +39,7 @@ class SuspiciousParcel:
     share: float
     pixels: float
     hectares: float
+    precision: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class ParcelSummary:
         no_polygon: Number of parcels without a polygon; they count as unseen.
         hectares: Area of the mapped parcels by majority class, ha.
         classes: Class names of the map.
+        scores: Test scores of the model that predicted the map.
         edge_only: Number of parcels without a pixel completely inside, where only those were requested.
         replaced: Columns of the input that were replaced.
         changed: Changes that the output format made necessary, one line each.
@@ -72,6 +76,7 @@ class ParcelSummary:
     no_polygon: int
     hectares: Mapping[str, float]
     classes: tuple[str, ...]
+    scores: ModelScores = field(default_factory=ModelScores)
     edge_only: int = 0
     replaced: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
@@ -120,6 +125,7 @@ def summarize_parcels(
         "no_polygon": no_polygon,
         "hectares": {name: round(float(value), 2) for name, value in zip(classes, area, strict=True)},
         "classes": classes,
+        "scores": source.scores,
         "replaced": tuple(name for name in vectors.columns if is_statistics_column(name)),
     }
     if rank is None or found.declared is None or found.probability is None:
@@ -136,12 +142,16 @@ def summarize_parcels(
         agreeing_hectares=round(float(found.hectares[found.agrees].sum()), 2),
         confusion=counts.astype(int).tolist(),
         confusion_hectares=areas.round(2).tolist(),
-        suspects=tuple(_suspects(found, rank, names, classes)),
+        suspects=tuple(_suspects(found, rank, names, classes, source.scores.precision)),
     )
 
 
 def _suspects(
-    found: ParcelStatistics, rank: NDArray[np.int64], names: Sequence[str], classes: Sequence[str]
+    found: ParcelStatistics,
+    rank: NDArray[np.int64],
+    names: Sequence[str],
+    classes: Sequence[str],
+    precision: Mapping[str, float],
 ) -> list[SuspiciousParcel]:
     assert found.declared is not None
     assert found.probability is not None
@@ -155,6 +165,7 @@ def _suspects(
             share=round(float(found.share[at]), 4),
             pixels=round(float(found.pixels[at]), 1),
             hectares=round(float(found.hectares[at]), 2),
+            precision=precision.get(classes[found.crop[at]]),
         )
         for name, at in ((name, position[number]) for number, name in enumerate(names, start=1))
     ]

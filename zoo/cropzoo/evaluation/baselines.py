@@ -1,8 +1,8 @@
-"""Nearest-neighbor baseline: a classifier of single pixels, without any spatial context."""
+"""Baselines that a network should beat: classifiers of single pixels, without any spatial context."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,9 @@ from cropzoo.data.boundary import CLASS_BOUNDARY, boundary_bits
 from cropzoo.data.sample import IGNORE, Sample
 from cropzoo.errors import CropzooError
 from cropzoo.evaluation.metrics import region_metrics, region_scores
+
+_CHUNK = 1 << 16
+"""Pixels that are classified at a time, which bounds the memory of large samples."""
 
 
 def predict_nearest_neighbors(
@@ -41,7 +44,7 @@ def predict_nearest_neighbors(
         For each test sample (sH, sW), int64: as fine as its labels; a class that `train` lacks is never predicted.
 
     Raises:
-        CropzooError: no training pixel is labeled.
+        CropzooError: no training pixel is labeled, or a value is NaN or infinite.
     """
     drawn = list(_draw_pixels(train, pixels, seed))
     if not drawn:
@@ -49,15 +52,23 @@ def predict_nearest_neighbors(
             "nearest-neighbor baseline; the training split has no labeled pixel; use a dataset with labels"
         )
     months = np.unique(np.concatenate([_months(sample.dates) for sample, _, _ in drawn]))
-    features = [_monthly_features(sample, flat, months) for sample, flat, _ in drawn]
+    features = [_finite_features(sample, flat, months) for sample, flat, _ in drawn]
     model = KNeighborsClassifier(n_neighbors=min(neighbors, sum(map(len, features))), algorithm="brute")
     model.fit(np.concatenate(features), np.concatenate([labels for _, _, labels in drawn]))
     predictions = []
     for sample in test:
         rows, columns = sample.series.shape[2:]
-        found = model.predict(_monthly_features(sample, np.arange(rows * columns), months)).reshape(rows, columns)
+        chunks = (np.arange(at, min(at + _CHUNK, rows * columns)) for at in range(0, rows * columns, _CHUNK))
+        parts = [model.predict(_finite_features(sample, flat, months)) for flat in chunks]
+        found = np.concatenate(parts).reshape(rows, columns)
         predictions.append(found.repeat(sample.label_scale, axis=0).repeat(sample.label_scale, axis=1))
     return predictions
+
+
+BASELINES: dict[str, Callable[[Sequence[Sample], Sequence[Sample]], list[NDArray[np.int64]]]] = {
+    "knn": predict_nearest_neighbors
+}
+"""Functions from training samples and test samples to class maps, by the name of the baseline."""
 
 
 def score_predictions(
@@ -127,6 +138,20 @@ def _months(dates: NDArray[np.int32]) -> NDArray[np.int64]:
     stamps = np.asarray(dates).astype("datetime64[D]")
     first = stamps[-1].astype("datetime64[Y]").astype("datetime64[M]")
     return np.asarray((stamps.astype("datetime64[M]") - first).astype(np.int64))
+
+
+def _finite_features(sample: Sample, flat: NDArray[np.intp], months: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Monthly medians of some pixels, (N, months * C).
+
+    Raises:
+        CropzooError: a value is NaN or infinite.
+    """
+    features = _monthly_features(sample, flat, months)
+    if not np.isfinite(features).all():
+        raise CropzooError(
+            f"nearest-neighbor baseline; sample {sample.name!r} contains NaN or infinity; mark such pixels as not clear"
+        )
+    return features
 
 
 def _monthly_features(sample: Sample, flat: NDArray[np.intp], months: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cropzoo import CropzooError, Sample
-from cropzoo.evaluation.knn_baseline import predict_nearest_neighbors, score_predictions
+from cropzoo.evaluation.baselines import predict_nearest_neighbors, score_predictions
 
 LEVELS = (np.array([1, 5, 9]), np.array([9, 5, 1]))
 """What the two classes look like in three months, in one band."""
