@@ -108,6 +108,12 @@ class _RunFlags:
     help="Radiometric offset subtracted from pixel values (1000 for Sentinel-2 processing baseline 04.00 and later). "
     "Default: read from metadata.",
 )
+@click.option(
+    "--scale",
+    type=float,
+    help="Reflectance of one stored unit of the images: 1 for reflectance, 0.0001 for digital numbers. Values are "
+    "converted to the unit of the training. Default: the unit of the training.",
+)
 @click.option("-b", "--batch-size", "--batch_size", type=int, help="Windows per batch. Default: as in training.")
 @click.option(
     "--device", default="auto", show_default=True, help="Device of the network: auto, cpu, cuda, cuda:N or mps."

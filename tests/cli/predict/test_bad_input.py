@@ -49,12 +49,29 @@ def test_a_damaged_image_is_told_and_the_rest_is_mapped(
     assert not (tmp_path / "map.tif.parts").exists()
 
 
-def test_numbers_of_another_kind_are_remarked_on(predict: Any, own: Path, write_image: Any) -> None:
-    write_again(own, write_image, BANDS, divided_by=100)
-    ended = predict(images=f"{own}/S2_*.tif")
+def test_numbers_of_another_unit_are_refused_and_converted(
+    predict: Any, own: Path, scene: Path, files: Any, tmp_path: Path
+) -> None:
+    """Digital numbers as reflectance: the map is that of the digital numbers where the scale is given."""
+    for path in own.glob("S2_*.tif"):
+        with rasterio.open(path) as source:
+            values, profile, names = source.read(), source.profile, source.descriptions
+        path.unlink()
+        with rasterio.open(path, "w", **{**profile, "dtype": "float32"}) as target:
+            target.descriptions = names
+            target.write((values * 1e-4).astype(np.float32))
+    error = predict(images=f"{own}/S2_*.tif").error
+    assert "the images' values are about 10000 times smaller than those of its training data" in error
+    assert "if they are reflectance, pass --scale 1;" in error
+    assert files(tmp_path) == {}
+    assert not (tmp_path / "map.tif.parts").exists()
+    assert predict("--scale", "1", images=f"{own}/S2_*.tif").code == 0
+    assert predict(images=f"{scene}/S2_*.tif", out="numbers.tif").code == 0
+    with rasterio.open(tmp_path / "map.tif") as ours, rasterio.open(tmp_path / "numbers.tif") as theirs:
+        assert (ours.read() == theirs.read()).mean() > 0.999
+    ended = predict("--scale", "0.0001", "--overwrite", images=f"{own}/S2_*.tif")
     assert ended.code == 0
-    assert "warning: the images' medians are far from the training statistics: B02" in ended.err
-    assert "are they reflectance already?" in ended.err
+    assert "warning: pixel values differ from the training data, most in B" in ended.err
 
 
 def named(*names: str) -> Spoil:
@@ -104,6 +121,9 @@ def nothing(own: Path, write: Callable[..., None]) -> None:
             "--tile-size is 13; model.safetensors (pixelwise) takes multiples of 3 pixels",
         ),
         (nothing, ("--overlap", "12"), "--overlap is 12; it must be less than the side of a window (12 pixels); use 3"),
+        (nothing, ("--scale", "0"), "--scale is 0.0; it must be a finite number above 0"),
+        (nothing, ("--scale", "inf"), "--scale is inf"),
+        (nothing, ("--scale", "nan"), "--scale is nan"),
         (nothing, ("--shard", "4/3"), "--shard is '4/3'; it must be INDEX/COUNT, such as 1/3, 2/3 or 3/3"),
         (nothing, ("--shard", "0/3"), "--shard is '0/3'"),
         (nothing, ("--device", "gpu"), "device 'gpu' is not known"),

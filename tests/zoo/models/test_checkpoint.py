@@ -169,8 +169,9 @@ BASELINE = {"name": "knn", "oa": 0.5, "miou": 0.4, "per_class": {"wheat": {"iou"
 def test_scores_of_a_baseline_come_back_with_all_their_keys(tmp_path):
     path = tmp_path / "model.safetensors"
     scores = {"oa": 0.6, "miou": 0.3, "baseline": BASELINE}
-    save_checkpoint(path, STATE, Metadata(**FIELDS, scores=scores))
+    save_checkpoint(path, STATE, Metadata(**FIELDS, scores=scores, pixel_size=10.0))
     assert read_metadata(path).scores == scores
+    assert read_metadata(path).pixel_size == 10
 
 
 @pytest.mark.parametrize(
@@ -180,14 +181,17 @@ def test_scores_of_a_baseline_come_back_with_all_their_keys(tmp_path):
         ({"scores": {"baseline": {**BASELINE, "oa": 74.9}}}, "less than or equal to 1"),
         ({"scores": {"baseline": {**BASELINE, "miou": None}}}, "valid number"),
         ({"scores": {"baseline": {"oa": 0.5, "miou": 0.4}}}, "name"),
+        ({"pixel_size": 0}, "pixel_size"),
+        ({"pixel_size": "ten"}, "pixel_size"),
     ],
 )
-def test_scores_that_are_none_are_refused(checkpoint, change, message):
+def test_scores_and_sizes_that_are_none_are_refused(checkpoint, change, message):
     rewrite(checkpoint, lambda values: {**values, **change})
     with pytest.raises(CropzooError, match=message):
         read_metadata(checkpoint)
 
 
-def test_files_without_scores_are_read(checkpoint):
-    rewrite(checkpoint, lambda values: {key: values[key] for key in values if key != "scores"})
-    assert read_metadata(checkpoint).scores == {}
+def test_files_without_scores_and_pixel_size_are_read(checkpoint):
+    rewrite(checkpoint, lambda values: {key: values[key] for key in values if key not in ("scores", "pixel_size")})
+    metadata = read_metadata(checkpoint)
+    assert (metadata.scores, metadata.pixel_size) == ({}, None)

@@ -42,3 +42,13 @@ def test_a_baseline_that_fails_does_not_end_a_training(
     assert "the scores have no baseline: sample 'x' contains NaN" in caplog.messages
     assert json.loads((tmp_path / "run/metrics.json").read_text())["test"] == scores
     assert "baseline" not in read_metadata(tmp_path / "run/model.safetensors").scores
+
+
+def test_data_that_are_no_reflectance_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    check = training.check_scale
+    monkeypatch.setattr(training, "check_scale", lambda bands, mean, scale: check(bands, (2e-5,) * len(bands), scale))
+    with caplog.at_level(logging.WARNING, "cropzoo"):
+        train(tmp_path / "run", baseline="none")
+    assert any("set dataset.scale=1 (in `prepare`: --scale 1)" in line for line in caplog.messages)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,10 +18,11 @@ from cropzoo.data.datamodule import DataModule, ModelInputs, open_data
 from cropzoo.data.dates import date_warnings
 from cropzoo.data.normalize import Normalizer
 from cropzoo.data.patches import PatchKey
-from cropzoo.data.sample import Sample
+from cropzoo.data.sample import Dataset, Sample
+from cropzoo.data.units import compare_pixel_sizes, describe_unit, find_unit, sample_medians, sample_pixel_size
 from cropzoo.evaluation.metrics import Scorer
 from cropzoo.models.base import Model
-from cropzoo.models.checkpoint import check_head, check_statistics, read_metadata, scoring_recipe
+from cropzoo.models.checkpoint import Metadata, check_head, check_statistics, read_metadata, scoring_recipe
 from cropzoo.models.factory import load_weights
 from cropzoo.models.upsample import match_labels
 from cropzoo.plugins.registry import Zoo
@@ -171,7 +172,23 @@ def open_evaluation(
         classes=metadata.classes,
     )
     data = open_data(zoo, recipe, inputs, runtime.workers)
+    for line in _compare_data(data.split(split)[0], data.dataset, metadata):
+        _log.warning("%s", line)
     return match_labels(model, metadata.upsample, data.split(split)[0].label_scale, upsample), data
+
+
+def _compare_data(sample: Sample, dataset: Dataset, metadata: Metadata) -> Iterator[str]:
+    """Warnings if a sample differs from the training data in the unit of its values or the size of its pixels."""
+    if line := compare_pixel_sizes(sample_pixel_size(sample), metadata.pixel_size):
+        yield line
+    medians = sample_medians(sample)
+    picks = [list(dataset.bands).index(band) for band in metadata.bands]
+    unit = None if medians is None else find_unit(medians[picks], metadata.mean, dataset.scale)
+    if unit is not None:
+        yield (
+            f"the values of sample {sample.name!r} have another unit than the training data and are probably "
+            f"{describe_unit(unit)}; set the scale of the dataset, such as --set dataset.scale={unit:g}"
+        )
 
 
 def warn_about_dates(data: DataModule, split: str) -> None:

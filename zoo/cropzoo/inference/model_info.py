@@ -61,6 +61,7 @@ def make_model_info(metadata: Metadata, recipe: Recipe, path: Path, multiple: in
         batch_size=recipe.batch_size,
         sha256=sha256_of(path),
         source=f"{path.name} ({metadata.backbone.name})",
+        pixel_size=metadata.pixel_size,
         scores=scores_of(metadata.model_dump(include={"scores", "backbone", "dataset"})),
     )
 
@@ -87,6 +88,7 @@ class ModelInfo:
         batch_size: Crops per step in training.
         sha256: SHA-256 of the file with the weights.
         source: Name of the file and of the backbone, for messages.
+        pixel_size: Side of the training images' pixels, m; None if unknown.
         scores: Test scores of the network and of its baseline.
     """
 
@@ -107,6 +109,7 @@ class ModelInfo:
     batch_size: int = 16
     sha256: str = ""
     source: str = ""
+    pixel_size: float | None = None
     scores: ModelScores = field(default_factory=ModelScores)
 
 
@@ -130,7 +133,8 @@ class Predictor(Protocol):
         """Predict the probability of each class at each pixel.
 
         Args:
-            series: (B, T, C, S, S), pixel values as stored, bands as in `facts.bands`; zero where not valid.
+            series: (B, T, C, S, S), pixel values in the unit of the training data, bands as in `facts.bands`; zero
+                where not valid.
             dates: (B, T), int64, days since 1970-01-01; zero where not valid.
             valid: (B, T), bool, False for padding; every item has a valid date.
             first: First date of the complete series, used or not, days since 1970-01-01; the origin of the encoding

@@ -102,6 +102,7 @@ class Metadata(Schema):
         temperature: divisor of the logits from temperature scaling (`cropzoo calibrate`); 1 if uncalibrated.
         scores: scores of the test split as `cropzoo evaluate --baseline --json` prints them; empty if not evaluated,
             and without "baseline" if none was scored.
+        pixel_size: side of the training images' pixels in meters; None if unknown.
         dataset: dataset of the training.
         recipe: recipe in mapping form; those of earlier versions are upgraded.
         seed: random seed of the training.
@@ -127,6 +128,7 @@ class Metadata(Schema):
     dates: Literal["doy", "days", "none"]
     temperature: Real = Field(default=1.0, gt=0)
     scores: dict[str, Any] = Field(default_factory=dict)
+    pixel_size: Real | None = Field(None, gt=0)
     dataset: TrainingData | None = None
     recipe: dict[str, Any] = Field(default_factory=dict)
     seed: Whole | None = None

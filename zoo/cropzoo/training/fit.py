@@ -19,6 +19,7 @@ from cropzoo.data.boundary import boundary_bits
 from cropzoo.data.datamodule import DataModule, open_training_data
 from cropzoo.data.dates import date_warnings
 from cropzoo.data.sample import Sample
+from cropzoo.data.units import check_scale, sample_pixel_size
 from cropzoo.errors import CropzooError
 from cropzoo.evaluation.evaluate import evaluate, predict_sample, score_baseline
 from cropzoo.io import read_json, write_json
@@ -70,6 +71,8 @@ def fit(recipe: Recipe, folder: RunFolder, resources: Resources, start: Start = 
     runner.check()
     for line in date_warnings(data.splits, data.options.dates):
         resources.log(line)
+    if line := check_scale(data.dataset.bands, data.dataset.mean, data.dataset.scale):
+        _log.warning("%s", line)
     if is_rank_zero():
         if start != "resume":
             folder.prepare(recipe, start == "overwrite")
@@ -133,6 +136,7 @@ def _metadata(data: DataModule, zoo: Zoo, head: bool, scores: dict[str, Any]) ->
         std=dataset.std,
         dates=backbone.dates,
         scores=scores,
+        pixel_size=sample_pixel_size(data.splits["train"][0]),
         dataset=TrainingData(
             name=zoo.datasets[recipe.dataset.name].spec.name,
             options=recipe.dataset.options,

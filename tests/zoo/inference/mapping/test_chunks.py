@@ -297,3 +297,24 @@ def test_a_plan_goes_to_another_process(scenes: ModuleType, images: Any, network
     copy = pickle.loads(pickle.dumps(plan))
     assert copy.digest == plan.digest
     np.testing.assert_array_equal(whole(copy, network)["class"], whole(plan, network)["class"])
+
+
+@pytest.mark.parametrize(("scale", "dtype"), [(None, np.uint16), (1e-4, np.uint16), (1e-2, np.float32)])
+def test_values_are_converted_to_the_unit_of_the_training(
+    scenes: ModuleType, tmp_path: Path, scale: float | None, dtype: Any
+) -> None:
+    images = scenes.write_images(tmp_path, scenes.random_series(8, 8) // 100)
+    plan = make_plan(find_images(images), scenes.make_facts(scale=1e-4), MapOptions((images,), scale=scale))
+    pixels = ChunkReader(plan).read(plan.chunks[0])
+    (batch,) = make_batches(plan, pixels)
+    assert batch.series.dtype == dtype
+    factor = 1 if scale is None else round(scale / 1e-4)
+    np.testing.assert_allclose(batch.series[0], pixels.series.astype(float) * factor, rtol=1e-6)
+
+
+def test_a_scale_makes_another_map_and_none_the_map_of_earlier_versions(scenes: ModuleType, tmp_path: Path) -> None:
+    images = scenes.write_images(tmp_path, scenes.random_series(8, 8))
+    plans = [make_plan(find_images(images), scenes.make_facts(), MapOptions((images,), scale=s)) for s in (None, 1.0)]
+    assert "scale" not in plans[0].settings
+    assert plans[1].settings["scale"] == 1
+    assert plans[0].digest != plans[1].digest

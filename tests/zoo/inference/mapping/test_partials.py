@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cropzoo.errors import CropzooError
-from cropzoo.inference.mapping.manifest import MapManifest
+from cropzoo.inference.mapping.manifest import MapManifest, list_differences
 from cropzoo.inference.mapping.partials import ChunkStore
 
 
@@ -207,3 +207,14 @@ def test_an_order_of_a_plan(order):
     again = MapManifest.from_plan(order, outputs=["probabilities", "class"], classes=order.classes, tags=order.tags)
     assert again.outputs == ("class", "probabilities")
     assert again.chunks == order.chunks
+
+
+def test_another_model_is_named_without_each_of_its_scores() -> None:
+    def manifest(sha: str, oa: str, **decides: object) -> dict[str, object]:
+        tags = {"CHECKPOINT_SHA256": sha, "TEST_OA": oa, "PRECISION_0": oa, "BASELINE": "knn", "MODEL": sha}
+        same = {"outputs": [], "classes": [], "grid": {}}
+        return {"decides": {"checkpoint": sha, **decides}, "tags": tags, **same}
+
+    assert list_differences(manifest("a", "0.5"), manifest("b", "0.6")) == ["checkpoint", "checkpoint_sha256"]
+    assert list_differences(manifest("a", "0.5", scale=1.0), manifest("a", "0.5")) == ["scale"]
+    assert list_differences(manifest("a", "0.5"), manifest("a", "0.5", scale=1.0)) == ["scale"]

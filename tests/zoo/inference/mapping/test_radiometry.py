@@ -10,21 +10,24 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.discover import find_images
 from cropzoo.inference.mapping.chunks import ChunkReader
 from cropzoo.inference.mapping.options import MapOptions
 from cropzoo.inference.mapping.plan import make_plan
-from cropzoo.inference.mapping.radiometry import check_radiometry
+from cropzoo.inference.mapping.radiometry import check_pixel_size, check_radiometry
 
 FACTS = {"mean": (0.06, 0.3), "std": (0.03, 0.08)}
 
 
-def told(scenes: ModuleType, folder: Path, change: Any, clear: Any = None, **options: Any) -> list[str]:
+def told(
+    scenes: ModuleType, folder: Path, change: Any, clear: Any = None, trained: float = 1e-4, **options: Any
+) -> list[str]:
     rng = np.random.default_rng(0)
     red, nir = rng.normal(600, 300, (5, 40, 40)), rng.normal(3000, 800, (5, 40, 40))
     series = change(np.stack([red, nir], axis=1).clip(1, 9000))
     images = scenes.write_images(folder, series, clear)
-    plan = make_plan(find_images(images), scenes.make_facts(**FACTS), MapOptions((images,), **options))
+    plan = make_plan(find_images(images), scenes.make_facts(**FACTS, scale=trained), MapOptions((images,), **options))
     return check_radiometry(plan, ChunkReader(plan))
 
 
@@ -45,16 +48,62 @@ def test_another_season_is_fine(scenes: ModuleType, tmp_path: Path) -> None:
     [
         (
             lambda series: numbers(series + 1000),
-            "B04 0.1.* .training 0.06 ± 0.03.*too high by about 1000.*--offset 1000",
+            "most in B04: median 0.1.*, training 0.06 ± 0.03.*too high by about 1000.*--offset 1000$",
         ),
-        (lambda series: (series * 1e-4).astype(np.float32), "pixel values are small.*are they reflectance already?"),
-        (lambda series: numbers(series * 6.5), "pixel values are large"),
+        (lambda series: numbers(series * 6.5), "all bands are large: .*pass it with --scale .now 0.0001.$"),
+        (lambda series: numbers(series / 8), "all bands are small: "),
         (lambda series: numbers(series[:, ::-1]), "check their unit, offset and processing level"),
     ],
 )
 def test_what_is_wrong_is_told(scenes: ModuleType, tmp_path: Path, change: Any, message: str) -> None:
     (line,) = told(scenes, tmp_path, change)
     assert re.search(message, line), line
+    assert len(f"warning: {line}") <= 200
+    assert line.count("training 0.") == 1  # the worst band alone
+
+
+@pytest.mark.parametrize(
+    ("unit", "kind", "trained", "message"),
+    [
+        (
+            1.0,
+            np.float32,
+            1e-4,
+            r"10000 times smaller .*median 0\.0\d+, training 600.*reflectance, pass --scale 1",
+        ),
+        (1e-2, np.float32, 1e-4, "about 100 times smaller .*reflectance in percent, pass --scale 0.01;"),
+        (1e-4, np.uint16, 1.0, "about 10000 times larger .*digital numbers, pass --scale 0.0001;"),
+        (1e-4, np.float32, 1.0, "about 10000 times larger .*digital numbers, pass --scale 0.0001;"),
+    ],
+)
+def test_another_unit_is_refused_unless_the_scale_is_given(
+    scenes: ModuleType, tmp_path: Path, unit: float, kind: Any, trained: float, message: str
+) -> None:
+    def change(series: Any) -> Any:
+        return (series * 1e-4 / unit).astype(kind)
+
+    with pytest.raises(CropzooError, match=message) as refused:
+        told(scenes, tmp_path / "refused", change, trained=trained)
+    assert f"to map them as they are, pass --scale {trained:g}" in str(refused.value)
+    assert told(scenes, tmp_path / "right", change, trained=trained, scale=unit) == []
+    (line,) = told(scenes, tmp_path / "wrong", change, trained=trained, scale=trained)
+    assert "check their unit" in line
+
+
+def test_too_few_clear_pixels_refuse_nothing(scenes: ModuleType, tmp_path: Path) -> None:
+    clear = np.zeros((5, 40, 40), bool)
+    clear[0, 20, :30] = True
+    assert told(scenes, tmp_path, lambda series: (series * 1e-4).astype(np.float32), clear) == []
+
+
+@pytest.mark.parametrize(("trained", "lines"), [(10.0, 0), (None, 0), (60.0, 1), (2.5, 1)])
+def test_pixels_of_another_size(scenes: ModuleType, tmp_path: Path, trained: float | None, lines: int) -> None:
+    images = scenes.write_images(tmp_path, scenes.random_series(8, 8))
+    plan = make_plan(find_images(images), scenes.make_facts(pixel_size=trained), MapOptions((images,)))
+    found = check_pixel_size(plan)
+    assert len(found) == lines
+    assert all(f"pixels of 10 m, the training data {trained:.3g} m" in line for line in found)
+    assert all(len(f"warning: {line}") <= 200 for line in found)
 
 
 def test_an_offset_that_is_given_is_taken_off_before(scenes: ModuleType, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyproj
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
@@ -69,6 +70,24 @@ class Grid:
         """Upper left corner of a pixel in CRS units."""
         a, b, c, d, e, f = tuple(self.transform)[:6]
         return a * column + b * row + c, d * column + e * row + f
+
+
+def pixel_size(grid: Grid) -> float | None:
+    """Side in meters of a square with the area of the pixel in the middle of a grid; None without a usable CRS."""
+    if not grid.crs:
+        return None
+    a, b, c, d, e, f = tuple(grid.transform)[:6]
+    try:
+        crs = pyproj.CRS.from_user_input(grid.crs)
+    except pyproj.exceptions.CRSError:
+        return None
+    geod = crs.get_geod()
+    if not crs.is_geographic or geod is None:
+        return float(abs(a * e - b * d) ** 0.5 * crs.axis_info[0].unit_conversion_factor)
+    row, column = grid.height // 2, grid.width // 2
+    corners = [(row, column), (row, column + 1), (row + 1, column + 1), (row + 1, column)]
+    x, y = zip(*((a * k + b * r + c, d * k + e * r + f) for r, k in corners), strict=True)
+    return float(abs(geod.polygon_area_perimeter(x, y)[0]) ** 0.5)
 
 
 def format_crs(crs: Any) -> str:

@@ -52,7 +52,7 @@ class InferenceBatch:
 
     Args:
         corners: First row and column of each window in its tile.
-        series: (B, T, C, S, S), pixel values as stored.
+        series: (B, T, C, S, S), pixel values in the unit of the training data.
         dates: (B, T), days since 1970-01-01.
         valid: (B, T), False for padding.
         first: First date of the series, days since 1970-01-01.
@@ -145,6 +145,8 @@ class ChunkReader:
 def make_batches(plan: MapPlan, pixels: ChunkPixels) -> Iterator[InferenceBatch]:
     """The batches of a chunk: every window with a pixel to map, sorted by the number of dates.
 
+    Values are converted to the unit of the training data, as float32, if the options give another scale.
+
     Dates are chosen as in `cropzoo.evaluation.evaluate`: sufficiently clear dates of the window, then at most the
     maximum number of dates.
     """
@@ -153,17 +155,21 @@ def make_batches(plan: MapPlan, pixels: ChunkPixels) -> Iterator[InferenceBatch]
     corners = [corner for corner in lattice.windows(chunk.window) if _has_pixels(pixels, corner, plan)]
     kept = {corner: _select_dates(plan, pixels, corner) for corner in corners}
     corners.sort(key=lambda corner: len(kept[corner]))
+    factor, dtype = plan.unit_factor, pixels.series.dtype
     count, first = plan.options.batch_size or 1, int(plan.dates(chunk.tile)[0])
     for start in range(0, len(corners), count):
         batch = corners[start : start + count]
         longest = plan.facts.length or len(kept[batch[-1]])
-        series = np.zeros((len(batch), longest, pixels.series.shape[1], size, size), pixels.series.dtype)
+        shape = len(batch), longest, pixels.series.shape[1], size, size
+        series = np.zeros(shape, dtype if factor == 1 else np.float32)
         dates, valid = np.zeros((len(batch), longest), np.int64), np.zeros((len(batch), longest), np.bool_)
         for item, corner in enumerate(batch):
             used = kept[corner]
             _copy_window(pixels, corner, used, series[item, : len(used)])
             dates[item, : len(used)] = plan.dates(chunk.tile)[used]
             valid[item, : len(used)] = True
+        if factor != 1:
+            series *= np.float32(factor)
         yield InferenceBatch(batch, series, dates, valid, first)
 
 

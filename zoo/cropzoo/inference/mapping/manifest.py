@@ -177,8 +177,9 @@ def list_differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> lis
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
     for group in ("decides", "tags"):
         former = found.get(group)
-        for key, value in wanted[group].items():
-            if (not isinstance(former, dict) or former.get(key) != value) and not is_score_tag(key):
+        former = former if isinstance(former, dict) else {}
+        for key in (*wanted[group], *(each for each in former if each not in wanted[group])):
+            if former.get(key) != wanted[group].get(key) and not is_score_tag(key):
                 yield key.lower()
     for key in ("outputs", "classes", "grid"):
         if found.get(key) != wanted[key]:

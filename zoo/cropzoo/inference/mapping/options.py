@@ -36,6 +36,7 @@ class MapOptions:
         bands: Names of the images' bands in order, where the files do not hold them; otherwise the bands to read.
         clear_scl: Classes of an SCL band that count as clear.
         offset: Radiometric offset subtracted from pixel values; None to read it from metadata.
+        scale: Reflectance of one stored unit of the images; None for that of the training data.
         batch_size: Windows per batch; None for about as many pixels as in training.
 
     Raises:
@@ -54,6 +55,7 @@ class MapOptions:
     bands: tuple[str, ...] = ()
     clear_scl: tuple[int, ...] = CLEAR_SCL
     offset: int | None = None
+    scale: float | None = None
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -63,6 +65,7 @@ class MapOptions:
         for option in ("max_dates", "tile_size", "batch_size"):
             value = getattr(self, option)
             _require(value is None or value >= 1, f"--{option.replace('_', '-')}", value, "1 or more")
+        _require(self.scale is None or 0 < self.scale < np.inf, "--scale", self.scale, "a finite number above 0")
         _require(self.overlap is None or self.overlap >= 0, "--overlap", self.overlap, "0 pixels or more")
         _require(
             self.min_clear is None or 0 <= self.min_clear <= 1, "--min-clear", self.min_clear, "a share from 0 to 1"

@@ -148,7 +148,7 @@ def collect_page_images(plan: MapPlan) -> list[PageImages]:
             row,
             column,
             tuple(int(date) for date in used),
-            plan.facts.scale,
+            plan.facts.scale if plan.options.scale is None else plan.options.scale,
             plan.options.clear_scl,
             plan.options.offset,
         )

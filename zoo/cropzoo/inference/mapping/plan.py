@@ -104,6 +104,11 @@ class MapPlan:
         return min(limits, default=None)
 
     @property
+    def unit_factor(self) -> float:
+        """Factor from the images' stored values to those that the network was trained on."""
+        return 1.0 if self.options.scale is None else self.options.scale / self.facts.scale
+
+    @property
     def pixels(self) -> int:
         """Number of image pixels in all chunks; pixels in two tiles count twice."""
         return sum(chunk.window.height * chunk.window.width for chunk in self.chunks)
@@ -131,6 +136,8 @@ class MapPlan:
         """
         options = self.options.as_dict()
         del options["images"], options["outputs"], options["aoi"]
+        if options["scale"] is None:
+            del options["scale"]  # unknown to earlier versions, whose partial results have the same digest
         return {
             **options,
             "checkpoint": self.facts.sha256,

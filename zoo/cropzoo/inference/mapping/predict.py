@@ -27,7 +27,7 @@ from cropzoo.inference.mapping.outputs import (
 from cropzoo.inference.mapping.partials import SUFFIX, ChunkStore
 from cropzoo.inference.mapping.pipeline import CACHE_MB, run_chunks
 from cropzoo.inference.mapping.plan import Chunk, MapPlan
-from cropzoo.inference.mapping.radiometry import check_radiometry
+from cropzoo.inference.mapping.radiometry import check_pixel_size, check_radiometry
 from cropzoo.inference.model_info import Predictor
 from cropzoo.io import Log, ProgressCallback
 
@@ -91,8 +91,8 @@ def run_map(
         assembling: Called with (steps done, total) while the files are written.
 
     Raises:
-        CropzooError: Files exist and may not be replaced, partial results belong to another map, or the disk is full.
-            Finished chunks are kept.
+        CropzooError: Files exist and may not be replaced, the images have another unit than the training data, partial
+            results belong to another map, or the disk is full. Finished chunks are kept.
     """
     paths, parts = target_paths(out, plan.options.outputs), ChunkStore.next_to(out)
     manifest = make_manifest(plan, predictor)
@@ -100,15 +100,13 @@ def run_map(
     if options.resume and not parts.exists and is_complete(paths.values(), manifest.digest):
         sidecars = {name: path for name, path in sidecar_paths(out).items() if path.is_file()}
         return MapResult(paths | sidecars, {})
+    _check_images(plan, warn)
     shard = None if options.shard is None else (options.shard[0] + 1, options.shard[1])
     parts.start(manifest, resume=options.resume, overwrite=options.overwrite, shard=shard)
     chunks = plan.chunks if options.shard is None else plan.shard(*options.shard)
     missing = set(parts.missing(chunk.number for chunk in chunks))
     left = [chunk for chunk in chunks if chunk.number in missing]
     if left:
-        with reading_environment(CACHE_MB), closing(ChunkReader(plan)) as reader:
-            for line in check_radiometry(plan, reader):
-                warn(line)
         fail = _warn_once(warn)
         if options.cluster is None:
             run_chunks(plan, predictor, parts, left, readers=options.readers, advance=advance, fail=fail)
@@ -124,6 +122,17 @@ def run_map(
     if not failures:
         parts.remove()
     return MapResult(paths, failures, parts.folder if failures else None)
+
+
+def _check_images(plan: MapPlan, warn: Log) -> None:
+    """Compare the images with the training data, before anything is written.
+
+    Raises:
+        CropzooError: Their values have another unit.
+    """
+    with reading_environment(CACHE_MB), closing(ChunkReader(plan)) as reader:
+        for line in (*check_pixel_size(plan), *check_radiometry(plan, reader)):
+            warn(line)
 
 
 def make_manifest(plan: MapPlan, predictor: Predictor) -> MapManifest:

@@ -1,20 +1,18 @@
-"""Comparison of the images' pixel values with the network's training statistics."""
+"""Comparison of the images with the network's training data: pixel values, their unit, and the size of pixels."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cropzoo.data.units import MIN_PIXELS, compare_pixel_sizes, describe_unit, find_unit
 from cropzoo.errors import CropzooError
-from cropzoo.geo.raster.grid import Window
+from cropzoo.geo.raster.grid import Window, pixel_size
 from cropzoo.inference.mapping.chunks import ChunkReader
 from cropzoo.inference.mapping.plan import MapPlan
 
 _WINDOWS, _DATES, _SIDE = 6, 10, 32
 """Number of sampled windows, evenly spaced dates per window, and the side of a window in pixels."""
-
-_MIN_PIXELS = 200
-"""Minimum number of clear pixels for a comparison."""
 
 _MAX_DISTANCE = 2.0
 """Standard deviations between the training mean and the images' median; seasons and regions differ by about one."""
@@ -30,32 +28,64 @@ def check_radiometry(plan: MapPlan, reader: ChunkReader) -> list[str]:
     """Warnings, with a probable cause, if a quarter of the bands is far from the training statistics.
 
     The offset of Sentinel-2 is also detected if it is smaller than the standard deviations, provided that it raises
-    all bands.
+    all bands. A scale in the options says the unit of the images, so that it is not questioned.
 
     Args:
         plan: Plan of the map.
         reader: Reader of its chunks; a few small windows are read. Unreadable files are skipped, because prediction
             reports them.
+
+    Raises:
+        CropzooError: The images have another unit than the training data, and the options give no scale.
     """
     facts = plan.facts
     pixels = _sample_pixels(plan, reader)
-    if len(pixels) < _MIN_PIXELS:
+    if len(pixels) < MIN_PIXELS:
         return []
-    medians = np.median(pixels, axis=0) * facts.scale
+    stored = np.median(pixels, axis=0)
+    if plan.options.scale is None:
+        _check_unit(plan, stored)
+    scale = facts.scale if plan.options.scale is None else plan.options.scale
+    medians = stored * scale
     mean, std = np.array(facts.mean), np.array(facts.std)
-    distant = np.abs(medians - mean) > _MAX_DISTANCE * std
+    distance = np.abs(medians - mean) / std
     scaled = (mean > 0) & ((medians * _MAX_RATIO < mean) | (medians > _MAX_RATIO * mean))
-    far = distant | scaled
+    far = (distance > _MAX_DISTANCE) | scaled
     if _is_offset(medians - mean):
         far[:] = True
     if far.sum() < max(1, len(far) / 4):
         return []
-    shown = ", ".join(
-        f"{band} {here:.3g} (training {there:.3g} ± {spread:.2g})"
-        for band, here, there, spread, is_far in zip(facts.bands, medians, mean, std, far, strict=True)
-        if is_far
+    worst = int(np.argmax(np.where(far, distance, -1)))
+    return [
+        f"pixel values differ from the training data, most in {facts.bands[worst]}: median {medians[worst]:.3g}, "
+        f"training {mean[worst]:.3g} ± {std[worst]:.2g}; {_probable_cause(medians, mean, scale)}"
+    ]
+
+
+def check_pixel_size(plan: MapPlan) -> list[str]:
+    """A warning if the images' pixels differ in size from those of the training data."""
+    line = compare_pixel_sizes(pixel_size(plan.tiles[0].grid), plan.facts.pixel_size)
+    return [line] if line else []
+
+
+def _check_unit(plan: MapPlan, stored: NDArray[np.float64]) -> None:
+    """Raise if the values have another unit than those of the training data.
+
+    Args:
+        plan: Plan of the map.
+        stored: (C,), median of the stored values of each band.
+    """
+    facts = plan.facts
+    unit = find_unit(stored, facts.mean, facts.scale)
+    if unit is None:
+        return
+    factor, band = unit / facts.scale, facts.bands[0]
+    raise CropzooError(
+        f"mapping with {facts.source}; the images' values are about {max(factor, 1 / factor):g} times "
+        f"{'smaller' if factor > 1 else 'larger'} than those of its training data ({band}: median {stored[0]:.3g}, "
+        f"training {facts.mean[0] / facts.scale:.3g}); if they are {describe_unit(unit)}, pass --scale {unit:g}; "
+        f"to map them as they are, pass --scale {facts.scale:g}"
     )
-    return [f"the images' medians are far from the training statistics: {shown}{_probable_cause(medians, mean, plan)}"]
 
 
 def _is_offset(shift: NDArray[np.float64]) -> bool:
@@ -63,22 +93,19 @@ def _is_offset(shift: NDArray[np.float64]) -> bool:
     return bool(len(shift) > 2 and shift.std() < _OFFSET / 4 and abs(shift.mean() - _OFFSET) < _OFFSET / 2)
 
 
-def _probable_cause(medians: NDArray[np.float64], mean: NDArray[np.float64], plan: MapPlan) -> str:
-    scale = plan.facts.scale
-    if (mean > 0).all() and (medians * _MAX_RATIO < mean).all():
-        return f"; pixel values are small for a network with scale {scale:g}: are they reflectance already?"
-    if (mean > 0).all() and (medians > _MAX_RATIO * mean).all():
-        return f"; pixel values are large for a network with scale {scale:g}: check their unit"
+def _probable_cause(medians: NDArray[np.float64], mean: NDArray[np.float64], scale: float) -> str:
+    """The probable cause, with the option to try; reflectance of each band in the images and in training."""
+    if (mean > 0).all() and ((medians * _MAX_RATIO < mean).all() or (medians > _MAX_RATIO * mean).all()):
+        size = "small" if medians[0] < mean[0] else "large"
+        return f"all bands are {size}: check their unit, and pass it with --scale (now {scale:g})"
     shift = medians - mean
     alike = shift.std() < _OFFSET / 2
+    added = round(_OFFSET / scale)
     if alike and abs(shift.mean() - _OFFSET) < _OFFSET / 2:
-        return (
-            f"; all bands are too high by about {round(_OFFSET / scale)}, the radiometric offset of Sentinel-2 "
-            f"processing baseline 04.00 and later: try --offset {round(_OFFSET / scale)}"
-        )
+        return f"all bands are too high by about {added}, as since processing baseline 04.00: try --offset {added}"
     if alike and abs(shift.mean() + _OFFSET) < _OFFSET / 2:
-        return f"; all bands are too low by about {round(_OFFSET / scale)}: try --offset 0"
-    return "; check their unit, offset and processing level (1C or 2A)"
+        return f"all bands are too low by about {added}: try --offset 0"
+    return "check their unit, offset and processing level (1C or 2A)"
 
 
 def _sample_pixels(plan: MapPlan, reader: ChunkReader) -> NDArray[np.float64]:
