@@ -33,6 +33,7 @@ def map_lines(facts: Mapping[str, Any]) -> list[str]:
     properties = {
         "file": f"{facts['file']}, class map, {facts['bytes']:,} bytes",
         "checkpoint": facts.get("checkpoint", ""),
+        "scores": "\n".join(text for text in (facts["scores"], facts.get("below_baseline", "")) if text),
         "images": _describe_images(facts),
         "grid": _describe_grid(facts),
         "extent": _describe_extent(facts),

@@ -11,6 +11,8 @@ import pytest
 import rasterio
 from affine import Affine
 
+from cropzoo.models.checkpoint import read_metadata
+
 LEGACY = Path(__file__).parents[2] / "data" / "legacy" / "map"
 
 
@@ -99,3 +101,14 @@ def test_names_of_classes_reach_the_terminal_without_control_characters(
     assert ended.code == 0
     assert "\x1b" not in ended.out
     assert max(map(len, ended.out.splitlines())) <= 80
+
+
+def test_scores_of_the_model(command: Any, whole: Any, run_folder: Path) -> None:
+    ended = command("show", "map.tif", folder=whole.folder)
+    scores = read_metadata(run_folder / "model.safetensors").scores
+    text = f"test OA {100 * scores['oa']:.1f} %, mIoU {100 * scores['miou']:.1f} % (knn baseline"
+    assert text in " ".join(ended.out.split())
+    facts = command("show", "map.tif", "--json", folder=whole.folder).json
+    assert facts["model"] == "pixelwise"
+    assert facts["scores"].startswith(text)
+    assert facts["classes"][1]["test_precision"] == pytest.approx(scores["per_class"]["maize"]["precision"], abs=1e-4)

@@ -34,7 +34,7 @@ class MapDescription:
 
     def as_dict(self) -> dict[str, Any]:
         """The description as plain data for JSON; without a key where the map has no such tag."""
-        grid, tags = self.source.grid, self.source.tags
+        grid, tags, scores = self.source.grid, self.source.tags, self.source.scores
         a, b, _, d, e, _ = tuple(grid.transform)[:6]
         total = float(self.areas.hectares.sum())
         dates = {
@@ -50,6 +50,9 @@ class MapDescription:
             "cropzoo_version": tags.get("CROPZOO_VERSION"),
             "checkpoint": tags.get("CHECKPOINT"),
             "checkpoint_sha256": tags.get("CHECKPOINT_SHA256"),
+            "model": scores.model or None,
+            "scores": scores.summary,
+            "below_baseline": scores.warning or None,
             **dates,
             "crs": format_crs(grid.crs),
             "height": grid.height,
@@ -68,6 +71,7 @@ class MapDescription:
                     "name": each.name,
                     "code": each.code,
                     "color": each.color,
+                    "test_precision": scores.precision.get(each.name),
                     "pixels": pixels,
                     "hectares": hectares,
                     "share": hectares / total if total else 0.0,
