@@ -16,11 +16,18 @@ from numpy.typing import NDArray
 
 from cropzoo import CropzooError
 from cropzoo.geo.raster.dates import days_since_epoch
+from cropzoo.geo.raster.fill import find_fill
 from cropzoo.geo.raster.grid import open_raster
+from cropzoo.geo.raster.metadata import Header, HeaderReader, header_offset
+from cropzoo.geo.raster.naming import find_baseline, path_names
+from cropzoo.geo.raster.notes import ImageNotes
+from cropzoo.geo.raster.scene import signed_dtype
 from cropzoo_plugins.datasets.geo.windows import Bounds, Frame
 
 _TWIN_BAND = "B05"
 """A 20 m band: the scene classification of Sentinel-2 has the same resolution and folder."""
+_MAX_OFFSET = 2**15 - 1
+"""Largest offset that fits into 16 bits."""
 _MAX_SPAN = timedelta(days=366)
 """Maximum time span of an image of a series."""
 
@@ -80,11 +87,12 @@ class Imagery:
         self.frame = Frame(origin.c, origin.f, xres, yres) if rectilinear else Frame(0.0, 0.0, xres, yres)
         self.days = self._read_days()
         self._scene: Any = None
-        locate = getattr(images, "_update_filepath", None)
-        if images.separate_files and locate is not None:
+        locate = getattr(images, "_update_filepath", None) if images.separate_files else None
+        if locate is not None:
             self._check_files(locate)
             if clear_scl and self.kind == "Sentinel2":
                 self._scene = self._find_scene(locate)
+        self._offsets = self._find_offsets(locate)
 
     @property
     def area(self) -> Any:
@@ -109,9 +117,10 @@ class Imagery:
         """Read the series (T, C, H, W) and the mask of clear pixels (T, H, W) of a window.
 
         torchgeo returns float32, which is converted back to stored 8 and 16 bit integers exactly. Pixels without data
-        are 0 and not clear: those with nodata in any band, or, if the files declare no nodata, with 0 in all bands, as
-        in Sentinel-2 products and mosaics of torchgeo. The scene classification, if there is one, decides which of the
-        other pixels are clear.
+        are 0 and not clear: those with nodata in any band, undeclared fill as of `cropzoo.geo.raster.fill`, 0 where a
+        file declares no nodata, as in mosaics of torchgeo, and 0 in any band with an offset. The scene classification,
+        if there is one, decides which of the other pixels are clear. Offsets that files declare are subtracted, so
+        that unsigned integers become signed ones.
 
         Args:
             bounds: Bounds of the window, in the CRS of the images.
@@ -127,16 +136,39 @@ class Imagery:
             missing |= (stack == 0).all(axis=1)
         elif not math.isnan(self._nodata):
             missing |= (stack == np.float32(self._nodata)).any(axis=1)
-        stack = np.where(missing[:, None], np.float32(0), stack)
+        fill = find_fill(stack.swapaxes(0, 1), self._dtype, is_declared=self._nodata is not None)
+        if fill is not None:
+            missing |= fill
+        offsets = np.stack([self._date_offsets(rows) for rows in dates])[:, :, None, None]
+        missing |= ((stack == 0) & (offsets > 0)).any(axis=1)
+        stack = np.where(missing[:, None], np.float32(0), stack - offsets.astype(np.float32))
         clear: NDArray[np.bool_] = ~missing
         if self._scene is not None:
             scenes = np.stack([self._read_date(self._scene, bounds, size, rows) for rows in dates])
             clear &= np.isin(scenes, self._clear_scl)
         if self._dtype.kind in "iu" and self._dtype.itemsize <= 2:
-            stored = stack.astype(self._dtype)
-            if np.array_equal(stored, stack):  # classes of torchgeo may scale the values
+            dtype = np.dtype(signed_dtype(self._dtype.name)) if self._offsets.any() else self._dtype
+            limits = np.iinfo(dtype)
+            stored = np.clip(stack, limits.min, limits.max).astype(dtype)
+            if self._offsets.any() or np.array_equal(stored, stack):  # classes of torchgeo may scale the values
                 return stored, clear
         return stack, clear
+
+    def _date_offsets(self, rows: Sequence[int]) -> NDArray[np.int64]:
+        """Offset of each band (C,) of the files of one date.
+
+        Raises:
+            CropzooError: They differ, so that torchgeo's mosaic of these files has no single offset.
+        """
+        offsets = self._offsets[list(rows)]
+        if (offsets != offsets[0]).any():
+            other = int(np.flatnonzero((offsets != offsets[0]).any(axis=1))[0])
+            first, second = (str(self.images.index["filepath"].iloc[rows[number]]) for number in (0, other))
+            raise CropzooError(
+                f"images {first!r} and {second!r}; torchgeo merges them into one date and they declare different "
+                f"offsets ({offsets[0].tolist()} and {offsets[other].tolist()}); remove one of them"
+            )
+        return np.asarray(offsets[0])
 
     def _read_date(self, images: Any, bounds: Bounds, size: tuple[int, int], rows: Sequence[int]) -> NDArray[Any]:
         """Read the bands (C, H, W) of one date, or the band (H, W) of a dataset that is not an image."""
@@ -166,6 +198,31 @@ class Imagery:
                 )
         middles = (left + (right - left) / 2 for left, right in zip(spans.left, spans.right, strict=True))
         return np.array([to_day(each) for each in middles], np.int32)
+
+    def _find_offsets(self, locate: Callable[[str, str], str] | None) -> NDArray[np.int64]:
+        """Return the offset that each file declares for each band, (rows of the index, C); torchgeo ignores it."""
+        reader, notes = HeaderReader(), ImageNotes()
+        numbers = getattr(self.images, "band_indexes", None) or range(1, len(self.bands) + 1)
+        offsets = np.zeros((len(self.days), len(self.bands)), np.int64)
+        for row, path in enumerate(map(Path, self.images.index["filepath"])):
+            product, baseline = reader.read_product_metadata(path), find_baseline(path_names(path.absolute()))
+            headers: dict[Path, Header] = {}
+            for column, (band, number) in enumerate(zip(self.bands, numbers, strict=True)):
+                file = path if locate is None else Path(locate(band, str(path)))
+                header = headers[file] if file in headers else headers.setdefault(file, reader.read(file))
+                index = number - 1 if locate is None else 0
+                if index >= len(header.names):
+                    continue  # torchgeo reports it when it reads the band
+                found = header_offset(header, index, band, product, baseline)
+                if abs(found.value) > _MAX_OFFSET:
+                    raise CropzooError(
+                        f"image {str(file)!r}; its metadata declare an offset of {found.value} for band {band!r}; "
+                        "correct its tags or its scale and offset"
+                    )
+                notes.add_band(file, found)
+                offsets[row, column] = found.value
+        notes.log()
+        return offsets
 
     def _check_files(self, locate: Callable[[str, str], str]) -> None:
         """Raise an error if the file of a band is missing; torchgeo only looks for the file of the first band."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import torchgeo.datasets
 
-from cropzoo import Dataset, UnknownName, load_zoo
+from cropzoo import CropzooError, Dataset, UnknownName, load_zoo
 from cropzoo.data.statistics import class_counts
 
 
@@ -79,6 +82,7 @@ def test_series_and_labels_are_those_of_torchgeo(files: ModuleType, made: Any, l
 def test_images_may_be_of_any_class_and_naming(files: ModuleType, made: Any, tmp_path: Path) -> None:
     root = made[0]
     values = np.random.default_rng(3).integers(-99, 99, (2, 3, 96, 96)).astype(np.int16)
+    values += np.arange(0, 600, 200, dtype=np.int16)[:, None, None]  # one negative number in all bands would be fill
     for day, image in zip(("2021-04-01", "2021-06-01"), values, strict=True):
         files.write_raster(tmp_path / f"mine_{day}.tif", image)
     options = {
@@ -133,6 +137,88 @@ def test_what_has_no_data_is_not_clear(files: ModuleType, made: Any, tmp_path: P
         assert sample.clear is not None
         assert np.argwhere(~sample.clear).tolist() == [[0, 3, 5], [0, 4, 6]][:hidden]
         assert (sample.series[0, :, 3, 5] == 0).all()
+
+
+def change(path: Path, edit: Callable[[Any], None]) -> None:
+    with rasterio.open(path, "r+") as target:
+        edit(target)
+
+
+def declare_offset(target: Any) -> None:
+    target.scales, target.offsets = [1e-4], [-0.1]
+
+
+def tag_offset(target: Any) -> None:
+    target.update_tags(BOA_ADD_OFFSET="-1000")
+
+
+def tag_baseline(target: Any) -> None:
+    target.update_tags(PROCESSING_BASELINE="05.10")
+
+
+@pytest.mark.parametrize("declare", [declare_offset, tag_offset, tag_baseline])
+@pytest.mark.parametrize("days", [1, 3])
+def test_declared_offsets_are_subtracted(
+    files: ModuleType,
+    made: Any,
+    tmp_path: Path,
+    declare: Callable[[Any], None],
+    days: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pixels = files.make_images(tmp_path, bands=("B02", "B04"))
+    expected = np.stack([pixels["B02"], pixels["B04"]], axis=1).astype(np.int64)
+    for number, day in enumerate(files.DAYS[:days]):
+        for path in tmp_path.glob(f"**/*_{day}T*.tif"):
+            change(path, declare)
+        expected[number] -= 1000
+    with caplog.at_level(logging.INFO, "cropzoo"):
+        dataset = files.build(made[0], "CDL", image_root=tmp_path, bands=["B02", "B04"])
+    assert caplog.text.count(f"offset of 1000 subtracted from {2 * days} of 6 files") == 1
+    for sample in files.everything(dataset):
+        at = files.corner(sample)
+        assert sample.series.dtype == np.int16
+        np.testing.assert_array_equal(sample.series, expected[..., at[0], at[1]])
+        assert sample.clear is not None
+        assert sample.clear.all()
+
+
+def test_zeros_below_an_offset_and_negative_fill_are_not_clear(files: ModuleType, made: Any, tmp_path: Path) -> None:
+    fill = ((0, 0, 1, 2), (-9999, -9999, 3, 4), (0, 500, 5, 6))
+    for band in ("B02", "B04"):
+        for day in files.DAYS[:2]:
+            image = np.full((1, 96, 96), 1500, np.int16)
+            for first, second, row, column in fill:
+                image[0, row, column] = first if band == "B02" else second
+            path = tmp_path / f"S2A_{day}/IMG_DATA/R10m/T31UFS_{day}T105031_{band}_10m.tif"
+            files.write_raster(path, image)
+            if day == files.DAYS[0]:
+                change(path, tag_offset)
+    samples = files.everything(files.build(made[0], "CDL", image_root=tmp_path, bands=["B02", "B04"]))
+    sample = next(each for each in samples if each.name.startswith("r00000-c00000"))
+    assert sample.clear is not None
+    # Without an offset, 0 in one band is data.
+    assert np.argwhere(~sample.clear).tolist() == [[0, 1, 2], [0, 3, 4], [0, 5, 6], [1, 1, 2], [1, 3, 4]]
+    assert (sample.series[~sample.clear.repeat(2, 0).reshape(2, 2, 24, 24)] == 0).all()
+    assert sample.series[:, :, 0, 0].tolist() == [[500, 500], [1500, 1500]]
+
+
+def test_offsets_that_differ_within_a_date_are_refused(files: ModuleType, made: Any, tmp_path: Path) -> None:
+    files.make_images(tmp_path, days=files.DAYS[:1], bands=("B02",), side=48, tile="31UFS")
+    files.make_images(tmp_path, days=files.DAYS[:1], bands=("B02",), side=48, tile="31UGS", shift=36, seed=1)
+    (path,) = tmp_path.glob("**/T31UGS*.tif")
+    change(path, tag_offset)
+    dataset = files.build(made[0], "CDL", image_root=tmp_path, window=84, shares=(1, 0, 0))
+    with pytest.raises(CropzooError, match=rf"{path}'; torchgeo merges .* different offsets \(\[0\] and \[1000\]\)"):
+        dataset.split("train")[0]
+
+
+def test_an_offset_that_16_bits_cannot_hold_is_refused(files: ModuleType, made: Any, tmp_path: Path) -> None:
+    files.make_images(tmp_path, bands=("B02",))
+    path = next(tmp_path.glob("**/*.tif"))
+    change(path, lambda target: target.update_tags(BOA_ADD_OFFSET="43594"))
+    with pytest.raises(CropzooError, match=rf"{path.name}'; its metadata declare an offset of -43594 for band 'B02'"):
+        files.build(made[0], "CDL", image_root=tmp_path)
 
 
 def test_dates_are_those_of_the_labels_time_or_all(files: ModuleType, made: Any, tmp_path: Path) -> None:
