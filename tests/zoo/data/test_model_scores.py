@@ -64,13 +64,13 @@ def test_tags_hold_what_the_scores_hold() -> None:
     assert tags == {
         "MODEL": "tsvit",
         "DATASET": "geotiff",
-        "TEST_OA": "0.7630",
-        "TEST_MIOU": "0.5680",
+        "TEST_OA": "0.763000",
+        "TEST_MIOU": "0.568000",
         "BASELINE": "knn",
-        "BASELINE_OA": "0.7490",
-        "BASELINE_MIOU": "0.6220",
-        "PRECISION_0": "0.8000",
-        "PRECISION_1": "0.2500",
+        "BASELINE_OA": "0.749000",
+        "BASELINE_MIOU": "0.622000",
+        "PRECISION_0": "0.800000",
+        "PRECISION_1": "0.250000",
     }
     assert read_score_tags(tags, CLASSES) == found
     assert ModelScores().as_tags(CLASSES) == {}

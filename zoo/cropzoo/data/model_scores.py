@@ -78,7 +78,7 @@ class ModelScores:
         }
         texts = {"MODEL": self.model, "DATASET": self.dataset, "BASELINE": self.baseline}
         tags = {tag: text for tag, text in texts.items() if text}
-        return tags | {tag: f"{value:.4f}" for tag, value in values.items() if value is not None}
+        return tags | {tag: f"{value:.6f}" for tag, value in values.items() if value is not None}
 
 
 def read_model_scores(scores: Mapping[str, Any], model: str = "", dataset: str = "") -> ModelScores:
