@@ -28,7 +28,7 @@ _MAX_UNKNOWN = 5
     "--out",
     type=click.Path(path_type=Path),
     required=True,
-    help="File to write; its suffix sets the format: .gpkg, .geojson, .fgb or .shp.",
+    help="File to write; its suffix sets the format: .gpkg, .geojson, .fgb, .shp, .parquet or .csv.",
 )
 @click.option(
     "--crop-column", default="", metavar="COLUMN", help="Column of the declared crop, to compare with the map."
@@ -51,6 +51,9 @@ _MAX_UNKNOWN = 5
     default="",
     metavar="COLUMN",
     help="Column that identifies parcels in the printed list. Default: the number of the parcel in the file.",
+)
+@click.option(
+    "--encoding", default="", help="Encoding of the texts in the file of parcels, such as cp1250. Default: detected."
 )
 @click.option("--interior", is_flag=True, help="Use only pixels completely inside a parcel, where the parcel has any.")
 @click.option(

@@ -40,6 +40,9 @@ _SHARED_OPTIONS = ("rest", "out", "workers", "overwrite", "as_json")
 @click.option(
     "--name-column", default="crop_name", show_default=True, help="Parcel column with the crop name, if it exists."
 )
+@click.option(
+    "--encoding", default="", help="Encoding of the texts in the file of parcels, such as cp1250. Default: detected."
+)
 @click.option("--id-column", default="", help="Parcel column with the parcel id. Default: number the parcels.")
 @click.option(
     "--year-column", default="", help="Parcel column with the harvest year. Each year becomes separate samples."

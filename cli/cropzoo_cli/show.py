@@ -195,8 +195,10 @@ def _graph_facts(path: Path) -> dict[str, Any]:
 
 
 def _metadata_facts(metadata: Metadata) -> dict[str, Any]:
+    from cropzoo.data.sample import format_code
+
     content = metadata.model_dump(mode="json")
-    content["classes"] = [f"{label.code} {label.name} {label.color}" for label in metadata.classes]
+    content["classes"] = [f"{format_code(label, '-')} {label.name} {label.color}" for label in metadata.classes]
     return {key: value for key, value in content.items() if value not in ("", None, [], {})}
 
 

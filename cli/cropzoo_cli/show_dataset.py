@@ -199,13 +199,15 @@ def _date_text(dates: tuple[int, float, int] | None) -> str:
 
 
 def _class_lines(found: DatasetDescription) -> list[str]:
+    from cropzoo.data.sample import format_code
+
     counted = [split for split in found.splits if split.classes]
     columns = ("index", "class", "code", "color", *(split.name for split in counted))
     rows = [
         [
             str(index),
             label.name,
-            str(label.code),
+            format_code(label, "-"),
             label.color,
             *(_count_text(split.classes, index) for split in counted),
         ]

@@ -46,6 +46,26 @@ def test_declarations_are_checked_and_the_rest_is_told(command, folder):
     assert told["suspects"][0]["name"] == "c"
 
 
+def test_numbers_are_not_compared_with_a_map_of_names(command, folder):
+    named = [LabelClass("grass", None, "#33aa33"), LabelClass("maize", None, "#ddbb22")]
+    with rasterio.open(folder / "map.tif", "r+") as file:
+        tags = {**dict.fromkeys(file.tags(), ""), **class_tags(named)}
+        file.update_tags(**tags)
+    frame = geopandas.read_file(folder / "in.gpkg").assign(crop=[1, 2, 1, 1], name=["grass", "maize", "grass", "grass"])
+    frame.to_file(folder / "in.gpkg")
+    words = ("parcels", "map.tif", "--parcels", "in.gpkg", "--out", "out.gpkg", "--crop-column")
+    ended = command(*words, "crop", folder=folder, plugin=False)
+    assert ended.code == 1
+    assert "whose classes have names and no codes of a register" in ended.err
+    assert "--name-column" in ended.err
+    assert not (folder / "out.gpkg").exists()
+    for more in (("name",), ("crop", "--name-column", "name", "--overwrite")):
+        assert "agreement  2 of 3 parcels" in command(*words, *more, folder=folder, plugin=False).out
+    (folder / "t.csv").write_text("code,name\n1,grass\n2,maize\n")
+    translated = command(*words, "crop", "--classes", "t.csv", "--overwrite", folder=folder, plugin=False)
+    assert "agreement  2 of 3 parcels" in translated.out
+
+
 def test_without_a_crop_column_areas_are_printed(command, folder):
     ended = command("parcels", "map.tif", "--parcels", "in.gpkg", "--out", "o.geojson", folder=folder, plugin=False)
     assert ended.out.splitlines()[-2:] == ["grass  0.3", "maize  0.6"]
@@ -53,7 +73,7 @@ def test_without_a_crop_column_areas_are_printed(command, folder):
 
 def test_wrong_use_is_a_line(command, folder):
     words = ("parcels", "map.tif", "--parcels", "in.gpkg", "--out")
-    assert "must end in .gpkg" in command(*words, "out.csv", folder=folder, plugin=False).error
+    assert "must end in .gpkg" in command(*words, "out.xlsx", folder=folder, plugin=False).error
     assert "it is the input file of the parcels" in command(*words, "in.gpkg", folder=folder, plugin=False).error
     error = command(*words, "out.gpkg", "--crop-column", "corp", folder=folder, plugin=False).error
     assert "no column 'corp'; did you mean 'crop'?" in error

@@ -43,8 +43,10 @@ class GeoTIFF(WithStatistics):
             if empty.
         crop_column: Column of the parcel file with the crop.
         name_column: Column of the parcel file with the name of the crop; optional.
+        encoding: Encoding of the texts in the parcel file, such as "cp1250"; empty to find it out.
         clear_scl: Classes of the SCL band that are clear: one or more integers, or a text such as "4,5".
-        ignore_codes: Crop codes to ignore, such as 0 for undeclared land; in the format of clear_scl.
+        ignore_codes: Crops to ignore, such as 0 for undeclared land: one or more codes, or a text such as "0,30". Crops
+            that are texts are compared as they are written: "0101" is not "101".
         split: "halves" or "blocks", see `cropzoo.data.splits`.
         axis: Axis that "halves" divides: "columns" for west and east, "rows" for north and south.
         gap: Pixels between the splits.
@@ -70,8 +72,9 @@ class GeoTIFF(WithStatistics):
         bands: str | Sequence[str] = (),
         crop_column: str = "crop_code",
         name_column: str = "crop_name",
+        encoding: str = "",
         clear_scl: int | str | Sequence[int] = (4, 5, 6),
-        ignore_codes: int | str | Sequence[int] = (),
+        ignore_codes: int | str | Sequence[int | str] = (),
         split: str = "halves",
         axis: str = "columns",
         gap: int = 2,
@@ -85,11 +88,11 @@ class GeoTIFF(WithStatistics):
         folder = need_root("geotiff", root)
         requested = tuple(bands.split(",")) if isinstance(bands, str) and bands else tuple(bands)
         clear = whole_numbers("geotiff", "clear_scl", clear_scl)
-        codes = whole_numbers("geotiff", "ignore_codes", ignore_codes)
         self.scale, self.citation = scale, citation
         notes = ImageNotes()
         self._sites = [
-            Site(site, folder, requested, clear, crop_column, name_column, notes) for site in find_sites(folder)
+            Site(site, folder, requested, clear, crop_column, name_column, notes, encoding)
+            for site in find_sites(folder)
         ]
         notes.log()
         for site in self._sites[1:]:
@@ -110,7 +113,7 @@ class GeoTIFF(WithStatistics):
         self._labels: Sequence[NDArray[np.uint8] | None] = [None] * len(self._sites)
         if have_labels(self._sites):
             train = [regions["train"] for regions in self._regions]
-            self.classes, self.ignored, self._labels = make_site_legend(folder, self._sites, train, codes)
+            self.classes, self.ignored, self._labels = make_site_legend(folder, self._sites, train, ignore_codes)
         else:
             _log.warning("no labels.tif and no parcel file in %s: the series have no labels", str(folder))
         if self.ignored:

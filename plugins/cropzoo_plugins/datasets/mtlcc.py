@@ -55,7 +55,7 @@ _RUN = 64
 """Number of consecutive tiles that are held out together."""
 
 _LABELS = np.full(128, 255, np.uint8)
-_LABELS[[each.code for each in CLASSES]] = np.arange(len(CLASSES))
+_LABELS[np.array([each.code for each in CLASSES], np.intp)] = np.arange(len(CLASSES))
 YEARS: dict[int, str] = {2016: "data16", 2017: "data17"}
 """Folder of each year."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cropzoo import UsageError
+from cropzoo.geo.vector.fields import normalize_text
 
 _WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
 
@@ -40,6 +41,24 @@ def whole_numbers(dataset: str, option: str, value: object) -> tuple[int, ...]:
             f"for example dataset.{option}=4,5"
         )
     return tuple(int(str(item)) for item in given)
+
+
+def crop_texts(dataset: str, option: str, value: object) -> tuple[str, ...]:
+    """Parse an option of crops given as texts: one, several, or a comma-separated text as from the command line.
+
+    Raises:
+        UsageError: The value is none of these.
+    """
+    given: Sequence[object] = value.split(",") if isinstance(value, str) else (value,)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        given = value
+    texts = [normalize_text(str(item)) for item in given if isinstance(item, str) or type(item) is int]
+    if len(texts) < len(given) or not all(texts):
+        raise UsageError(
+            f"dataset {dataset!r}; option {option!r} is {value!r}; it must be comma-separated crops as in the parcel "
+            f"file; for example dataset.{option}=0101,WHT"
+        )
+    return tuple(texts)
 
 
 def at_least(dataset: str, option: str, value: Any, minimum: int) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cropzoo import CropzooError, LabelClass, UnknownName
-from cropzoo.data.legend import Legend, make_legend, read_crop_table
+from cropzoo.data.legend import Legend, drop_made_up_codes, make_legend, read_crop_table
 
 Made = Callable[..., Legend]
 NAMES = {1: "wheat", 2: "maize", 3: "grass", 4: "hop", 5: ""}
@@ -27,7 +29,7 @@ def made(tmp_path: Path) -> Made:
     return make
 
 
-def told(legend: Legend) -> list[tuple[str, int, str]]:
+def told(legend: Legend) -> list[tuple[str, int | None, str]]:
     """Name, code and sources of each class."""
     return [(entry.name, entry.code, source) for entry, source in zip(legend.classes, legend.sources, strict=True)]
 
@@ -43,10 +45,48 @@ def test_each_crop_is_a_class_in_the_order_of_the_codes() -> None:
     assert make_legend([7, 8], ["grass", "grass"]).classes[2].name == "grass (8)"
 
 
-def test_texts_are_numbered_in_sorted_order() -> None:
+def test_texts_are_in_sorted_order_and_have_no_codes() -> None:
     legend = make_legend(["WHT", "MAI", "7", "0"], ["wheat", "", "", ""])
-    assert told(legend) == [("none declared", 0, "0"), ("7", 1, "7"), ("MAI", 2, "MAI"), ("wheat", 3, "WHT")]
+    assert told(legend) == [("none declared", 0, "0"), ("7", None, "7"), ("MAI", None, "MAI"), ("wheat", None, "WHT")]
     assert legend.index_of == {"0": 0, "7": 1, "MAI": 2, "WHT": 3, None: 255}
+
+
+def test_texts_of_digits_are_compared_as_they_are_written(made: Made) -> None:
+    crops = ("0101", "101", "02", "00")
+    legend = make_legend(crops)
+    assert told(legend) == [("none declared", 0, "")] + [(crop, None, crop) for crop in ("00", "0101", "02", "101")]
+    assert legend.indices(crops).tolist() == [2, 4, 3, 1]
+    table = "code,name\n0101,Winter wheat\n101,Maize\n02,Grass\n00,Fallow\n"
+    legend = made(table, crops=crops)
+    assert [entry.name for entry in legend.classes] == ["none declared", "Winter wheat", "Maize", "Grass", "Fallow"]
+    assert legend.index_of == {"0101": 1, "101": 2, "02": 3, "00": 4, None: 255}
+    with pytest.raises(CropzooError, match="it lacks '101', crops of the parcels"):
+        made("code\n0101\n", crops=("101", "0101"))
+    # Plain numbers in a column of texts keep their codes and their order.
+    assert told(make_legend(["11", "9", "101"]))[1:] == [("9", 9, "9"), ("11", 11, "11"), ("101", 101, "101")]
+
+
+def test_a_code_of_the_table_is_a_number_where_the_crops_are(made: Made) -> None:
+    assert made("code,name\n0101,wheat\n+2,maize\n00,village\n", crops=(101, 2)).index_of == {101: 1, 2: 2, None: 255}
+    with pytest.raises(CropzooError, match=r"codes '0101' and '101' are one crop, since the crops .* are numbers"):
+        made("code,name\n0101,wheat\n101,maize\n", crops=(101, 2))
+
+
+def test_forms_of_a_letter_and_surrounding_space_make_no_difference(made: Made) -> None:
+    legend = made(f"code,name,class\n 1 ,{unicodedata.normalize('NFD', 'Blé')},\n2, Blé ,Blé\n", crops=(1, 2))
+    assert [entry.name for entry in legend.classes] == ["none declared", "Blé"]
+    assert legend.sources == ("", "1;2")
+
+
+def test_codes_that_may_be_made_up_are_dropped() -> None:
+    old = [LabelClass(name, code, "#808080") for code, name in enumerate(("none declared", "Grass", "Maize"))]
+    assert [entry.code for entry in drop_made_up_codes(old)] == [0, None, None]
+    for kept in (
+        [replace(old[1], code=10), replace(old[2], code=20)],
+        [old[0], replace(old[1], name="1"), replace(old[2], name="2")],
+        [old[0], old[2]],
+    ):
+        assert drop_made_up_codes(kept) == tuple(kept)
 
 
 def test_crop_0_is_ground_without_parcel() -> None:
@@ -149,7 +189,7 @@ def test_crops_that_the_table_lacks(made: Made) -> None:
 
 def test_texts_are_found_in_the_table_as_they_stand(made: Made) -> None:
     legend = made("code,name\nMAI,maize\n007,bond\nWHT,wheat\n", crops=("WHT", "007", "MAI"))
-    assert told(legend)[1:] == [("maize", 2, "MAI"), ("bond", 1, "007"), ("wheat", 3, "WHT")]
+    assert told(legend)[1:] == [("maize", None, "MAI"), ("bond", None, "007"), ("wheat", None, "WHT")]
     with pytest.raises(CropzooError, match="it lacks 'Mai'"):
         made("code,name\nMAI,maize\n", crops=("Mai",))
     assert told(made("code,name\n0,village\nMAI,maize\n", crops=("MAI",)))[0] == ("village", 0, "")

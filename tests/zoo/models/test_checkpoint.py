@@ -195,3 +195,13 @@ def test_files_without_scores_and_pixel_size_are_read(checkpoint):
     rewrite(checkpoint, lambda values: {key: values[key] for key in values if key not in ("scores", "pixel_size")})
     metadata = read_metadata(checkpoint)
     assert (metadata.scores, metadata.pixel_size) == ({}, None)
+
+
+def test_codes_of_an_older_file_that_may_be_made_up_are_dropped(tmp_path):
+    names = ("none declared", "Grass", "Maize")
+    classes = tuple(LabelClass(name, code, "#808080") for code, name in enumerate(names))
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, STATE, Metadata(**{**FIELDS, "classes": classes}, codes="source"))
+    assert read_metadata(path).classes == classes
+    rewrite(path, lambda values: {key: value for key, value in values.items() if key != "codes"})
+    assert [each.code for each in read_metadata(path).classes] == [0, None, None]

@@ -131,8 +131,11 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 
 _EXPONENT = re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$")
+_LEADING_ZERO = re.compile(r"^[-+]?0[0-9_]+$")
 for _each in (_Loader, _FastLoader):  # YAML 1.1 reads 1e-3 as text
     _each.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
+    for _first in "-+0":  # YAML 1.1 reads 0101 as an octal number; it is a crop code, which is a text
+        _each.yaml_implicit_resolvers[_first].insert(0, ("tag:yaml.org,2002:str", _LEADING_ZERO))
 
 
 def parse_yaml(text: str, where: str, ours: bool = False) -> Any:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cropzoo.data.crop_colors import color_classes
 from cropzoo.data.sample import HEX_COLOR, IGNORE, LabelClass
 from cropzoo.errors import CropzooError, UnknownName
-from cropzoo.geo.vector.parcel_table import Crop, parse_crop
+from cropzoo.geo.vector.fields import Crop, is_plain_integer, normalize_text, read_number
 
 OTHERS = "*"
 """Code of the row for all crops without a row."""
@@ -39,18 +39,21 @@ class CropRow:
     """One row of a class table.
 
     Args:
-        crop: Crop as in the parcel file.
         text: Crop as written in the table.
         name: Name of the crop; "" if none.
         group: Class of the crop; "" if the crop is a class of its own.
         color: Color of the class; "" if none.
     """
 
-    crop: Crop
     text: str
     name: str
     group: str
     color: str
+
+    def crop(self, texts: bool) -> Crop:
+        """Crop of the row in a parcel file: the text as it is written if crops are texts, otherwise its number."""
+        number = None if texts else read_number(self.text)
+        return self.text if number is None else number
 
     @property
     def key(self) -> str:
@@ -65,6 +68,26 @@ class CropTable:
 
     path: Path
     rows: tuple[CropRow, ...]
+
+    def by_crop(self, texts: bool) -> dict[Crop, CropRow]:
+        """Return the row of each crop.
+
+        Args:
+            texts: Whether the crops of the parcels are texts, which are compared as they are written. Otherwise they
+                are numbers, and a code such as 0101 means 101.
+
+        Raises:
+            CropzooError: Two codes are one number.
+        """
+        found: dict[Crop, CropRow] = {}
+        for row in self.rows:
+            other = found.setdefault(row.crop(texts), row)
+            if other is not row:
+                raise CropzooError(
+                    f"class table {str(self.path)!r}; codes {other.text!r} and {row.text!r} are one crop, since the "
+                    "crops of the parcels are numbers; keep one of the rows"
+                )
+        return found
 
 
 def read_csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -89,7 +112,11 @@ def read_csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     for line, row in enumerate(rows, start=2):
         yield (
             f"class table {str(path)!r} line {line}",
-            {name.strip(): value.strip() for name, value in row.items() if name is not None and value is not None},
+            {
+                normalize_text(name): normalize_text(value)
+                for name, value in row.items()
+                if name is not None and value is not None
+            },
         )
 
 
@@ -124,10 +151,10 @@ def read_crop_table(path: Path) -> CropTable:
         name, color = fields.get("name", ""), read_color(fields, where)
         sources = [source for source in fields.get("sources", "").split(";") if source]
         if sources:
-            found = [CropRow(parse_crop(source), source, name, name, color) for source in sources]
+            found = [CropRow(source, name, name, color) for source in sources]
         elif fields["code"]:
             text = fields["code"]
-            found = [CropRow(parse_crop(text), text, name, fields.get("class", ""), color)]
+            found = [CropRow(text, name, fields.get("class", ""), color)]
         elif "sources" in fields:
             continue  # the void class of a prepared dataset has neither code nor crops
         else:
@@ -157,8 +184,8 @@ class Legend:
 
     Args:
         classes: Classes by label index. The first is the area outside all parcels, code 0, even if it has no pixel,
-            unless that area is ignored. The code of a class is that of its first crop; crops given as text get the
-            codes 1, 2, ... in sorted order.
+            unless that area is ignored. The code of a class is that of its first crop; it is None if the crops are
+            texts that are no numbers.
         index_of: Label index of each crop of the parcels, 255 to ignore it. The key None stands for parcels without a
             crop.
         sources: Crops of each class, joined by ";"; empty for the area outside all parcels.
@@ -175,6 +202,35 @@ class Legend:
     def indices(self, crops: Iterable[Crop]) -> NDArray[np.int64]:
         """Return the label index of each of n crops, (n,), for `rasterize_labels`."""
         return np.array([self.index_of[crop] for crop in crops], np.int64)
+
+
+def sort_crops(crops: Iterable[int | str]) -> list[int | str]:
+    """Return the different crops in order: by number if all are whole numbers, otherwise as texts."""
+    found = set(crops)
+    codes = find_codes(found)
+    return sorted(found, key=lambda crop: (codes.get(crop, 0), str(crop)))
+
+
+def find_codes(crops: Collection[Crop]) -> dict[Crop, int]:
+    """Return the code of each crop; empty unless all of them are whole numbers, or texts that write one plainly.
+
+    Texts such as "WHT" or "0101" have no codes: numbers made up for them could be taken for those of a register.
+    """
+    if not all(is_plain_integer(str(crop)) for crop in crops):
+        return {}
+    return {crop: int(str(crop)) for crop in crops}
+
+
+def drop_made_up_codes(classes: Sequence[LabelClass]) -> tuple[LabelClass, ...]:
+    """Return the classes of a file of an earlier version without the codes that cropzoo may have made up.
+
+    Earlier versions numbered crops given as texts 1, 2, ... and stored these numbers as codes. Codes that equal the
+    label indices cannot be told from such numbers, unless the classes are named by them; they become None.
+    """
+    codes = [each.code for each in classes]
+    if codes != list(range(len(classes))) or all(each.name == str(each.code) for each in classes[1:]):
+        return tuple(classes)
+    return (*classes[:1], *(replace(each, code=None) for each in classes[1:]))
 
 
 @dataclass
@@ -216,7 +272,7 @@ def make_legend(
     """
     if rare not in ("ignore", "merge"):
         raise UnknownName("treatment of rare classes", rare, ("ignore", "merge"))
-    present = sorted({crop for crop in crops if crop is not None}, key=lambda crop: (isinstance(crop, str), crop))
+    present = sort_crops(crop for crop in crops if crop is not None)
     named: dict[Crop, str] = {}
     for crop, name in zip(crops, names, strict=False):
         if name:
@@ -244,9 +300,8 @@ def make_legend(
     index_of: dict[Crop, int] = {None: IGNORE, **dict.fromkeys(present, IGNORE)}
     for index, group in enumerate(groups):
         index_of.update(dict.fromkeys(group.crops, index))
-    numbers: dict[Crop, int] = {crop: number for number, crop in enumerate(declared, start=1)}
     return Legend(
-        classes=_to_classes(groups, numbers, outside if background != IGNORE else None),
+        classes=_to_classes(groups, find_codes(declared), outside if background != IGNORE else None),
         index_of=index_of,
         sources=tuple(";".join(map(str, group.crops)) for group in groups),
         background=background,
@@ -258,8 +313,8 @@ def _group_by_table(
     crops: Sequence[Crop], outside: _Group, named: Mapping[Crop, str], table: CropTable
 ) -> tuple[list[_Group], int]:
     """Return the classes of a table in its order, and the label outside all parcels; updates the group of that area."""
-    texts = any(isinstance(crop, str) for crop in crops)
-    line_of: dict[Crop, CropRow] = {row.text if texts else row.crop: row for row in table.rows}
+    texts = any(isinstance(crop, str) for crop in (*crops, *outside.crops))
+    line_of = table.by_crop(texts)
     others = [crop for crop in crops if crop not in line_of]
     if others and OTHERS not in line_of:
         raise CropzooError(
@@ -268,7 +323,7 @@ def _group_by_table(
             f"each as a class, '{OTHERS},,,' merges them"
         )
     background, rows = 0, list(table.rows)
-    for row in [row for row in rows if row.crop == 0]:
+    for row in [row for row in rows if row.crop(texts) in (0, "0")]:
         rows.remove(row)
         outside.color = row.color or outside.color
         background = IGNORE if row.key == IGNORED else 0
@@ -281,7 +336,7 @@ def _group_by_table(
         if row.text == OTHERS:
             key, label, members = row.key or OTHER, row.key or OTHER, others
         else:
-            members = [crop for crop in (row.text, row.crop) if crop in crops and line_of.get(crop) is row][:1]
+            members = [crop for crop in (row.crop(texts),) if crop in crops]
             # Crops without a name in the table stay separate even if the parcel file has the same name for both.
             key, label = (
                 row.key or f"code {row.text}",
@@ -313,14 +368,12 @@ def _drop_rare(
     return kept, few
 
 
-def _to_classes(
-    groups: Sequence[_Group], numbers: Mapping[Crop, int], outside: _Group | None
-) -> tuple[LabelClass, ...]:
+def _to_classes(groups: Sequence[_Group], codes: Mapping[Crop, int], outside: _Group | None) -> tuple[LabelClass, ...]:
     """Return the classes with unique names, codes and colors; `outside`, the area outside all parcels, has code 0."""
     classes: list[LabelClass] = []
     for group in groups:
         first = group.crops[0] if group.crops else 0
-        code = 0 if group is outside else first if isinstance(first, int) else numbers[first]
+        code = 0 if group is outside else codes.get(first)
         name = group.label
         if any(name == other.name for other in classes):
             name = f"{name} ({first})"

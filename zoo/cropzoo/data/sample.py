@@ -21,16 +21,27 @@ HEX_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 @dataclass(frozen=True)
 class LabelClass:
-    """One class of a dataset: its name, its code in the source data, and its color "#rrggbb"."""
+    """One class of a dataset.
+
+    Args:
+        name: Name of the class.
+        code: Code in the source data; None if the source names its crops by texts, which have no code.
+        color: Color, "#rrggbb".
+    """
 
     name: str
-    code: int
+    code: int | None
     color: str
 
     def __new__(cls, *values: Any, **fields: Any) -> Self:
         """Create a class; an old field name raises an error that names the new one."""
         check_renamed(fields, CLASS_FIELDS, "LabelClass")
         return super().__new__(cls)
+
+
+def format_code(label: LabelClass, missing: str = "") -> str:
+    """Code of a class as text, `missing` if it has none."""
+    return missing if label.code is None else str(label.code)
 
 
 @dataclass(frozen=True)

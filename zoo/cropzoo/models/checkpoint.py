@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -17,6 +17,7 @@ from cropzoo.config.recipe import PluginChoice, Recipe
 from cropzoo.config.schema import Flag, Real, Schema, Whole, rename_keys
 from cropzoo.config.short_forms import expand_short_forms
 from cropzoo.config.upgrade import upgrade_recipe
+from cropzoo.data.legend import drop_made_up_codes
 from cropzoo.data.sample import HEX_COLOR, LabelClass
 from cropzoo.errors import CropzooError, UnknownName, UsageError
 from cropzoo.io import atomic_write
@@ -93,6 +94,8 @@ class Metadata(Schema):
         backbone: name and options of the backbone.
         in_channels, image_size, length: sizes that the network was built for; length is None for any number of dates.
         upsample: scale factor between the images' resolution and that of the logits.
+        codes: origin of the codes of the classes: "source" if they are those of the training data, "unknown" in files
+            of versions before 0.2, where they may be numbers that cropzoo made up; such codes become None.
         classes: classes by label index; empty for a backbone without a head that was trained on unlabeled data.
         head: whether the file has the weights of a head; an objective without a head leaves none.
         bands: band names in order; empty for imported weights without names.
@@ -119,6 +122,7 @@ class Metadata(Schema):
     image_size: Whole = Field(ge=1)
     length: Whole | None = Field(None, ge=1)
     upsample: Literal[1, 2, 4] = 1
+    codes: Literal["source", "unknown"] = "unknown"
     classes: tuple[LabelClass, ...]
     head: Flag = True
     bands: tuple[str, ...] = ()
@@ -156,6 +160,11 @@ class Metadata(Schema):
         if not isinstance(value, list | tuple):
             return value
         return [rename_keys(each, {"colour": "color"}) if isinstance(each, dict) else each for each in value]
+
+    @field_validator("classes")
+    @classmethod
+    def _drop_made_up_codes(cls, value: tuple[LabelClass, ...], info: ValidationInfo) -> tuple[LabelClass, ...]:
+        return value if info.data.get("codes") == "source" else drop_made_up_codes(value)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Metadata:

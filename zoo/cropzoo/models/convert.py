@@ -86,6 +86,7 @@ def import_published(
     load_exactly(model, convert_published(name, read_published(path), zoo=zoo), f"published file {str(path)!r}")
     spec = zoo.backbones[name].spec
     metadata = Metadata(
+        codes="source",
         backbone=PluginChoice(name=name, options=sizes.backbone),
         in_channels=sizes.bands,
         image_size=sizes.image_size,
@@ -101,7 +102,7 @@ def import_published(
 
 def _describe_data(sizes: _ModelSizes, zoo: Zoo, statistics_of: str | None) -> dict[str, Any]:
     if statistics_of is None:
-        plain = [LabelClass(f"class {number}", number, "#808080") for number in range(sizes.classes)]
+        plain = [LabelClass(f"class {number}", None, "#808080") for number in range(sizes.classes)]
         return {"classes": tuple(plain)}
     dataset = open_dataset(zoo, statistics_of, sizes.dataset)
     found = (len(dataset.bands), len(dataset.classes))

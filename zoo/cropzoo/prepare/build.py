@@ -69,7 +69,7 @@ def plan_signature(plan: PreparePlan) -> dict[str, Any]:
         }
     )
     options = inputs.options.as_dict()
-    for key in ("images", "parcels", "classes"):  # their content is below, however they are spelled
+    for key in ("images", "parcels", "classes", "encoding"):  # their content is below, however they are spelled
         del options[key]
     options["aoi"] = None if inputs.aoi is None else inputs.aoi.digest
     options["background"] = options["background"] or GROUND_CLASS  # the default differs by a warning only

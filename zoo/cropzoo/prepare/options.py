@@ -33,6 +33,7 @@ class PrepareOptions:
         crop_column: Parcel column with the crop.
         name_column: Parcel column with the crop name; need not exist.
         id_column: Parcel column with the id; empty to number the parcels.
+        encoding: Encoding of the texts in the vector files; empty to find it out.
         year_column: Parcel column with the harvest year, which makes separate samples for each year; empty for none.
         season: First and last day of the series of a year, "MM-DD:MM-DD"; it starts in the previous year if the first
             day is later than the last.
@@ -68,6 +69,7 @@ class PrepareOptions:
     crop_column: str = "crop_code"
     name_column: str = "crop_name"
     id_column: str = ""
+    encoding: str = ""
     year_column: str = ""
     season: str = "01-01:12-31"
     bands: tuple[str, ...] = ()

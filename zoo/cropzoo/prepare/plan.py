@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from cropzoo.data.labels import BARE_SIDE, LabelRaster, look_incomplete
 from cropzoo.data.legend import OTHER, CropTable, Legend, make_legend, read_crop_table
-from cropzoo.data.sample import IGNORE
+from cropzoo.data.sample import IGNORE, format_code
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.geo.raster.dates import EPOCH
 from cropzoo.geo.raster.discover import find_images
 from cropzoo.geo.raster.notes import ImageNotes
 from cropzoo.geo.vector.aoi import read_aoi
-from cropzoo.geo.vector.parcel_table import Crop
+from cropzoo.geo.vector.fields import Crop
 from cropzoo.geo.vector.reader import read_parcels
 from cropzoo.io import Log
 from cropzoo.parallel import run_jobs
@@ -140,6 +140,7 @@ def _find_inputs(options: PrepareOptions, log: Log) -> PrepareInputs:
         year_column=options.year_column or None,
         split_column=None if options.split_by in (BLOCKS, YEAR) else options.split_by,
         around=[stack.grid for stack in stacks],
+        encoding=options.encoding,
     )
     return PrepareInputs(options, stacks, parcels, aoi)
 
@@ -319,7 +320,7 @@ def plan_lines(plan: PreparePlan) -> list[str]:
     rows = [["class", "code", *(f"fold {fold}" for fold in folds), "pixels"]]
     for index, entry in enumerate(plan.legend.classes):
         pixels = [int(plan.counts[[own == fold for own in plan.folds.of], index].sum()) for fold in folds]
-        rows.append([entry.name, str(entry.code), *map(str, pixels), str(sum(pixels))])
+        rows.append([entry.name, format_code(entry, "-"), *map(str, pixels), str(sum(pixels))])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]

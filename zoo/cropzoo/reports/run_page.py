@@ -146,7 +146,7 @@ def _context(run: RunFiles, patches: Sequence[ReportPatch], classes: Sequence[La
         "regions": regions(scores),
         "distance": by_distance(scores),
         "confusion": confusion_rows(scores) if scores else [],
-        "codes": {item.name: item.code for item in classes},
+        "codes": {item.name: item.code for item in classes if item.code is not None},
         "colors": {item.name: safe_color(item.color) for item in classes},
         "stages": [_describe_stage(name, records) for name, records in run.stages.items()],
         "patches": [_encode_patch(patch, classes) for patch in patches],

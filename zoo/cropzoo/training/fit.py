@@ -123,6 +123,7 @@ def _metadata(data: DataModule, zoo: Zoo, head: bool, scores: dict[str, Any]) ->
     recipe, dataset = data.recipe, data.dataset
     backbone = zoo.backbones[recipe.backbone.name].spec
     return Metadata(
+        codes="source",
         backbone=recipe.backbone,
         in_channels=len(dataset.bands),
         image_size=recipe.image_size,

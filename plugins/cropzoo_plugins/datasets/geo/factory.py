@@ -171,7 +171,8 @@ def find_class_names(kind: str, labels: Any) -> dict[int, str]:
         EuroCrops names are from the HCAT table next to its files.
     """
     if kind == "CDL":
-        return {entry.code: entry.name for entry in read_table(Path(__file__).with_name("cdl.csv"))}
+        table = read_table(Path(__file__).with_name("cdl.csv"))
+        return {entry.code: entry.name for entry in table if entry.code is not None}
     if kind == "NCCM":
         return dict(_NCCM)
     if kind == "EuroCrops":

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cropzoo import CropzooError, LabelClass
 from cropzoo.data.crop_colors import color_classes
-from cropzoo.data.legend import NO_PARCEL, read_color, read_csv_rows
+from cropzoo.data.legend import NO_PARCEL, find_codes, read_color, read_csv_rows
+from cropzoo.geo.vector.fields import is_plain_integer
+
+MISSING = -(2**63)
+"""Number of a pixel of unknown crop, which is ignored."""
 
 TABLE = "classes.csv"
 """Name of the class table at the root, with the columns code, name and optionally color."""
@@ -21,15 +27,11 @@ def read_table(path: Path) -> list[LabelClass]:
         CropzooError: A column is missing, a code is not an integer or occurs twice, a name is empty or occurs twice, or
             a color is not "#rrggbb". The message names file and line.
     """
-    classes: list[LabelClass] = []
+    rows: dict[str, LabelClass] = {}
     for where, row in read_csv_rows(path):
         found = _read_row(row, where)
-        if any(found.code == other.code or found.name == other.name for other in classes):
-            raise CropzooError(
-                f"{where}; code {found.code} or name {found.name!r} occurs twice; make codes and names unique"
-            )
-        classes.append(found)
-    return list(color_classes(classes))
+        _add_unique(rows, str(found.code), found, where)
+    return list(color_classes(list(rows.values())))
 
 
 def _read_row(row: Mapping[str, str], where: str) -> LabelClass:
@@ -57,17 +59,82 @@ def make_table(codes: Iterable[int], names: Mapping[int, str]) -> list[LabelClas
     return list(color_classes(classes))
 
 
-def number_texts(texts: Iterable[str], table: list[LabelClass] | None) -> dict[str, int]:
-    """Return a code for each crop given as text: that of the table's class of this name, or 1, 2, ... in sorted order.
+@dataclass(frozen=True)
+class CropNumbers:
+    """Numbers of the crops given as texts, for label rasters.
+
+    Args:
+        numbers: Number of each text; empty if crops are numbers.
+        made_up: Numbers that are no codes of the source.
+        table: Classes of classes.csv with these numbers as codes; None without a table.
+    """
+
+    numbers: Mapping[str, int]
+    made_up: frozenset[int] = frozenset()
+    table: Sequence[LabelClass] | None = None
+
+    def find(self, text: str) -> int:
+        """Return the number of a crop or of a code of a label raster; `MISSING` if there is none."""
+        if text in self.numbers:
+            return self.numbers[text]
+        return int(text) if is_plain_integer(text) and int(text) not in self.made_up else MISSING
+
+    def to_source(self, classes: Iterable[LabelClass]) -> tuple[LabelClass, ...]:
+        """Return the classes with the codes of the source; None where it has none."""
+        return tuple(replace(each, code=None) if each.code in self.made_up else each for each in classes)
+
+
+def number_crops(texts: Collection[str], path: Path | None, ignored: Collection[str] = ()) -> CropNumbers:
+    """Return the number of each crop given as text.
+
+    Texts that are plain integers, such as "101", are their own numbers. Others, such as "WHT" or "0101", have the code
+    of the table's row with this text as code, or else as name; without a table, they are numbered in sorted order.
+
+    Args:
+        texts: Crops of the parcels; empty if they are numbers.
+        path: Table classes.csv; None without one.
+        ignored: Texts that the table may lack.
 
     Raises:
-        CropzooError: The table has no class of that name.
+        CropzooError: The table is not valid or lacks a crop.
     """
-    ordered = sorted(set(texts))
-    if table is None:
-        return {text: number for number, text in enumerate(ordered, start=1)}
-    codes = {found.name: found.code for found in table}
-    for text in ordered:
-        if text not in codes:
-            raise CropzooError(f"class table {TABLE!r}; it has no class named {text!r}, a crop of the parcels; add it")
-    return {text: codes[text] for text in ordered}
+    plain = {str(text): code for text, code in find_codes(texts).items()}
+    if path is None:
+        if plain or not texts:
+            return CropNumbers(plain)
+        numbers = {text: number for number, text in enumerate(sorted(set(texts) - {"0"}), start=1)}
+        return CropNumbers({"0": 0, **numbers}, frozenset(numbers.values()))
+    if not texts:
+        return CropNumbers({}, table=read_table(path))
+    rows = _read_text_rows(path)
+    made_up = frozenset(row.code for text, row in rows.items() if row.code is not None and not is_plain_integer(text))
+    by_name = {row.name: row for row in rows.values()}
+    found = {text: rows.get(text, by_name.get(text)) for text in texts}
+    lacking = sorted(text for text, row in found.items() if row is None and text not in ignored)
+    if lacking and not plain:
+        raise CropzooError(
+            f"class table {TABLE!r}; it has no class with the code or name {lacking[0]!r}, a crop of the parcels; "
+            "add it"
+        )
+    known = {text: row.code or 0 for text, row in found.items() if row is not None}
+    return CropNumbers({**dict.fromkeys(texts, MISSING), **plain, **known}, made_up, list(rows.values()))
+
+
+def _read_text_rows(path: Path) -> dict[str, LabelClass]:
+    """Return the classes of a table by code as it is written; codes that are no integers have negative numbers."""
+    lines = list(read_csv_rows(path))
+    integers = [int(row["code"]) for _, row in lines if is_plain_integer(row.get("code", ""))]
+    free = itertools.count(min([0, *integers]) - 1, -1)
+    rows: dict[str, LabelClass] = {}
+    for where, row in lines:
+        text = row.get("code", "")
+        number = row if is_plain_integer(text) or not text else {**row, "code": str(next(free))}
+        _add_unique(rows, text, _read_row(number, where), where)
+    return dict(zip(rows, color_classes(list(rows.values())), strict=True))
+
+
+def _add_unique(rows: dict[str, LabelClass], text: str, found: LabelClass, where: str) -> None:
+    """Add a class, unless its code or name is taken."""
+    if any(text == code or found.name == other.name for code, other in rows.items()):
+        raise CropzooError(f"{where}; code {text} or name {found.name!r} occurs twice; make codes and names unique")
+    rows[text] = found

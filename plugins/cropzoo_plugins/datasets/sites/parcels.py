@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 
 from cropzoo import CropzooError
 from cropzoo.geo.raster.grid import Grid, Window
+from cropzoo.geo.vector.fields import Crop, format_field, parse_crops
 from cropzoo.geo.vector.layer import read_layer
-from cropzoo.geo.vector.parcel_table import Crop, ParcelTable, format_field, parse_crop
+from cropzoo.geo.vector.parcel_table import ParcelTable
 from cropzoo.geo.vector.rasterize import rasterize_centers
 from cropzoo.geo.vector.reader import require_column
+from cropzoo_plugins.datasets.sites.class_table import MISSING
 
 STEM = "parcels"
 """Stem of a parcel file, such as `parcels.gpkg`."""
-
-MISSING = int(np.iinfo(np.int64).min)
-"""Code of pixels of unknown crop, which are ignored."""
 
 _SIDE_FILES = (".shx", ".dbf", ".prj", ".cpg", ".sbn", ".sbx", ".qix", ".qpj", ".qmd", ".xml", ".gfs")
 
@@ -64,30 +63,34 @@ def find_parcels(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def read_parcels(path: Path, grid: Grid, crop_column: str, name_column: str, needs_crops: bool) -> Parcels:
+def read_parcels(
+    path: Path, grid: Grid, crop_column: str, name_column: str, needs_crops: bool, encoding: str = ""
+) -> Parcels:
     """Read the parcels of a file that touch a grid; a pixel belongs to the parcel that contains its center.
 
     Where parcels overlap, the later one in the file wins.
 
     Args:
-        path: Path of a file that pyogrio can read, with one layer of geometries. Only the area of the grid is read.
+        path: Path of a vector file with one layer of geometries. Only the area of the grid is read.
         grid: Grid with a CRS.
         crop_column: Column with the code or text of the crop.
         name_column: Column with the name of the crop; optional.
         needs_crops: Whether the labels come from this file, so that the crop column must exist.
+        encoding: Encoding of the texts; "" to find it out.
 
     Raises:
         CropzooError: The file cannot be read, or has several layers, no CRS or no crop column. The message names it.
     """
 
-    def select_columns(columns: list[str]) -> list[str]:
+    def select_columns(columns: Sequence[str]) -> list[str]:
         if needs_crops:
             require_column(path, crop_column, columns, "crop", "option 'crop_column'")
         return [column for column in dict.fromkeys((crop_column, name_column)) if column in columns]
 
-    layer = read_layer(path, [grid], select_columns)
+    layer = read_layer(path, [grid], select_columns, encoding)
     count = len(layer.geometry)
-    crops = tuple(map(parse_crop, layer.columns[crop_column])) if crop_column in layer.columns else None
+    crops = parse_crops(layer.columns[crop_column]) if crop_column in layer.columns else None
     names = tuple(map(format_field, layer.columns.get(name_column, [None] * count)))
-    table = ParcelTable(layer.geometry, layer.crs, np.arange(1, count + 1, dtype=np.int32), crops or (), names)
+    ids = np.arange(1, count + 1, dtype=np.int32)
+    table = ParcelTable(layer.geometry, layer.crs, ids, crops or (), names, longitude=layer.longitude)
     return Parcels(path, rasterize_centers(table, grid, Window(0, 0, grid.height, grid.width)), crops, names)

@@ -18,8 +18,9 @@ from cropzoo.geo.raster.naming import RASTER_SUFFIXES
 from cropzoo.geo.raster.notes import ImageNotes
 from cropzoo.geo.raster.reader import StackReader
 from cropzoo.geo.raster.scene import ImageStack
-from cropzoo.geo.vector.parcel_table import Crop
-from cropzoo_plugins.datasets.sites.parcels import MISSING, Parcels, find_parcels, read_parcels
+from cropzoo.geo.vector.fields import Crop
+from cropzoo_plugins.datasets.sites.class_table import MISSING
+from cropzoo_plugins.datasets.sites.parcels import Parcels, find_parcels, read_parcels
 
 LABELS = "labels"
 """Stem of the label raster, `labels.tif`, which is not an image."""
@@ -85,6 +86,7 @@ class Site:
         crop_column: Column of the parcel file with the crop.
         name_column: Column of the parcel file with the name of the crop; optional.
         notes: Where decisions about the images are added that the user should know.
+        encoding: Encoding of the texts in the parcel file; "" to find it out.
 
     Attributes:
         images: Images of the site, on one grid.
@@ -106,6 +108,7 @@ class Site:
         crop_column: str,
         name_column: str,
         notes: ImageNotes,
+        encoding: str = "",
     ) -> None:
         self.name = folder.resolve().name
         self.images = _find_stack(folder, bands, notes)
@@ -116,7 +119,7 @@ class Site:
         self._raster = None if labels is None else _read_labels(labels, self.grid)
         self.parcels: Parcels | None = None
         if parcels is not None:
-            self.parcels = read_parcels(parcels, self.grid, crop_column, name_column, needs_crops=labels is None)
+            self.parcels = read_parcels(parcels, self.grid, crop_column, name_column, labels is None, encoding)
 
     def match_bands(self, first: Site) -> None:
         """Use the bands in the order of the first site.
@@ -140,6 +143,11 @@ class Site:
     def grid(self) -> Grid:
         """Grid of the series and the labels."""
         return self.images.grid
+
+    @property
+    def has_raster(self) -> bool:
+        """Whether a label raster gives the labels."""
+        return self._raster is not None
 
     @property
     def label_crops(self) -> tuple[Crop, ...]:

@@ -43,7 +43,7 @@ def test_crops_as_texts_are_found_by_the_table_s_names(geotiff: ModuleType, tmp_
     labels = GeoTIFF(tmp_path).split("train")[0].labels
     np.testing.assert_array_equal(np.array([30, 10, 20, 0])[labels], made.labels[:16, :15])
     (tmp_path / "classes.csv").write_text(TABLE.replace("Hop", "Hops"))
-    with pytest.raises(CropzooError, match="no class named 'Hop', a crop of the parcels"):
+    with pytest.raises(CropzooError, match="no class with the code or name 'Hop', a crop of the parcels"):
         GeoTIFF(tmp_path)
 
 

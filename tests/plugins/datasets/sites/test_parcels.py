@@ -81,15 +81,15 @@ def test_parcels_elsewhere_leave_a_site_undeclared(geotiff: ModuleType, tmp_path
     assert np.any(near.labels != 0)
 
 
-def test_crops_as_texts_are_numbered_in_order(geotiff: ModuleType, tmp_path: Path) -> None:
+def test_crops_as_texts_are_in_order_and_have_no_codes(geotiff: ModuleType, tmp_path: Path) -> None:
     made = geotiff.make_site(tmp_path / "a", labels=False, parcels=False)
     geotiff.write_parcels(made.folder / "parcels.gpkg", CODE=["WHT", "MAI", "PRA", "WHT", "MAI", "7"])
     dataset = GeoTIFF(tmp_path, crop_column="CODE", name_column="")
     assert [(entry.name, entry.code) for entry in dataset.classes] == [
         ("none declared", 0),
-        ("MAI", 2),
-        ("PRA", 3),
-        ("WHT", 4),
+        ("MAI", None),
+        ("PRA", None),
+        ("WHT", None),
     ]
     assert dataset.ignored == ("7",)
     named = GeoTIFF(tmp_path, crop_column="CODE")
@@ -100,6 +100,41 @@ def test_digits_in_a_text_column_are_codes(geotiff: ModuleType, tmp_path: Path) 
     made = geotiff.make_site(tmp_path / "a", labels=False, parcels=False)
     geotiff.write_parcels(made.folder / "parcels.gpkg", crop_code=["10", "20", "30", "10", "20", "40"])
     np.testing.assert_array_equal(codes_of(GeoTIFF(tmp_path)), codes_of(GeoTIFF(geotiff.make_site(tmp_path).folder)))
+
+
+def test_texts_with_leading_zeros_are_crops_of_their_own(geotiff: ModuleType, tmp_path: Path) -> None:
+    made = geotiff.make_site(tmp_path / "a", labels=False, parcels=False)
+    crops = ["0101", "101", "00", "0101", "101", "00"]
+    geotiff.write_parcels(made.folder / "parcels.gpkg", crop_code=crops)
+    dataset = GeoTIFF(tmp_path, name_column="")
+    assert [entry.name for entry in dataset.classes] == ["none declared", "00", "0101", "101"]
+    assert [entry.name for entry in GeoTIFF(tmp_path, name_column="", ignore_codes="0101").classes] == [
+        "none declared",
+        "00",
+        "101",
+    ]
+    table = "code,name\n101,Maize\n0101,Wheat\n00,Fallow\n0,Other\n"
+    (tmp_path / "classes.csv").write_text(table)
+    dataset = GeoTIFF(tmp_path)
+    assert [(entry.name, entry.code) for entry in dataset.classes] == [
+        ("Maize", 101),
+        ("Wheat", None),
+        ("Fallow", None),
+        ("Other", 0),
+    ]
+    (sample,) = dataset.split("train")
+    wheat = np.isin(made.ids[:16, :15], [1, 4])
+    np.testing.assert_array_equal(sample.labels == 1, wheat)
+
+
+def test_texts_next_to_codes_of_a_raster_need_a_table(geotiff: ModuleType, tmp_path: Path) -> None:
+    geotiff.make_site(tmp_path / "a", parcels=False)
+    made = geotiff.make_site(tmp_path / "b", labels=False, parcels=False)
+    geotiff.write_parcels(made.folder / "parcels.gpkg", crop_code=["WHT", "MAI", "PRA", "WHT", "MAI", "WHT"])
+    with pytest.raises(CropzooError, match=r"a/labels.tif'; they are codes, and the crops of other sites are texts"):
+        GeoTIFF(tmp_path)
+    (tmp_path / "classes.csv").write_text("code,name\n0,Other\n10,WHT\n20,MAI\n30,PRA\n40,Hop\n")
+    assert [entry.code for entry in GeoTIFF(tmp_path).classes] == [0, 10, 20, 30]
 
 
 def test_a_parcel_without_crop_is_ignored(geotiff: ModuleType, tmp_path: Path) -> None:
@@ -126,7 +161,7 @@ def test_a_parcel_file_that_does_not_fit_is_named(geotiff: ModuleType, tmp_path:
     (made.folder / "parcels.gpkg").unlink()
     geotiff.write_parcels(made.folder / "parcels.shp")
     (made.folder / "parcels.prj").unlink()
-    with pytest.raises(CropzooError, match=r"parcels.shp'; they have no CRS"):
+    with pytest.raises(CropzooError, match=r"parcels.shp'; it has no CRS"):
         GeoTIFF(tmp_path)
 
 

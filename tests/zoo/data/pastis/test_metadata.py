@@ -7,6 +7,7 @@ import json
 import pytest
 
 from cropzoo import CropzooError, UnknownName
+from cropzoo.data.pastis.metadata import read_classes
 from cropzoo.data.pastis.reader import PastisFolder
 
 
@@ -135,3 +136,15 @@ def test_a_wrong_table_of_classes_is_named(write, old, new):
     path.write_text(text.replace(old, new))
     with pytest.raises(CropzooError, match=r"classes\.csv"):
         PastisFolder(folder)
+
+
+def test_numbers_that_an_older_version_gave_to_texts_are_no_codes(write):
+    folder, _ = write()
+    (folder / "classes.csv").write_text(
+        "index,code,name,color,sources\n0,0,none,#000000,\n1,10,cereals,#111111,10;11\n2,2,maize,#222222,MAI\n"
+        "3,,rye,#333333,0101\n4,1,hop,#444444,7\n5,,void,#ffffff,\n"
+    )
+    assert [each.code for each in read_classes(folder)] == [0, None, None, None, None]
+    numbered = "index,code,name,color,sources\n0,0,none,#000000,\n1,10,cereals,#111111,10;11\n2,,void,#ffffff,\n"
+    (folder / "classes.csv").write_text(numbered)
+    assert [each.code for each in read_classes(folder)] == [0, 10]

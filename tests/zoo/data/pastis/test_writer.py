@@ -14,7 +14,7 @@ from cropzoo import CropzooError, Sample
 from cropzoo.data.pastis.metadata import write_metadata
 from cropzoo.data.pastis.reader import PastisFolder
 from cropzoo.data.pastis.schema import PatchRecord, make_rotations
-from cropzoo.data.pastis.writer import DatasetTables, write_patch, write_tables
+from cropzoo.data.pastis.writer import DatasetTables, write_labels, write_patch, write_tables
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
@@ -145,3 +145,11 @@ def test_a_dataset_is_none_until_all_of_it_stands(write):
     lost = PatchRecord("99", 1, (17000,), (8, 8))
     with pytest.raises(CropzooError, match="patch '99' is listed and its series was not written"):
         write_tables(folder, DatasetTables(patches=[lost], moments={1: None}, **later))
+
+
+def test_a_parcel_id_beyond_32_bits_is_refused(tmp_path):
+    for wrong in (2**31, 9007199254740993, -1):
+        parcels = np.array([[0, 5], [wrong, 2**31 - 1]])
+        with pytest.raises(CropzooError, match=rf"patch '1'; parcel id {wrong} is not in \[0, 2147483647\]"):
+            write_labels(tmp_path, "1", None, parcels, void=2)
+    write_labels(tmp_path, "1", None, np.array([[2**31 - 1]]), void=2)

@@ -130,13 +130,13 @@ def test_shapes_that_are_no_plain_polygons(write: Write, read: Read) -> None:
 
 
 def test_crops_are_numbers_or_texts(write: Write, read: Read) -> None:
-    assert read(write("a.gpkg", crop=["11", " 12 ", "13", "14"])).crops == (11, 12, 13)
+    assert read(write("a.gpkg", crop=["11", " 12 ", "13", "14"])).crops == ("11", "12", "13")
     assert read(write("b.gpkg", crop=["11", "WHT", "007", "x"])).crops == ("11", "WHT", "007")
     assert read(write("c.gpkg", crop=[11.0, None, 13.0, 14.0])).crops == (11, None, 13)
     assert read(write("d.gpkg", crop=["a", None, " ", "b"])).crops == ("a", None, None)
     assert read(write("e.gpkg", crop=["1e3", "inf", "1_0", "b"])).crops == ("1e3", "inf", "1_0")
-    # The fourth is a text, but is elsewhere.
-    assert read(write("f.gpkg", crop=["1", "2", "-3", "b"])).crops == (1, 2, -3)
+    # What is elsewhere does not decide: the same column has texts everywhere.
+    assert read(write("f.gpkg", crop=["1", "2", "-3", "b"])).crops == ("1", "2", "-3")
     assert read(write("g.gpkg", crop=[1.5, 2.0, 3.0, 4.0])).crops == ("1.5", "2", "3")
     assert read(write("h.gpkg", crop=["a", None, None, "b"])).notes == [
         "2 parcel(s) have no crop; their pixels are ignored"
@@ -233,7 +233,7 @@ def test_files_that_cannot_be_read(write: Write, read: Read, tmp_path: Path, mak
     with pytest.raises(CropzooError, match=r"no.gpkg'; there is no such file; check its name"):
         read(tmp_path / "no.gpkg")
     (tmp_path / "text.gpkg").write_text("no vector data")
-    with pytest.raises(CropzooError, match=r"text.gpkg'; the file cannot be read as vector data; write it as"):
+    with pytest.raises(CropzooError, match=r"text.gpkg'; the file cannot be read as vector data .*; write it as"):
         read(tmp_path / "text.gpkg")
     whole = write("p.gpkg").read_bytes()
     (tmp_path / "half.gpkg").write_bytes(whole[: len(whole) // 2])
@@ -246,7 +246,7 @@ def test_files_that_cannot_be_read(write: Write, read: Read, tmp_path: Path, mak
     geopandas.read_file(two).to_file(two, layer="second")
     with pytest.raises(CropzooError, match=r"two.gpkg'; it has 2 layers with geometries \(two, second\)"):
         read(two)
-    with pytest.raises(CropzooError, match=r"bare.shp'; they have no CRS; add it to the file"):
+    with pytest.raises(CropzooError, match=r"bare.shp'; it has no CRS; add it to the file"):
         read(write("bare.shp", crs=None))
     grid = make_grid()
     with pytest.raises(CropzooError, match=r"p.gpkg'; the images have no CRS"):

@@ -29,6 +29,7 @@ from cropzoo.data.running_stats import RunningStats
 from cropzoo.data.sample import HEX_COLOR, IGNORE, LabelClass
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.dates import EPOCH
+from cropzoo.geo.vector.fields import is_plain_integer
 from cropzoo.io import read_json, write_text
 
 
@@ -121,18 +122,22 @@ def read_classes(folder: Path) -> tuple[LabelClass, ...]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CropzooError(f"{str(path)!r} cannot be read; {error}; copy or prepare the dataset again") from error
     classes = []
+    # The crops are texts: they have no codes, and versions before 0.2 numbered them in that column.
+    sources = [source for row in rows for source in (row.get("sources") or "").split(";") if source]
+    named = not all(map(is_plain_integer, sources))
     for index, row in enumerate(rows):
         code, name, color = (row.get(key) or "" for key in ("code", "name", "color" if "color" in row else "colour"))
         void = index == len(rows) - 1
         right = row.get("index") == str(index) and bool(name) and bool(HEX_COLOR.fullmatch(color))
-        if not right or not (code == "" if void else re.fullmatch(r"-?[0-9]{1,18}", code)):
+        if not right or not (code == "" if void else re.fullmatch(r"(-?[0-9]{1,18})?", code)):
             raise CropzooError(
                 f"{str(path)!r}, line {index + 2}; columns index, code, name and color must be {index}, an "
-                f"integer (nothing in the last line, void), a name and a color like '#7fb069'; they are "
+                f"integer or nothing (nothing in the last line, void), a name and a color like '#7fb069'; they are "
                 f"{row.get('index')!r}, {code!r}, {name!r}, {color!r}; fix the table"
             )
         if not void:
-            classes.append(LabelClass(name, int(code), color))
+            has_code = code and not (named and index)
+            classes.append(LabelClass(name, int(code) if has_code else None, color))
     if not rows or len(classes) >= IGNORE or len({each.name for each in classes}) != len(classes):
         raise CropzooError(
             f"{str(path)!r}; it must have a line for each class, up to {IGNORE - 1}, with unique names, and a last "

@@ -30,7 +30,7 @@ from cropzoo.data.pastis.schema import (
     statistics_file,
 )
 from cropzoo.data.running_stats import RunningStats
-from cropzoo.data.sample import IGNORE, LabelClass, Sample
+from cropzoo.data.sample import IGNORE, LabelClass, Sample, format_code
 from cropzoo.errors import CropzooError
 from cropzoo.io import atomic_write, write_json, write_text
 
@@ -48,7 +48,8 @@ def write_patch(folder: Path, id: str, sample: Sample, void: int) -> None:
         void: Stored label of ignored pixels (255 in the sample): the number of classes, as in PASTIS.
 
     Raises:
-        CropzooError: A label is not a class, the id is not a file name, or a file cannot be written.
+        CropzooError: A label is not a class, a parcel id needs more than 32 bits, the id of the patch is not a file
+            name, or a file cannot be written.
     """
     if not is_patch_id(id):
         raise CropzooError(f"patch {id!r}; the id is part of file names; use letters, digits, '_', '-' and '.'")
@@ -63,7 +64,7 @@ def write_labels(folder: Path, id: str, labels: NDArray[Any] | None, parcels: ND
     if labels is not None:
         _save(labels_file(folder, id), _with_void(np.asarray(labels), void, id)[None])
     if parcels is not None:
-        _save(parcels_file(folder, id), np.asarray(parcels, np.int32))
+        _save(parcels_file(folder, id), _check_ids(np.asarray(parcels), id))
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def write_tables(folder: Path, tables: DatasetTables) -> None:
     for patch in tables.patches:
         if not series_file(folder, patch.id).is_file():
             raise CropzooError(f"dataset {str(folder)!r}; patch {patch.id!r} is listed and its series was not written")
-    codes = [str(each.code) for each in tables.classes] if tables.sources is None else list(tables.sources)
+    codes = [format_code(each) for each in tables.classes] if tables.sources is None else list(tables.sources)
     write_text(folder / CLASSES_FILE, _format_classes(tables.classes, codes))
     norm = {
         f"Fold_{fold}": {"mean": each.mean.tolist(), "std": each.std.tolist(), "count": each.count}
@@ -144,6 +145,16 @@ def _with_void(labels: NDArray[Any], void: int, patch: str) -> NDArray[np.uint8]
     return np.where(labels == IGNORE, void, labels).astype(np.uint8)
 
 
+def _check_ids(parcels: NDArray[Any], patch: str) -> NDArray[np.int32]:
+    low, high = (int(parcels.min()), int(parcels.max())) if parcels.size else (0, 0)
+    if low < 0 or high > np.iinfo(np.int32).max:
+        raise CropzooError(
+            f"patch {patch!r}; parcel id {low if low < 0 else high} is not in [0, 2147483647]; number the parcels "
+            "from 1"
+        )
+    return parcels.astype(np.int32)
+
+
 def _save(path: Path, array: NDArray[Any]) -> None:
     native = array.astype(array.dtype.newbyteorder("="), copy=False)  # torch accepts only the native byte order
     with atomic_write(path) as scratch, scratch.open("wb") as file:
@@ -155,7 +166,7 @@ def _format_classes(classes: Sequence[LabelClass], sources: Sequence[str]) -> st
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("index", "code", "name", "color", "sources"))
     for index, (each, source) in enumerate(zip(classes, sources, strict=True)):
-        rows.writerow((index, each.code, each.name, each.color, source))
+        rows.writerow((index, format_code(each), each.name, each.color, source))
     rows.writerow((len(classes), "", "void", "#ffffff", ""))
     return text.getvalue()
 

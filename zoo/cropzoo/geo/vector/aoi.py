@@ -10,20 +10,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import geopandas
 import numpy as np
-import pyogrio
 import pyproj
 import shapely
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj.exceptions import CRSError, ProjError
 
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Grid, Window, format_crs
-from cropzoo.geo.vector.layer import describe_grid_extent
+from cropzoo.geo.vector.layer import describe_grid_extent, find_longitude
+from cropzoo.geo.vector.longitudes import describe_bounds, in_degrees, join_at_180, reproject
 from cropzoo.geo.vector.polygons import extract_polygons
 from cropzoo.geo.vector.rasterize import rasterize_shapes, split_rows, to_cell_shapes
+from cropzoo.geo.vector.source import open_source
 
 _OUTLINE_POINTS = 400
 """Points along an outline before it is projected; a straight edge bends in another CRS."""
@@ -126,7 +125,7 @@ class AreaOfInterest:
                 "the images"
             )
         try:
-            shapes = self._projected(grid.crs)
+            shapes = self._projected(grid.crs, find_longitude(grid))
         except (CRSError, ProjError) as error:
             raise CropzooError(
                 f"area {str(self.path)!r}; it cannot be transformed to the CRS of the images ({error}); correct the "
@@ -141,45 +140,30 @@ class AreaOfInterest:
         overlap = len(found) and found[0].intersects(frame.buffer(-margin * 1e-6))
         return found[0] if overlap else shapely.Polygon()
 
-    def _projected(self, crs: Any) -> NDArray[Any]:
+    def _projected(self, crs: Any, longitude: float) -> NDArray[Any]:
         shapes = self.geometry
         if not pyproj.CRS.from_user_input(crs).equals(self.crs, ignore_axis_order=True):
             shapes = shapely.segmentize(shapes, shapely.length(shapes).max() / _OUTLINE_POINTS)
-            shapes = geopandas.GeoSeries(shapes, crs=self.crs).to_crs(crs).to_numpy()
+        shapes = reproject(shapes, self.crs, crs, longitude)
         # Far from the images a projection may yield no coordinates, or flip a polygon.
         return extract_polygons(shapes).geometry
 
     def _extent(self) -> str:
-        bounds = geopandas.GeoSeries(self.geometry, crs=self.crs).to_crs("EPSG:4326").total_bounds
-        west, south, east, north = bounds
-        return f"longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}"
+        return describe_bounds(shapely.total_bounds(reproject(self.geometry, self.crs, "EPSG:4326")))
 
 
 def read_aoi(path: Path) -> AreaOfInterest:
     """Area of interest in a vector file such as a GeoPackage, GeoJSON or shapefile.
 
     Args:
-        path: Path of a file that pyogrio reads.
+        path: Path of a file as `open_source` takes it.
 
     Raises:
         CropzooError: The file is missing, unreadable, or has several layers, no CRS or no polygon.
     """
-    if not path.exists():
-        raise CropzooError(f"area {str(path)!r}; there is no such file; check its name")
-    try:
-        layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
-        if len(layers) != 1:
-            what = f"{len(layers)} layers with geometries ({', '.join(layers)})" if layers else "no geometries"
-            raise CropzooError(f"area {str(path)!r}; it has {what}; write the polygons to a file of one layer")
-        frame = pyogrio.read_dataframe(path, layer=layers[0], columns=[])
-        if frame.crs is None:
-            raise CropzooError(f"area {str(path)!r}; it has no CRS; add it to the file")
-        shapes = extract_polygons(np.array(frame.geometry, object)).geometry
-    except (DataSourceError, DataLayerError, UnicodeDecodeError, shapely.errors.ShapelyError) as error:
-        raise CropzooError(
-            f"area {str(path)!r}; the file cannot be read as vector data; write it as a GeoPackage, GeoJSON or "
-            "shapefile"
-        ) from error
+    source = open_source(path, what="area", encoding="latin-1")  # reads any texts, of which none is used
+    shapes = np.array(source.read_range(0, source.count, ()).geometry, object)
+    shapes = extract_polygons(join_at_180(shapes) if in_degrees(source.crs) else shapes).geometry
     if not len(shapes):
         raise CropzooError(f"area {str(path)!r}; it contains no polygon; draw the area as polygons")
-    return AreaOfInterest(path, shapes, frame.crs)
+    return AreaOfInterest(path, shapes, source.crs)

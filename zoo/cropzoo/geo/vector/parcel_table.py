@@ -2,101 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import geopandas
 import numpy as np
 import pyproj
 import shapely
 from numpy.typing import NDArray
 
-from cropzoo.errors import CropzooError
-
-Crop = int | str | None
-"""Crop as stored in the file; digits are a number; None if the field is empty."""
-
-_NUMBER = re.compile(r"[+-]?\d+(\.0*)?")
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-_YEARS = range(1900, 2101)
-
-
-def parse_crop(value: Any) -> Crop:
-    """Crop in a field: a number for an integer or digits, None for an empty field, else the stripped text."""
-    text = format_field(value)
-    if _NUMBER.fullmatch(text):
-        return int(text.partition(".")[0])
-    return text or None
-
-
-def format_field(value: Any) -> str:
-    """Stripped text of a field, empty for an empty field; integers are written without decimals."""
-    # NaN and NaT differ from themselves.
-    if value is None or (isinstance(value, float | date) and value != value):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
-
-
-def parse_crops(values: Sequence[Any]) -> tuple[Crop, ...]:
-    """Crops in a column: numbers, or texts if any of them is a text; digits are texts then."""
-    crops = tuple(map(parse_crop, values))
-    if any(isinstance(crop, str) for crop in crops):
-        return tuple(format_field(value) or None for value in values)
-    return crops
-
-
-def parse_years(values: Iterable[Any], path: Path, column: str) -> tuple[int, ...]:
-    """Years in a column of years or dates.
-
-    Args:
-        values: Fields of the column.
-        path: Path of the file, for messages.
-        column: Name of the column, for messages.
-
-    Raises:
-        CropzooError: A field that is empty or not a year from 1900 to 2100.
-    """
-    years = []
-    for value in values:
-        text = format_field(value)
-        year = parse_crop(text[:4] if _DAY.match(text) else text)
-        if not isinstance(year, int) or year not in _YEARS:
-            raise CropzooError(
-                f"parcels {str(path)!r}; column {column!r} contains {text!r}, which is not a year; "
-                "set a year such as 2019 for every parcel, or remove parcels without one"
-            )
-        years.append(year)
-    return tuple(years)
-
-
-def parse_ids(values: Iterable[Any], path: Path, column: str) -> NDArray[np.int32]:
-    """Parcel ids in a column.
-
-    Args:
-        values: Fields of the column.
-        path: Path of the file, for messages.
-        column: Name of the column, for messages.
-
-    Raises:
-        CropzooError: A field that is not an integer from 1 to 2147483647.
-    """
-    ids = []
-    for value in values:
-        number = parse_crop(value)
-        if not isinstance(number, int) or not 1 <= number <= np.iinfo(np.int32).max:
-            raise CropzooError(
-                f"parcels {str(path)!r}; column {column!r} contains {format_field(value)!r}; parcel ids are "
-                "integers from 1 to 2147483647; choose another column, or none to number the parcels"
-            )
-        ids.append(number)
-    return np.array(ids, np.int32)
+from cropzoo.geo.vector.fields import Crop
+from cropzoo.geo.vector.longitudes import reproject
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +29,7 @@ class ParcelTable:
         splits: Texts of the split column, empty if the field is empty; None without a split column.
         left_out: Number of shapes near the images that are not polygons.
         repaired: Number of polygons that were invalid, such as self-intersecting ones.
+        longitude: Longitude of the images in degrees; polygons in degrees are near it, also beyond 180.
     """
 
     geometry: NDArray[Any]
@@ -124,6 +41,7 @@ class ParcelTable:
     splits: tuple[str, ...] | None = None
     left_out: int = 0
     repaired: int = 0
+    longitude: float = 0.0
     _projected: dict[Any, ParcelTable] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
@@ -135,7 +53,7 @@ class ParcelTable:
             found = pyproj.CRS.from_user_input(crs)
             table = self
             if found != self.crs:
-                geometry = geopandas.GeoSeries(self.geometry, crs=self.crs).to_crs(found).to_numpy()
+                geometry = reproject(self.geometry, self.crs, found, self.longitude)
                 table = replace(self, geometry=geometry, crs=found)
             self._projected[crs] = table
         return self._projected[crs]

@@ -6,13 +6,14 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import geopandas
 import numpy as np
 
 from cropzoo.errors import CropzooError, suggest
 from cropzoo.geo.raster.grid import Grid
+from cropzoo.geo.vector.fields import format_field, parse_crops, parse_ids, parse_years
 from cropzoo.geo.vector.layer import VectorLayer, describe_extent, describe_grid_extent, read_layer
-from cropzoo.geo.vector.parcel_table import ParcelTable, format_field, parse_crops, parse_ids, parse_years
+from cropzoo.geo.vector.longitudes import reproject
+from cropzoo.geo.vector.parcel_table import ParcelTable
 
 _OPTIONS = {"crop": "--crop-column", "id": "--id-column", "year": "--year-column", "split": "--split-by"}
 
@@ -26,21 +27,24 @@ def read_parcels(
     year_column: str | None = None,
     split_column: str | None = None,
     around: Sequence[Grid],
+    encoding: str | None = None,
 ) -> ParcelTable:
     """Parcels of files that intersect images, in the order of the files and in the CRS of the first file.
 
-    A field of the crop column is a number, digits, or a text; if any field is a text, all are. An empty field is a
-    parcel whose crop is unknown.
+    A column of numbers has numbers as crops, a column of texts has texts, which are not changed; if the column of one
+    file has texts, so have all. An empty field is a parcel whose crop is unknown.
 
     Args:
-        paths: Files or folders that pyogrio reads (GeoPackage, GeoJSON, shapefile, also zipped, FlatGeobuf, file
-            geodatabase), each with one layer of geometries; only features near the images are read.
+        paths: Files or folders as `open_source` takes them (GeoPackage, GeoJSON, shapefile, FlatGeobuf, file
+            geodatabase, also in an archive, GeoParquet), each with one layer of geometries; only features near the
+            images are read.
         crop_column: Column with the crop code or text.
         name_column: Column with the crop name; optional in the file.
         id_column: Column with unique integers (unique per year if there are years); None to number the parcels 1..n.
         year_column: Column with the harvest year, or a date in it.
         split_column: Column with the split of each parcel.
         around: Grids of the images.
+        encoding: Encoding of the texts; None to find it out.
 
     Raises:
         CropzooError: A file that is missing, unreadable, has several layers or no CRS, lacks a column, or has an
@@ -49,11 +53,11 @@ def read_parcels(
     if not paths:
         raise CropzooError("parcels; no file is given; name at least one")
     needed = {"crop": crop_column, "id": id_column, "year": year_column, "split": split_column}
-    layers = [_read_columns(path, needed, name_column, around) for path in paths]
+    layers = [_read_columns(path, needed, name_column, around, encoding) for path in paths]
     if not any(len(layer.geometry) for layer in layers):
         raise _no_parcels_error(layers, around)
     crs = layers[0].crs
-    shapes = [geopandas.GeoSeries(layer.geometry, crs=layer.crs).to_crs(crs).to_numpy() for layer in layers]
+    shapes = [reproject(layer.geometry, layer.crs, crs, layer.longitude) for layer in layers]
     geometry = np.concatenate(shapes)
     years = None
     if year_column is not None:
@@ -74,6 +78,7 @@ def read_parcels(
         splits=None if split_column is None else tuple(map(format_field, _join_column(layers, split_column))),
         left_out=sum(layer.left_out for layer in layers),
         repaired=sum(layer.repaired for layer in layers),
+        longitude=layers[0].longitude,
     )
 
 
@@ -97,14 +102,16 @@ def require_column(path: Path, column: str, columns: Sequence[str], content: str
         )
 
 
-def _read_columns(path: Path, needed: dict[str, str | None], name_column: str, around: Sequence[Grid]) -> VectorLayer:
-    def choose_columns(columns: list[str]) -> Collection[str]:
+def _read_columns(
+    path: Path, needed: dict[str, str | None], name_column: str, around: Sequence[Grid], encoding: str | None
+) -> VectorLayer:
+    def choose_columns(columns: Sequence[str]) -> Collection[str]:
         required = {content: column for content, column in needed.items() if column is not None}
         for content, column in required.items():
             require_column(path, column, columns, content, _OPTIONS[content])
         return dict.fromkeys([*required.values(), *([name_column] if name_column in columns else [])])
 
-    return read_layer(path, around, choose_columns)
+    return read_layer(path, around, choose_columns, encoding)
 
 
 def _join_column(layers: Sequence[VectorLayer], column: str) -> list[Any]:
@@ -126,7 +133,7 @@ def _check_unique(keys: Sequence[tuple[int | None, int]], paths: Sequence[Path],
 
 
 def _no_parcels_error(layers: Sequence[VectorLayer], around: Sequence[Grid]) -> CropzooError:
-    covered = "; ".join(f"{str(layer.path)!r} covers {describe_extent(layer.path)}" for layer in layers)
+    covered = "; ".join(f"{str(layer.path)!r} covers {describe_extent(layer.source)}" for layer in layers)
     skipped = sum(layer.left_out for layer in layers)
     points = f" ({skipped} shapes near them are not polygons)" if skipped else ""
     return CropzooError(

@@ -1,4 +1,4 @@
-"""Vector files in chunks: read with all their columns, written atomically."""
+"""Vector files, written chunk by chunk and atomically."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import geopandas
-import numpy as np
+import pandas as pd
 import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
 from cropzoo.errors import CropzooError, UsageError
+from cropzoo.geo.vector.parquet import require_pyarrow, write_parquet
+from cropzoo.geo.vector.source import PARQUET, VectorSource, first_line
 from cropzoo.io import atomic_write
 
 
@@ -54,91 +55,20 @@ DRIVERS = {
     ".json": "GeoJSON",
     ".fgb": "FlatGeobuf",
     ".shp": "ESRI Shapefile",
+    **dict.fromkeys(PARQUET, "Parquet"),
+    ".csv": "CSV",
 }
-"""GDAL driver by suffix of the file."""
+"""Driver by suffix of the file: GDAL's, except for Parquet and for CSV, a table without geometries."""
 
-_FAILURES = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, UnicodeDecodeError, RuntimeError)
+_FAILURES = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, RuntimeError, UnicodeError)
 _LAST = (".shp",)
 """Of a dataset with several files, the one that is renamed last: without it there is no layer."""
 
 _INDICES = (".qix", ".sbn", ".sbx")
 """Spatial indexes of a shapefile; those of a replaced file would be wrong."""
 
-_MAX_MESSAGE = 200
-"""Characters of a message."""
-
 _UNSUPPORTED = (FeatureError, FieldError, GeometryError)
 """Errors of a format that cannot store a column or a geometry."""
-
-
-@dataclass(frozen=True)
-class VectorFile:
-    """Layer of geometries in a file.
-
-    Args:
-        path: Path of the file.
-        layer: Name of the layer.
-        count: Number of features.
-        columns: Names of the columns.
-        nullable_dtypes: Nullable pandas data type of integer and boolean columns, which pandas would change where
-            fields are empty.
-        geometry_type: GDAL name of the geometry type.
-        crs: CRS of the geometries.
-    """
-
-    path: Path
-    layer: str
-    count: int
-    columns: tuple[str, ...]
-    nullable_dtypes: Mapping[str, str]
-    geometry_type: str
-    crs: Any
-
-    def read(self, start: int, count: int, columns: Iterable[str] | None = None) -> geopandas.GeoDataFrame:
-        """Features from number `start` on; empty fields do not change the type of a column.
-
-        Args:
-            start: First feature, from 0.
-            count: Number of features.
-            columns: Columns to read; None for all.
-
-        Raises:
-            CropzooError: The file cannot be read.
-        """
-        names = list(self.columns if columns is None else columns)
-        with _reading(self.path):
-            frame = pyogrio.read_dataframe(
-                self.path, layer=self.layer, columns=names, skip_features=start, max_features=count
-            )
-        changed = {
-            name: self.nullable_dtypes[name]
-            for name in names
-            if name in self.nullable_dtypes and frame[name].dtype.kind in "fO"
-        }
-        return frame.astype(changed)
-
-
-def open_vector_file(path: Path) -> VectorFile:
-    """The only layer of a file that has geometries.
-
-    Raises:
-        CropzooError: The file is missing, unreadable, or has several layers, no layer with geometries or no CRS.
-    """
-    if not path.exists():
-        raise CropzooError(f"parcels {str(path)!r}; there is no such file; check its name")
-    with _reading(path):
-        layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
-        if len(layers) != 1:
-            found = f"{len(layers)} layers with geometries ({', '.join(layers)})" if layers else "no geometries"
-            raise CropzooError(f"parcels {str(path)!r}; it has {found}; use a file with one layer of polygons")
-        info = pyogrio.read_info(path, layer=layers[0], force_feature_count=True)
-    if not info["crs"]:
-        raise CropzooError(f"parcels {str(path)!r}; they have no CRS; add it to the file")
-    names = tuple(map(str, info["fields"]))
-    known = {"i": "Int64", "u": "Int64", "b": "boolean"}
-    stored = zip(names, (np.dtype(kind).kind for kind in info["dtypes"]), strict=True)
-    dtypes = {name: known[kind] for name, kind in stored if kind in known}
-    return VectorFile(path, layers[0], info["features"], names, dtypes, info["geometry_type"], info["crs"])
 
 
 def check_output_path(out: Path, source: Path, overwrite: bool) -> None:
@@ -151,6 +81,7 @@ def check_output_path(out: Path, source: Path, overwrite: bool) -> None:
 
     Raises:
         UsageError: The suffix is unknown, or the path is the input file, a folder, or an existing file.
+        CropzooError: The file is a GeoParquet file, and pyarrow is not installed.
     """
     if out.suffix.lower() not in DRIVERS:
         raise UsageError(f"--out {str(out)!r}; its name must end in {', '.join(DRIVERS)}")
@@ -160,14 +91,16 @@ def check_output_path(out: Path, source: Path, overwrite: bool) -> None:
         raise UsageError(f"--out {str(out)!r}; it is the input file of the parcels; choose another name")
     if out.exists() and not overwrite:
         raise UsageError(f"--out {str(out)!r}; it exists already; pass --overwrite or choose another name")
+    if out.suffix.lower() in PARQUET:
+        require_pyarrow(out)
 
 
 def supports_append(out: Path) -> bool:
     """Whether features can be appended to a file of this format; otherwise all parcels are held in memory."""
-    return out.suffix.lower() != ".fgb"
+    return out.suffix.lower() not in (".fgb", *PARQUET)
 
 
-def write_vector_file(out: Path, source: VectorFile, chunks: Iterable[geopandas.GeoDataFrame]) -> tuple[str, ...]:
+def write_vector_file(out: Path, source: VectorSource, chunks: Iterable[geopandas.GeoDataFrame]) -> tuple[str, ...]:
     """Write features chunk by chunk; the file replaces an existing one only when it is complete.
 
     GeoJSON is written in longitude and latitude, as its readers expect; other formats in the CRS of the chunks.
@@ -196,6 +129,10 @@ def write_vector_file(out: Path, source: VectorFile, chunks: Iterable[geopandas.
         with _writing(out):
             if driver == "GeoJSON":
                 written = write_geojson(scratch, chunks)
+            elif driver == "CSV":
+                written = _write_csv(scratch, chunks)
+            elif driver == "Parquet":
+                written = write_parquet(scratch, pd.concat(list(chunks)))
             else:
                 written = _write_layer(scratch, driver, source.geometry_type, chunks, changes)
             if written != source.count:
@@ -210,6 +147,16 @@ def write_vector_file(out: Path, source: VectorFile, chunks: Iterable[geopandas.
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _write_csv(path: Path, chunks: Iterable[geopandas.GeoDataFrame]) -> int:
+    """Write the columns without the geometries; returns the number of features."""
+    count = 0
+    for chunk in chunks:
+        table = pd.DataFrame(chunk.drop(columns=chunk.geometry.name))
+        table.to_csv(path, mode="a", header=not count and not path.exists(), index=False, encoding="utf-8")
+        count += len(chunk)
+    return count
+
+
 def _write_layer(
     path: Path, driver: str, geometry_type: str, chunks: Iterable[geopandas.GeoDataFrame], changes: list[str]
 ) -> int:
@@ -221,7 +168,7 @@ def _write_layer(
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             pyogrio.write_dataframe(chunk, path, append=append, layer=path.stem, **options)
-        changes += [_first_line(str(each.message)) for each in caught]
+        changes += [first_line(str(each.message)) for each in caught]
     count: int = pyogrio.read_info(path, force_feature_count=True)["features"]
     return count
 
@@ -264,20 +211,6 @@ def split_range(count: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        with warnings.catch_warnings():
-            # about GDAL's feature ids, which are not used; a column `id` is kept unchanged
-            warnings.filterwarnings("ignore", "Several features with id", RuntimeWarning)
-            yield
-    except _FAILURES as error:
-        raise CropzooError(
-            f"parcels {str(path)!r}; the file cannot be read as vector data ({_first_line(error)}); "
-            "write it as a GeoPackage, GeoJSON or shapefile"
-        ) from error
-
-
-@contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:
         yield
@@ -285,10 +218,5 @@ def _writing(path: Path) -> Iterator[None]:
         other = isinstance(error, _UNSUPPORTED) and path.suffix.lower() != ".gpkg"
         advice = "choose a .gpkg file, which supports all types; " if other else ""
         raise CropzooError(
-            f"cannot write {str(path)!r}; {_first_line(error)}; {advice}an existing file is unchanged"
+            f"cannot write {str(path)!r}; {first_line(error)}; {advice}an existing file is unchanged"
         ) from error
-
-
-def _first_line(error: Exception | str) -> str:
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return line if len(line) < _MAX_MESSAGE else f"{line[:_MAX_MESSAGE]} ..."  # a warning may contain a complete field

@@ -13,6 +13,7 @@ from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
+from cropzoo.data.legend import drop_made_up_codes
 from cropzoo.data.model_scores import is_score_tag
 from cropzoo.data.sample import HEX_COLOR, LabelClass
 from cropzoo.errors import CropzooError
@@ -112,6 +113,7 @@ class MapManifest:
             "digest": self.digest,
             "decides": self.settings,
             "outputs": list(self.outputs),
+            "codes": "source",
             "classes": [[each.name, each.code, each.color] for each in self.classes],
             "tags": self.tags,
             "grid": {
@@ -130,6 +132,7 @@ class MapManifest:
             CropzooError: The data are not valid; the message names the file.
         """
         try:
+            value = upgrade_manifest(value)
             if value["version"] != _VERSION:
                 raise ValueError(f"its version is {value['version']!r}, not {_VERSION}")
             return cls._parse(value)
@@ -152,7 +155,10 @@ class MapManifest:
                 raise ValueError(f"chunk {chunk.number} has the window {tuple(chunk.map_window)}")
             if row + rows > height or column + columns > width:
                 raise ValueError(f"chunk {chunk.number} exceeds the map")
-        classes = tuple(LabelClass(str(name), _integer(code), str(color)) for name, code, color in value["classes"])
+        classes = tuple(
+            LabelClass(str(name), None if code is None else _integer(code), str(color))
+            for name, code, color in value["classes"]
+        )
         if not classes or not all(HEX_COLOR.fullmatch(each.color) for each in classes):
             raise ValueError("its classes must have colors such as '#aa33ff'")
         return cls(
@@ -164,6 +170,17 @@ class MapManifest:
             tags={str(key): str(text) for key, text in value["tags"].items()},
             settings=dict(value["decides"]),
         )
+
+
+def upgrade_manifest(value: Any) -> Any:
+    """The data of a manifest file; without the codes that cropzoo may have made up if it was written before 0.2."""
+    if not isinstance(value, dict) or "codes" in value:
+        return value
+    try:
+        classes = drop_made_up_codes([LabelClass(name, code, color) for name, code, color in value["classes"]])
+    except (KeyError, TypeError, ValueError):  # a damaged file, which the caller reports
+        return value
+    return {**value, "codes": "source", "classes": [[each.name, each.code, each.color] for each in classes]}
 
 
 def list_differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

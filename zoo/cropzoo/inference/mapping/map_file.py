@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from cropzoo.data.legend import drop_made_up_codes
 from cropzoo.data.model_scores import ModelScores, read_score_tags
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
@@ -24,10 +25,16 @@ from cropzoo.inference.mapping.outputs import (
 
 
 def class_tags(classes: Sequence[LabelClass]) -> dict[str, str]:
-    """Tags with the name, code and color of each class: CLASS_0, CODE_0, COLOR_0 and so on."""
-    tags: dict[str, str] = {}
+    """Tags with the name, code and color of each class: CLASS_0, CODE_0, COLOR_0 and so on.
+
+    A class without a code in the training data has no tag of it. The tag CODES tells such maps from those of versions
+    before 0.2, which made up numbers instead.
+    """
+    tags = {"CODES": "source"}
     for index, each in enumerate(classes):
-        tags |= {f"CLASS_{index}": each.name, f"CODE_{index}": str(each.code), f"COLOR_{index}": each.color}
+        tags |= {f"CLASS_{index}": each.name, f"COLOR_{index}": each.color}
+        if each.code is not None:
+            tags[f"CODE_{index}"] = str(each.code)
     return tags
 
 
@@ -46,14 +53,15 @@ def read_classes(source: Any) -> tuple[LabelClass, ...]:
         while f"CLASS_{len(classes)}" in tags:
             index = len(classes)
             color = tags.get(f"COLOR_{index}") or tags[f"COLOUR_{index}"]  # COLOUR_0 in maps of versions before 0.2
-            classes.append(LabelClass(tags[f"CLASS_{index}"], int(tags[f"CODE_{index}"]), color))
+            code = tags[f"CODE_{index}"] if "CODES" not in tags else tags.get(f"CODE_{index}")
+            classes.append(LabelClass(tags[f"CLASS_{index}"], None if code is None else int(code), color))
     except (KeyError, ValueError):
         classes = []
     if not classes:
         raise CropzooError(
             f"map {str(source.name)!r}; its tags hold no classes; give a map that `cropzoo predict` wrote"
         )
-    return tuple(classes)
+    return tuple(classes) if "CODES" in tags else drop_made_up_codes(classes)
 
 
 def color_table(classes: Sequence[LabelClass]) -> dict[int, tuple[int, int, int, int]]:
@@ -141,7 +149,7 @@ def _check_fits(file: Path, grid: Grid, bands: int, path: Path) -> None:
 
 
 def _classes_by_name(source: Any, path: Path) -> tuple[LabelClass, ...]:
-    """The classes by the names in an .aux.xml file; it holds no codes, so that the label index is used as code."""
+    """The classes by the names in an .aux.xml file; it holds no codes."""
     names = _read_category_names(sidecar_paths(path)["attributes"])
     if not names:
         read_classes(source)  # raises the error about missing classes
@@ -150,7 +158,7 @@ def _classes_by_name(source: Any, path: Path) -> tuple[LabelClass, ...]:
     except ValueError:
         colors = {}
     return tuple(
-        LabelClass(name, index, "#{:02x}{:02x}{:02x}".format(*colors[index][:3]) if index in colors else _GRAY)
+        LabelClass(name, None, "#{:02x}{:02x}{:02x}".format(*colors[index][:3]) if index in colors else _GRAY)
         for index, name in enumerate(names)
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo.errors import CropzooError
-from cropzoo.inference.mapping.manifest import MapManifest, list_differences
+from cropzoo.inference.mapping.manifest import MapManifest, list_differences, upgrade_manifest
 from cropzoo.io import atomic_write, read_json, write_json
 
 SUFFIX = ".parts"
@@ -91,7 +91,7 @@ class ChunkStore:
         if overwrite and shard is None:
             self.remove()
         if self.exists:
-            found = read_json(self.folder / _MANIFEST)
+            found = upgrade_manifest(read_json(self.folder / _MANIFEST))
             if found != wanted:
                 changed = ", ".join(list_differences(found if isinstance(found, dict) else {}, wanted))
                 restart = "remove the folder if no other shard is running" if shard else "pass --overwrite to restart"

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from cropzoo.data.sample import LabelClass
+from cropzoo.data.sample import LabelClass, format_code
 from cropzoo.inference.mapping.areas import MappedAreas
 
 _INTEGER, _REAL, _STRING = "0", "1", "2"
@@ -46,7 +46,7 @@ def format_attributes(classes: Sequence[LabelClass], areas: MappedAreas) -> str:
     columns = (
         ("Value", _INTEGER, _VALUE, range(len(classes))),
         ("Class", _STRING, _NAME, [_to_xml(each.name) for each in classes]),
-        ("Code", _STRING, _GENERIC, [each.code for each in classes]),
+        ("Code", _STRING, _GENERIC, [format_code(each) for each in classes]),
         ("Count", count_type, _COUNT, areas.pixels.tolist()),
         *([] if np.isnan(areas.hectares).any() else [("Hectares", _REAL, _GENERIC, hectares)]),
         *(

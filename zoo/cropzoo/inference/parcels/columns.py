@@ -14,7 +14,7 @@ from cropzoo.inference.parcels.majority import ParcelMajority
 
 COLUMNS = {
     "map_crop": "crop with the most pixels in the parcel",
-    "map_code": "code of map_crop",
+    "map_code": "code of map_crop; empty if the training data name the crops by texts",
     "map_prec": "precision of map_crop on the model's test split; requires a map with test scores",
     "map_share": "share of pixels with map_crop",
     "map_crop2": "crop with the second most pixels",
@@ -131,7 +131,7 @@ def make_columns(
         precision: Test precision of each class by name, 0..1; empty if unknown.
     """
     names = np.array([*(each.name for each in classes), None], object)  # indices -1 and -2 mean none
-    codes = np.array([*(each.code for each in classes), np.nan])
+    codes = np.array([*(np.nan if each.code is None else each.code for each in classes), np.nan])
     precisions = np.array([*(precision.get(each.name, np.nan) for each in classes), np.nan])
     made: dict[str, Any] = {
         "map_crop": names[np.maximum(found.crop, -1)],

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.data.legend import IGNORED, OTHERS, CropTable
+from cropzoo.data.legend import IGNORED, OTHERS, CropRow, CropTable
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
-from cropzoo.geo.vector.parcel_table import format_field, parse_crop
+from cropzoo.geo.vector.fields import Crop, format_field, is_plain_integer, normalize_text, parse_crops
 
 UNKNOWN = -2
 """Index of a declared crop that is none of the map's classes."""
@@ -29,7 +29,8 @@ class CropMatcher:
     """Matches declared crops to the classes of a map and counts the crops without a class.
 
     Without a table, a crop belongs to the class of the same name, ignoring case: the name in the parcel's column of
-    names is tried first, then the crop itself. Otherwise it belongs to the class with the same code. A table (see
+    names is tried first, then the crop itself. Otherwise it belongs to the class with the same code, if the classes
+    have codes: those of a map whose training data name the crops by texts have none. A table (see
     `cropzoo.data.legend`) assigns every crop to a class; its classes are found in the map by name.
 
     Args:
@@ -43,14 +44,19 @@ class CropMatcher:
     unknown: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._by_name = {each.name.casefold(): index for index, each in enumerate(self.classes)}
-        self._by_code = {each.code: index for index, each in enumerate(self.classes)}
+        self._by_name = {normalize_text(each.name).casefold(): index for index, each in enumerate(self.classes)}
+        self._by_code = {each.code: index for index, each in enumerate(self.classes) if self.has_codes}
         self._by_table = {} if self.table is None else _table_classes(self.table, self._by_name)
         if self.table is not None and not any(index >= 0 for index in self._by_table.values()):
             raise CropzooError(
                 f"class table {str(self.table.path)!r}; none of its classes is a class of the map "
                 f"({', '.join(each.name for each in self.classes)}); use the map's class names in column `class`"
             )
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether crops given as numbers can be compared with the codes of the classes."""
+        return all(each.code is not None for each in self.classes)
 
     def indices(self, values: Sequence[Any], names: Sequence[Any]) -> NDArray[np.intp]:
         """Class index of each crop, (n,): `EMPTY` without a crop, `UNKNOWN` for a crop without a class in the map.
@@ -59,25 +65,25 @@ class CropMatcher:
             values: Values of the crop column, n.
             names: Values of the column of crop names, n.
         """
-        found = np.full(len(values), EMPTY, np.intp)
-        for position, fields in enumerate(zip(values, names, strict=True)):
-            crop, name = map(format_field, fields)
-            if not crop:
+        crops = parse_crops(values)
+        rows = {} if self.table is None else self.table.by_crop(any(isinstance(crop, str) for crop in crops))
+        found = np.full(len(crops), EMPTY, np.intp)
+        for position, (crop, name) in enumerate(zip(crops, map(format_field, names), strict=True)):
+            if crop is None:
                 continue
-            found[position] = self._find(crop, name)
+            found[position] = self._find(crop, name, rows)
             if found[position] == UNKNOWN:
-                self.unknown[f"{crop} ({name})" if name and name != crop else crop] += 1
+                self.unknown[f"{crop} ({name})" if name and name != str(crop) else str(crop)] += 1
         return found
 
-    def _find(self, crop: str, name: str) -> int:
-        code = parse_crop(crop)
+    def _find(self, crop: int | str, name: str, rows: Mapping[Crop, CropRow]) -> int:
         if self.table is not None:
-            other = self._by_table.get(OTHERS, UNKNOWN)
-            return self._by_table.get(crop, self._by_table.get(str(code), other))
-        for text in (name, crop):
+            row = rows.get(crop, rows.get(OTHERS))
+            return UNKNOWN if row is None else self._by_table[row.text]
+        for text in (name, str(crop)):
             if text.casefold() in self._by_name:
                 return self._by_name[text.casefold()]
-        return self._by_code.get(code, UNKNOWN) if isinstance(code, int) else UNKNOWN
+        return self._by_code.get(int(crop), UNKNOWN) if is_plain_integer(str(crop)) else UNKNOWN
 
 
 def _table_classes(table: CropTable, by_name: Mapping[str, int]) -> dict[str, int]:
@@ -86,5 +92,5 @@ def _table_classes(table: CropTable, by_name: Mapping[str, int]) -> dict[str, in
     for row in table.rows:
         key = row.key or (OTHER if row.text == OTHERS else row.text)
         index = UNKNOWN if key == IGNORED else by_name.get(key.casefold(), UNKNOWN)
-        found[row.text] = found[str(row.crop)] = index
+        found[row.text] = index
     return found

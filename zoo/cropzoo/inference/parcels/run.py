@@ -16,16 +16,13 @@ from pyproj.exceptions import CRSError, ProjError
 
 from cropzoo.data.legend import read_crop_table
 from cropzoo.errors import CropzooError, UsageError
+from cropzoo.geo.vector.fields import format_field
+from cropzoo.geo.vector.layer import check_plain, find_longitude
+from cropzoo.geo.vector.longitudes import in_degrees, join_at_180, reproject
 from cropzoo.geo.vector.polygons import extract_polygons
 from cropzoo.geo.vector.reader import require_column
-from cropzoo.geo.vector.writer import (
-    VectorFile,
-    check_output_path,
-    open_vector_file,
-    split_range,
-    supports_append,
-    write_vector_file,
-)
+from cropzoo.geo.vector.source import VectorSource, open_source
+from cropzoo.geo.vector.writer import check_output_path, split_range, supports_append, write_vector_file
 from cropzoo.inference.mapping.map_file import MapFile, open_map
 from cropzoo.inference.parcels.columns import (
     COLUMN_TYPES,
@@ -57,6 +54,7 @@ class ZonalOptions:
         classes: Table of crops and classes, see `read_crop_table`; None matches crops by name and code.
         interior: Whether to use only pixels completely inside a parcel, where there are any.
         min_pixels: Minimum number of pixels of a suspicious parcel.
+        encoding: Encoding of the texts in the file of parcels; "" to find it out.
     """
 
     crop_column: str = ""
@@ -65,6 +63,7 @@ class ZonalOptions:
     classes: Path | None = None
     interior: bool = False
     min_pixels: float = 4.0
+    encoding: str = ""
 
 
 def map_parcels(
@@ -99,7 +98,7 @@ def map_parcels(
     check_output_path(out, parcels, overwrite)
     if options.classes is not None and not options.crop_column:
         raise UsageError("--classes assigns declared crops to classes; give --crop-column, the column of the crops")
-    source, vectors = open_map(map_path), open_vector_file(parcels)
+    source, vectors = open_map(map_path), open_source(parcels, encoding=options.encoding)
     for column, what, option in (
         (options.crop_column, "declared crop", "--crop-column"),
         (options.id_column, "name of a parcel", "--id-column"),
@@ -124,28 +123,30 @@ def map_parcels(
     no_polygon = sum(count for _, count in pieces)
     summary = summarize_parcels(source, vectors, found, rank, names, matcher.unknown, no_polygon)
     edge_only = int(((found.crop >= 0) & ~found.interior).sum()) if options.interior else 0
-    return replace(summary, edge_only=edge_only, changed=changed)
+    lost = (f"column {name!r} {problem}" for name, problem in sorted(vectors.problems.items()))
+    return replace(summary, edge_only=edge_only, changed=(*lost, *changed))
 
 
 def _compute_statistics(
-    source: MapFile, vectors: VectorFile, start: int, count: int, options: ZonalOptions, matcher: CropMatcher
+    source: MapFile, vectors: VectorSource, start: int, count: int, options: ZonalOptions, matcher: CropMatcher
 ) -> tuple[ParcelStatistics, int]:
     """The statistics of a piece of the parcels, and the number of them without a polygon."""
     crop, name = options.crop_column, options.name_column
     wanted = [column for column in (crop, name if name in vectors.columns else "") if column] if crop else []
-    frame = vectors.read(start, count, dict.fromkeys(wanted))
+    frame = vectors.read_range(start, count, dict.fromkeys(wanted))
+    check_plain(vectors, wanted)
     geometry = np.array(frame.geometry, object)
-    kept = extract_polygons(geometry)
+    kept = extract_polygons(join_at_180(geometry) if in_degrees(vectors.crs) else geometry)
     polygons = np.full(len(geometry), None, object)
     polygons[kept.kept] = kept.geometry
     try:
-        placed = geopandas.GeoSeries(polygons, crs=frame.crs).to_crs(source.grid.crs)
+        shapes = reproject(polygons, vectors.crs, source.grid.crs, find_longitude(source.grid))
     except (CRSError, ProjError) as error:
         raise CropzooError(
             f"parcels {str(vectors.path)!r}; they cannot be transformed to the CRS of the map {str(source.path)!r} "
             f"({error}); fix the CRS in the file"
         ) from error
-    shapes = np.array(placed, object)
+    shapes = np.array(shapes, object)
     shapes[~np.isfinite(shapely.bounds(shapes)).all(axis=1)] = None  # outside the domain of the map's CRS
     majority = find_majority(sum_over_parcels(source, shapes), options.interior)
     declared = probability = None
@@ -170,10 +171,10 @@ def _hectares(shapes: NDArray[Any], crs: Any) -> NDArray[np.float64]:
 
 
 def _add_columns(
-    vectors: VectorFile, found: ParcelStatistics, rank: NDArray[np.int64] | None, source: MapFile, piece: int
+    vectors: VectorSource, found: ParcelStatistics, rank: NDArray[np.int64] | None, source: MapFile, piece: int
 ) -> Iterator[geopandas.GeoDataFrame]:
     for start, count in split_range(vectors.count, piece):
-        frame = vectors.read(start, count)
+        frame = vectors.read_range(start, count)
         # Columns of an earlier run are replaced.
         frame = frame.drop(columns=[name for name in vectors.columns if is_statistics_column(name)])
         ranks = None if rank is None else rank[start : start + count]
@@ -181,7 +182,7 @@ def _add_columns(
         yield frame.assign(**made).astype({name: kind for name, kind in COLUMN_TYPES.items() if name in made})
 
 
-def _suspect_names(vectors: VectorFile, column: str, rank: NDArray[np.int64] | None) -> Sequence[str]:
+def _suspect_names(vectors: VectorSource, column: str, rank: NDArray[np.int64] | None) -> Sequence[str]:
     """The names of the first suspicious parcels in order of their rank."""
     if rank is None:
         return ()
@@ -189,13 +190,20 @@ def _suspect_names(vectors: VectorFile, column: str, rank: NDArray[np.int64] | N
     first = order[np.argsort(rank[order])][: ParcelSummary.SUSPECTS]
     if not column:
         return [str(position + 1) for position in first]
-    return [str(vectors.read(int(position), 1, [column])[column].iloc[0]) for position in first]
+    return [format_field(vectors.read_range(int(position), 1, [column])[column].iloc[0]) for position in first]
 
 
 def _nothing_matches(parcels: Path, column: str, matcher: CropMatcher) -> CropzooError:
     crops = ", ".join(repr(crop) for crop, _ in matcher.unknown.most_common(5))
-    return CropzooError(
+    problem = (
         f"parcels {str(parcels)!r}; no crop of column {column!r} ({crops}) is a class of the map "
-        f"({', '.join(each.name for each in matcher.classes)}); assign crops to classes with --classes, a table such "
-        "as the classes.csv of the training dataset"
+        f"({', '.join(each.name for each in matcher.classes)})"
+    )
+    if not matcher.has_codes:
+        return CropzooError(
+            f"{problem}, whose classes have names and no codes of a register; choose the column with the names of the "
+            "crops by --crop-column or --name-column, or give --classes, a table with the columns code and name"
+        )
+    return CropzooError(
+        f"{problem}; assign crops to classes with --classes, a table such as the classes.csv of the training dataset"
     )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo.data.model_scores import ModelScores
-from cropzoo.geo.vector.writer import VectorFile
+from cropzoo.geo.vector.source import VectorSource
 from cropzoo.inference.mapping.map_file import MapFile
 from cropzoo.inference.parcels.columns import ParcelStatistics, is_statistics_column
 from cropzoo.inference.parcels.declared import EMPTY, UNKNOWN
@@ -97,7 +97,7 @@ class ParcelSummary:
 
 def summarize_parcels(
     source: MapFile,
-    vectors: VectorFile,
+    vectors: VectorSource,
     found: ParcelStatistics,
     rank: NDArray[np.int64] | None,
     names: Sequence[str],

@@ -1,0 +1,391 @@
+"""Vector files as sources: one layer of features, read without changing a value."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+import zipfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+import geopandas
+import numpy as np
+import pandas as pd
+import pyogrio
+import pyproj
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
+from pyproj.exceptions import CRSError
+
+from cropzoo.errors import CropzooError
+from cropzoo.geo.vector.encoding import check_encoding, find_utf8
+
+_log = logging.getLogger("cropzoo")
+
+Bounds = tuple[float, float, float, float]
+
+READ_FAILURES = (
+    DataSourceError,
+    DataLayerError,
+    FeatureError,
+    FieldError,
+    GeometryError,
+    RuntimeError,
+    shapely.errors.ShapelyError,
+)
+
+PARQUET = (".parquet", ".geoparquet")
+"""Suffixes of GeoParquet files."""
+
+_ZIPPED = (".shp", ".gpkg", ".geojson", ".json", ".fgb", ".gml", ".kml", ".tab", ".mif")
+"""Suffixes of vector files in archives."""
+
+_CODE_PAGE = 29
+"""Byte of a .dbf file with the number of its code page; 0 and 0x57 name none in particular."""
+
+_EXACT = 2**53
+"""Numbers up to this one are exact in double precision, in which pyogrio returns integers next to empty fields."""
+
+
+class VectorSource(Protocol):
+    """One layer of features in a file.
+
+    Attributes:
+        path: Path of the file as the user named it.
+        crs: CRS of the geometries (pyproj).
+        columns: Names of the columns.
+        geometry_type: GDAL name of the geometry type, "Unknown" for several.
+        problems: What is lost of columns read so far, by name, such as lists that became texts.
+    """
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def crs(self) -> Any: ...
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+    @property
+    def geometry_type(self) -> str: ...
+    @property
+    def problems(self) -> dict[str, str]: ...
+
+    @property
+    def count(self) -> int:
+        """Number of features."""
+        ...
+
+    @property
+    def total_bounds(self) -> Bounds | None:
+        """Bounds of all features in their CRS; None without any."""
+        ...
+
+    def read_range(self, start: int, count: int, columns: Collection[str] | None = None) -> geopandas.GeoDataFrame:
+        """Features from number `start` on, counted from 0.
+
+        Integers are exact, also next to empty fields; lists and objects are JSON texts.
+
+        Args:
+            start: First feature.
+            count: Number of features.
+            columns: Columns to read; None for all.
+
+        Raises:
+            CropzooError: The file cannot be read.
+        """
+        ...
+
+    def read_near(self, boxes: Sequence[Bounds | None], columns: Collection[str]) -> geopandas.GeoDataFrame:
+        """Features whose bounds intersect one of the boxes, each once, in the order of the file; see `read_range`.
+
+        Args:
+            boxes: Bounds in the CRS of the file; None for everything.
+            columns: Columns to read.
+
+        Raises:
+            CropzooError: The file cannot be read.
+        """
+        ...
+
+
+def open_source(path: Path, *, what: str = "parcels", encoding: str | None = None) -> VectorSource:
+    """The only layer of a file that has geometries.
+
+    Args:
+        path: Path of a file or folder that GDAL reads, of an archive (.zip) with one such file, or of a GeoParquet
+            file.
+        what: Content of the file, for messages.
+        encoding: Encoding of its texts; None to find it out.
+
+    Raises:
+        UsageError: The encoding is unknown.
+        CropzooError: The file is missing, unreadable, or has several layers, no layer with geometries or no CRS; or it
+            is a GeoParquet file, and pyarrow is not installed.
+    """
+    known = check_encoding(encoding)
+    if not path.exists():
+        raise CropzooError(f"{what} {str(path)!r}; there is no such file; check its name")
+    if path.suffix.lower() in PARQUET:
+        from cropzoo.geo.vector.parquet import open_parquet
+
+        return open_parquet(path, what)
+    inner = _find_in_archive(path, what) if path.suffix.lower() == ".zip" else ""
+    address = f"/vsizip/{{{path.absolute()}}}/{inner}" if inner else str(path)
+    if known is None and PurePosixPath(inner or path.name).suffix.lower() == ".shp":
+        known = _choose_encoding(path, inner, what)
+    with reading(path, what):
+        layers = [str(name) for name, kind in pyogrio.list_layers(address) if kind is not None]
+        if not layers:
+            raise CropzooError(f"{what} {str(path)!r}; it is a table without geometries; use the file of the polygons")
+        if len(layers) > 1:
+            raise CropzooError(
+                f"{what} {str(path)!r}; it has {len(layers)} layers with geometries ({', '.join(layers)}); write the "
+                "polygons to a file of one layer"
+            )
+        info = pyogrio.read_info(address, layer=layers[0], encoding=known)
+        crs = pyproj.CRS.from_user_input(info["crs"]) if info["crs"] else None
+    if crs is None:
+        raise CropzooError(f"{what} {str(path)!r}; it has no CRS; add it to the file")
+    kinds = dict(zip(map(str, info["fields"]), map(_find_kind, info["dtypes"]), strict=True))
+    return _GDALSource(
+        path, crs, tuple(kinds), info["geometry_type"] or "Unknown", address, layers[0], known, kinds, what
+    )
+
+
+def _find_kind(dtype: Any) -> str:
+    """NumPy kind of a data type of pyogrio, which has names of its own for lists."""
+    try:
+        return str(np.dtype(dtype).kind)
+    except TypeError:
+        return "O"
+
+
+@dataclass(frozen=True)
+class _GDALSource:
+    """Layer that GDAL reads; implements `VectorSource`."""
+
+    path: Path
+    crs: Any
+    columns: tuple[str, ...]
+    geometry_type: str
+    address: str
+    layer: str
+    encoding: str | None
+    kinds: dict[str, str]
+    what: str
+    problems: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def count(self) -> int:
+        with reading(self.path, self.what):
+            return int(pyogrio.read_info(self.address, layer=self.layer, force_feature_count=True)["features"])
+
+    @cached_property
+    def total_bounds(self) -> Bounds | None:
+        with reading(self.path, self.what):
+            bounds = pyogrio.read_info(self.address, layer=self.layer, force_total_bounds=True)["total_bounds"]
+        return None if bounds is None or not np.isfinite(bounds).all() else tuple(map(float, bounds))  # type: ignore[return-value]
+
+    def read_range(self, start: int, count: int, columns: Collection[str] | None = None) -> geopandas.GeoDataFrame:
+        names = self.columns if columns is None else tuple(columns)
+        return self._read(names, skip_features=start, max_features=count)
+
+    def read_near(self, boxes: Sequence[Bounds | None], columns: Collection[str]) -> geopandas.GeoDataFrame:
+        parts = [self._read(tuple(columns), bbox=box, fid_as_index=True) for box in boxes]
+        # Feature ids keep a feature in two boxes from being read twice, and restore the order of the file.
+        joined = pd.concat(parts) if len(parts) > 1 else parts[0]
+        return joined[~joined.index.duplicated()].sort_index()
+
+    def _read(self, columns: tuple[str, ...], **selection: Any) -> geopandas.GeoDataFrame:
+        with reading(self.path, self.what):
+            options = {"encoding": self.encoding, "use_arrow": False, **selection}
+            frame = pyogrio.read_dataframe(self.address, layer=self.layer, columns=list(columns), **options)
+            inexact = [name for name in columns if self.kinds.get(name) in ("i", "u") and _is_inexact(frame[name])]
+            exact = self._read_integers(inexact, selection) if inexact else {}
+        return tidy(frame.assign(**exact), self.kinds, self.problems)
+
+    def _read_integers(self, names: Sequence[str], selection: dict[str, Any]) -> dict[str, Any]:
+        """Columns of integers that are not exact in double precision, read as texts."""
+        casts = ", ".join(f"CAST({_quote(name)} AS character(32)) AS {_quote(name)}" for name in names)
+        frame = pyogrio.read_dataframe(
+            self.address,
+            sql=f"SELECT {casts} FROM {_quote(self.layer)}",
+            sql_dialect="OGRSQL",
+            read_geometry=False,
+            use_arrow=False,
+            **selection,
+        )
+        return {
+            name: pd.array([None if pd.isna(text) else int(text) for text in frame[name]], "Int64") for name in names
+        }
+
+
+def _is_inexact(column: Any) -> bool:
+    return column.dtype.kind == "f" and bool((column.abs() >= _EXACT).any())
+
+
+def _quote(name: str) -> str:
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def tidy(frame: geopandas.GeoDataFrame, kinds: dict[str, str], problems: dict[str, str]) -> geopandas.GeoDataFrame:
+    """A frame whose empty fields do not change the type of a column, with lists, objects and bytes as texts.
+
+    Args:
+        frame: Features as they were read.
+        kinds: NumPy kind of each column in the file; those of integers and booleans become nullable.
+        problems: Columns of lists or objects, and numbers that are not exact, are added to it.
+    """
+    nullable = {"i": "Int64", "u": "Int64", "b": "boolean"}
+    changed: dict[str, Any] = {}
+    for name in frame.columns.difference([frame.geometry.name]):
+        column = frame[name]
+        if kinds.get(name) in nullable and column.dtype.kind in "fO":
+            changed[name] = column.astype(nullable[kinds[name]])
+        elif _is_inexact(column) and (column.dropna() % 1 == 0).all():
+            problems[name] = "has integers stored as floating-point numbers, whose last digits are lost above 2^53"
+        elif column.dtype == object:
+            is_structured = column.map(lambda value: isinstance(value, list | dict | tuple | np.ndarray))
+            if is_structured.any():
+                problems[name] = "has lists or objects, which become JSON texts"
+            changed[name] = column.map(_to_text)
+    return frame.assign(**changed)
+
+
+def _to_text(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict | tuple) else value
+
+
+def _find_in_archive(path: Path, what: str) -> str:
+    """Name of the only vector file in an archive; empty if GDAL has to find it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [PurePosixPath(name) for name in archive.namelist()]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise CropzooError(
+            f"{what} {str(path)!r}; it is not a valid archive ({error}); copy or download it again"
+        ) from error
+    names = [name for name in names if "__MACOSX" not in name.parts and not name.name.startswith("._")]
+    geodatabases = {str(parent) for name in names for parent in name.parents if parent.suffix.lower() == ".gdb"}
+    parquet = [str(name) for name in names if name.suffix.lower() in PARQUET]
+    found = [str(name) for name in names if name.suffix.lower() in _ZIPPED] + sorted(geodatabases)
+    if len(found) + len(parquet) > 1:
+        raise CropzooError(
+            f"{what} {str(path)!r}; it contains {len(found) + len(parquet)} vector files "
+            f"({', '.join((found + parquet)[:10])}); extract the one of the {what} and name it"
+        )
+    if parquet:
+        raise CropzooError(f"{what} {str(path)!r}; it contains {parquet[0]!r}; extract it and name it")
+    return found[0] if found else ""
+
+
+def _choose_encoding(path: Path, inner: str, what: str) -> str | None:
+    """Encoding of the texts of a shapefile; None for the one that its files declare."""
+    declared = _read_next_to(path, inner, ".cpg")
+    utf8 = _check_texts(path, inner)
+    if utf8 is None:
+        return None
+    name = (declared or b"").decode("ascii", "replace").strip()
+    is_declared = name.upper().replace("-", "") in ("UTF8", "65001")
+    if utf8:
+        if not is_declared:
+            said = f"its .cpg file declares {name!r}" if name else "it has no .cpg file that declares its encoding"
+            _log.warning("%s %r: the texts are UTF-8 and are read as such, although %s", what, str(path), said)
+        return "UTF-8"
+    if is_declared:
+        raise CropzooError(
+            f"{what} {str(path)!r}; its .cpg file declares the encoding {name!r}, and its texts are not valid in it; "
+            "give the encoding of the texts by --encoding, such as --encoding cp1250"
+        )
+    code_page = (_read_next_to(path, inner, ".dbf") or b"")[_CODE_PAGE : _CODE_PAGE + 1]
+    if not name and code_page in (b"\0", b"\x57"):
+        _log.warning(
+            "%s %r: no .cpg file declares the encoding of the texts, and ISO-8859-1 is assumed; if names look wrong, "
+            "give the encoding by --encoding, such as --encoding cp1250",
+            what,
+            str(path),
+        )
+    return None
+
+
+def _check_texts(path: Path, inner: str) -> bool | None:
+    with _open_next_to(path, inner, ".dbf") as file:
+        return None if file is None else find_utf8(file)
+
+
+def _read_next_to(path: Path, inner: str, suffix: str) -> bytes | None:
+    with _open_next_to(path, inner, suffix) as file:
+        return None if file is None else bytes(file.read(100))
+
+
+@contextmanager
+def _open_next_to(path: Path, inner: str, suffix: str) -> Iterator[Any]:
+    """A file next to a shapefile on disk or in an archive, whatever the case of its suffix; None if there is none."""
+    if inner:
+        with zipfile.ZipFile(path) as archive:
+            wanted = str(PurePosixPath(inner).with_suffix(suffix)).lower()
+            names = [name for name in archive.namelist() if name.lower() == wanted]
+            if not names:
+                yield None
+                return
+            with archive.open(names[0]) as file:
+                yield file
+        return
+    found = [each for each in (path.with_suffix(suffix), path.with_suffix(suffix.upper())) if each.is_file()]
+    if not found:
+        yield None
+        return
+    with found[0].open("rb") as file:
+        yield file
+
+
+@contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """Turn failures of reading a file into errors that name it.
+
+    Raises:
+        CropzooError: The file cannot be read as vector data.
+    """
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+    except UnicodeDecodeError as error:
+        raise CropzooError(
+            f"{what} {str(path)!r}; a text in it is not valid {error.encoding.upper()}; give the encoding of the texts "
+            "by --encoding, such as --encoding cp1250"
+        ) from error
+    except CRSError as error:
+        raise CropzooError(f"{what} {str(path)!r}; its CRS cannot be read ({error}); correct it in the file") from error
+    except READ_FAILURES as error:
+        raise CropzooError(
+            f"{what} {str(path)!r}; the file cannot be read as vector data ({first_line(error)}); write it as a "
+            "GeoPackage, GeoJSON or shapefile, or move it to another folder"
+        ) from error
+    for warning in caught:
+        _warn_once(f"{what} {str(path)!r}: {first_line(str(warning.message))}")
+
+
+@cache
+def _warn_once(message: str) -> None:
+    if "Several features with id" not in message:  # feature ids are not used; a column `id` is kept unchanged
+        _log.warning("%s", message)
+
+
+_MAX_MESSAGE = 200
+"""Characters of a message."""
+
+
+def first_line(error: Exception | str) -> str:
+    """First line of a message of GDAL, shortened: a warning may contain a complete field."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if len(line) < _MAX_MESSAGE else f"{line[:_MAX_MESSAGE]} ..."
