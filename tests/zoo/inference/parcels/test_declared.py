@@ -58,6 +58,13 @@ def test_a_table_merges_crops_into_the_classes_of_the_map(tmp_path: Path) -> Non
     assert matching.indices([1, "0002", 3, 99, ""], [""] * 5).tolist() == [2, 2, UNKNOWN, 0, EMPTY]
 
 
+def test_crops_that_a_table_keeps_are_matched_by_name_and_code(tmp_path: Path) -> None:
+    path = tmp_path / "classes.csv"
+    path.write_text("code,name,class\n1,wheat,winter wheat\n*,,keep\n")
+    found = CropMatcher(CLASSES, read_crop_table(path)).indices([1, 201, 8, 9], ["", "", "grass", ""])
+    assert found.tolist() == [2, 1, 0, UNKNOWN]
+
+
 def test_the_classes_of_a_prepared_dataset_are_a_table(tmp_path: Path) -> None:
     path = tmp_path / "classes.csv"
     path.write_text("index,code,name,color,sources\n0,60,grass,#33aa33,60;61;62\n1,201,maize,#ddbb22,201\n2,,void,,\n")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.data.legend import IGNORED, OTHERS, CropRow, CropTable
+from cropzoo.data.legend import IGNORED, KEPT, OTHERS, CropRow, CropTable
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
 from cropzoo.geo.vector.fields import Crop, format_field, is_plain_integer, normalize_text, parse_crops
@@ -31,7 +31,8 @@ class CropMatcher:
     Without a table, a crop belongs to the class of the same name, ignoring case: the name in the parcel's column of
     names is tried first, then the crop itself. Otherwise it belongs to the class with the same code, if the classes
     have codes: those of a map whose training data name the crops by texts have none. A table (see
-    `cropzoo.data.legend`) assigns every crop to a class; its classes are found in the map by name.
+    `cropzoo.data.legend`) assigns every crop to a class; its classes are found in the map by name. Crops that a table
+    keeps as they are (`*,,keep`) are matched as without a table.
 
     Args:
         classes: Classes of the map.
@@ -79,7 +80,8 @@ class CropMatcher:
     def _find(self, crop: int | str, name: str, rows: Mapping[Crop, CropRow]) -> int:
         if self.table is not None:
             row = rows.get(crop, rows.get(OTHERS))
-            return UNKNOWN if row is None else self._by_table[row.text]
+            if row is None or row.text != OTHERS or row.group.lower() != KEPT:
+                return UNKNOWN if row is None else self._by_table[row.text]
         for text in (name, str(crop)):
             if text.casefold() in self._by_name:
                 return self._by_name[text.casefold()]
