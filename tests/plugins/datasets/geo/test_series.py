@@ -131,11 +131,12 @@ def test_what_has_no_data_is_not_clear(files: ModuleType, made: Any, tmp_path: P
             image = np.full((1, 96, 96), 500, np.uint16)
             image[0, 3, 5] = nodata or 0  # in both bands
             image[0, 4, 6] = (nodata or 0) if band == "B04" else 500  # in one
+            image[0, 5, 7] = 0  # in both, whatever is declared
             files.write_raster(path, image, nodata=nodata)
         samples = files.everything(files.build(made[0], "CDL", image_root=root, bands=["B02", "B04"]))
         sample = next(each for each in samples if each.name.startswith("r00000-c00000"))
         assert sample.clear is not None
-        assert np.argwhere(~sample.clear).tolist() == [[0, 3, 5], [0, 4, 6]][:hidden]
+        assert np.argwhere(~sample.clear).tolist() == [*[[0, 3, 5], [0, 4, 6]][:hidden], [0, 5, 7]]
         assert (sample.series[0, :, 3, 5] == 0).all()
 
 

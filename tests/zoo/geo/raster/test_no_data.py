@@ -97,7 +97,7 @@ def test_nought_below_an_offset_is_no_data_though_the_file_does_not_say_so(
 
 FILLS = [
     *(("uint8", 0), ("uint16", 0), ("int16", 0), ("int32", 0), ("float32", 0), ("float64", 0)),
-    *(("int16", -9999), ("int16", -10_000), ("int16", -32_768), ("int16", -1), ("int32", -(2**31))),
+    *(("int16", -9999), ("int16", -10_000), ("int16", -32_768), ("int16", -999), ("int8", -128), ("int32", -(2**31))),
     *(("float32", -9999), ("float32", -1), ("float32", float(np.finfo(np.float32).min)), ("float64", -1e34)),
 ]
 """Types and the numbers that they hold where there is no data."""

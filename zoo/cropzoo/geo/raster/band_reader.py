@@ -27,7 +27,7 @@ class Gaps(NamedTuple):
 
     Args:
         missing: Where any of the bands has no data that the file declares, (H, W).
-        equal: Where all of the bands hold the same stored number, 0 or negative: fill if other files agree. None if
+        equal: Where all of the bands hold the same stored number, 0 or a low one: fill if other files agree. None if
             nowhere, or if it was not searched.
     """
 
@@ -80,7 +80,7 @@ class BandGroup:
         else:
             raw = self._read_raw(files, window)
             values = np.empty(raw.shape, out.dtype)
-        equal = find_equal_bands(raw) if search_fill else None
+        equal = find_equal_bands(raw, raw.dtype) if search_fill else None
         missing = self._find_missing(files, window, raw)
         _subtract_offsets(raw, self.offsets, values)
         if missing is not None:
@@ -93,7 +93,7 @@ class BandGroup:
         rows, columns = _map_axes(self.bands[0].grid, self.grid, window)
         coarse = _covering_window(rows, columns)
         raw = self._read_raw(files, coarse)
-        equal = find_equal_bands(raw) if search_fill else None
+        equal = find_equal_bands(raw, raw.dtype) if search_fill else None
         missing = self._find_missing(files, coarse, raw)
         numbers = find_fill_numbers(raw)
         unusable = numbers if missing is None else numbers | missing

@@ -1,4 +1,4 @@
-"""Pixels without data that a file does not declare: 0 or one negative number in all bands."""
+"""Pixels without data that a file does not declare: 0 or one low number in all bands."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ _LOWEST = -1_000_000
 """No stored reflectance, index or backscatter is as low: what is, is the lowest number of its type or similar."""
 
 
+_LOW_INTEGER, _LOW_FLOAT = -999, -1
+"""No reflectance is as low. Higher negative numbers are noise over water, which is equal in two bands by chance."""
+
+
 class EqualBands(NamedTuple):
-    """Pixels at which all bands hold the same number, 0 or negative.
+    """Pixels at which all bands hold the same number, 0 or a low one.
 
     Args:
         where: Mask of these pixels.
@@ -31,34 +35,37 @@ def find_fill(
 ) -> NDArray[np.bool_] | None:
     """Where stored numbers are fill although the file does not declare it, of the shape of one band; None if nowhere.
 
-    With several bands: 0 in all bands, or the same negative number in all bands, whatever their type. No surface
-    reflects the same in all bands and nothing or less. With one band, where 0 and negative numbers may be indices or
-    decibels: 0 of an unsigned type, and in a file that does not say what its fill is, the numbers in `FILL_NUMBERS` and
-    those below minus a million.
+    With several bands: 0 in all bands, or the same low number in all bands, -999 or less in integers (or the lowest one
+    of the type) and -1 or less in floats. No surface reflects that. With one band, where 0 and negative numbers may be
+    indices or decibels: 0 of an unsigned type, and in a file that does not say what its fill is, the numbers in
+    `FILL_NUMBERS` and those below minus a million.
 
     Args:
         values: Numbers as stored, without the offset subtracted, (C, ...).
         dtype: Data type of the file, if `values` were converted.
         is_declared: Whether the file declares a nodata value.
     """
-    found = find_equal_bands(values)
-    if found is None:
-        return None
-    return select_fill(found, len(values), values.dtype if dtype is None else dtype, is_declared)
+    stored = values.dtype if dtype is None else dtype
+    found = find_equal_bands(values, stored)
+    return None if found is None else select_fill(found, len(values), stored, is_declared)
 
 
-def find_equal_bands(values: NDArray[Any]) -> EqualBands | None:
-    """Pixels of (C, ...) at which all bands hold the same number, 0 or negative; None if there are none.
+def find_equal_bands(values: NDArray[Any], dtype: np.dtype[Any]) -> EqualBands | None:
+    """Pixels of (C, ...) at which all bands hold the same number, 0 or a low one; None if there are none.
 
-    The files of a product are searched one by one and combined with `combine_equal_bands`.
+    The files of a product are searched one by one and combined with `combine_equal_bands`. `dtype` is the data type of
+    the file.
     """
     first = values[0]
-    where: NDArray[np.bool_] = first == 0 if first.dtype.kind == "u" else first <= 0
+    where: NDArray[np.bool_] = first == 0 if dtype.kind == "u" else first <= 0
     # Most windows have no such pixel, or lose the last one at the second band.
     for band in values[1:]:
         if not where.any():
             return None
         where &= band == first
+    if dtype.kind != "u":
+        low = _LOW_FLOAT if dtype.kind == "f" else max(_LOW_INTEGER, np.iinfo(dtype).min)
+        where &= (first == 0) | (first <= low)
     return EqualBands(where, first.copy()) if where.any() else None
 
 
