@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio.enums import ColorInterp
 
 from cropzoo import CropzooError
 from cropzoo.geo.raster import stac
 from cropzoo.geo.raster.discover import find_images
 from cropzoo.geo.raster.grid import Window
+from cropzoo.geo.raster.quality import find_layer
 from cropzoo.geo.raster.reader import StackReader
 
 ALL = Window(0, 0, 60, 60)
@@ -119,6 +122,54 @@ def test_offsets(make: ModuleType, files: Path, asset: dict[str, Any], propertie
     assert layers["SCL"][0].offset == 0
     if "raster:bands" in asset:
         assert layers["B04"][0].nodata == asset["raster:bands"][0].get("nodata")
+
+
+@pytest.mark.parametrize("key", ["SCL", "scl", "SCL_20m", "Fmask", "qa_pixel"])
+def test_masks_in_all_spellings(make: ModuleType, files: Path, key: str) -> None:
+    values = np.zeros((30, 30), np.uint16)
+    values[10:], values[20:] = 4, 0b10
+    make.write_raster(files / "mask.tif", values, pixel=20)
+    assets = {**earth_search(), key: {"href": "data/mask.tif", "roles": ["cloud", "data"]}}
+    if key != "scl":
+        del assets["scl"]
+    [tile] = find_images(make.write_items(files.parent / "items.json", [item(make, assets)]))
+    assert tile.bands == ("B04", "B08")
+    clear = {"SCL": (4,), "Fmask": (0,), "QA_PIXEL": (0,)}.get(find_layer(key).name)  # type: ignore[union-attr]
+    expected = np.isin(values, clear).repeat(2, 0).repeat(2, 1)
+    np.testing.assert_array_equal(StackReader(tile).read(ALL)[1][0], expected)
+
+
+def test_layers_that_are_left_out_are_reported(make: ModuleType, files: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    make.write_raster(files / "other.tif", make.pixels("B04"))
+    keys = ("aot", "cloud", "unknown")
+    more = {key: {"href": "data/other.tif", "roles": ["data", "cloud"]} for key in keys}
+    find_images(make.write_items(files.parent / "items.json", [item(make, {**earth_search(), **more})]))
+    # "unknown" is skipped as every other asset with the role of a cloud mask.
+    assert caplog.messages == ["layers that are not reflectance are left out: AOT (1 file), cloud mask (1 file)"]
+
+
+def test_an_asset_with_an_alpha_band_and_a_quality_band(make: ModuleType, tmp_path: Path) -> None:
+    values = np.stack([make.pixels(name) for name in ("B04", "QA60", "B08", "alpha")])
+    values[3, :5] = 0
+    path = make.write_raster(tmp_path / "all.tif", values)
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [ColorInterp.gray, *[ColorInterp.undefined] * 2, ColorInterp.alpha]
+    asset = {"href": "all.tif", "eo:bands": [{"name": "B4"}, {"name": "QA60"}, {"common_name": "nir"}]}
+    [tile] = find_images(make.write_items(tmp_path / "items.json", [item(make, {"data": asset})]))
+    assert tile.bands == ("B04", "B08")
+    series, clear = StackReader(tile).read(ALL)
+    np.testing.assert_array_equal(series[0, :, 5:], values[[0, 2], 5:])
+    np.testing.assert_array_equal(clear[0], values[3] > 0)
+
+
+def test_the_reason_of_an_offset(make: ModuleType, files: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    properties = {"s2:processing_baseline": "05.10"}
+    find_images(make.write_items(files.parent / "i.json", [item(make, earth_search(), **properties)]))
+    assert caplog.messages == [
+        "offset of 1000 subtracted from 2 of 2 files: processing baseline 04.00 or later in the STAC item"
+    ]
 
 
 def test_what_is_not_on_this_disk(make: ModuleType, files: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from cropzoo.geo.raster.quality import SCL, find_layer, split_name
@@ -36,6 +37,7 @@ def sentinel2_band(name: str) -> str | None:
     return full if full in SENTINEL2_BANDS else None
 
 
+@lru_cache(maxsize=4096)
 def standard_name(name: str) -> str:
     """Standard name of a band: "B04" for "b4" and "B04_10m", "SCL" for "Scene classification", else the name itself.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,7 @@ _BY_SPELLING = {spelling: layer for layer in _LAYERS for spelling in layer.spell
 _BY_NAME = {layer.name: layer for layer in _LAYERS}
 
 
+@lru_cache(maxsize=4096)
 def find_layer(text: str) -> QualityLayer | None:
     """Quality layer that a complete name means, such as "SCL_20m" or "Scene classification"; None for a band."""
     return _BY_NAME.get(text) or _BY_SPELLING.get("".join(split_name(text)).lower())
