@@ -6,6 +6,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import rasterio
+from rasterio.enums import ColorInterp
 
 from cropzoo.errors import CropzooError
 from cropzoo.inference.mapping.inputs import find_map_images
@@ -43,3 +45,21 @@ def test_bands_without_names_are_not_guessed(scenes: ModuleType, tmp_path: Path)
     assert tile.bands == ("B08", "B04")
     with pytest.raises(CropzooError, match="the images lack B04"):
         find_map_images(("B04", "B08"), [images], ("B08", "B02"))
+
+
+def test_the_network_s_spelling_of_a_band_is_used(scenes: ModuleType, tmp_path: Path) -> None:
+    series = scenes.random_series(9, 9)
+    named = scenes.write_images(tmp_path / "named", series, bands=("B04_10m", "b8a"))
+    unnamed = scenes.write_images(tmp_path / "unnamed", series, bands=("", ""))
+    for bands in (("B4", "B8A"), ("b04", "B08A")):
+        assert find_map_images(bands, [named])[0].bands == bands
+        assert find_map_images(bands, [unnamed], ("B04", "b8a"))[0].bands == bands
+
+
+def test_alpha_bands_need_no_name(scenes: ModuleType, tmp_path: Path) -> None:
+    images = scenes.write_images(tmp_path, scenes.random_series(9, 9, bands=3), bands=("B04", "B08", ""))
+    for path in tmp_path.glob("S2_*.tif"):
+        with rasterio.open(path, "r+") as file:
+            file.colorinterp = [ColorInterp.gray, ColorInterp.undefined, ColorInterp.alpha]
+    assert find_map_images(("B04", "B08"), [images])[0].bands == ("B04", "B08")
+    assert find_map_images(("B08",), [images], ("-", "B08"))[0].bands == ("B08",)

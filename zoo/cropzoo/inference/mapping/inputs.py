@@ -39,7 +39,8 @@ def _find_tiles(
     bands: Sequence[str], patterns: Sequence[str], given: Sequence[str], notes: ImageNotes
 ) -> list[ImageStack]:
     if given:
-        return _require_bands(find_images(patterns, given, notes=notes), bands)
+        spelled = tuple(names.match_requested(name, bands) for name in given)
+        return _require_bands(find_images(patterns, spelled, notes=notes), bands)
     try:
         tiles = find_images(patterns, bands, notes=notes)
     except UsageError:  # a band is missing; a search for all bands allows an error that lists them
