@@ -14,6 +14,7 @@ from cropzoo import __version__
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.parallel import cleanup
 from cropzoo_cli.lazy import LazyCommand, LazyGroup
+from cropzoo_cli.output import forward_messages
 from cropzoo_cli.settings import Settings
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
@@ -68,6 +69,7 @@ def cli(ctx: click.Context, plugins: tuple[str, ...], catalogs: tuple[Path, ...]
 
     Commands combine a backbone, a dataset and an objective; plugins can add more of each.
     """
+    ctx.with_resource(forward_messages())
     if offline:
         ctx.with_resource(_offline_environment())
     ctx.obj = Settings(tuple(dict.fromkeys((*_from_environment(), *plugins))), catalogs, offline)

@@ -13,7 +13,7 @@ import click
 from cropzoo.config.catalog import load_catalog
 from cropzoo.config.recipe import Baseline
 from cropzoo.errors import UsageError
-from cropzoo_cli.output import forward_warnings, warn
+from cropzoo_cli.output import warn
 from cropzoo_cli.settings import Settings
 
 Command = Callable[..., Any]
@@ -75,7 +75,6 @@ def pass_catalog(command: Command) -> Command:
 
     @click.pass_obj
     def with_catalog(settings: Settings, *args: Any, **options: Any) -> Any:
-        forward_warnings()
         catalog = load_catalog(settings.zoo, settings.catalogs)
         for problem in catalog.problems:
             warn(problem)

@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -41,13 +42,20 @@ class _Lines(logging.Handler):
             note(message)
 
 
-def forward_warnings() -> None:
-    """Print the package's logged warnings and notes; call it before torch is imported."""
+@contextmanager
+def forward_messages() -> Iterator[None]:
+    """Print the package's logged warnings and notes inside the block; enter it before torch is imported."""
     logger = logging.getLogger("cropzoo")
+    before = logger.handlers, logger.propagate, logger.level
     logger.handlers, logger.propagate = [_Lines()], False
     logger.setLevel(logging.INFO)
     if get_world_size() > 1:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # each process would print notes on its network code
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = before[:2]
+        logger.setLevel(before[2])
 
 
 def print_json(data: Any) -> None:

@@ -47,6 +47,19 @@ def test_it_reports_the_dataset_and_the_next_command(prepared: Any) -> None:
     assert "wheat" in (folder / "quicklook.html").read_text()
 
 
+def test_a_subtracted_offset_is_reported_once(order: Any, command: Any, own: Path) -> None:
+    for path in sorted(own.glob("S2_*.tif"))[:2]:
+        with rasterio.open(path, "r+") as file:
+            file.update_tags(BOA_ADD_OFFSET="-10")
+    ended = command(*order(own, out=own / "ds", workers=2), folder=own)
+    assert ended.code == 0, ended.err
+    lines = [line for line in ended.err.splitlines() if "offset" in line]
+    assert lines == ["offset of 10 subtracted from 2 of 3 files: tag BOA_ADD_OFFSET"]
+    ended = command(*order(own, "--offset", "0", "--dry-run", out=own / "other"), folder=own)
+    lines = [line for line in ended.err.splitlines() if "offset" in line]
+    assert lines == ["no offset subtracted although 2 of 3 files declare one: option 'offset' is 0"]
+
+
 def test_it_trains(command: Any, prepared: Any) -> None:
     ended = command("train", *TRAIN, "--dataset", "ds/", "--name", "first", "--json", folder=prepared.folder)
     assert ended.json["test"]["pixels"] > 0

@@ -136,3 +136,15 @@ def test_the_scores_of_the_model_travel_with_the_map(whole: Any, run_folder: Pat
         assert float(tags["TEST_MIOU"]) == pytest.approx(scores["miou"], abs=1e-4)
         assert float(tags["BASELINE_OA"]) == pytest.approx(scores["baseline"]["oa"], abs=1e-4)
         assert float(tags["PRECISION_1"]) == pytest.approx(scores["per_class"]["maize"]["precision"], abs=1e-4)
+
+
+def test_a_subtracted_offset_is_reported_once(predict: Any, own: Path) -> None:
+    images = sorted(own.glob("*.tif"))
+    for path in images[1:]:
+        with rasterio.open(path, "r+") as file:
+            file.update_tags(BOA_ADD_OFFSET="-10")
+    ended = predict(images=own)
+    assert ended.code == 0, ended.err
+    lines = [line for line in ended.err.splitlines() if "offset" in line]
+    reason = f"{len(images) - 1} of {len(images)} files: tag BOA_ADD_OFFSET"
+    assert lines == [f"offset of 10 subtracted from {reason}"]

@@ -42,6 +42,27 @@ def test_tags_tell_classes_and_files_beside_are_found(tmp_path: Path) -> None:
     assert found.tags["CHECKPOINT"] == "mine"
 
 
+def test_codes_are_those_of_the_training_data_or_none(tmp_path: Path) -> None:
+    for classes in (
+        tuple(LabelClass(name, code, "#808080") for code, name in enumerate(("none declared", "Grass", "Maize"))),
+        (LabelClass("none declared", 0, "#808080"), LabelClass("0101", None, "#808080")),
+    ):
+        path = _write(tmp_path / "map.tif", tags=False)
+        with rasterio.open(path, "r+") as file:
+            file.update_tags(**class_tags(classes))
+        assert open_map(path).classes == classes
+
+
+def test_codes_of_an_older_map_that_may_be_made_up_are_dropped(tmp_path: Path) -> None:
+    for codes, expected in (((0, 1, 2), [0, None, None]), ((0, 10, 20), [0, 10, 20]), ((1, 2, 3), [1, 2, 3])):
+        path = _write(tmp_path / "map.tif", tags=False)
+        with rasterio.open(path, "r+") as file:
+            for index, (name, code) in enumerate(zip(("none declared", "Grass", "Maize"), codes, strict=True)):
+                tags = {f"CLASS_{index}": name, f"CODE_{index}": str(code), f"COLOUR_{index}": "#808080"}
+                file.update_tags(**tags)
+        assert [each.code for each in open_map(path).classes] == expected
+
+
 def test_names_and_colors_of_gdal_stand_in_for_lost_tags(tmp_path: Path) -> None:
     path = _write(tmp_path / "map.tif", tags=False)
     with pytest.raises(CropzooError, match="tags hold no classes"):
@@ -50,8 +71,8 @@ def test_names_and_colors_of_gdal_stand_in_for_lost_tags(tmp_path: Path) -> None
     attributes = format_attributes(CLASSES, MappedAreas(np.zeros(2, np.int64), np.zeros(2), 0))
     names.write_text(attributes)
     assert open_map(path).classes == (
-        LabelClass("grass & herbs", 0, "#33aa33"),
-        LabelClass("maize", 1, "#ddbb22"),
+        LabelClass("grass & herbs", None, "#33aa33"),
+        LabelClass("maize", None, "#ddbb22"),
     )
     names.write_text('<!DOCTYPE x [<!ENTITY a "b">]>' + attributes)
     with pytest.raises(CropzooError, match="tags hold no classes"):

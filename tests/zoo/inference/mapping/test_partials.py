@@ -10,6 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cropzoo.data.legend import drop_made_up_codes
+from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
 from cropzoo.inference.mapping.manifest import MapManifest, list_differences
 from cropzoo.inference.mapping.partials import ChunkStore
@@ -218,3 +220,15 @@ def test_another_model_is_named_without_each_of_its_scores() -> None:
     assert list_differences(manifest("a", "0.5"), manifest("b", "0.6")) == ["checkpoint", "checkpoint_sha256"]
     assert list_differences(manifest("a", "0.5", scale=1.0), manifest("a", "0.5")) == ["scale"]
     assert list_differences(manifest("a", "0.5"), manifest("a", "0.5", scale=1.0)) == ["scale"]
+
+
+def test_a_map_that_an_older_version_started_is_resumed(parts, order):
+    names = ("none declared", "Grass", "Maize")
+    made_up = tuple(LabelClass(name, code, "#808080") for code, name in enumerate(names))
+    parts.start(replace(order, classes=made_up))
+    path = parts.folder / "order.json"
+    found = json.loads(path.read_text())
+    del found["codes"]
+    path.write_text(json.dumps(found))
+    assert [each.code for each in parts.read_manifest().classes] == [0, None, None]
+    parts.start(replace(order, classes=drop_made_up_codes(made_up)), resume=True)
