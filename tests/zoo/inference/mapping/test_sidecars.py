@@ -68,6 +68,15 @@ def test_a_count_that_fits_is_an_integer() -> None:
     assert read_table(format_attributes(CLASSES, small))[0]["Count"][0] == "0"
 
 
+def test_codes_that_are_unknown_are_left_out() -> None:
+    some = (CLASSES[0], CLASSES[1], LabelClass("grass", None, "#7fb069"))  # type: ignore[arg-type]
+    assert [row["Code"] for row in read_table(format_attributes(some, AREAS))[1]] == ["0", "201", ""]
+    none = tuple(LabelClass(each.name, None, each.color) for each in CLASSES)  # type: ignore[arg-type]
+    columns, rows = read_table(format_attributes((CLASSES[0], *none[1:]), AREAS))
+    assert "Code" not in columns
+    assert rows[1]["Count"] == "3000000000"
+
+
 def test_an_area_that_is_unknown_is_left_out() -> None:
     columns, _ = read_table(format_attributes(CLASSES, MappedAreas(np.zeros(3, np.int64), np.full(3, np.nan), 0)))
     assert "Hectares" not in columns

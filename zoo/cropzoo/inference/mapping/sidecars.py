@@ -27,9 +27,9 @@ _INVALID = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def format_attributes(classes: Sequence[LabelClass], areas: MappedAreas) -> str:
     """Return the content of an .aux.xml file: the class names, their colors, and a raster attribute table.
 
-    The color table in a TIFF file has 256 entries; the one here has the classes only, and GDAL prefers it.
-    The table has a row for each class: its value in the map, name, code, pixels, hectares, red, green and blue. GDAL
-    and QGIS read both from this file only.
+    The color table in a TIFF file has 256 entries; the one here has the classes only, and GDAL prefers it. The
+    attribute table has a row for each class: its value in the map, name, code if it has one, pixels, hectares, red,
+    green and blue. GDAL and QGIS read both from this file only.
     """
     dataset = ElementTree.Element("PAMDataset")
     band = ElementTree.SubElement(dataset, "PAMRasterBand", band="1")
@@ -42,11 +42,12 @@ def format_attributes(classes: Sequence[LabelClass], areas: MappedAreas) -> str:
     for red, green, blue in rgb:
         ElementTree.SubElement(colors, "Entry", c1=str(red), c2=str(green), c3=str(blue), c4="255")
     count_type = _INTEGER if areas.pixels.max(initial=0) <= _MAX_INTEGER else _REAL
+    codes = [format_code(each) for each in classes]
     hectares = [f"{area:.4f}" for area in areas.hectares.tolist()]
     columns = (
         ("Value", _INTEGER, _VALUE, range(len(classes))),
         ("Class", _STRING, _NAME, [_to_xml(each.name) for each in classes]),
-        ("Code", _STRING, _GENERIC, [format_code(each) for each in classes]),
+        *([("Code", _STRING, _GENERIC, codes)] if any(each.code for each in classes) else []),
         ("Count", count_type, _COUNT, areas.pixels.tolist()),
         *([] if np.isnan(areas.hectares).any() else [("Hectares", _REAL, _GENERIC, hectares)]),
         *(
