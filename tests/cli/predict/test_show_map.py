@@ -85,6 +85,12 @@ def test_another_raster_is_refused(
     assert problem in error
 
 
+def test_an_output_next_to_a_map_is_refused(command: Any, whole: Any) -> None:
+    for name in ("confidence", "margin", "entropy"):
+        error = command("show", f"map_{name}.tif", folder=whole.folder).error
+        assert f"'map_{name}.tif'; it holds the {name} of a map; give the class map next to it" in error
+
+
 def test_a_damaged_map_and_options_of_datasets_are_refused(command: Any, whole: Any, tmp_path: Path) -> None:
     (tmp_path / "map.tif").write_bytes((whole.folder / "map.tif").read_bytes()[:200])
     assert "cannot be read" in command("show", "map.tif", folder=tmp_path).error

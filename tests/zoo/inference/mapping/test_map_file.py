@@ -89,6 +89,10 @@ def test_what_is_no_map_or_does_not_fit_is_named(tmp_path: Path) -> None:
         other = _write(tmp_path / name, **profile)
         with pytest.raises(CropzooError, match=problem):
             open_map(other)
+    with rasterio.open(_write(tmp_path / "sure.tif"), "r+") as file:
+        file.update_tags(CROPZOO_OUTPUT="confidence")
+    with pytest.raises(CropzooError, match=r"sure\.tif.*it holds the confidence of a map; give the class map"):
+        open_map(tmp_path / "sure.tif")
     with pytest.raises(CropzooError, match="there is no such file"):
         open_map(tmp_path / "none.tif")
     beside = _write(tmp_path / "map_confidence.tif", width=6)

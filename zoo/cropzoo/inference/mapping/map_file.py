@@ -125,6 +125,9 @@ def open_map(path: Path) -> MapFile:
                 "uint8; give the class map that `cropzoo predict` wrote, not a file next to it"
             )
         grid, tags = read_grid(source), dict(source.tags())
+        output = tags.get("CROPZOO_OUTPUT", CLASS)
+        if output != CLASS:
+            raise CropzooError(f"map {str(path)!r}; it holds the {output} of a map; give the class map next to it")
         classes = read_classes(source) if f"{CLASS.upper()}_0" in tags else _classes_by_name(source, path)
     if not grid.crs:
         raise CropzooError(f"map {str(path)!r}; it has no CRS; write it into the file")
