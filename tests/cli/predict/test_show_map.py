@@ -116,5 +116,6 @@ def test_scores_of_the_model(command: Any, whole: Any, run_folder: Path) -> None
     assert text in " ".join(ended.out.split())
     facts = command("show", "map.tif", "--json", folder=whole.folder).json
     assert facts["model"] == "pixelwise"
+    assert (facts["model"], facts["dataset"]) == ("pixelwise", "plots")
     assert facts["scores"].startswith(text)
     assert facts["classes"][1]["test_precision"] == pytest.approx(scores["per_class"]["maize"]["precision"], abs=1e-4)

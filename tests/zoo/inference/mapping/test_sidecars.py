@@ -69,9 +69,9 @@ def test_a_count_that_fits_is_an_integer() -> None:
 
 
 def test_codes_that_are_unknown_are_left_out() -> None:
-    some = (CLASSES[0], CLASSES[1], LabelClass("grass", None, "#7fb069"))  # type: ignore[arg-type]
+    some = (CLASSES[0], CLASSES[1], LabelClass("grass", None, "#7fb069"))
     assert [row["Code"] for row in read_table(format_attributes(some, AREAS))[1]] == ["0", "201", ""]
-    none = tuple(LabelClass(each.name, None, each.color) for each in CLASSES)  # type: ignore[arg-type]
+    none = tuple(LabelClass(each.name, None, each.color) for each in CLASSES)
     columns, rows = read_table(format_attributes((CLASSES[0], *none[1:]), AREAS))
     assert "Code" not in columns
     assert rows[1]["Count"] == "3000000000"

@@ -51,6 +51,7 @@ class MapDescription:
             "checkpoint": tags.get("CHECKPOINT"),
             "checkpoint_sha256": tags.get("CHECKPOINT_SHA256"),
             "model": scores.model or None,
+            "dataset": scores.dataset or None,
             "scores": scores.summary,
             "below_baseline": scores.warning or None,
             **dates,
