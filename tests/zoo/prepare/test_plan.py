@@ -80,3 +80,37 @@ def test_a_class_without_training_pixels_is_reported(options: PrepareOptions, tm
     frame.to_file(tmp_path / "parcels.gpkg")
     [note] = [note for note in plan_of(options).notes if "without training pixels" in note]
     assert note.startswith("classes without training pixels (fold 1) that val or test contain: 7 (512); ")
+
+
+@pytest.mark.parametrize("label_scale", [1, 2])
+@pytest.mark.parametrize(("shift", "samples"), [(20, 8), (16, 6), (0.25, 4), (31, 8)])
+def test_tiles_that_overlap_label_every_pixel_once(
+    tmp_path: Path, shift: float, samples: int, label_scale: int
+) -> None:
+    """A second tile of 32 x 32 pixels that starts `shift` pixels east of the first; a parcel for every 4 columns."""
+    for tile, west in (("T31UFS", 500_000), ("T31UGS", 500_000 + 10 * shift)):
+        corner = rasterio.transform.from_origin(west, 5_600_000, 10, 10)
+        profile = {"driver": "GTiff", "height": 32, "width": 32, "count": 1, "dtype": "uint16", "crs": "EPSG:32631"}
+        with rasterio.open(tmp_path / f"{tile}_2020-05-01.tif", "w", transform=corner, **profile) as file:
+            file.write(np.ones((1, 32, 32), np.uint16))
+            file.descriptions = ("B04",)
+    strips = [box(500_000 + 40 * k, 5_600_000 - 320, 500_040 + 40 * k, 5_600_000) for k in range(16)]
+    table = {"crop_code": [1 + k % 3 for k in range(16)], "geometry": strips}
+    geopandas.GeoDataFrame(table, crs="EPSG:32631").to_file(tmp_path / "parcels.gpkg")
+    plan = plan_of(
+        PrepareOptions(
+            parcels=(tmp_path / "parcels.gpkg",),
+            images=(str(tmp_path / "T*.tif"),),
+            window=16,
+            block=16,
+            label_scale=label_scale,
+        )
+    )
+    assert len(plan.samples) == samples
+    labels = [plan.labels(number) for number in range(samples)]
+    labeled = sum(int((each.labels != 255).sum()) for each in labels)
+    # Less than 1 % of a window is not worth a sample, and a pixel is used whole.
+    assert labeled == 32 * (32 + int(shift)) * label_scale**2
+    assert plan.counts.sum() == labeled
+    assert all((each.counts == np.bincount(each.labels.ravel(), minlength=256)).all() for each in labels)
+    assert any("border of two tiles" in note for note in plan.notes) == (shift > 16)

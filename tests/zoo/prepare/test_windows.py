@@ -8,7 +8,14 @@ from rasterio import Affine
 from rasterio.warp import transform
 
 from cropzoo.geo.raster.grid import Grid, Window
-from cropzoo.prepare.windows import bounding_window, find_new_windows, split_windows, window_lon_lat
+from cropzoo.prepare.windows import (
+    SampleWindow,
+    bounding_window,
+    find_covered,
+    find_overlaps,
+    split_windows,
+    window_lon_lat,
+)
 
 
 def grid(west: float = 500_000, north: float = 5_600_000, side: int = 64, crs: str = "EPSG:32631") -> Grid:
@@ -52,20 +59,64 @@ def flat(side: int, size: int) -> list[Window]:
     return [window for region in split_windows(side, side, size) for window in region]
 
 
-def test_ground_of_an_earlier_tile_is_left_out() -> None:
+def test_a_window_that_an_earlier_tile_covers_is_left_out() -> None:
     windows = flat(64, 32)
-    kept = find_new_windows([grid(), grid(west=500_320)], [windows, windows])
-    assert kept == [[True] * 4, [window.column == 32 for window in windows]]
+    found = find_overlaps([grid(), grid(west=500_320)], [windows, windows])
+    assert found == [[()] * 4, [() if window.column == 32 else None for window in windows]]
 
 
-def test_the_same_ground_in_another_zone_counts_as_seen() -> None:
-    # 6 degrees east is the edge of zones 31 and 32: the same field has two grids.
-    west = grid(west=712_000, north=5_600_000)
-    longitude, latitude = window_lon_lat(west, Window(0, 0, 64, 64))[0]
-    (x,), (y,) = transform("EPSG:4326", "EPSG:32632", [longitude], [latitude])
-    east = grid(west=x, north=y, crs="EPSG:32632")
-    assert find_new_windows([west, east], [flat(64, 64), flat(64, 64)]) == [[True], [False]]
+def test_the_same_ground_in_another_zone_counts_as_covered() -> None:
+    # 6 degrees east is the edge of zones 31 and 32: the same field has two grids, at an angle of 5 degrees.
+    grids = [grid(west=712_000, side=128), grid_in_zone_32(712_400, 5_600_000 - 400)]
+    assert find_overlaps(grids, [flat(128, 64), flat(64, 16)])[1] == [None] * 16
 
 
 def test_tiles_that_touch_keep_all_windows() -> None:
-    assert find_new_windows([grid(), grid(west=500_640)], [flat(64, 32)] * 2) == [[True] * 4] * 2
+    assert find_overlaps([grid(), grid(west=500_640)], [flat(64, 32)] * 2) == [[()] * 4] * 2
+
+
+def grid_in_zone_32(west: float, north: float) -> Grid:
+    """A grid of zone 32 with the upper left corner of one of zone 31."""
+    (x,), (y,) = transform("EPSG:32631", "EPSG:32632", [west], [north])
+    return grid(west=x, north=y, crs="EPSG:32632")
+
+
+def make_samples(grids: list[Grid], size: int) -> list[SampleWindow]:
+    windows = [flat(each.height, size) for each in grids]
+    found = find_overlaps(grids, windows)
+    return [
+        SampleWindow("", number, window, earlier=earlier)
+        for number, (mine, overlaps) in enumerate(zip(windows, found, strict=True))
+        for window, earlier in zip(mine, overlaps, strict=True)
+        if earlier is not None
+    ]
+
+
+@pytest.mark.parametrize("size", [8, 32, 64])
+@pytest.mark.parametrize("east", [0, 3, 16, 37, 60])
+@pytest.mark.parametrize("south", [0, 5, 32])
+def test_every_pixel_of_overlapping_tiles_is_used_once(size: int, east: int, south: int) -> None:
+    corners = [(0, 0), (south, east), (20, 40)]
+    grids = [grid(west=500_000 + 10 * column, north=5_600_000 - 10 * row) for row, column in corners]
+    used, ground = np.zeros((96, 124), int), np.zeros((96, 124), bool)
+    for row, column in corners:
+        ground[row : row + 64, column : column + 64] = True
+    for sample in make_samples(grids, size):
+        row, column = corners[sample.stack][0] + sample.window.row, corners[sample.stack][1] + sample.window.column
+        used[row : row + sample.window.height, column : column + sample.window.width] += ~find_covered(sample, grids)
+    assert used.max() == 1
+    # A window of which less than 1 % is new is left out.
+    assert (used[ground] == 0).mean() <= 0.01
+
+
+def test_tiles_of_two_zones_are_cut_at_their_seam() -> None:
+    grids = [grid(west=712_000), grid_in_zone_32(712_300, 5_600_000 - 100)]
+    samples = make_samples(grids, 64)
+    assert [sample.earlier for sample in samples] == [(), ((0, Window(0, 0, 64, 64)),)]
+    covered = find_covered(samples[1], grids)
+    # By hand, the overlap is about 34 x 54 of 64 x 64 pixels, turned by the angle between the zones.
+    assert covered.mean() == pytest.approx(34 * 54 / 64**2, abs=0.04)
+    corner = window_lon_lat(grids[1], Window(0, 0, 1, 1))[0]
+    assert corner == pytest.approx(window_lon_lat(grids[0], Window(10, 30, 1, 1))[0], abs=1e-9)
+    assert covered[5, 5]
+    assert not covered[-1, -1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +18,7 @@ from cropzoo.geo.vector.aoi import AreaOfInterest
 from cropzoo.geo.vector.parcel_table import ParcelTable
 from cropzoo.geo.vector.rasterize import rasterize_centers
 from cropzoo.prepare.options import PrepareOptions
-from cropzoo.prepare.windows import SampleWindow
+from cropzoo.prepare.windows import SampleWindow, find_covered
 
 
 @dataclass(frozen=True)
@@ -83,17 +83,18 @@ class PrepareInputs:
         """Pixels of a sample by the parcel at their center: fast, and exact enough for folds and rare classes."""
         table, grid, scale = self._tables[sample.year], self.stacks[sample.stack].grid, self.options.label_scale
         numbers = rasterize_centers(table, grid, sample.window, label_scale=scale)
-        found, pixels = np.unique(numbers, return_counts=True)
+        own = ~self._covered(sample)
+        found, pixels = np.unique(numbers[own], return_counts=True)
         inside = found > 0
         positions = np.flatnonzero(self.years[sample.year])[found[inside] - 1]
-        ground = numbers == 0
+        ground = own & (numbers == 0)
         if self.aoi is not None:
             ground &= self.aoi.mask(grid, sample.window, scale)
         bare = int((ground & bare_ground(numbers, scale)).sum())
         return PixelCounts(positions, pixels[inside].astype(np.int64), int(ground.sum()), bare)
 
     def labels(self, sample: SampleWindow, legend: Legend, hidden: NDArray[np.bool_] | None = None) -> LabelRaster:
-        """Classes and parcels of the pixels of a sample.
+        """Classes and parcels of the pixels of a sample; pixels that an earlier tile covers are ignored.
 
         Args:
             sample: Window of the sample.
@@ -110,7 +111,17 @@ class PrepareInputs:
             background=legend.background,
             aoi=self.aoi,
         )
-        return rasterize_labels(table.to_crs(grid.crs), indices, grid, sample.window, options)
+        found = rasterize_labels(table.to_crs(grid.crs), indices, grid, sample.window, options)
+        if not sample.earlier:
+            return found
+        labels = np.where(self._covered(sample), np.uint8(IGNORE), found.labels)
+        return replace(found, labels=labels, counts=np.bincount(labels.ravel(), minlength=IGNORE + 1))
+
+    def _covered(self, sample: SampleWindow) -> NDArray[np.bool_]:
+        """Label pixels of a sample that an earlier tile covers, (h, w)."""
+        scale = self.options.label_scale
+        covered = find_covered(sample, [stack.grid for stack in self.stacks])
+        return covered.repeat(scale, axis=0).repeat(scale, axis=1)
 
     def parcel_pixels(self, sample: SampleWindow, labels: LabelRaster) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Positions of the parcels of a sample, (k,), and the number of labeled pixels of each, (k,)."""

@@ -26,7 +26,7 @@ from cropzoo.parallel import run_jobs
 from cropzoo.prepare.folds import ANY_FOLD, Folds, fold_samples
 from cropzoo.prepare.inputs import PixelCounts, PrepareInputs
 from cropzoo.prepare.options import BLOCKS, GROUND_IGNORE, YEAR, PrepareOptions
-from cropzoo.prepare.windows import SampleWindow, find_new_windows, split_windows
+from cropzoo.prepare.windows import PlacedWindow, SampleWindow, find_overlaps, split_windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,17 +150,16 @@ def _choose_windows(inputs: PrepareInputs) -> tuple[list[SampleWindow], list[str
     size = inputs.options.window
     regions = [split_windows(stack.grid.height, stack.grid.width, size, stack.block) for stack in inputs.stacks]
     windows = [[(region, window) for region, group in enumerate(found) for window in group] for found in regions]
-    new = find_new_windows(
+    overlaps = find_overlaps(
         [stack.grid for stack in inputs.stacks], [[window for _, window in mine] for mine in windows]
     )
-    repeated = sum(mine.count(False) for mine in new)
-    notes = [f"{repeated} windows are left out, since an earlier tile covers all or part of them"] if repeated else []
+    notes = _note_overlaps(overlaps)
     samples = [
-        SampleWindow("", number, window, year, region)
-        for number, (mine, mine_new) in enumerate(zip(windows, new, strict=True))
+        SampleWindow("", number, window, year, region, earlier)
+        for number, (mine, theirs) in enumerate(zip(windows, overlaps, strict=True))
         for year in inputs.years
-        for (region, window), is_new in zip(mine, mine_new, strict=True)
-        if is_new
+        for (region, window), earlier in zip(mine, theirs, strict=True)
+        if earlier is not None
     ]
     dated = [sample for sample in samples if len(inputs.dates(sample))]
     if not dated:
@@ -174,6 +173,16 @@ def _choose_windows(inputs: PrepareInputs) -> tuple[list[SampleWindow], list[str
             f"no image is in the season of {', '.join(map(str, missing))}; the parcels of that year are left out"
         )
     return dated, notes
+
+
+def _note_overlaps(overlaps: Sequence[Sequence[tuple[PlacedWindow, ...] | None]]) -> list[str]:
+    """Notes about windows that an earlier tile covers, completely and in part."""
+    every = [earlier for mine in overlaps for earlier in mine]
+    repeated, cut = every.count(None), sum(bool(earlier) for earlier in every)
+    notes = [f"{repeated} windows are left out, since earlier tiles cover them"] if repeated else []
+    if cut:
+        notes.append(f"in {cut} windows at the border of two tiles, labels that an earlier tile covers are ignored")
+    return notes
 
 
 def _note_tiles_without_parcels(

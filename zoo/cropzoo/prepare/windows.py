@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rasterio.warp import transform
-from shapely import STRtree
+from shapely import STRtree, union_all
 from shapely.geometry import Polygon
 
 from cropzoo.geo.raster.grid import Grid, Window
@@ -22,8 +23,17 @@ _MAX_REGION_PIXELS = 2**22
 _MIN_WIDTH = 0.25
 """A window narrower than this fraction of the others would be drawn in training as often as they are."""
 
-_MAX_OVERLAP = 0.01
-"""Fraction of a window that two tiles may share; reprojection makes edges overlap slightly."""
+_MIN_NEW = 0.01
+"""Fraction of the pixels of a window below which those that only it covers are not worth a sample."""
+
+_COUNTED_BELOW = 0.1
+"""Fraction of the area of a window that only it covers, below which its pixels are counted; that takes longer."""
+
+_TOUCHING = 1e-6
+"""Fraction of a window that windows which only touch may seem to share, by rounding."""
+
+PlacedWindow = tuple[int, Window]
+"""Index of an image stack, and a window of its grid."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,7 @@ class SampleWindow:
         window: Window of the stack's grid, in pixels.
         year: Harvest year; None for all dates.
         region: Number of the region; windows of a stack and year with one number are neighbors and are read together.
+        earlier: Windows of earlier stacks that overlap it; the labels of pixels that these cover are ignored.
     """
 
     id: str
@@ -43,6 +54,7 @@ class SampleWindow:
     window: Window
     year: int | None = None
     region: int = 0
+    earlier: tuple[PlacedWindow, ...] = ()
 
 
 def split_windows(height: int, width: int, size: int, block: tuple[int, int] = (1, 1)) -> list[list[Window]]:
@@ -96,8 +108,10 @@ def window_lon_lat(grid: Grid, window: Window) -> list[tuple[float, float]]:
     return list(zip(longitudes, latitudes, strict=True))
 
 
-def find_new_windows(grids: Sequence[Grid], windows: Sequence[Sequence[Window]]) -> list[list[bool]]:
-    """Whether each window of each tile covers an area that no earlier tile covers.
+def find_overlaps(
+    grids: Sequence[Grid], windows: Sequence[Sequence[Window]]
+) -> list[list[tuple[PlacedWindow, ...] | None]]:
+    """Windows of earlier tiles that overlap each window of each tile; None for a window without ground of its own.
 
     Sentinel-2 tiles overlap; a field in two samples could be used for training and for testing.
 
@@ -105,18 +119,73 @@ def find_new_windows(grids: Sequence[Grid], windows: Sequence[Sequence[Window]])
         grids: Grid of each tile.
         windows: Windows of each tile.
     """
-    kept: list[list[bool]] = []
+    found: list[list[tuple[PlacedWindow, ...] | None]] = []
     outlines: list[Any] = []
-    for grid, mine in zip(grids, windows, strict=True):
+    placed: list[PlacedWindow] = []
+    for number, (grid, mine) in enumerate(zip(grids, windows, strict=True)):
         tree = STRtree(outlines)
         here = [Polygon(window_lon_lat(grid, window)) for window in mine]
-        new = [_is_new(outline, outlines, tree) for outline in here]
-        kept.append(new)
-        outlines += [outline for outline, is_new in zip(here, new, strict=True) if is_new]
-    return kept
+        overlaps = [
+            _find_overlap(outline, outlines, placed, tree, SampleWindow("", number, window), grids)
+            for outline, window in zip(here, mine, strict=True)
+        ]
+        found.append(overlaps)
+        for outline, window, overlap in zip(here, mine, overlaps, strict=True):
+            if overlap is not None:
+                outlines.append(outline)
+                placed.append((number, window))
+    return found
 
 
-def _is_new(outline: Any, others: Sequence[Any], tree: Any) -> bool:
-    near = np.atleast_1d(tree.query(outline))
-    shared = sum(outline.intersection(others[int(index)]).area for index in near)
-    return bool(shared <= _MAX_OVERLAP * outline.area)
+def _find_overlap(
+    outline: Any,
+    others: Sequence[Any],
+    placed: Sequence[PlacedWindow],
+    tree: Any,
+    sample: SampleWindow,
+    grids: Sequence[Grid],
+) -> tuple[PlacedWindow, ...] | None:
+    near = [
+        index
+        for index in sorted(np.atleast_1d(tree.query(outline)).tolist())
+        if outline.intersection(others[index]).area > _TOUCHING * outline.area
+    ]
+    earlier = tuple(placed[index] for index in near)
+    if near and outline.difference(union_all([others[index] for index in near])).area < _COUNTED_BELOW * outline.area:
+        covered = find_covered(replace(sample, earlier=earlier), grids)
+        return None if (~covered).mean() < _MIN_NEW else earlier
+    return earlier
+
+
+def find_covered(sample: SampleWindow, grids: Sequence[Grid]) -> NDArray[np.bool_]:
+    """Pixels of a sample whose center is in a window of an earlier tile, (H, W).
+
+    Args:
+        sample: Window of the sample.
+        grids: Grid of each tile.
+    """
+    covered = np.zeros((sample.window.height, sample.window.width), np.bool_)
+    for number in sorted({number for number, _ in sample.earlier}):
+        rows, columns = _locate_pixels(grids[sample.stack], sample.window, grids[number])
+        for _, (row, column, height, width) in (each for each in sample.earlier if each[0] == number):
+            inside = (rows >= row) & (rows < row + height) & (columns >= column) & (columns < column + width)
+            covered |= inside
+    return covered
+
+
+def _locate_pixels(grid: Grid, window: Window, other: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rows and columns of the pixel centers of a window in another grid, each (H, W)."""
+    rows, columns = np.indices((window.height, window.width)) + 0.5
+    x, y = _apply_affine(grid.transform, columns + window.column, rows + window.row)
+    if grid.crs != other.crs:
+        shape = x.shape
+        x, y = (np.reshape(each, shape) for each in transform(grid.crs, other.crs, x.ravel(), y.ravel()))
+    columns, rows = _apply_affine(~other.transform, x, y)
+    return rows, columns
+
+
+def _apply_affine(
+    affine: Any, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    a, b, c, d, e, f = tuple(affine)[:6]
+    return a * x + b * y + c, d * x + e * y + f
