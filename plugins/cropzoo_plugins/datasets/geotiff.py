@@ -16,6 +16,7 @@ from cropzoo.data.statistics import Statistics, WithStatistics, band_statistics
 from cropzoo.geo.raster.grid import Window
 from cropzoo.geo.raster.notes import ImageNotes
 from cropzoo_plugins.datasets.options import need_root, whole_numbers
+from cropzoo_plugins.datasets.sites.ground import set_background
 from cropzoo_plugins.datasets.sites.legend import make_site_legend
 from cropzoo_plugins.datasets.sites.site import Site, find_sites, have_labels
 
@@ -47,6 +48,9 @@ class GeoTIFF(WithStatistics):
         clear_scl: Classes of the SCL band that are clear: one or more integers, or a text such as "4,5".
         ignore_codes: Crops to ignore, such as 0 for undeclared land: one or more codes, or a text such as "0,30". Crops
             that are texts are compared as they are written: "0101" is not "101".
+        background: Ground without a parcel in sites whose parcels give the labels: "class" for code 0, "ignore" to
+            ignore it; "" for code 0 with a warning if the parcels look incomplete.
+        aoi: File of the polygons in which these parcels are complete; outside, ground without a parcel is ignored.
         split: "halves" or "blocks", see `cropzoo.data.splits`.
         axis: Axis that "halves" divides: "columns" for west and east, "rows" for north and south.
         gap: Pixels between the splits.
@@ -75,6 +79,8 @@ class GeoTIFF(WithStatistics):
         encoding: str = "",
         clear_scl: int | str | Sequence[int] = (4, 5, 6),
         ignore_codes: int | str | Sequence[int | str] = (),
+        background: str = "",
+        aoi: str | Path = "",
         split: str = "halves",
         axis: str = "columns",
         gap: int = 2,
@@ -95,6 +101,7 @@ class GeoTIFF(WithStatistics):
             for site in find_sites(folder)
         ]
         notes.log()
+        set_background(self._sites, background, aoi)
         for site in self._sites[1:]:
             site.match_bands(self._sites[0])
         self.bands = self._sites[0].bands

@@ -33,18 +33,28 @@ class Parcels:
         ids: Parcel ids, 1..n in the order of the file; 0 = no parcel; (H, W), int32.
         crops: Crop of each id, from 1; None if the file has no crop column.
         names: Name of the crop of each id, from 1; "" if unknown.
+        complete: Pixels where the parcels are complete, (H, W); None if they are everywhere.
     """
 
     path: Path
     ids: NDArray[np.int32]
     crops: tuple[Crop, ...] | None
     names: tuple[str, ...]
+    complete: NDArray[np.bool_] | None = None
 
     def make_codes(self, numbers: Mapping[str, int]) -> NDArray[np.int64]:
-        """Return crop codes, (H, W): 0 outside parcels, `MISSING` without a crop; `numbers` maps text to codes."""
+        """Return crop codes, (H, W).
+
+        They are 0 outside parcels where these are complete, and `MISSING` elsewhere and where a parcel has no crop.
+
+        Args:
+            numbers: Codes of crops given as text.
+        """
         crops = self.crops or ()
         table = [MISSING if crop is None else numbers.get(str(crop), crop) for crop in crops]
         codes: NDArray[np.int64] = np.array([0, *table], np.int64)[self.ids]
+        if self.complete is not None:
+            codes[(self.ids == 0) & ~self.complete] = MISSING
         return codes
 
 

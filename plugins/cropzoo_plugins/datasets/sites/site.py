@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from cropzoo.geo.raster.naming import RASTER_SUFFIXES
 from cropzoo.geo.raster.notes import ImageNotes
 from cropzoo.geo.raster.reader import StackReader
 from cropzoo.geo.raster.scene import ImageStack
+from cropzoo.geo.vector.aoi import AreaOfInterest
 from cropzoo.geo.vector.fields import Crop
 from cropzoo_plugins.datasets.sites.class_table import MISSING
 from cropzoo_plugins.datasets.sites.parcels import Parcels, find_parcels, read_parcels
@@ -120,6 +122,13 @@ class Site:
         self.parcels: Parcels | None = None
         if parcels is not None:
             self.parcels = read_parcels(parcels, self.grid, crop_column, name_column, labels is None, encoding)
+
+    def set_ground(self, complete: AreaOfInterest | None) -> None:
+        """Ignore ground without a parcel outside the area in which parcels are complete; everywhere if it is None."""
+        if self.parcels is not None:
+            size = self.grid.height, self.grid.width
+            inside = np.zeros(size, np.bool_) if complete is None else complete.mask(self.grid, Window(0, 0, *size))
+            self.parcels = replace(self.parcels, complete=inside)
 
     def match_bands(self, first: Site) -> None:
         """Use the bands in the order of the first site.
