@@ -66,6 +66,22 @@ def test_numbers_are_not_compared_with_a_map_of_names(command, folder):
     assert "agreement  2 of 3 parcels" in translated.out
 
 
+def test_the_encoding_of_a_shapefile_may_be_given(command, folder):
+    frame = geopandas.read_file(folder / "in.gpkg").assign(crop=["Řepka", "Žito", "Řepka", "Řepka"])
+    frame.to_file(folder / "in.shp", encoding="cp1250")
+    (folder / "in.cpg").unlink()
+    (folder / "t.csv").write_text("code,name\nŘepka,grass\nŽito,maize\n", encoding="utf-8")
+    words = ("parcels", "map.tif", "--parcels", "in.shp", "--out", "out.gpkg", "--crop-column", "crop")
+    guessed = command(*words, "--classes", "t.csv", folder=folder, plugin=False)
+    assert "ISO-8859-1 is assumed; if names look wrong, give the encoding by --encoding" in guessed.err
+    assert "no parcel has both" in guessed.out or guessed.code == 1
+    more = ("--classes", "t.csv", "--overwrite", "--encoding")
+    told = command(*words, *more, "cp1250", folder=folder, plugin=False)
+    assert "agreement  2 of 3 parcels" in told.out
+    wrong = command(*words, *more, "cp12500", folder=folder, plugin=False)
+    assert (wrong.code, "--encoding is 'cp12500'; it is unknown" in wrong.err) == (2, True)
+
+
 def test_without_a_crop_column_areas_are_printed(command, folder):
     ended = command("parcels", "map.tif", "--parcels", "in.gpkg", "--out", "o.geojson", folder=folder, plugin=False)
     assert ended.out.splitlines()[-2:] == ["grass  0.3", "maize  0.6"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pyproj import Transformer
 from rasterio import Affine
 from rasterio.warp import transform
 
@@ -120,3 +121,15 @@ def test_tiles_of_two_zones_are_cut_at_their_seam() -> None:
     assert corner == pytest.approx(window_lon_lat(grids[0], Window(10, 30, 1, 1))[0], abs=1e-9)
     assert covered[5, 5]
     assert not covered[-1, -1]
+
+
+def test_windows_across_180_degrees_are_told_apart() -> None:
+    west = Transformer.from_crs(4326, 32701, always_xy=True).transform(-180, -16.8)
+    x, y = round(west[0]) - 320, round(west[1])
+    tile = grid(west=x, north=y, crs="EPSG:32701")
+    assert find_overlaps([tile], [flat(64, 16)]) == [[()] * 16]
+    # The same ground in zone 60, whose images end on the other side of the line.
+    (east,), (north,) = transform("EPSG:32701", "EPSG:32760", [x], [y])
+    again = grid(west=east, north=north, crs="EPSG:32760")
+    assert find_overlaps([tile, again], [flat(64, 64)] * 2)[0] == [()]
+    assert find_overlaps([tile, again], [flat(64, 64)] * 2)[1][0] != ()

@@ -13,6 +13,7 @@ from shapely import STRtree, union_all
 from shapely.geometry import Polygon
 
 from cropzoo.geo.raster.grid import Grid, Window
+from cropzoo.geo.vector.longitudes import align_longitudes, join_at_180
 
 _MIN_REGION_WINDOWS = 4
 """Windows per side of a region of images stored in small blocks: few reads, and work for all processes."""
@@ -121,10 +122,12 @@ def find_overlaps(
     """
     found: list[list[tuple[PlacedWindow, ...] | None]] = []
     outlines: list[Any] = []
+    longitude = window_lon_lat(grids[0], windows[0][0])[0][0] if grids else 0.0
     placed: list[PlacedWindow] = []
     for number, (grid, mine) in enumerate(zip(grids, windows, strict=True)):
         tree = STRtree(outlines)
-        here = [Polygon(window_lon_lat(grid, window)) for window in mine]
+        corners = np.array([Polygon(window_lon_lat(grid, window)) for window in mine], object)
+        here = align_longitudes(join_at_180(corners), longitude)
         overlaps = [
             _find_overlap(outline, outlines, placed, tree, SampleWindow("", number, window), grids)
             for outline, window in zip(here, mine, strict=True)

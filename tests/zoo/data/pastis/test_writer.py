@@ -8,6 +8,8 @@ from dataclasses import replace
 import geopandas
 import numpy as np
 import pytest
+from pyproj import Transformer
+from shapely.geometry import shape
 from torchgeo.datasets import PASTIS
 
 from cropzoo import CropzooError, Sample
@@ -153,3 +155,16 @@ def test_a_parcel_id_beyond_32_bits_is_refused(tmp_path):
         with pytest.raises(CropzooError, match=rf"patch '1'; parcel id {wrong} is not in \[0, 2147483647\]"):
             write_labels(tmp_path, "1", None, parcels, void=2)
     write_labels(tmp_path, "1", None, np.array([[2**31 - 1]]), void=2)
+
+
+def test_a_patch_across_180_degrees_is_cut_there(write):
+    folder, _ = write()
+    x, y = (round(value) for value in Transformer.from_crs(4326, 32701, always_xy=True).transform(-180, -16.8))
+    place = {"crs": "EPSG:32701", "transform": [10.0, 0.0, x - 40.0, 0.0, -10.0, float(y)]}
+    write_metadata(folder, [replace(patch, place=place) for patch in PastisFolder(folder).patches])
+    outline = json.loads((folder / "metadata.geojson").read_text())["features"][0]["geometry"]
+    assert outline["type"] == "MultiPolygon"
+    west, east = sorted((shape(outline).geoms), key=lambda part: part.bounds[0])
+    assert (west.bounds[0], east.bounds[2]) == (-180, 180)
+    assert west.bounds[2] < -179.999
+    assert east.bounds[0] > 179.999

@@ -14,6 +14,8 @@ import pytest
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from pyproj import Transformer
+from rasterio.crs import CRS
 
 from cropzoo.data.model_scores import read_model_scores
 from cropzoo.data.sample import LabelClass
@@ -23,7 +25,7 @@ from cropzoo.geo.raster.grid import Grid
 from cropzoo.inference.mapping import page_images as page_pictures
 from cropzoo.inference.mapping.map_file import class_tags, open_map
 from cropzoo.inference.mapping.options import MapOptions
-from cropzoo.inference.mapping.page import collect_page_images, write_map_page
+from cropzoo.inference.mapping.page import _coordinates, collect_page_images, write_map_page
 from cropzoo.inference.mapping.page_images import (
     PageImages,
     class_picture,
@@ -382,3 +384,10 @@ def test_the_scores_of_the_model_are_on_the_page(map_path: Path, tmp_path: Path,
     shown = f"test OA 90.0 %, mIoU {100 * miou:.1f} % (&lt;knn&gt; baseline 80.0 %, 60.0 %), dataset fields"
     assert shown in html
     assert ("The model scores below its &lt;knn&gt; baseline in mIoU (10.0 against 60.0 %)." in html) == below
+
+
+def test_longitudes_have_no_jump_at_180_degrees() -> None:
+    x, y = (round(value) for value in Transformer.from_crs(4326, 32701, always_xy=True).transform(-180, -16.8))
+    found = _coordinates(Grid(64, 64, Affine(10, 0, x - 320, 0, -10, y), CRS.from_epsg(32701)))
+    assert np.ptp(found["longitude"]) < 0.01
+    assert abs(np.mean(found["longitude"])) == pytest.approx(180, abs=0.01)

@@ -11,9 +11,12 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
+from affine import Affine
+from pyproj import Transformer
 
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.geo.vector import writer as vectors
+from cropzoo.geo.vector.longitudes import cut_at_180
 from cropzoo.geo.vector.source import PARQUET
 from cropzoo.inference.parcels.run import ZonalOptions, map_parcels
 
@@ -90,6 +93,37 @@ def test_every_format_says_the_same(
         assert table.crs == "EPSG:4326"
     else:
         assert table.crs == "EPSG:3035"
+
+
+@pytest.mark.parametrize("form", ["utm", "jump", "cut"])
+@pytest.mark.parametrize("degrees", [False, True])
+def test_parcels_across_180_degrees(make_map: Callable[..., Path], tmp_path: Path, form: str, degrees: bool) -> None:
+    x, y = (round(value) for value in Transformer.from_crs(4326, 32701, always_xy=True).transform(-180, -16.8))
+    if degrees:
+        map_path = make_map(LABELS, transform=Affine(1e-4, 0, 179.9994, 0, -1e-4, -16.8), crs="EPSG:4326")
+        left, right = (
+            shapely.box(180 - e, -16.8005, 180 - w, -16.8001) for w, e in ((0.0001, 0.0005), (-0.0005, -1e-4))
+        )
+        across = shapely.box(179.9998, -16.8011, 180.0002, -16.8007)
+        frame = geopandas.GeoDataFrame(geometry=[left, right, across], crs="EPSG:4326")
+    else:
+        map_path = make_map(LABELS, transform=Affine(10, 0, x - 60, 0, -10, y), crs="EPSG:32701")
+        shapes = [shapely.box(x - 50, y - 50, x - 10, y - 10), shapely.box(x + 10, y - 50, x + 50, y - 10)]
+        across = shapely.box(x - 20, y - 110, x + 20, y - 70)
+        frame = geopandas.GeoDataFrame(geometry=[*shapes, across], crs="EPSG:32701")
+    if form != "utm":
+        frame = frame.to_crs("EPSG:4326") if not degrees else frame
+        frame = frame.set_geometry([cut_at_180(shape) for shape in frame.geometry]) if form == "cut" else frame
+    elif degrees:
+        frame = frame.to_crs("EPSG:32701")
+    frame.to_file(tmp_path / "in.gpkg")
+    summary = map_parcels(map_path, tmp_path / "in.gpkg", tmp_path / "out.gpkg")
+    table = _read(tmp_path / "out.gpkg")
+    assert summary.mapped == 3
+    assert table.map_crop.tolist() == ["grass", "maize", "winter wheat"]
+    assert table.map_pixels[:2].tolist() == pytest.approx([16, 16], rel=0.1)
+    assert table.map_nodata[2] == pytest.approx(0.5, abs=0.02)
+    assert table.geometry.iloc[0].equals(_read(tmp_path / "in.gpkg").geometry.iloc[0])
 
 
 def test_csv_is_a_table_without_geometries(

@@ -16,6 +16,7 @@ import pytest
 import shapely
 
 from cropzoo.errors import CropzooError
+from cropzoo.geo.vector.source import open_source
 from cropzoo.inference.parcels.run import ZonalOptions, map_parcels
 
 from .conftest import NORTH, WEST
@@ -62,6 +63,52 @@ def test_yes_and_no_stay_so_where_some_are_empty(make_map: Callable[..., Path], 
     info = pyogrio.read_info(tmp_path / "out.gpkg")
     assert dict(zip(info["fields"], info["dtypes"], strict=True))["organic"] == "bool"
     assert geopandas.read_file(tmp_path / "out.gpkg").organic.isna().tolist() == [False, True, False]
+
+
+LIST = {"crops": [["main", "catch"], ["ä"], []], "pid": [2**53 + 1, None, 2**63 - 1]}
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".geojson", ".fgb", ".shp", ".csv", ".parquet"])
+def test_columns_of_every_type_are_written(
+    make_map: Callable[..., Path], tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    frame = _placed(BOXES).to_crs("EPSG:4326")
+    others = {
+        "day": ["2021-04-10", None, "2021-04-11"],
+        "time": ["2021-04-10T10:00:00Z", None, "2021-04-11T10:00:00Z"],
+        "yes": [True, None, False],
+        "object": [{"a": 1}, None, {}],
+    }
+    rows = [dict(zip((*LIST, *others), row, strict=True)) for row in zip(*LIST.values(), *others.values(), strict=True)]
+    features = [
+        {"type": "Feature", "properties": row, "geometry": shape.__geo_interface__}
+        for row, shape in zip(rows, frame.geometry, strict=True)
+    ]
+    (tmp_path / "in.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    out = tmp_path / f"out{suffix}"
+    map_parcels(make_map(LABELS), tmp_path / "in.geojson", out)
+    assert [line for line in caplog.messages if "'crops' has lists or objects, which become JSON texts" in line]
+    if suffix == ".parquet":
+        table = geopandas.read_parquet(out)
+    else:
+        table = pd.read_csv(out, dtype="string") if suffix == ".csv" else open_source(out).read_range(0, 3)
+    assert {json.dumps(json.loads(text)) for text in table.crops} == {json.dumps(value) for value in LIST["crops"]}
+    assert set(table.yes.astype("string").dropna()) <= {"True", "False", "1", "0"}
+    if suffix != ".shp":  # whose numbers have 18 digits
+        assert {int(value) for value in table.pid.dropna()} == {2**53 + 1, 2**63 - 1}
+
+
+def test_a_column_of_lists_is_no_crop(make_map: Callable[..., Path], tmp_path: Path) -> None:
+    frame = _placed(BOXES).to_crs("EPSG:4326")
+    features = [
+        {"type": "Feature", "properties": {"crops": ["grass"]}, "geometry": shape.__geo_interface__}
+        for shape in frame.geometry
+    ]
+    (tmp_path / "in.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    with pytest.raises(CropzooError, match=r"in.geojson'; column 'crops' has lists or objects.*; choose a column of"):
+        map_parcels(make_map(LABELS), tmp_path / "in.geojson", tmp_path / "out.gpkg", ZonalOptions(crop_column="crops"))
 
 
 @pytest.mark.parametrize("piece", [100, 1])

@@ -30,6 +30,7 @@ from cropzoo.data.sample import HEX_COLOR, IGNORE, LabelClass
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.dates import EPOCH
 from cropzoo.geo.vector.fields import is_plain_integer
+from cropzoo.geo.vector.longitudes import cut_at_180
 from cropzoo.io import read_json, write_text
 
 
@@ -267,8 +268,13 @@ def _make_outline(patch: PatchRecord) -> dict[str, Any] | None:
         longitudes, latitudes = transform(patch.place["crs"], "EPSG:4326", eastings, northings)[:2]
     except CRSError:
         return None
-    ring = [[round(x, 7), round(y, 7)] for x, y in zip(longitudes, latitudes, strict=True)]
-    return {"type": "Polygon", "coordinates": [ring]}
+    ring = [(round(x, 7), round(y, 7)) for x, y in zip(longitudes, latitudes, strict=True)]
+    if max(longitudes) - min(longitudes) <= 180:
+        return {"type": "Polygon", "coordinates": [ring]}
+    from shapely.geometry import Polygon, mapping
+
+    outline: dict[str, Any] = mapping(cut_at_180(Polygon(ring)))
+    return outline
 
 
 def _parse_feature(feature: Any, number: int, sensor: str, path: Path) -> tuple[PatchRecord, tuple[int, ...]]:

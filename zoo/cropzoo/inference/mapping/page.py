@@ -174,6 +174,10 @@ def _coordinates(grid: Grid) -> dict[str, Any]:
     a, b, c, d, e, f = tuple(grid.transform)[:6]
     transformer = pyproj.Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
     longitude, latitude = transformer.transform(a * columns + b * rows + c, d * columns + e * rows + f)
+    # Without a jump at 180 degrees, so that the page can interpolate.
+    first = longitude[np.isfinite(longitude)][:1].sum()
+    with np.errstate(invalid="ignore"):
+        longitude = first + (longitude - first + 180) % 360 - 180
     return {
         "nodes": _NODES,
         "longitude": np.nan_to_num(longitude, posinf=0, neginf=0).round(7).ravel().tolist(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +38,8 @@ from cropzoo.inference.parcels.majority import declared_probability, find_majori
 from cropzoo.inference.parcels.summary import ParcelSummary, summarize_parcels
 from cropzoo.inference.parcels.zonal_stats import sum_over_parcels
 from cropzoo.io import ProgressCallback
+
+_log = logging.getLogger("cropzoo")
 
 _PIECE = 100_000
 """Parcels in memory at a time; their sums over 20 classes take 70 MB."""
@@ -123,8 +126,9 @@ def map_parcels(
     no_polygon = sum(count for _, count in pieces)
     summary = summarize_parcels(source, vectors, found, rank, names, matcher.unknown, no_polygon)
     edge_only = int(((found.crop >= 0) & ~found.interior).sum()) if options.interior else 0
-    lost = (f"column {name!r} {problem}" for name, problem in sorted(vectors.problems.items()))
-    return replace(summary, edge_only=edge_only, changed=(*lost, *changed))
+    for name, problem in sorted(vectors.problems.items()):
+        _log.warning("parcels %r: column %r %s", str(parcels), name, problem)
+    return replace(summary, edge_only=edge_only, changed=changed)
 
 
 def _compute_statistics(

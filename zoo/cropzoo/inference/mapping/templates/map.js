@@ -112,7 +112,7 @@
       const [a, b, c, d] = [values[i * nodes + j], values[i * nodes + j + 1], values[(i + 1) * nodes + j], values[(i + 1) * nodes + j + 1]];
       return (a + (b - a) * (x - j)) * (1 - y + i) + (c + (d - c) * (x - j)) * (y - i);
     };
-    return [between(longitude), between(latitude)];
+    return [((between(longitude) + 540) % 360) - 180, between(latitude)];
   };
   const nearestCurve = () => {
     let best = null;
