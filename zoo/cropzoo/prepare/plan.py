@@ -263,7 +263,7 @@ def _note_bare_ground(inputs: PrepareInputs, legend: Legend, counted: Sequence[P
     total = ground + sum(int(found.pixels.sum()) for found in counted)
     if not look_incomplete(bare, ground, total):
         return []
-    shares = [100 * found.outside / (found.outside + int(found.pixels.sum())) for found in counted]
+    shares = [100 * found.outside / max(found.outside + int(found.pixels.sum()), 1) for found in counted]
     return [
         f"class {legend.classes[0].name!r} covers {min(shares):.0f} to {max(shares):.0f} % of a window, "
         f"{100 * bare / ground:.0f} % of it in squares of {BARE_SIDE} x {BARE_SIDE} pixels without any parcel; where "
