@@ -159,6 +159,19 @@ def test_a_single_class(area: Area) -> None:
         check(area.plan(background="ignore"))
 
 
+def test_a_split_without_labels(area: Area) -> None:
+    area.plan()
+    frame = geopandas.read_file(area.folder / "parcels.gpkg")
+    west = frame.geometry.bounds.minx
+    frame["part"] = np.select([west < X + 320, west < X + 640], ["train", "val"], "test")
+    frame["crop_code"] = frame.crop_code.where(frame.part != "val").astype("Int64")
+    frame.to_file(area.folder / "parts.gpkg")
+    options: dict[str, Any] = {"parcels": (area.folder / "parts.gpkg",), "split_by": "part", "keep_empty": True}
+    assert check(area.plan(**options)) == []
+    with pytest.raises(CropzooError, match="split into train, val, test; no pixel of val has a label; use parcels"):
+        check(area.plan(**options, background="ignore"))
+
+
 def test_a_split_without_windows_is_reported_by_the_plan(area: Area) -> None:
     """It is known without images, and a dataset to test on needs no other split."""
     plan = area.plan()

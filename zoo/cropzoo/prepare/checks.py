@@ -68,15 +68,20 @@ def check_plan(plan: PreparePlan, workers: int, log: Log) -> None:
         log: Called with a progress line if many windows must be read.
 
     Raises:
-        CropzooError: Fewer than two classes have training pixels, no window of a split has a clear pixel, or a band has
-            one value in all clear pixels of the training windows.
+        CropzooError: Fewer than two classes have training pixels, no pixel of a split has a label or is clear, or a
+            band has one value in all clear pixels of the training windows.
     """
     _check_training_classes(plan)
-    numbers = {
-        name: [number for number, fold in enumerate(plan.folds.of) if fold in folds]
-        for name, folds in plan.folds.rotations[0].items()
-    }
-    found = {name: _find_ranges(plan, mine, name == "train", workers, log) for name, mine in numbers.items() if mine}
+    folds = plan.folds.rotations[0].items()
+    numbers = {name: np.flatnonzero(np.isin(plan.folds.of, mine)).tolist() for name, mine in folds}
+    numbers = {name: mine for name, mine in numbers.items() if mine}
+    unlabeled = [name for name, mine in numbers.items() if not plan.counts[mine].any()]
+    if unlabeled:
+        raise CropzooError(
+            f"split into {', '.join(numbers)}; no pixel of {' and '.join(unlabeled)} has a label; use parcels with "
+            "crops there, or change the folds (--seed, --block, --window, --split-by)"
+        )
+    found = {name: _find_ranges(plan, mine, name == "train", workers, log) for name, mine in numbers.items()}
     cloudy = [name for name, ranges in found.items() if not ranges.seen]
     if len(cloudy) == len(found):
         raise CropzooError("no window has a clear pixel on any date; check the nodata of the images and --clear-scl")
