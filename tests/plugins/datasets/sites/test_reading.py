@@ -225,7 +225,8 @@ def test_no_file_stays_open(geotiff: ModuleType, made: Any, monkeypatch: pytest.
     site = Site(made.folder / "files", made.folder, (), (4, 5, 6), "crop_code", "crop_name", ImageNotes())
 
     def count() -> int:
-        return sum(os.path.realpath(f"/proc/self/fd/{each}").endswith(".tif") for each in os.listdir("/proc/self/fd"))
+        opened = (os.path.realpath(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd"))
+        return sum(path.startswith(os.path.realpath(made.folder)) for path in opened)
 
     most = 0
     read_date = StackReader.read_date
