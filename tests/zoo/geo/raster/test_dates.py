@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Mapping
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
 from cropzoo import CropzooError
-from cropzoo.geo.raster.dates import date_image, days_since_epoch, find_image_date
+from cropzoo.geo.raster.dates import EPOCH, date_image, days_since_epoch, find_date
+
+
+def day_of(path: Path, tags: Mapping[str, str]) -> date:
+    return EPOCH + timedelta(days=date_image(path, (), tags).day)
 
 
 @pytest.mark.parametrize(
@@ -22,14 +27,14 @@ from cropzoo.geo.raster.dates import date_image, days_since_epoch, find_image_da
     ],
 )
 def test_the_first_date_in_the_name_counts(name: str) -> None:
-    assert find_image_date(Path(name), {"TIFFTAG_DATETIME": "2020:01:01 00:00:00"}) == date(2019, 5, 16)
+    assert day_of(Path(name), {"TIFFTAG_DATETIME": "2020:01:01 00:00:00"}) == date(2019, 5, 16)
 
 
 def test_tags_stand_in_for_a_name_without_date() -> None:
     tags = {"TIFFTAG_DATETIME": "2019:05:16 10:50:31"}
-    assert find_image_date(Path("scene.tif"), tags) == date(2019, 5, 16)
-    assert find_image_date(Path("scene.tif"), {**tags, "ACQUISITION_DATE": "2019-05-14"}) == date(2019, 5, 14)
-    assert find_image_date(Path("scene_2019-02-30.tif"), tags) == date(2019, 5, 16)
+    assert day_of(Path("scene.tif"), tags) == date(2019, 5, 16)
+    assert day_of(Path("scene.tif"), {**tags, "ACQUISITION_DATE": "2019-05-14"}) == date(2019, 5, 14)
+    assert day_of(Path("scene_2019-02-30.tif"), tags) == date(2019, 5, 16)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +44,7 @@ def test_a_date_that_cannot_be_read_is_an_error_with_the_form(name: str) -> None
     with pytest.raises(
         CropzooError, match=rf"{name}'; neither its name nor its tags hold a date; name it like 'S2_2019"
     ):
-        find_image_date(Path("site") / name, {"TIFFTAG_DATETIME": "yesterday"})
+        day_of(Path("site") / name, {"TIFFTAG_DATETIME": "yesterday"})
 
 
 @pytest.mark.parametrize(
@@ -97,7 +102,7 @@ def test_the_order_of_sources() -> None:
 
     def source(name: str, *folders: str) -> tuple[str, str]:
         found = date_image(Path(f"{name}.tif"), folders, tags)
-        return str(date.fromordinal(found.day + date(1970, 1, 1).toordinal())), found.source
+        return str(EPOCH + timedelta(days=found.day)), found.source
 
     assert source("2021-04-10_b", "2021-05-15") == ("2021-04-10", "the file name")
     assert source("plot_2012345", "x", "2021-05-15") == ("2021-05-15", "the folder name '2021-05-15'")
@@ -106,3 +111,8 @@ def test_the_order_of_sources() -> None:
     assert source("20210410_20210515") == ("2021-04-10", "the first of several dates in the file name")
     assert source("20210410_2021-04-10") == ("2021-04-10", "the file name")
     assert source("a", "b") == ("2024-01-31", "the tag TIFFTAG_DATETIME")
+
+
+def test_a_date_in_a_text() -> None:
+    assert find_date("2019-05-16") == date(2019, 5, 16)
+    assert find_date("16.05.2019") is None

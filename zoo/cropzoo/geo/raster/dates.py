@@ -97,11 +97,6 @@ def date_image(path: Path, folders: Sequence[str], tags: Mapping[str, str]) -> I
     )
 
 
-def find_image_date(path: Path, tags: Mapping[str, str]) -> date:
-    """Acquisition date of an image from its name and tags, see `date_image`."""
-    return EPOCH + timedelta(days=date_image(path, (), tags).day)
-
-
 def find_date(text: str) -> date | None:
     """Date in a text, see `date_image`; None if there is none."""
     found = next(_find_dates(text), None)
