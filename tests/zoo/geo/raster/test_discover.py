@@ -230,6 +230,13 @@ def test_images_whose_common_date_may_be_that_of_the_download(
     assert days(find_images(tmp_path)[0]) == ["2024-01-31"]
 
 
+@pytest.mark.parametrize("other", ["S2_2019-05-16_b4.tif", "S2_2019-05-16_B04.jp2", "R10m/S2_2019-05-16_B04_10m.tif"])
+def test_a_band_that_exists_twice(make: ModuleType, tmp_path: Path, other: str) -> None:
+    for name in ("S2_2019-05-16_B04.tif", other):
+        make.write_raster(tmp_path / name, make.pixels("B04"))
+    check_refused(r"S2_2019-05-16_B04.*' and '.*'; both are band 'B04' of one image; remove one of them", tmp_path)
+
+
 def test_equal_times_are_of_one_acquisition(make: ModuleType, tmp_path: Path) -> None:
     for name in ("west_20210410T104031", "east_20210410104031"):
         make.write_raster(tmp_path / f"{name}.tif", make.pixels("B04"), ("B04",))

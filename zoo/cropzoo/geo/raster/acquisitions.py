@@ -33,10 +33,19 @@ class Product:
     files: dict[str, BandFile] = field(default_factory=dict)
 
     def add_file(self, file: BandFile) -> None:
-        """Add a band; if it exists at several resolutions, the finest is kept."""
+        """Add a band; if it exists at several resolutions, the finest is kept.
+
+        Raises:
+            CropzooError: A band that exists twice at one resolution.
+        """
         known = self.files.get(file.name)
         if known is None or _pixel_count(file) > _pixel_count(known):
             self.files[file.name] = file
+        elif _pixel_count(file) == _pixel_count(known):
+            raise CropzooError(
+                f"images {str(known.path)!r} and {str(file.path)!r}; both are band {file.name!r} of one image; remove "
+                "one of them, or choose one by the pattern"
+            )
 
     def describe_files(self) -> str:
         """First file of the product and the number of others, for messages."""
@@ -58,8 +67,8 @@ def make_acquisitions(
         notes: Where days with several products are added.
 
     Raises:
-        CropzooError: An acquisition that lacks a band, or lacks a cloud mask while another one has it; or two products
-            of a day that may be of different days.
+        CropzooError: An acquisition that lacks a band or has it twice, or lacks a cloud mask while another one has it;
+            or two products of a day that may be of different days.
     """
     cloud_mask = next((each.band.name for each in found if shows_clouds(each.band.name)), None)
     by_day: defaultdict[int, list[FoundBand]] = defaultdict(list)
