@@ -81,6 +81,38 @@ def test_the_draw_of_pixels_repeats_by_seed():
     assert not np.array_equal(runs[0], runs[2])
 
 
+def test_of_many_test_pixels_some_labeled_ones_are_drawn_and_scored():
+    rng = np.random.default_rng(0)
+    test = [make(np.where(rng.random((8, 8)) < 0.2, 255, rng.integers(0, 2, (8, 8)))) for _ in range(3)]
+    train = [make([[0, 1]])]
+    whole = predict_nearest_neighbors(train, test, neighbors=1)
+    labeled = sum(int((sample.labels != 255).sum()) for sample in test)
+    assert score_predictions(whole, test, ["a", "b"])["pixels"] == labeled
+    some = predict_nearest_neighbors(train, test, neighbors=1, test_pixels=50)
+    scores = score_predictions(some, test, ["a", "b"])
+    assert (scores["pixels"], scores["oa"]) == (50, 1)
+    assert scores["boundary"]["pixels"] + scores["interior"]["pixels"] == 50
+    for part, all_, sample in zip(some, whole, test, strict=True):
+        drawn = part != -1
+        assert (part[drawn] == all_[drawn]).all()
+        assert (sample.labels[drawn] != 255).all()
+        assert drawn.any()
+    again = predict_nearest_neighbors(train, test, neighbors=1, test_pixels=50)
+    assert all(np.array_equal(a, b) for a, b in zip(some, again, strict=True))
+    exact = predict_nearest_neighbors(train, test, neighbors=1, test_pixels=labeled)
+    assert all(np.array_equal(a, b) for a, b in zip(exact, whole, strict=True))
+
+
+def test_nan_is_an_error_that_names_the_sample():
+    bad = make([[0, 1]])
+    series = bad.series.astype(np.float32)
+    series[1, 0, 0, 1] = np.nan
+    bad = Sample(series=series, dates=bad.dates, labels=bad.labels, name="field-7")
+    for train, test in (([bad], [make([[0]])]), ([make([[0, 1]])], [bad])):
+        with pytest.raises(CropzooError, match="sample 'field-7' contains NaN or infinity"):
+            predict_nearest_neighbors(train, test, neighbors=1)
+
+
 def test_scores_at_boundaries_and_away_from_them():
     labels = np.zeros((4, 6), int)
     labels[:, 3:] = 1
