@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cropzoo import CropzooError, LabelClass, Sample, UnknownName
 from cropzoo.data.splits import SPLITS, split_blocks, split_halves
 from cropzoo.data.statistics import Statistics, WithStatistics, band_statistics
+from cropzoo.data.units import default_scale
 from cropzoo.geo.raster.grid import Window
 from cropzoo.geo.raster.notes import ImageNotes
 from cropzoo_plugins.datasets.options import need_root, whole_numbers
@@ -58,7 +59,8 @@ class GeoTIFF(WithStatistics):
         block_size: Side of a block in pixels, for "blocks".
         shares: Shares of train, val and test, for "blocks".
         split_seed: Random seed of "blocks".
-        scale: Reflectance of one stored unit, the offset of the files subtracted.
+        scale: Reflectance of one stored unit, the offset of the files subtracted; None for 1e-4 for integers
+            (Sentinel-2) and 1 for floats, as in `prepare`.
         citation: Citation of the data, for the model card.
 
     Attributes:
@@ -88,13 +90,13 @@ class GeoTIFF(WithStatistics):
         block_size: int = 32,
         shares: Sequence[float] = (0.6, 0.2, 0.2),
         split_seed: int = 0,
-        scale: float = 1e-4,
+        scale: float | None = None,
         citation: str = "",
     ) -> None:
         folder = need_root("geotiff", root)
         requested = tuple(bands.split(",")) if isinstance(bands, str) and bands else tuple(bands)
         clear = whole_numbers("geotiff", "clear_scl", clear_scl)
-        self.scale, self.citation = scale, citation
+        self.citation = citation
         notes = ImageNotes()
         self._sites = [
             Site(site, folder, requested, clear, crop_column, name_column, notes, encoding)
@@ -105,6 +107,7 @@ class GeoTIFF(WithStatistics):
         for site in self._sites[1:]:
             site.match_bands(self._sites[0])
         self.bands = self._sites[0].bands
+        self.scale = default_scale(self._sites[0].images.dtype) if scale is None else scale
         self._regions = []
         for index, site in enumerate(self._sites):
             size = site.grid.height, site.grid.width

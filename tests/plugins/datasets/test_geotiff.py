@@ -228,3 +228,18 @@ def test_a_dataset_goes_to_other_processes(geotiff: ModuleType, tmp_path: Path) 
     dataset = GeoTIFF(tmp_path)
     copy = pickle.loads(pickle.dumps(dataset))
     np.testing.assert_array_equal(copy.split("test")[0].series, dataset.split("test")[0].series)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "given", "scale"),
+    [("uint16", None, 1e-4), ("int16", None, 1e-4), ("float32", None, 1.0), ("float32", 1e-4, 1e-4), ("uint16", 2, 2)],
+)
+def test_the_stored_type_decides_the_scale_that_is_not_given(
+    geotiff: ModuleType, tmp_path: Path, dtype: str, given: float | None, scale: float
+) -> None:
+    """As `prepare` does: floats are reflectance."""
+    geotiff.make_site(tmp_path / "site", bands=("B04", "B08"), dtype=dtype)
+    dataset = GeoTIFF(tmp_path, scale=given)
+    assert dataset.scale == scale
+    values = np.asarray(only(dataset, "train").series, float)
+    assert dataset.mean == pytest.approx(scale * values.mean(axis=(0, 2, 3)), rel=1e-3)

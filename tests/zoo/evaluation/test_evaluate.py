@@ -34,6 +34,26 @@ def test_other_data_keep_the_clouds_that_the_model_knows_but_no_option(changes, 
     assert (recipe.min_clear, recipe.dataset.options, recipe.max_dates) == (min_clear, options, 9)
 
 
+@pytest.mark.parametrize(
+    ("given", "changes", "scale"),
+    [
+        ({}, {}, 1e-4),  # written when 1e-4 was the default for reflectance, too
+        ({"scale": 0.5}, {}, 0.5),
+        ({}, {"dataset": {"root": "elsewhere"}}, None),  # its files decide
+        ({}, {"dataset": {"scale": 1.0}}, 1.0),
+        ({}, {"dataset": {"name": "synthetic"}}, None),
+    ],
+)
+def test_the_data_of_the_training_keep_their_scale(given, changes, scale):
+    recipe = {"dataset": {"name": "geotiff", "root": "x", **given}}
+    trained = TRAINED.model_copy(update={"recipe": recipe, "scale": 1e-4})
+    assert scoring_recipe(trained, load_zoo(), changes).dataset.options.get("scale") == scale
+
+
+def test_a_dataset_without_that_option_gets_none():
+    assert "scale" not in scoring_recipe(TRAINED.model_copy(update={"scale": 1e-4}), load_zoo(), {}).dataset.options
+
+
 def test_seasons_and_sites_are_chosen_again_for_other_data():
     chosen = {"test_years": [2018], "train_sites": ["north"]}
     trained = TRAINED.model_copy(update={"recipe": {**TRAINED.recipe, **chosen}})

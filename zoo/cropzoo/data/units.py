@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,6 +34,11 @@ _TYPICAL = 0.2
 """Mean reflectance of a band over farmland."""
 
 _NAMES = {0: "reflectance", -2: "reflectance in percent", -4: "digital numbers"}
+
+
+def default_scale(dtype: str | np.dtype[Any]) -> float:
+    """Reflectance of one stored unit where the user gives none: 1e-4 (Sentinel-2) for integers, 1 for floats."""
+    return 1.0 if np.dtype(dtype).kind == "f" else 1e-4
 
 
 def find_unit(medians: ArrayLike, mean: Sequence[float], scale: float) -> float | None:

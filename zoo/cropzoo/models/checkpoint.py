@@ -21,7 +21,7 @@ from cropzoo.data.legend import drop_made_up_codes
 from cropzoo.data.sample import HEX_COLOR, LabelClass
 from cropzoo.errors import CropzooError, UnknownName, UsageError
 from cropzoo.io import atomic_write
-from cropzoo.plugins.registry import Zoo
+from cropzoo.plugins.registry import Zoo, known_options, load_target
 
 _SUBSETS = ("train_years", "train_sites", "test_years", "test_sites")
 
@@ -54,12 +54,24 @@ def scoring_recipe(metadata: Metadata, zoo: Zoo, changes: Mapping[str, Any]) -> 
     trained = expand_short_forms(trained, "the checkpoint's recipe")
     if "name" in changes.get("dataset", {}):
         trained = {key: value for key, value in trained.items() if key not in (*_SUBSETS, "label_fraction")}
+    if "dataset" not in changes:
+        trained["dataset"] = _with_scale(trained.get("dataset", {}), metadata, zoo)
     merged = merge(trained, changes)
     dataset = merged.setdefault("dataset", {})
     dataset.setdefault("min_clear", trained.get("dataset", {}).get("min_clear", 0))
     if "name" not in dataset:
         raise UsageError("scoring a checkpoint that names no training dataset; name a dataset with --dataset")
     return read_recipe(zoo, merged, "the checkpoint's recipe")
+
+
+def _with_scale(dataset: Mapping[str, Any], metadata: Metadata, zoo: Zoo) -> dict[str, Any]:
+    """The dataset of the training with the scale that it had; the default of its option may have been another one."""
+    name = str(dataset.get("name"))
+    if metadata.scale is None or "scale" in dataset or name not in zoo.datasets:
+        return dict(dataset)
+    spec = zoo.datasets[name].spec
+    has_option = "scale" in known_options(load_target(spec.build, f"dataset {name!r}"))
+    return {**dataset, "scale": metadata.scale} if has_option else dict(dataset)
 
 
 FORMAT = 1

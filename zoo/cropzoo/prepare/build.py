@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import shapely
 
 from cropzoo.data.pastis.schema import PatchRecord
 from cropzoo.data.pastis.writer import DatasetTables, write_tables
 from cropzoo.data.running_stats import RunningStats
+from cropzoo.data.units import default_scale
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Grid, Window, format_crs
 from cropzoo.io import ProgressCallback
@@ -22,9 +22,6 @@ from cropzoo.prepare.journal import Journal
 from cropzoo.prepare.options import GROUND_CLASS
 from cropzoo.prepare.plan import PreparePlan, describe_background
 from cropzoo.prepare.sample_writer import SampleRecord, write_samples
-
-_DIGITAL_SCALE = 1e-4
-"""Reflectance of one Sentinel-2 digital number, its offset subtracted."""
 
 
 def execute_plan(plan: PreparePlan, journal: Journal, workers: int, progress: ProgressCallback) -> list[str]:
@@ -164,8 +161,8 @@ def _georeference(grid: Grid, window: Window) -> dict[str, Any]:
 
 def _reflectance_scale(plan: PreparePlan) -> float:
     """Reflectance of one stored unit."""
-    given, stored = plan.inputs.options.scale, np.dtype(plan.inputs.stacks[0].dtype)
-    return given if given is not None else 1.0 if stored.kind == "f" else _DIGITAL_SCALE
+    given = plan.inputs.options.scale
+    return default_scale(plan.inputs.stacks[0].dtype) if given is None else given
 
 
 def _note_shared_parcels(plan: PreparePlan, done: dict[str, SampleRecord], folds: dict[str, set[int]]) -> list[str]:
