@@ -293,6 +293,11 @@ def assert_same_map(path: str) -> None:
     assert (ours != theirs).mean() <= 0.002
 
 
+def class_colors(source: Any) -> dict[int, Any]:
+    """The colors of the classes of a map; the table of an old map has all 256 values."""
+    return {value: source.colormap(1)[value] for value in range(len(EXPECTED["map"]["classes"]))}
+
+
 def test_kept_map_is_the_one_that_was_described() -> None:
     assert digest(pixels_of("map/map.tif")[0]) == EXPECTED["map"]["sha256"]
 
@@ -302,7 +307,7 @@ def test_checkpoint_gives_its_map(source: str) -> None:
     cropzoo("predict", source, *IMAGES, *CPU, "--out", "new.tif")
     assert_same_map("new.tif")
     with rasterio.open("new.tif") as ours, rasterio.open("map/map.tif") as theirs:
-        assert ours.colormap(1) == theirs.colormap(1)
+        assert ours.colormap(1) == class_colors(theirs)
 
 
 def test_onnx_file_gives_its_map() -> None:
@@ -325,7 +330,7 @@ def test_old_shards_become_the_map() -> None:
     for name in ("map", "map_confidence", "map_probabilities"):
         np.testing.assert_array_equal(pixels_of(f"shards/{name}.tif"), pixels_of(f"map/{name}.tif"))
     with rasterio.open("shards/map.tif") as ours, rasterio.open("map/map.tif") as theirs:
-        assert ours.colormap(1) == theirs.colormap(1)
+        assert ours.colormap(1) == class_colors(theirs)
         assert ours.tags()["CHECKPOINT_SHA256"] == theirs.tags()["CHECKPOINT_SHA256"]
     assert not Path("shards/map.tif.parts").exists()
 
