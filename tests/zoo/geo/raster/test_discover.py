@@ -314,6 +314,43 @@ def test_masks_of_forms_other_than_scl(make: ModuleType, tmp_path: Path) -> None
     check_refused("of 2021-05-15 .*band 'QAI' is missing; .*provide an QAI band for every date or for none", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("product", "separator", "bands", "mask", "others"),
+    [
+        ("HLS.S30.T31UFS.{year_day}T104031.v2.0", ".", ("B04", "B8A"), "Fmask", ("SAA", "VZA")),
+        ("LC08_L2SP_198025_{day}_20240131_02_T1", "_", ("SR_B4", "SR_B5"), "QA_PIXEL", ("QA_RADSAT", "SR_QA_AEROSOL")),
+        ("T31UFS_{day}T104031", "_", ("B04_10m", "B8A_20m"), "SCL_20m", ("MSK_CLDPRB_20m", "WVP_10m")),
+    ],
+)
+def test_products_of_a_file_a_band(
+    make: ModuleType,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    product: str,
+    separator: str,
+    bands: tuple[str, str],
+    mask: str,
+    others: tuple[str, str],
+) -> None:
+    caplog.set_level("INFO")
+    clear, cloud = (4, 9) if mask.startswith("SCL") else (0, 0b1000)
+    for day, year_day in (("20210410", "2021100"), ("20210515", "2021135")):
+        name = product.format(day=day, year_day=year_day)
+        quality = np.full((60, 60), clear, np.uint16)
+        quality[:9] = cloud
+        values = {bands[0]: make.pixels("B04"), bands[1]: make.pixels("B08"), mask: quality}
+        for band, pixels in {**values, **dict.fromkeys(others, quality)}.items():
+            make.write_raster(tmp_path / f"{name}{separator}{band}.TIF", pixels)
+    [tile] = find_images(tmp_path)
+    assert days(tile) == ["2021-04-10", "2021-05-15"]
+    assert len(tile.bands) == 2
+    assert [len(each.products) for each in tile.acquisitions] == [1, 1]
+    found = whole(tile)[1]
+    assert not found[:, :9].any()
+    assert found[:, 9:].all()
+    assert "layers that are not reflectance are left out" in caplog.text
+
+
 def test_several_masks_of_a_product(make: ModuleType, tmp_path: Path) -> None:
     product = "SENTINEL2A_20210410-104031-123_L2A_T31UFS_C_V1-0"
     for band in ("B4", "B8"):
