@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import shlex
+import shutil
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -64,6 +65,31 @@ def test_it_trains(command: Any, prepared: Any) -> None:
     ended = command("train", *TRAIN, "--dataset", "ds/", "--name", "first", "--json", folder=prepared.folder)
     assert ended.json["test"]["pixels"] > 0
     assert command("evaluate", "runs/first", folder=prepared.folder).code == 0
+
+
+def test_texts_keep_their_zeros_and_letters_through_training(order: Any, command: Any, own: Path) -> None:
+    frame = geopandas.read_file(own / "parcels.gpkg")
+    texts = {
+        code: ("0101", "Řepka", "00", "101")[number % 4] for number, code in enumerate(sorted(set(frame.crop_code)))
+    }
+    frame = frame.assign(crop_code=[texts[code] for code in frame.crop_code])[["crop_code", "geometry"]]
+    (own / "parcels.gpkg").unlink()
+    (own / "made" / "AT").mkdir(parents=True)
+    frame.to_file(own / "made" / "AT" / "p.shp", encoding="cp1250")
+    (own / "made" / "AT" / "p.cpg").unlink()
+    shutil.make_archive(str(own / "parcels"), "zip", own / "made")
+    words = [str(word).replace("parcels.gpkg", "parcels.zip") for word in order(own, out=own / "ds")]
+    wrong = command(*words, "--encoding", "cp12500", folder=own)
+    assert (wrong.code, "--encoding is 'cp12500'; it is unknown" in wrong.err) == (2, True)
+    ended = command(*words, "--encoding", "cp1250", folder=own)
+    assert ended.code == 0, ended.err
+    rows = list(csv.DictReader((own / "ds/classes.csv").open(encoding="utf-8")))
+    assert {row["name"]: row["code"] for row in rows[1:-1]} == dict.fromkeys(set(texts.values()), "")
+    assert [row["sources"] for row in rows[1:-1]] == sorted(set(texts.values()))
+    trained = command("train", *TRAIN, "--dataset", "ds/", "--name", "texts", "--json", folder=own)
+    assert trained.json["test"]["pixels"] > 0
+    shown = command("show", "runs/texts/model.safetensors", "--json", folder=own)
+    assert "0101" in shown.out
 
 
 def test_a_window_that_is_all_there_is_cannot_be_split(order: Any, command: Any, site: Any, tmp_path: Path) -> None:
