@@ -22,6 +22,15 @@ def test_two_processes_evaluate_to_what_one_does(command, run_folder):
     assert two == one
 
 
+def test_two_processes_score_the_baseline_that_one_does(command, run_folder):
+    args = ("evaluate", run_folder, "--device", "cpu", "--json", "--baseline")
+    one = command(*args, folder=run_folder).json["baseline"]
+    both = command(*args, folder=run_folder, processes=2)
+    assert both.codes == [0, 0], both.err
+    assert both.json["baseline"] == one
+    assert json.loads((run_folder / "metrics.json").read_text())["test"]["baseline"] == one
+
+
 def test_two_processes_split_an_odd_number_of_tiles(command, run_folder):
     args = ("evaluate", run_folder, "--device", "cpu", "--json", "--set", "image_size=21")  # 4 tiles a field
     one = command(*args, "-b", "3", folder=run_folder).json
@@ -73,4 +82,6 @@ def test_torchrun_trains(tmp_path):
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert environment["processes"] == 2
     progress = [line for line in ended.stderr.splitlines() if line.strip()]
-    assert [line.partition(" ")[0] for line in progress] == ["run", "stage", "cscl", "stage", *["segmentation"] * 2]
+    assert [line.partition(" ")[0] for line in progress] == [
+        *("run", "stage", "cscl", "stage", "segmentation", "segmentation", "scoring")
+    ]

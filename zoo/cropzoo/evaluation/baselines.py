@@ -85,7 +85,7 @@ BASELINES: dict[str, Callable[[Sequence[Sample], Sequence[Sample]], list[NDArray
 def score_predictions(
     predictions: Sequence[NDArray[np.int64]], test: Sequence[Sample], classes: Sequence[str]
 ) -> dict[str, Any]:
-    """Score predicted class maps with the metrics of `Scorer.compute`.
+    """Score predicted class maps with the metrics of `Scorer.compute`, in one process of a distributed run.
 
     Args:
         predictions: class map of each sample, of the shape of its labels, int64; pixels that were not predicted are
@@ -100,7 +100,8 @@ def score_predictions(
     Raises:
         CropzooError: no test pixel is labeled.
     """
-    metrics = {region: region_metrics(len(classes)) for region in ("all", "boundary", "interior")}
+    regions = ("all", "boundary", "interior")
+    metrics = {region: region_metrics(len(classes), synchronize=False) for region in regions}
     for sample, prediction in zip(test, predictions, strict=True):
         labels = np.asarray(sample.labels)
         known = (labels != IGNORE) & (prediction != NOT_PREDICTED)

@@ -26,17 +26,22 @@ from cropzoo.errors import CropzooError
 _BY_CLASS = ("precision", "recall", "f1", "iou")
 
 
-def region_metrics(classes: int) -> MetricCollection:
+def region_metrics(classes: int, *, synchronize: bool = True) -> MetricCollection:
     """Metrics of predictions and labels, both (1, N) class indices without ignored pixels.
 
     The compute groups are explicit instead of found at the first update: all processes of a distributed run need the
     same ones.
+
+    Args:
+        classes: number of classes.
+        synchronize: whether all processes of a distributed run update and compute the metrics together.
     """
-    per_class: dict[str, Any] = {"num_classes": classes, "average": "none", "validate_args": False}
+    common: dict[str, Any] = {"num_classes": classes, "validate_args": False, "sync_on_compute": synchronize}
+    per_class = {**common, "average": "none"}
     return MetricCollection(
         {
-            "oa": MulticlassAccuracy(num_classes=classes, average="micro", validate_args=False),
-            "confusion": MulticlassConfusionMatrix(num_classes=classes, validate_args=False),
+            "oa": MulticlassAccuracy(average="micro", **common),
+            "confusion": MulticlassConfusionMatrix(**common),
             "iou": MulticlassJaccardIndex(**per_class),
             "precision": MulticlassPrecision(**per_class),
             "recall": MulticlassRecall(**per_class),
