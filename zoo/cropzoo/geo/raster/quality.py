@@ -69,19 +69,20 @@ class QualityLayer:
             values: Stored numbers of the layer; NaN means no data.
             clear_classes: Whether each class of SCL is clear, (256,), from `make_clear_classes`.
         """
-        nan: NDArray[np.bool_] | None = None
-        if values.dtype.kind == "f":
-            nan = np.isnan(values)
-            values = np.nan_to_num(values).astype(np.int64)
         if self.name == SCL:
+            if values.dtype.kind == "f":
+                values = np.nan_to_num(values, nan=_SCL_NO_DATA)
             # The last entry of the table is used for all higher classes: none of them is clear.
             clear = clear_classes[np.clip(values, 0, len(clear_classes) - 1).astype(np.uint8, copy=False)]
             unknown = values == _SCL_NO_DATA
-        else:
-            clear = (values & _as_type(self.flags or 0, values)) == 0
-            unknown = (values & _as_type(self.no_data, values)) != 0
-            if self.fill is not None:
-                unknown |= values == self.fill
+            return clear & ~unknown, unknown
+        nan = np.isnan(values) if values.dtype.kind == "f" else None
+        if nan is not None:
+            values = np.nan_to_num(values).astype(np.int64)
+        clear = (values & _as_type(self.flags or 0, values)) == 0
+        unknown = (values & _as_type(self.no_data, values)) != 0
+        if self.fill is not None:
+            unknown |= values == self.fill
         if nan is not None:
             unknown |= nan
         return clear & ~unknown, unknown
