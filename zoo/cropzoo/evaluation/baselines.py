@@ -15,7 +15,7 @@ from cropzoo.data.sample import IGNORE, Sample
 from cropzoo.errors import CropzooError
 from cropzoo.evaluation.metrics import region_metrics, region_scores
 
-_CHUNK = 1 << 16
+_CHUNK = 1 << 14
 """Pixels that are classified at a time, which bounds the memory of large samples."""
 
 NOT_PREDICTED = -1
@@ -170,11 +170,12 @@ def _finite_features(sample: Sample, flat: NDArray[np.intp], months: NDArray[np.
 
 def _monthly_features(sample: Sample, flat: NDArray[np.intp], months: NDArray[np.int64]) -> NDArray[np.float32]:
     """Monthly medians of some pixels, (N, months * C)."""
-    length, bands, rows, columns = sample.series.shape
-    values = np.asarray(sample.series).reshape(length, bands, rows * columns)[:, :, flat].astype(np.float32)
+    length, bands, _, columns = sample.series.shape
+    place = np.divmod(flat, columns)  # flattening would copy the whole series where it is a window of a larger array
+    values = np.asarray(sample.series)[:, :, *place].astype(np.float32)
     clear = np.ones((length, len(flat)), bool)
     if sample.clear is not None:
-        clear = np.asarray(sample.clear).reshape(length, rows * columns)[:, flat].copy()
+        clear = np.asarray(sample.clear)[:, *place]
         clear[:, ~clear.any(axis=0)] = True
     of_month = _months(sample.dates)
     monthly = np.zeros((len(months), bands, len(flat)), np.float32)
