@@ -50,6 +50,20 @@ def test_every_parcel_is_kept_with_its_columns(
         assert mine.equals(theirs)
 
 
+def test_areas_in_web_mercator_are_those_on_the_ground(
+    make_map: Callable[..., Path], make_parcels: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Web Mercator stretches lengths by 1 / cos(latitude): areas at 50 degrees are 2.4 times too large in it."""
+    x, y = Transformer.from_crs(4326, 3857, always_xy=True).transform(3.0, 50.0)
+    path = make_map(LABELS, transform=Affine(10, 0, x, 0, -10, y), crs="EPSG:3857")
+    boxes = geopandas.GeoSeries([shapely.box(x + 10, y - 50, x + 50, y - 10)], crs="EPSG:3857")
+    boxes.to_file(tmp_path / "parcels.gpkg")
+    summary = map_parcels(path, tmp_path / "parcels.gpkg", tmp_path / "out.gpkg")
+    projected = boxes.to_crs("EPSG:32631").area.sum() / 1e4
+    assert summary.hectares["grass"] == pytest.approx(projected, abs=0.005)
+    assert summary.hectares["grass"] < 0.5 * 0.16
+
+
 def test_whole_numbers_stay_whole_where_some_are_empty(
     make_map: Callable[..., Path], make_parcels: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -107,10 +107,24 @@ def row_hectares(grid: Grid) -> NDArray[np.float64]:
     ground = _ground_hectares(grid, crs)
     if crs.is_geographic:
         return ground
+    flat = _flat_hectares(grid, crs)
+    return np.where(np.isfinite(ground), ground, flat) if _is_distorted(flat, ground) else np.full(grid.height, flat)
+
+
+def distorts_areas(grid: Grid) -> bool:
+    """Return whether the projection of a grid changes areas by more than 1 %, as Web Mercator does."""
+    crs = pyproj.CRS.from_user_input(grid.crs)
+    return not crs.is_geographic and _is_distorted(_flat_hectares(grid, crs), _ground_hectares(grid, crs))
+
+
+def _is_distorted(flat: float, ground: NDArray[np.float64]) -> bool:
+    return bool(np.nanmax(np.abs(flat / ground - 1), initial=0) > _MAX_DISTORTION)
+
+
+def _flat_hectares(grid: Grid, crs: pyproj.CRS) -> float:
+    """Area of a pixel in a projected CRS, ha."""
     a, b, _, d, e, _ = tuple(grid.transform)[:6]
-    flat = abs(a * e - b * d) * crs.axis_info[0].unit_conversion_factor ** 2 / 1e4
-    distorted = bool(np.nanmax(np.abs(flat / ground - 1), initial=0) > _MAX_DISTORTION)
-    return np.where(np.isfinite(ground), ground, flat) if distorted else np.full(grid.height, flat)
+    return abs(a * e - b * d) * crs.axis_info[0].unit_conversion_factor ** 2 / 1e4
 
 
 def _ground_hectares(grid: Grid, crs: pyproj.CRS) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ from pyproj.exceptions import CRSError, ProjError
 
 from cropzoo.data.legend import read_crop_table
 from cropzoo.errors import CropzooError, UsageError
+from cropzoo.geo.raster.grid import Grid
 from cropzoo.geo.vector.fields import format_field
 from cropzoo.geo.vector.layer import check_plain, find_longitude
 from cropzoo.geo.vector.longitudes import in_degrees, join_at_180, reproject
@@ -24,6 +25,7 @@ from cropzoo.geo.vector.polygons import extract_polygons
 from cropzoo.geo.vector.reader import require_column
 from cropzoo.geo.vector.source import VectorSource, open_source
 from cropzoo.geo.vector.writer import check_output_path, split_range, supports_append, write_vector_file
+from cropzoo.inference.mapping.areas import distorts_areas
 from cropzoo.inference.mapping.map_file import MapFile, open_map
 from cropzoo.inference.parcels.columns import (
     COLUMN_TYPES,
@@ -158,20 +160,25 @@ def _compute_statistics(
         names = list(frame[name]) if name in frame else [""] * len(frame)
         declared = matcher.indices(list(frame[crop]), names)
         probability = declared_probability(declared, majority)
-    found = collect_statistics(majority, _hectares(shapes, source.grid.crs), declared, probability)
+    found = collect_statistics(majority, _hectares(shapes, source.grid), declared, probability)
     return found, len(geometry) - len(kept.geometry)
 
 
-def _hectares(shapes: NDArray[Any], crs: Any) -> NDArray[np.float64]:
-    """Area of polygons in hectares, (n,); 0 for None."""
-    known = pyproj.CRS.from_user_input(crs)
-    geod = known.get_geod()
-    if known.is_geographic and geod is not None:
-        areas = [0.0 if shape is None else abs(geod.geometry_area_perimeter(shape)[0]) for shape in shapes]
-        return np.array(areas) / 1e4
-    unit = known.axis_info[0].unit_conversion_factor
-    area: NDArray[np.float64] = np.nan_to_num(shapely.area(shapes)) * unit * unit / 1e4
-    return area
+def _hectares(shapes: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
+    """Area on the ground of polygons in the CRS of a grid, hectares, (n,); 0 for None.
+
+    As for pixels (`mapping.areas`), the area in a projected CRS is used unless the projection distorts it.
+    """
+    crs = pyproj.CRS.from_user_input(grid.crs)
+    geod = crs.get_geod()
+    if geod is None or not (crs.is_geographic or distorts_areas(grid)):
+        unit = crs.axis_info[0].unit_conversion_factor
+        area: NDArray[np.float64] = np.nan_to_num(shapely.area(shapes)) * unit * unit / 1e4
+        return area
+    if not crs.is_geographic:
+        shapes = geopandas.GeoSeries(shapes, crs=crs).to_crs(crs.geodetic_crs).to_numpy()
+    areas = [0.0 if shape is None else abs(geod.geometry_area_perimeter(shape)[0]) for shape in shapes]
+    return np.array(areas) / 1e4
 
 
 def _add_columns(
