@@ -13,7 +13,7 @@ from shapely import MultiPolygon, Point, Polygon, box
 
 from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.geo.vector.aoi import read_aoi
-from cropzoo.geo.vector.layer import describe_grid_extent
+from cropzoo.geo.vector.layer import describe_grid_extent, find_longitude
 from cropzoo.geo.vector.longitudes import align_longitudes, cut_at_180, describe_bounds, join_at_180
 from cropzoo.geo.vector.rasterize import rasterize_centers
 from cropzoo.geo.vector.reader import read_parcels
@@ -109,6 +109,12 @@ def test_an_area_covers_the_same_pixels(tmp_path, file: str, grid: Grid) -> None
     assert 0.7 < mask.mean() < 0.9
     assert mask[:, :30].any()
     assert mask[:, 34:].any()
+
+
+def test_a_grid_without_coordinates_is_at_longitude_0() -> None:
+    assert find_longitude(Grid(4, 4, Affine(1e30, 0, 1e30, 0, -1e30, 1e30), CRS.from_epsg(3035))) == 0
+    assert find_longitude(EAST) == pytest.approx(180)
+    assert abs(find_longitude(UTM)) == pytest.approx(180, abs=0.01)
 
 
 def test_another_place_is_described_across_the_line(tmp_path) -> None:

@@ -132,11 +132,14 @@ def _to_fields(column: Any) -> list[Any]:
 
 
 def find_longitude(grid: Grid) -> float:
-    """Longitude of the center of a grid in degrees; it is beyond 180 only if the grid's own longitudes are."""
+    """Longitude of the center of a grid in degrees; it is beyond 180 only if the grid's own longitudes are.
+
+    It is 0 if the CRS has no coordinates there.
+    """
     center = shapely.Point(np.mean(grid.corners(), axis=0))
     if not in_degrees(grid.crs):
         center = geopandas.GeoSeries([center], crs=grid.crs).to_crs("EPSG:4326").iloc[0]
-    return float(center.x)
+    return float(center.x) if np.isfinite(center.x) else 0.0
 
 
 def describe_extent(source: VectorSource) -> str:
