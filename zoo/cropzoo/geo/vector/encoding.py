@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import codecs
-from typing import IO
+import logging
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
 import numpy as np
 
-from cropzoo.errors import UsageError
+from cropzoo.errors import CropzooError, UsageError
+
+_log = logging.getLogger("cropzoo")
 
 _HEADER, _FIELD = 32, 32
 """Bytes of the header of a .dbf file, and of the description of a field."""
+
+_CODE_PAGE = 29
+"""Byte of a .dbf file with the number of its code page; 0 and 0x57 name none in particular."""
 
 _ROWS = 1 << 23
 """Bytes of rows in memory."""
@@ -31,6 +41,75 @@ def check_encoding(encoding: str | None) -> str | None:
         raise UsageError(
             f"--encoding is {encoding!r}; it is unknown; use one such as utf-8, cp1250 or latin-1"
         ) from None
+
+
+def choose_encoding(path: Path, inner: str, what: str) -> str | None:
+    """Encoding of the texts of a shapefile; None for the one that its files declare, or ISO-8859-1.
+
+    Args:
+        path: Path of the shapefile, or of the archive that contains it.
+        inner: Name of the shapefile in the archive; empty without one.
+        what: Content of the file, for messages.
+
+    Raises:
+        CropzooError: The texts are not valid in the declared encoding.
+    """
+    declared = _read_next_to(path, inner, ".cpg")
+    utf8 = _check_texts(path, inner)
+    if utf8 is None:
+        return None
+    name = (declared or b"").decode("ascii", "replace").strip()
+    is_declared = name.upper().replace("-", "") in ("UTF8", "65001")
+    if utf8:
+        if not is_declared:
+            said = f"its .cpg file declares {name!r}" if name else "it has no .cpg file that declares its encoding"
+            _log.warning("%s %r: the texts are UTF-8 and are read as such, although %s", what, str(path), said)
+        return "UTF-8"
+    if is_declared:
+        raise CropzooError(
+            f"{what} {str(path)!r}; its .cpg file declares the encoding {name!r}, and its texts are not valid in it; "
+            "give the encoding of the texts by --encoding, such as --encoding cp1250"
+        )
+    code_page = (_read_next_to(path, inner, ".dbf") or b"")[_CODE_PAGE : _CODE_PAGE + 1]
+    if not name and code_page in (b"\0", b"\x57"):
+        _log.warning(
+            "%s %r: no .cpg file declares the encoding of the texts, and ISO-8859-1 is assumed; if names look wrong, "
+            "give the encoding by --encoding, such as --encoding cp1250",
+            what,
+            str(path),
+        )
+    return None
+
+
+def _check_texts(path: Path, inner: str) -> bool | None:
+    with _open_next_to(path, inner, ".dbf") as file:
+        return None if file is None else find_utf8(file)
+
+
+def _read_next_to(path: Path, inner: str, suffix: str) -> bytes | None:
+    with _open_next_to(path, inner, suffix) as file:
+        return None if file is None else bytes(file.read(100))
+
+
+@contextmanager
+def _open_next_to(path: Path, inner: str, suffix: str) -> Iterator[Any]:
+    """A file next to a shapefile on disk or in an archive, whatever the case of its suffix; None if there is none."""
+    if inner:
+        with zipfile.ZipFile(path) as archive:
+            wanted = str(PurePosixPath(inner).with_suffix(suffix)).lower()
+            names = [name for name in archive.namelist() if name.lower() == wanted]
+            if not names:
+                yield None
+                return
+            with archive.open(names[0]) as file:
+                yield file
+        return
+    found = [each for each in (path.with_suffix(suffix), path.with_suffix(suffix.upper())) if each.is_file()]
+    if not found:
+        yield None
+        return
+    with found[0].open("rb") as file:
+        yield file
 
 
 def find_utf8(file: IO[bytes]) -> bool | None:

@@ -23,7 +23,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldE
 from pyproj.exceptions import CRSError
 
 from cropzoo.errors import CropzooError
-from cropzoo.geo.vector.encoding import check_encoding, find_utf8
+from cropzoo.geo.vector.encoding import check_encoding, choose_encoding
 
 _log = logging.getLogger("cropzoo")
 
@@ -44,9 +44,6 @@ PARQUET = (".parquet", ".geoparquet")
 
 _ZIPPED = (".shp", ".gpkg", ".geojson", ".json", ".fgb", ".gml", ".kml", ".tab", ".mif")
 """Suffixes of vector files in archives."""
-
-_CODE_PAGE = 29
-"""Byte of a .dbf file with the number of its code page; 0 and 0x57 name none in particular."""
 
 _EXACT = 2**53
 """Numbers up to this one are exact in double precision, in which pyogrio returns integers next to empty fields."""
@@ -136,7 +133,7 @@ def open_source(path: Path, *, what: str = "parcels", encoding: str | None = Non
     inner = _find_in_archive(path, what) if path.suffix.lower() == ".zip" else ""
     address = f"/vsizip/{{{path.absolute()}}}/{inner}" if inner else str(path)
     if known is None and PurePosixPath(inner or path.name).suffix.lower() == ".shp":
-        known = _choose_encoding(path, inner, what)
+        known = choose_encoding(path, inner, what)
     with reading(path, what):
         layers = [str(name) for name, kind in pyogrio.list_layers(address) if kind is not None]
         if not layers:
@@ -286,66 +283,6 @@ def _find_in_archive(path: Path, what: str) -> str:
     if parquet:
         raise CropzooError(f"{what} {str(path)!r}; it contains {parquet[0]!r}; extract it and name it")
     return found[0] if found else ""
-
-
-def _choose_encoding(path: Path, inner: str, what: str) -> str | None:
-    """Encoding of the texts of a shapefile; None for the one that its files declare."""
-    declared = _read_next_to(path, inner, ".cpg")
-    utf8 = _check_texts(path, inner)
-    if utf8 is None:
-        return None
-    name = (declared or b"").decode("ascii", "replace").strip()
-    is_declared = name.upper().replace("-", "") in ("UTF8", "65001")
-    if utf8:
-        if not is_declared:
-            said = f"its .cpg file declares {name!r}" if name else "it has no .cpg file that declares its encoding"
-            _log.warning("%s %r: the texts are UTF-8 and are read as such, although %s", what, str(path), said)
-        return "UTF-8"
-    if is_declared:
-        raise CropzooError(
-            f"{what} {str(path)!r}; its .cpg file declares the encoding {name!r}, and its texts are not valid in it; "
-            "give the encoding of the texts by --encoding, such as --encoding cp1250"
-        )
-    code_page = (_read_next_to(path, inner, ".dbf") or b"")[_CODE_PAGE : _CODE_PAGE + 1]
-    if not name and code_page in (b"\0", b"\x57"):
-        _log.warning(
-            "%s %r: no .cpg file declares the encoding of the texts, and ISO-8859-1 is assumed; if names look wrong, "
-            "give the encoding by --encoding, such as --encoding cp1250",
-            what,
-            str(path),
-        )
-    return None
-
-
-def _check_texts(path: Path, inner: str) -> bool | None:
-    with _open_next_to(path, inner, ".dbf") as file:
-        return None if file is None else find_utf8(file)
-
-
-def _read_next_to(path: Path, inner: str, suffix: str) -> bytes | None:
-    with _open_next_to(path, inner, suffix) as file:
-        return None if file is None else bytes(file.read(100))
-
-
-@contextmanager
-def _open_next_to(path: Path, inner: str, suffix: str) -> Iterator[Any]:
-    """A file next to a shapefile on disk or in an archive, whatever the case of its suffix; None if there is none."""
-    if inner:
-        with zipfile.ZipFile(path) as archive:
-            wanted = str(PurePosixPath(inner).with_suffix(suffix)).lower()
-            names = [name for name in archive.namelist() if name.lower() == wanted]
-            if not names:
-                yield None
-                return
-            with archive.open(names[0]) as file:
-                yield file
-        return
-    found = [each for each in (path.with_suffix(suffix), path.with_suffix(suffix.upper())) if each.is_file()]
-    if not found:
-        yield None
-        return
-    with found[0].open("rb") as file:
-        yield file
 
 
 @contextmanager
