@@ -79,6 +79,16 @@ def test_negative_integers_are_exact(tmp_path: Path, name: str) -> None:
     assert fields(source.read_range(0, 4)["id"]) == ids
 
 
+def test_integers_of_19_digits_in_a_shapefile_are_exact(tmp_path: Path) -> None:
+    ids = [None, 2**53 + 1, 2**63 - 1, 5]
+    path = write(tmp_path / "p.shp", make_frame(pid=pd.array(ids, "Int64"), share=[0.5, 1e17, 2.0, 3.0]))
+    source = open_source(path)
+    assert fields(source.read_range(0, 4)["pid"]) == ids
+    assert fields(source.read_range(1, 2, ["pid"])["pid"]) == ids[1:3]
+    assert fields(source.read_near([(1.6, 0, 2.2, 1), (0, 0, 0.1, 1)], ["pid"])["pid"]) == [None, 2**63 - 1]
+    assert source.problems == {}
+
+
 def test_integers_that_cannot_be_exact_are_named(tmp_path: Path) -> None:
     with pytest.raises(
         CropzooError, match=r"p.geojson'; the file cannot be read .*Unrecognized number: 9223372036854775808"

@@ -24,6 +24,7 @@ from pyproj.exceptions import CRSError
 
 from cropzoo.errors import CropzooError
 from cropzoo.geo.vector.encoding import check_encoding, choose_encoding
+from cropzoo.geo.vector.fields import is_plain_integer
 
 _log = logging.getLogger("cropzoo")
 
@@ -193,8 +194,11 @@ class _GDALSource:
 
     def read_near(self, boxes: Sequence[Bounds | None], columns: Collection[str]) -> geopandas.GeoDataFrame:
         parts = [self._read(tuple(columns), bbox=box, fid_as_index=True) for box in boxes]
+        if len(parts) == 1:
+            return parts[0].sort_index()
         # Feature ids keep a feature in two boxes from being read twice, and restore the order of the file.
-        joined = pd.concat(parts) if len(parts) > 1 else parts[0]
+        integers = [name for name in columns if any(part[name].dtype == "Int64" for part in parts)]
+        joined = pd.concat([part.astype(dict.fromkeys(integers, "Int64")) for part in parts])
         return joined[~joined.index.duplicated()].sort_index()
 
     def _read(self, columns: tuple[str, ...], **selection: Any) -> geopandas.GeoDataFrame:
@@ -203,6 +207,11 @@ class _GDALSource:
             frame = pyogrio.read_dataframe(self.address, layer=self.layer, columns=list(columns), **options)
             inexact = [name for name in columns if self.kinds.get(name) in ("i", "u") and _is_inexact(frame[name])]
             exact = self._read_integers(inexact, selection) if inexact else {}
+            if self.address.lower().endswith(
+                ".shp"
+            ):  # whose integers of 19 digits GDAL reads as floating-point numbers
+                wide = [name for name in columns if self.kinds.get(name) == "f" and _has_inexact_integers(frame[name])]
+                exact |= self._read_integers(wide, {**selection, "ADJUST_TYPE": "YES"}) if wide else {}
         return tidy(frame.assign(**exact), self.kinds, self.problems)
 
     def _read_integers(self, names: Sequence[str], selection: dict[str, Any]) -> dict[str, Any]:
@@ -216,13 +225,20 @@ class _GDALSource:
             use_arrow=False,
             **selection,
         )
+        texts = {name: [None if pd.isna(text) else str(text) for text in frame[name]] for name in names}
         return {
-            name: pd.array([None if pd.isna(text) else int(text) for text in frame[name]], "Int64") for name in names
+            name: pd.array([text if text is None else int(text) for text in column], "Int64")
+            for name, column in texts.items()
+            if all(text is None or is_plain_integer(text) for text in column)
         }
 
 
 def _is_inexact(column: Any) -> bool:
     return column.dtype.kind == "f" and bool((column.abs() >= _EXACT).any())
+
+
+def _has_inexact_integers(column: Any) -> bool:
+    return _is_inexact(column) and bool((column.dropna() % 1 == 0).all())
 
 
 def _quote(name: str) -> str:
@@ -244,7 +260,7 @@ def tidy(frame: geopandas.GeoDataFrame, kinds: dict[str, str], problems: dict[st
         column = frame[name]
         if kinds.get(name) in nullable and column.dtype.kind in "fO":
             changed[name] = column.astype(nullable[kinds[name]])
-        elif _is_inexact(column) and (column.dropna() % 1 == 0).all():
+        elif _has_inexact_integers(column):
             problems[name] = "has integers stored as floating-point numbers, whose last digits are lost above 2^53"
         elif column.dtype == object:
             is_structured = column.map(lambda value: isinstance(value, list | dict | tuple | np.ndarray))
