@@ -61,6 +61,8 @@ def test_scores_by_region(metadata: dict[str, Any], scores: dict[str, Any]) -> N
 def test_what_one_needs_to_use_it(metadata: dict[str, Any]) -> None:
     card = model_card(metadata)
     assert 'cropzoo.load_model("MODEL.safetensors")' in card
+    assert "probabilities = model.predict(values, dates)  # (B, 3, H, W)" in card
+    assert "one unit being 0.0001 reflectance" in card
     assert "cropzoo evaluate MODEL.safetensors" in card
     assert "bands B04, B08: stored values times 0.0001" in card
     assert rows_of(card, "B08") == [["B08", "0.22", "0.044"]]
@@ -107,7 +109,7 @@ def test_tables_are_whole(metadata: dict[str, Any]) -> None:
 
 def test_a_temperature_is_told_where_there_is_one(metadata: dict[str, Any]) -> None:
     assert "temperature" not in model_card(metadata | {"temperature": 1.0})
-    assert "divide logits by the temperature 0.856" in model_card(metadata | {"temperature": 0.8557})
+    assert "the logits are divided by the temperature 0.856" in model_card(metadata | {"temperature": 0.8557})
 
 
 def test_a_baseline_stands_next_to_the_scores(metadata: dict[str, Any], scores: dict[str, Any]) -> None:

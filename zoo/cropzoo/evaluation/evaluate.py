@@ -35,7 +35,7 @@ def evaluate(model: Model, data: DataModule, split: str, runtime: Runtime) -> di
     """Score a model on a split, with each labeled pixel counted once.
 
     Args:
-        model: the model; a temperature in its metadata divides the logits before confidence is computed.
+        model: the model.
         data: data module with the split.
         split: name of the split.
         runtime: device; a distributed run shares the tiles out.
@@ -46,7 +46,7 @@ def evaluate(model: Model, data: DataModule, split: str, runtime: Runtime) -> di
     Raises:
         CropzooError: the split is empty or has no labeled pixel.
     """
-    scorer = Scorer(data.class_names, temperature=model.metadata.get("temperature", 1.0))
+    scorer = Scorer(data.class_names, temperature=model.temperature)
     scores: dict[str, Any] = predict_split(model, data, split, scorer, runtime)
     return {**scores, "label_scale": data.split(split)[0].label_scale}
 

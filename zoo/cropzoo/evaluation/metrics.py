@@ -230,7 +230,7 @@ class Scorer(nn.Module):
         classes: names of the classes by label index; two or more.
         detail: whether to score regions, distances, parcels and calibration too; if False, `boundary`, `interior`,
             `distance`, `parcels` and `ece` are None.
-        temperature: divisor of the logits for confidence; predicted classes do not depend on it.
+        temperature: number by which the model has divided its logits; the calibration error without it is scored too.
     """
 
     def __init__(self, classes: Sequence[str], detail: bool = True, temperature: float = 1.0) -> None:
@@ -265,9 +265,7 @@ class Scorer(nn.Module):
         if batch.labels is None:
             return
         known = batch.labels != IGNORE
-        confidence, predictions = (
-            values[known] for values in _repeat(*_predict(logits, self.temperature), batch.labels)
-        )
+        confidence, predictions = (values[known] for values in _repeat(*_predict(logits), batch.labels))
         labels = batch.labels[known].long()
         self._check(labels, confidence)
         self._add("all", predictions, labels)
@@ -275,7 +273,8 @@ class Scorer(nn.Module):
             return
         self.calibration.update(confidence, predictions == labels)
         if self.uncalibrated is not None:
-            self.uncalibrated.update(_repeat(*_predict(logits), batch.labels)[0][known], predictions == labels)
+            uncalibrated, _ = _repeat(*_predict(logits.float() * self.temperature), batch.labels)
+            self.uncalibrated.update(uncalibrated[known], predictions == labels)
         bits = None if batch.boundary is None else batch.boundary[known]
         if bits is not None:
             self._add_split("boundary", "interior", (bits & CLASS_BOUNDARY) != 0, predictions, labels)
@@ -384,9 +383,9 @@ class Scorer(nn.Module):
             )
 
 
-def _predict(logits: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+def _predict(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Probability of the most likely class, (B, H, W) float32, and its index, int64."""
-    logits = logits.float() if temperature == 1 else logits.float() / temperature
+    logits = logits.float()
     top, predictions = logits.max(dim=1)
     return (top - logits.logsumexp(dim=1)).exp(), predictions
 

@@ -94,6 +94,7 @@ def calibrate(
         raise UsageError("calibrating in a distributed run; it works in one process; start it without torchrun")
     runtime = runtime or Runtime()
     model, data = open_evaluation(path, zoo, split, changes or {}, runtime)
+    model.temperature = 1.0
     warn_about_dates(data, split)
     found = fit_temperature(*predict_split(model, data, split, LogitSample(_PIXELS), runtime))
     metadata = Metadata.parse(model.metadata, f"metadata of {str(path)!r}")

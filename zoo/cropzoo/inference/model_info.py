@@ -9,8 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.config.recipe import DateSampling, PluginChoice, Recipe
-from cropzoo.config.short_forms import expand_short_forms
+from cropzoo.config.recipe import DateSampling, Recipe
 from cropzoo.data.model_scores import ModelScores, scores_of
 from cropzoo.data.sample import LabelClass
 from cropzoo.io import sha256_of
@@ -18,25 +17,12 @@ from cropzoo.models.checkpoint import Metadata, check_statistics
 from cropzoo.plugins.specs import DateEncoding
 
 
-def mapping_recipe(metadata: Metadata, path: Path) -> Recipe:
-    """The part of the training's recipe that affects maps; plugins for datasets and objectives are not needed."""
-    trained = expand_short_forms(metadata.recipe, "the checkpoint's recipe")
-    read = "max_dates", "date_sampling", "batch_size", "precision"
-    kept: dict[str, Any] = {str(key): trained[key] for key in read if key in trained}
-    dataset = trained.get("dataset", {})
-    if "min_clear" in dataset:
-        kept["min_clear"] = dataset["min_clear"]
-    parts = {"backbone": metadata.backbone, "dataset": PluginChoice(name="none"), "stages": [{"objective": "none"}]}
-    shape = {"length": metadata.length, "image_size": metadata.image_size}
-    return Recipe.parse({**parts, **shape, **kept}, f"the recipe of {str(path)!r}")
-
-
 def make_model_info(metadata: Metadata, recipe: Recipe, path: Path, multiple: int) -> ModelInfo:
     """The properties of a network.
 
     Args:
         metadata: Metadata of its checkpoint.
-        recipe: Recipe from `mapping_recipe`.
+        recipe: Recipe from `cropzoo.models.checkpoint.mapping_recipe`.
         path: Path of its file.
         multiple: Number that must divide height and width.
 

@@ -14,7 +14,8 @@ from cropzoo.data.dates import encode_dates
 from cropzoo.errors import UsageError
 from cropzoo.inference.export.formats import read_notes
 from cropzoo.inference.export.onnx import OnnxSession
-from cropzoo.inference.model_info import ModelInfo, make_model_info, mapping_recipe
+from cropzoo.inference.model_info import ModelInfo, make_model_info
+from cropzoo.models.checkpoint import mapping_recipe
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -36,7 +37,9 @@ class OnnxPredictor:
     def __init__(self, path: Path, device: str = "auto") -> None:
         self._session = OnnxSession(path, _providers(device), _threads())
         notes = read_notes(self._session.notes, repr(str(path)))
-        facts = make_model_info(notes.metadata, mapping_recipe(notes.metadata, path), path, notes.size_multiple)
+        facts = make_model_info(
+            notes.metadata, mapping_recipe(notes.metadata, f"the recipe of {str(path)!r}"), path, notes.size_multiple
+        )
         self.facts: ModelInfo = replace(facts, fixed_size="size" not in notes.dynamic)
         self._batched = "batch" in notes.dynamic
 

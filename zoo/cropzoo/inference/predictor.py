@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cropzoo.data.dates import encode_dates
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.inference.model_info import ModelInfo, Predictor, make_model_info, mapping_recipe
+from cropzoo.inference.model_info import ModelInfo, Predictor, make_model_info
 from cropzoo.plugins.registry import Zoo
 
 __all__ = ["ModelInfo", "Predictor", "TorchPredictor", "open_predictor"]
@@ -43,12 +43,12 @@ class TorchPredictor:
 
     def __init__(self, path: Path, zoo: Zoo, device: str = "auto", precision: str | None = None) -> None:
         from cropzoo.data.normalize import Normalizer
-        from cropzoo.models.checkpoint import read_metadata
+        from cropzoo.models.checkpoint import mapping_recipe, read_metadata
         from cropzoo.models.factory import load_weights
         from cropzoo.runtime import choose_device, choose_precision
 
         metadata = read_metadata(path)
-        recipe = mapping_recipe(metadata, path)
+        recipe = mapping_recipe(metadata, f"the recipe of {str(path)!r}")
         self.device = choose_device(device)
         if precision is not None:
             precision = recipe.parse({**recipe.model_dump(), "precision": precision}, "--precision").precision
@@ -58,7 +58,6 @@ class TorchPredictor:
         self._model = model.to(self.device)
         given = self.facts.bands
         self._normalizer = Normalizer(given, given, self.facts.scale, self.facts.mean, self.facts.std).to(self.device)
-        self._temperature = metadata.temperature
 
     def probabilities(
         self, series: NDArray[Any], dates: NDArray[np.int64], valid: NDArray[np.bool_], first: int
@@ -78,7 +77,7 @@ class TorchPredictor:
                 batch = self._normalizer(batch)
                 with torch.autocast(self.device.type, half, enabled=half is not None):
                     logits = self._model(batch.series, batch.dates, batch.valid)
-                probabilities = (logits.float() / self._temperature).softmax(dim=1)
+                probabilities = logits.float().softmax(dim=1)
                 return cast(NDArray[np.float32], probabilities.cpu().numpy())
         except torch.OutOfMemoryError as error:
             raise CropzooError(

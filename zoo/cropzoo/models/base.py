@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from cropzoo.data.batch import Batch
+from cropzoo.errors import UsageError
 from cropzoo.plugins.renamed import METHODS, check_renamed
+from cropzoo.plugins.specs import DateEncoding
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+_DATE_RANGES = {"doy": (0, 366, "days of the year, 1 to 366"), "days": (0, 3660, "days since 1 September, 0 to 3660")}
+"""Smallest and largest encoded date, and their description. Padding may be 0; no series is longer than ten years."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +117,52 @@ class Objective(nn.Module, ABC):
 class Model(nn.Module):
     """Backbone and head.
 
+    `predict` takes stored values and calendar dates. Calling the model takes normalized series and encoded dates, as
+    training does.
+
+    Args:
+        backbone: Backbone.
+        head: Head from features to logits.
+        dates: Date encoding of the backbone; None if unknown, so that dates are not checked.
+
     Attributes:
+        temperature: Divisor of the logits: 1, or what `cropzoo calibrate` stored in the checkpoint.
         metadata: Metadata of the checkpoint that the model was loaded from; empty for a new model.
     """
 
-    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+    def __init__(self, backbone: Backbone, head: nn.Module, dates: DateEncoding | None = None) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.dates = dates
+        self.temperature = 1.0
         self.metadata: dict[str, Any] = {}
+
+    def predict(self, values: ArrayLike | Tensor, dates: ArrayLike, clear: ArrayLike | None = None) -> Tensor:
+        """Predict the probability of each class at each pixel, as `cropzoo predict` does within one window.
+
+        Values are normalized by the statistics of the checkpoint. Dates that the training would leave out (too few
+        clear pixels, or more dates than its maximum) are left out.
+
+        Args:
+            values: (B, T, C, H, W), or (T, C, H, W) for one series: pixel values in the unit of the training data, with
+                the bands of `metadata["bands"]` in this order. Integers or floats, without NaN.
+            dates: (T,) for all series or (B, T), increasing: datetime64, `datetime.date`, or integers that count days
+                since 1970-01-01. NaT after the last date of a series marks padding.
+            clear: (B, T, H, W), or (T, H, W) for one series: bool, False = cloud, shadow or no data. None if unknown,
+                which keeps all dates.
+
+        Returns:
+            (B, K, H, W), or finer for an upsampled model: float32, with a sum of 1 at each pixel, on the device of the
+            model. The temperature of a calibrated checkpoint is applied.
+
+        Raises:
+            UsageError: The model was not loaded from a checkpoint with statistics or is in training mode, or shapes,
+                number of bands, dates or the unit of the values do not fit.
+        """
+        from cropzoo.models.predict import predict  # reads checkpoints, which need this module
+
+        return predict(self, values, dates, clear)
 
     def features(self, series: Tensor, dates: Tensor, valid: Tensor | None = None) -> Tensor:
         """Dense features, (B, D, H, W), or finer for an upsampled model. If `valid` is None, all dates are valid."""
@@ -127,6 +172,44 @@ class Model(nn.Module):
         return features
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Logits, (B, K, H, W), or finer for an upsampled model; arguments as in `Backbone.forward`."""
+        """Logits divided by the temperature, (B, K, H, W), or finer for an upsampled model.
+
+        Args:
+            series: As in `Backbone.forward`.
+            dates: As in `Backbone.forward`.
+            valid: As in `Backbone.forward`; None if all dates are valid.
+
+        Raises:
+            UsageError: `series` or `dates` have the wrong type, or, on the CPU, a date is outside the encoding.
+                Compiled and exported models do not check.
+        """
+        if not torch.compiler.is_compiling():
+            self._check_inputs(series, dates)
         logits: Tensor = self.head(self.features(series, dates, valid))
-        return logits
+        return logits if self.temperature == 1 else logits.float() / self.temperature
+
+    def _check_inputs(self, series: Tensor, dates: Tensor) -> None:
+        """Raise `UsageError` for input that is not normalized or not encoded, without waiting for a device."""
+        if not series.is_floating_point():
+            raise UsageError(
+                f"model(series, dates) with a series of {_dtype(series)}; it takes normalized floats; "
+                "pass stored values and calendar dates to model.predict(values, dates)"
+            )
+        if dates.is_floating_point() or dates.is_complex() or dates.dtype == torch.bool:
+            raise UsageError(
+                f"model(series, dates) with dates of {_dtype(dates)}; encoded dates are integers (int64); "
+                "pass calendar dates to model.predict(values, dates)"
+            )
+        if self.dates not in _DATE_RANGES or dates.device.type != "cpu" or not dates.numel():
+            return
+        low, high, expected = _DATE_RANGES[self.dates]
+        first, last = (int(value) for value in dates.aminmax())
+        if first < low or last > high:
+            raise UsageError(
+                f"model(series, dates) with dates from {first} to {last}; this network takes {expected}; "
+                "pass calendar dates to model.predict(values, dates)"
+            )
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

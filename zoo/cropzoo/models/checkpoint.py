@@ -64,6 +64,24 @@ def scoring_recipe(metadata: Metadata, zoo: Zoo, changes: Mapping[str, Any]) -> 
     return read_recipe(zoo, merged, "the checkpoint's recipe")
 
 
+def mapping_recipe(metadata: Metadata, where: str) -> Recipe:
+    """The part of the training's recipe that affects predictions; plugins for datasets and objectives are not needed.
+
+    Args:
+        metadata: metadata of the checkpoint.
+        where: the recipe in error messages.
+    """
+    trained = expand_short_forms(metadata.recipe, "the checkpoint's recipe")
+    read = "max_dates", "date_sampling", "batch_size", "precision"
+    kept: dict[str, Any] = {str(key): trained[key] for key in read if key in trained}
+    dataset = trained.get("dataset", {})
+    if "min_clear" in dataset:
+        kept["min_clear"] = dataset["min_clear"]
+    parts = {"backbone": metadata.backbone, "dataset": PluginChoice(name="none"), "stages": [{"objective": "none"}]}
+    shape = {"length": metadata.length, "image_size": metadata.image_size}
+    return Recipe.parse({**parts, **shape, **kept}, where)
+
+
 def _with_scale(dataset: Mapping[str, Any], metadata: Metadata, zoo: Zoo) -> dict[str, Any]:
     """The dataset of the training with the scale that it had; the default of its option may have been another one."""
     name = str(dataset.get("name"))

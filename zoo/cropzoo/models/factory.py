@@ -119,8 +119,9 @@ def create_model(
         UsageError: a size or option is not allowed.
     """
     shape = Shape(in_channels, classes, image_size, length, upsample)
-    backbone = create_backbone(name, shape, zoo=zoo or load_zoo(), options=options)
-    return Model(backbone, backbone.make_head(classes))
+    zoo = zoo or load_zoo()
+    backbone = create_backbone(name, shape, zoo=zoo, options=options)
+    return Model(backbone, backbone.make_head(classes), zoo.backbones[zoo.resolve_backbone(name)[0]].spec.dates)
 
 
 def load_model(
@@ -139,7 +140,8 @@ def load_model(
         offline: whether to never access the network.
 
     Returns:
-        The model; its `metadata` has bands, statistics and classes.
+        The model: `predict(values, dates)` takes stored values and calendar dates. Its logits are divided by the
+        temperature of the checkpoint, and its `metadata` has bands, statistics and classes.
 
     Raises:
         CropzooError: the file is not available, or is not a valid checkpoint.
@@ -158,6 +160,7 @@ def load_weights(path: Path, metadata: Metadata, zoo: Zoo) -> Model:
     """
     model = model_from(metadata, zoo)
     load_exactly(model, read_state(path), str(path))
+    model.temperature = metadata.temperature
     model.metadata = metadata.model_dump(mode="json")
     return model.eval()
 
@@ -173,7 +176,7 @@ def model_from(metadata: Metadata, zoo: Zoo) -> Model:
     shape = Shape(metadata.in_channels, classes, metadata.image_size, metadata.length, metadata.upsample)
     options = zoo.backbones[name].spec.architecture(metadata.backbone.options)
     backbone = create_backbone(name, shape, zoo=zoo, options=options)
-    return Model(backbone, backbone.make_head(classes))
+    return Model(backbone, backbone.make_head(classes), metadata.dates)
 
 
 def load_exactly(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:

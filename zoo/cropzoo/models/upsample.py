@@ -110,8 +110,10 @@ def match_labels(model: Model, logits: int, labels: int, mode: str | None) -> Mo
                 "%s: the class of each logit pixel is used for %d x %d labels", grids, *2 * (labels // logits,)
             )
         return model
-    found = Model(model.backbone, nn.Sequential(model.head, nn.Upsample(scale_factor=labels // logits, mode=mode)))
-    found.metadata = model.metadata
+    found = Model(
+        model.backbone, nn.Sequential(model.head, nn.Upsample(scale_factor=labels // logits, mode=mode)), model.dates
+    )
+    found.temperature, found.metadata = model.temperature, model.metadata
     return found.train(model.training)
 
 

@@ -80,6 +80,9 @@ def made() -> Callable[..., tuple[Model, Metadata]]:
                 {"name": name, "code": code, "color": "#0a0b0c"} for code, name in enumerate(("rye", "oat (winter)"))
             ],
         }
-        return Model(backbone, backbone.make_head(2)).eval(), Metadata.parse({**common, **changes}, "test")
+        metadata = Metadata.parse({**common, **changes}, "test")
+        model = Model(backbone, backbone.make_head(2)).eval()
+        model.temperature = metadata.temperature
+        return model, metadata
 
     return make

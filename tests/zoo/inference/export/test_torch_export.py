@@ -33,9 +33,10 @@ def test_any_number_of_series_dates_and_pixels(made: Callable[..., Any]) -> None
 def test_temperature_and_statistics_are_part_of_the_graph(made: Callable[..., Any]) -> None:
     model, metadata = made()
     given = random_input(metadata, 2, 4, 6, 6)
-    cooler = metadata.model_copy(update={"temperature": 1.0})
+    cooler, _ = made(temperature=1.0)
     other = metadata.model_copy(update={"mean": (0.2, 0.3)})
-    answers = [reference_output(model, each, given)[0] for each in (metadata, cooler, other)]
+    pairs = ((model, metadata), (cooler, metadata), (model, other))
+    answers = [reference_output(*pair, given)[0] for pair in pairs]
     assert abs(answers[1] - 1.7 * answers[0]).max() < 1e-6
     assert abs(answers[2] - answers[0]).max() > 0.01
     assert abs(program_runner(traced(made, "mean").program)(given)[0] - answers[0]).max() < 1e-5

@@ -41,9 +41,8 @@ class ExportGraph(nn.Module):
     """Logits and probabilities of stored series; `INPUTS` and `OUTPUTS` describe the shapes.
 
     Args:
-        model: Model in evaluation mode.
-        metadata: Metadata of its checkpoint; scale, band statistics, date encoding and temperature become part of the
-            graph.
+        model: Model in evaluation mode; its temperature becomes part of the graph.
+        metadata: Metadata of its checkpoint; scale, band statistics and date encoding become part of the graph.
 
     Raises:
         UsageError: The checkpoint holds no band statistics.
@@ -54,11 +53,11 @@ class ExportGraph(nn.Module):
         scale = check_statistics(metadata, "exporting a graph, which normalizes stored values")
         self.model = model
         self.normalizer = Normalizer(metadata.bands, metadata.bands, scale, metadata.mean, metadata.std)
-        self.encoding, self.temperature = metadata.dates, metadata.temperature
+        self.encoding = metadata.dates
 
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         batch = self.normalizer(Batch(series, encode_days(dates, valid, self.encoding), valid))
-        logits = self.model(batch.series, batch.dates, batch.valid) / self.temperature
+        logits = self.model(batch.series, batch.dates, batch.valid)
         return logits, logits.softmax(1)
 
 
