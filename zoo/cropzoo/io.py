@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cropzoo.errors import CropzooError
+from cropzoo.errors import CropzooError, find_open_limit_error
 
 Log = Callable[[str], None]
 """Callback that receives one line of text for the user."""
@@ -82,6 +82,8 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # also a number of over 4300 digits
+        if too_many := find_open_limit_error(error):
+            raise too_many from error
         raise CropzooError(f"{str(path)!r} cannot be read; {error}") from error
 
 

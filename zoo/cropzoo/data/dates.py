@@ -119,21 +119,24 @@ def date_warnings(splits: Mapping[str, Sequence[Sample]], options: DateOptions) 
     limit = options.limit
     lines = []
     for name, samples in splits.items():
-        found = [samples[number] for number in range(len(samples))]
-        lengths = [len(sample.dates) for sample in found]
+        # One sample at a time: a memory-mapped one keeps its files open for as long as it exists.
+        facts = [
+            (len(sample.dates), sample.clear is not None) for sample in map(samples.__getitem__, range(len(samples)))
+        ]
+        lengths = [length for length, _ in facts]
         longer = sum(length > limit for length in lengths) if limit is not None else 0
         if longer:
             sampling = options.sampling
-            if sampling == "clearest" and any(sample.clear is None for sample in found):
+            if sampling == "clearest" and not all(has_clear for _, has_clear in facts):
                 sampling = "uniform"
                 lines.append(f"{name}: without a cloud mask the clearest dates are unknown; dates are sampled evenly")
             lines.append(
-                f"{name}: {longer} of {len(found)} series have more than {limit} dates (up to {max(lengths)}); "
+                f"{name}: {longer} of {len(lengths)} series have more than {limit} dates (up to {max(lengths)}); "
                 f"{limit} of them are used, sampled {_SAMPLING[sampling]}"
             )
         if options.length is not None and min(lengths, default=options.length) < options.length:
             shorter = sum(length < options.length for length in lengths)
-            lines.append(f"{name}: {shorter} of {len(found)} series are padded to {options.length} dates")
+            lines.append(f"{name}: {shorter} of {len(lengths)} series are padded to {options.length} dates")
     return lines
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from mmap import mmap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,7 +90,7 @@ class Crops(TorchDataset[PatchItem]):
         crop = end_early(sample.crop(int(row), int(column), size, size), options.end_early, rng)
         crop = temporal_dropout(select_clear_dates(crop, options.dates.min_clear), options.temporal_dropout, rng)
         crop = limit_dates(crop, options.dates.limit, options.dates.sampling, rng)
-        crop = pad_sample(_check_finite(crop), size)  # last: padding is not clear, and would outweigh a small sample
+        crop = pad_sample(_load(crop), size)  # last: padding is not clear, and would outweigh a small sample
         if options.flip_rotate:
             crop = flip_rotate(crop, int(rng.integers(8)))
         return PatchItem(crop, first=int(sample.dates[0]))
@@ -120,7 +121,7 @@ class Tiles(TorchDataset[PatchItem]):
         crop = select_clear_dates(sample.crop(tile.row, tile.column, size, size), dates.min_clear)
         sampling = "uniform" if dates.sampling == "random" else dates.sampling
         crop = limit_dates(crop, dates.limit, sampling, np.random.default_rng(0))
-        crop = pad_sample(_check_finite(crop), size)
+        crop = pad_sample(_load(crop), size)
         first = int(sample.dates[0])
         if sample.labels is None or crop.labels is None:
             return PatchItem(crop, number=number, first=first)
@@ -259,11 +260,20 @@ def _check_shapes(sample: Sample) -> Sample:
     return sample
 
 
-def _check_finite(sample: Sample) -> Sample:
-    """Refuse values that would turn the weights into NaN."""
+def _load(sample: Sample) -> Sample:
+    """Read the pixels of memory-mapped arrays, so that a batch keeps no file open; refuse NaN and infinity."""
+    arrays = {name: getattr(sample, name) for name in ("series", "labels", "parcels", "clear")}
+    read: dict[str, Any] = {name: np.array(array) for name, array in arrays.items() if _is_mapped(array)}
+    sample = replace(sample, **read)
     series: NDArray[Any] = sample.series
     if np.issubdtype(series.dtype, np.floating) and not np.isfinite(series).all():
         raise CropzooError(
             f"sample {sample.name!r} has NaN or infinity in its series; replace it by a number and mark it in `clear`"
         )
     return sample
+
+
+def _is_mapped(array: Any) -> bool:
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return isinstance(array, mmap)

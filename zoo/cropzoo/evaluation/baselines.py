@@ -53,17 +53,19 @@ def predict_nearest_neighbors(
     Raises:
         CropzooError: no training pixel is labeled, or a value is NaN or infinite.
     """
-    labels = [_coarse_labels(sample) for sample in train]
+    # No sample is kept: a memory-mapped one has open files for as long as it exists.
+    facts = [(_coarse_labels(sample), sample.dates) for sample in train]
+    labels, dates = [values for values, _ in facts], [days for _, days in facts]
     places = _draw_pixels(labels, pixels, seed)
-    drawn = [each for each in zip(train, places, labels, strict=True) if len(each[1])]
+    drawn = [number for number, flat in enumerate(places) if len(flat)]
     if not drawn:
         raise CropzooError(
             "nearest-neighbor baseline; the training split has no labeled pixel; use a dataset with labels"
         )
-    months = np.unique(np.concatenate([_months(sample.dates) for sample, _, _ in drawn]))
-    features = [_finite_features(sample, flat, months) for sample, flat, _ in drawn]
+    months = np.unique(np.concatenate([_months(dates[number]) for number in drawn]))
+    features = [_finite_features(train[number], places[number], months) for number in drawn]
     model = KNeighborsClassifier(n_neighbors=min(neighbors, sum(map(len, features))), algorithm="brute")
-    model.fit(np.concatenate(features), np.concatenate([values[flat] for _, flat, values in drawn]))
+    model.fit(np.concatenate(features), np.concatenate([labels[number][places[number]] for number in drawn]))
     predictions = []
     for sample, wanted in zip(test, _choose_test_pixels(test, test_pixels, seed), strict=True):
         rows, columns = sample.series.shape[2:]

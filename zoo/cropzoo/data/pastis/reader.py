@@ -28,7 +28,7 @@ from cropzoo.data.pastis.schema import (
     statistics_file,
 )
 from cropzoo.data.sample import IGNORE, LabelClass, Sample
-from cropzoo.errors import CropzooError, UnknownName
+from cropzoo.errors import CropzooError, UnknownName, find_open_limit_error
 
 
 def open_array(path: Path, kinds: str, dimensions: int, what: str) -> NDArray[Any]:
@@ -60,6 +60,8 @@ def open_array(path: Path, kinds: str, dimensions: int, what: str) -> NDArray[An
         raise CropzooError(f"{str(path)!r} is missing; it should contain {what}; {again}") from error
     except (OSError, ValueError, SyntaxError, TypeError, EOFError, TokenError, ArithmeticError, *_TOO_MUCH) as error:
         reason = str(error)[:200] or type(error).__name__
+        if too_many := find_open_limit_error(error):
+            raise too_many from error
         raise CropzooError(
             f"{str(path)!r} cannot be read as {what}; it is not a valid .npy file (truncated?) ({reason}); {again}"
         ) from error
