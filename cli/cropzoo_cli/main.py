@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from cropzoo import __version__
-from cropzoo.errors import CropzooError, UsageError
+from cropzoo.errors import CropzooError, UsageError, find_open_limit_error
+from cropzoo.geo.local import GDAL_SETTINGS
 from cropzoo.parallel import cleanup
 from cropzoo_cli.lazy import LazyCommand, LazyGroup
 from cropzoo_cli.output import forward_messages
@@ -70,8 +71,8 @@ def cli(ctx: click.Context, plugins: tuple[str, ...], catalogs: tuple[Path, ...]
     Commands combine a backbone, a dataset and an objective; plugins can add more of each.
     """
     ctx.with_resource(forward_messages())
-    if offline:
-        ctx.with_resource(_offline_environment())
+    offline_setting = {"CROPZOO_OFFLINE": "1"} if offline else {}
+    ctx.with_resource(_environment({**GDAL_SETTINGS, **offline_setting}))
     ctx.obj = Settings(tuple(dict.fromkeys((*_from_environment(), *plugins))), catalogs, offline)
 
 
@@ -92,21 +93,26 @@ def main(args: Sequence[str] | None = None) -> int:
         return _fail(str(error), WRONG_USE if isinstance(error, UsageError) else FAILED)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", INTERRUPTED)
+    except (OSError, RuntimeError) as error:
+        if too_many := find_open_limit_error(error):
+            return _fail(str(too_many), FAILED)
+        raise
     return result if isinstance(result, int) else DONE
 
 
 @contextmanager
-def _offline_environment() -> Iterator[None]:
-    """Set CROPZOO_OFFLINE, which plugins and worker processes read."""
-    before = os.environ.get("CROPZOO_OFFLINE")
-    os.environ["CROPZOO_OFFLINE"] = "1"
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment, which plugins, GDAL and worker processes read."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["CROPZOO_OFFLINE"]
-        else:
-            os.environ["CROPZOO_OFFLINE"] = before
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _from_environment() -> list[str]:

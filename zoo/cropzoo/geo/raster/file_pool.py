@@ -14,6 +14,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from cropzoo.geo.raster.grid import Window, unreadable_error
+from cropzoo.geo.raster.virtual import raster_driver
 
 MAX_OPEN_FILES = 1024
 
@@ -53,7 +54,7 @@ class FilePool:
         try:
             values: NDArray[Any] = self._get(path).read(numbers, window=_as_rasterio(window), out=out)
         except RasterioError as error:
-            raise unreadable_error(path) from error
+            raise unreadable_error(path, error) from error
         return values
 
     def read_masks(self, path: Path, numbers: list[int], window: Window) -> NDArray[Any]:
@@ -61,7 +62,7 @@ class FilePool:
         try:
             values: NDArray[Any] = self._get(path).read_masks(numbers, window=_as_rasterio(window))
         except RasterioError as error:
-            raise unreadable_error(path) from error
+            raise unreadable_error(path, error) from error
         return values
 
     def close(self) -> None:
@@ -89,7 +90,7 @@ class FilePool:
             self._open.popitem(last=False)[1].close()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            self._open[path] = rasterio.open(path)
+            self._open[path] = rasterio.open(path, driver=raster_driver(path))
         return self._open[path]
 
 

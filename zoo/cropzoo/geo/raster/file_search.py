@@ -18,9 +18,7 @@ _STAC_SUFFIXES = (".json", ".geojson")
 _SKIPPED_FOLDERS = ("QI_DATA", "AUX_DATA", "HTML", "rep_info")
 """Folders of a Sentinel-2 product whose rasters are not bands: quality masks and previews."""
 
-_REMOTE = re.compile(r"(?!file:)[a-z][a-z0-9+.]+:/|/vsi", re.IGNORECASE)
-_REMOTE_SOURCE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs|hdfs)|<SourceFilename[^>]*>\s*(https?|ftp)://")
-_MAX_VRT_BYTES = 2**24
+_REMOTE = re.compile(r"(?!file:)[a-z][a-z0-9+.]+:/|/+vsi", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,6 @@ def find_files(
             listed = [path for name in _expand(text) for path in _list_rasters(Path(name))]
             found = [path for path in listed if _is_image(path, bands, notes)]
             for path in found:
-                if path.suffix.lower() == ".vrt":
-                    _check_vrt_sources(path)
                 rasters.setdefault(path.resolve(), ImageFile(path, find_date_folders(path, root)))
         if not found:
             raise CropzooError(
@@ -102,16 +98,6 @@ def find_date_folders(path: Path, root: Path) -> tuple[str, ...]:
             break
         names.append(parent.name)
     return tuple(names)
-
-
-def _check_vrt_sources(path: Path) -> None:
-    """Refuse a virtual raster whose sources are on the network."""
-    try:
-        text = path.read_bytes()[:_MAX_VRT_BYTES].decode(errors="replace")
-    except OSError:
-        return  # an unreadable file is reported when it is opened
-    if _REMOTE_SOURCE.search(text):
-        raise CropzooError(f"image {str(path)!r}; its sources are not on this disk; download them and build it again")
 
 
 def _expand(text: str) -> list[str]:

@@ -15,7 +15,9 @@ import pyproj
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
-from cropzoo.errors import CropzooError
+from cropzoo.errors import CropzooError, find_open_limit_error
+from cropzoo.geo.local import GDAL_SETTINGS
+from cropzoo.geo.raster.virtual import MAX_SIDE, check_raster, raster_driver
 
 
 class Window(NamedTuple):
@@ -102,6 +104,8 @@ def open_raster(path: Path) -> Iterator[Any]:
     Raises:
         CropzooError: The file cannot be read.
     """
+    if path.is_file():
+        check_raster(path)
     tag_errors = _TagErrorFilter()
     log = logging.getLogger("rasterio._env")
     log.addFilter(tag_errors)
@@ -109,18 +113,25 @@ def open_raster(path: Path) -> Iterator[Any]:
         with warnings.catch_warnings():
             # A raster without a georeference is fine unless parcels are rasterized on it, which is an error then.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as source:
+            with rasterio.Env(**GDAL_SETTINGS), rasterio.open(path, driver=raster_driver(path)) as source:
                 if tag_errors.seen:
                     raise RasterioIOError("the end of the file is missing")
+                if max(source.width, source.height) > MAX_SIDE:
+                    raise CropzooError(
+                        f"raster {str(path)!r}; it has {source.width} x {source.height} pixels, and {MAX_SIDE:,} are "
+                        "the most on a side; check the file, or divide it"
+                    )
                 yield source
     except RasterioError as error:
-        raise unreadable_error(path) from error
+        raise unreadable_error(path, error) from error
     finally:
         log.removeFilter(tag_errors)
 
 
-def unreadable_error(path: Path) -> CropzooError:
-    """Error for a file that GDAL cannot read."""
+def unreadable_error(path: Path, error: Exception) -> CropzooError:
+    """Error for a file that GDAL cannot read, or not now because too many files are open."""
+    if too_many := find_open_limit_error(error):
+        return too_many
     kind = "GeoTIFF" if path.suffix.lower() in (".tif", ".tiff") else "raster"
     return CropzooError(
         f"raster {str(path)!r}; it cannot be read, so it is truncated or not a {kind}; copy or download it again"

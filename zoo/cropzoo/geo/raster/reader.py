@@ -10,6 +10,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from cropzoo.errors import UnknownName, UsageError
+from cropzoo.geo.local import GDAL_SETTINGS
 from cropzoo.geo.raster.band_reader import BandGroup, NoDataMask, group_by_file, read_classes
 from cropzoo.geo.raster.file_pool import FilePool
 from cropzoo.geo.raster.fill import EqualBands, combine_equal_bands, select_fill
@@ -27,7 +28,7 @@ def reading_environment(cache_mb: int) -> rasterio.Env:
     One row of blocks of every open file is enough for a window; with less, the same blocks are decoded again.
     """
     # rasterio takes this number in bytes, whatever its size, while GDAL's own setting is in megabytes.
-    return rasterio.Env(GDAL_CACHEMAX=cache_mb * 2**20)
+    return rasterio.Env(GDAL_CACHEMAX=cache_mb * 2**20, **GDAL_SETTINGS)
 
 
 class StackReader:

@@ -22,7 +22,8 @@ import shapely
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 from pyproj.exceptions import CRSError
 
-from cropzoo.errors import CropzooError
+from cropzoo.errors import CropzooError, find_open_limit_error
+from cropzoo.geo.vector.content import check_vector, without_network
 from cropzoo.geo.vector.encoding import check_encoding, choose_encoding
 from cropzoo.geo.vector.fields import is_plain_integer
 
@@ -132,7 +133,8 @@ def open_source(path: Path, *, what: str = "parcels", encoding: str | None = Non
 
         return open_parquet(path, what)
     inner = _find_in_archive(path, what) if path.suffix.lower() == ".zip" else ""
-    address = f"/vsizip/{{{path.absolute()}}}/{inner}" if inner else str(path)
+    check_vector(path, inner, what)
+    address = f"/vsizip/{{{path.absolute()}}}/{inner}" if inner else str(path.absolute())
     if known is None and PurePosixPath(inner or path.name).suffix.lower() == ".shp":
         known = choose_encoding(path, inner, what)
     with reading(path, what):
@@ -279,7 +281,7 @@ def _to_text(value: Any) -> Any:
 
 
 def _find_in_archive(path: Path, what: str) -> str:
-    """Name of the only vector file in an archive; empty if GDAL has to find it."""
+    """Name of the only vector file in an archive."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [PurePosixPath(name) for name in archive.namelist()]
@@ -298,7 +300,12 @@ def _find_in_archive(path: Path, what: str) -> str:
         )
     if parquet:
         raise CropzooError(f"{what} {str(path)!r}; it contains {parquet[0]!r}; extract it and name it")
-    return found[0] if found else ""
+    if not found:
+        raise CropzooError(
+            f"{what} {str(path)!r}; it contains no vector file ({', '.join(_ZIPPED)}); extract it and pass the file of "
+            f"the {what}"
+        )
+    return found[0]
 
 
 @contextmanager
@@ -309,7 +316,7 @@ def reading(path: Path, what: str) -> Iterator[None]:
         CropzooError: The file cannot be read as vector data.
     """
     try:
-        with warnings.catch_warnings(record=True) as caught:
+        with warnings.catch_warnings(record=True) as caught, without_network():
             warnings.simplefilter("always")
             yield
     except UnicodeDecodeError as error:
@@ -320,6 +327,8 @@ def reading(path: Path, what: str) -> Iterator[None]:
     except CRSError as error:
         raise CropzooError(f"{what} {str(path)!r}; its CRS cannot be read ({error}); correct it in the file") from error
     except READ_FAILURES as error:
+        if too_many := find_open_limit_error(error):
+            raise too_many from error
         raise CropzooError(
             f"{what} {str(path)!r}; the file cannot be read as vector data ({first_line(error)}); write it as a "
             "GeoPackage, GeoJSON or shapefile, or move it to another folder"

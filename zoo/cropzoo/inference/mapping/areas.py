@@ -90,7 +90,7 @@ def measure_areas(source: MapFile) -> MappedAreas:
                 try:
                     labels = raster.read(1, window=(rows, (columns[0], min(columns[1], grid.width))))
                 except RasterioError as error:
-                    raise unreadable_error(source.path) from error
+                    raise unreadable_error(source.path, error) from error
                 counter.add(labels, row)
     return counter.result()
 

@@ -79,7 +79,7 @@ def _downsample(path: Path, grid: Grid, how: Resampling) -> NDArray[np.uint8]:
         with open_raster(path) as raster, reading_environment(_PICTURE_CACHE_MB):
             values: NDArray[np.uint8] = raster.read(1, out_shape=(height, width), resampling=how)
     except RasterioError as error:
-        raise unreadable_error(path) from error
+        raise unreadable_error(path, error) from error
     return values
 
 

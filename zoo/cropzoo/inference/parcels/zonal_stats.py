@@ -238,7 +238,7 @@ def _read(raster: Any, window: Window) -> NDArray[np.uint8]:
     try:
         values: NDArray[np.uint8] = raster.read(window=((row, row + height), (column, column + width)))
     except RasterioError as error:
-        raise unreadable_error(Path(raster.name)) from error
+        raise unreadable_error(Path(raster.name), error) from error
     return values.reshape(len(values), -1)
 
 
