@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +15,16 @@ from cropzoo.config.catalog import Catalog
 from cropzoo.config.merge import parse_assignments
 from cropzoo.config.schema import read_mapping
 from cropzoo.config.upgrade import upgrade_recipe
-from cropzoo.errors import UsageError
+from cropzoo.errors import CropzooError, UsageError
+from cropzoo.runtime import Runtime
 from cropzoo_cli.options import compute_options, pass_catalog, shard_of, whole_numbers
-from cropzoo_cli.output import note, print_json, print_table
+from cropzoo_cli.output import note, print_json, print_table, warn
 from cropzoo_cli.settings import Settings
 
 if TYPE_CHECKING:
     from cropzoo.evaluation.compare.config import Study
     from cropzoo.evaluation.compare.folder import StudyFolder
-    from cropzoo.evaluation.compare.grid import StudyPlan
+    from cropzoo.evaluation.compare.grid import PlannedRun, StudyPlan
     from cropzoo.evaluation.compare.summary import StudySummary
     from cropzoo.evaluation.compare.tables import Table
     from cropzoo.plugins.registry import Zoo
@@ -76,7 +78,9 @@ STUDY_FLAGS = ("backbones", "pretrain", "dataset", "epochs", "pretrain_epochs", 
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Number of runs to train at a time."
 )
 @click.option("--shard", metavar="I/N", help="Train only part I of N of the runs. Tables show all finished runs.")
-@click.option("--dry-run", is_flag=True, help="List the runs without training them.")
+@click.option(
+    "--dry-run", is_flag=True, help="List the runs and check data and network of each configuration without training."
+)
 @compute_options
 @click.option("--json", "as_json", is_flag=True, help="Print the tables as JSON.")
 @pass_catalog
@@ -111,11 +115,14 @@ def compare(
     folder = StudyFolder(out)
     folder.check_place()
     folder.check(plan.runs, settings.zoo)
+    runtime = Runtime(device, workers)
+    find_error = partial(_find_error, settings, catalog, folder, runtime)
     if dry_run:
         _list_runs(plan, folder, part, as_json)
+        _check_runs(plan, folder, part, find_error)
         return
-    failed = _train(settings, plan, folder, part, jobs, ("--device", device, "--workers", str(workers)))
-    not_scored = _score_again(settings, plan, folder, part, device, workers)
+    failed = _train(settings, plan, folder, part, jobs, runtime, find_error)
+    not_scored = _score_again(settings, plan, folder, part, runtime)
     _present(plan, folder, not_scored, as_json)
     index, count = part
     others = [run for run in plan.runs[index::count] if folder.state(run) != "finished" and run.name not in failed]
@@ -192,10 +199,51 @@ def _list_runs(plan: StudyPlan, folder: StudyFolder, part: tuple[int, int], as_j
     note(f"{missing} of {len(rows)} runs would be trained{scored}")
 
 
+def _find_error(settings: Settings, catalog: Catalog, folder: StudyFolder, runtime: Runtime, run: PlannedRun) -> str:
+    """The error that a run would be refused with before training; empty if there is none."""
+    from cropzoo.training.fit import check_run
+    from cropzoo.training.setup import Resources
+
+    resources = Resources(settings.zoo, catalog, runtime, lambda _: None, settings.offline)
+    try:
+        check_run(run.recipe, folder.run(run), resources)
+    except CropzooError as error:
+        return str(error)
+    except Exception as error:  # data and plugins may raise anything
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _check_runs(
+    plan: StudyPlan, folder: StudyFolder, part: tuple[int, int], find_error: Callable[[PlannedRun], str]
+) -> None:
+    """Check the configurations of a part that are not finished, each with its first seed.
+
+    Raises:
+        CropzooError: data or network of a configuration cannot be trained with; the message has all errors.
+    """
+    index, count = part
+    missing = [run for run in plan.runs[index::count] if folder.state(run) != "finished"]
+    first = {(run.cell, run.fold): run for run in reversed(missing)}
+    if not first:
+        return
+    note(f"checking data and network of {len(first)} configuration{'s' if len(first) > 1 else ''}: importing torch")
+    refused = {run.name: error for run in reversed(first.values()) if (error := find_error(run))}
+    if refused:
+        lines = "".join(f"\n{name}: {error}" for name, error in refused.items())
+        raise CropzooError(f"{len(refused)} of {len(first)} configurations cannot be trained{lines}")
+
+
 def _train(
-    settings: Settings, plan: StudyPlan, folder: StudyFolder, part: tuple[int, int], jobs: int, compute: Sequence[str]
+    settings: Settings,
+    plan: StudyPlan,
+    folder: StudyFolder,
+    part: tuple[int, int],
+    jobs: int,
+    runtime: Runtime,
+    find_error: Callable[[PlannedRun], str],
 ) -> dict[str, str]:
-    """Train the unfinished runs of a part; returns the errors of the failed ones by name."""
+    """Train the unfinished runs of a part; returns the errors of those that failed or were not started, by name."""
     from cropzoo.evaluation.compare.runner import TrainingJobs, train_runs
 
     index, count = part
@@ -203,23 +251,24 @@ def _train(
     globals_ = [word for plugin in settings.plugins for word in ("--plugin", plugin)]
     globals_ += [word for file in settings.catalogs for word in ("--catalog", str(file))]
     globals_ += ["--offline"] if settings.offline else []
+    compute = ("--device", runtime.device, "--workers", str(runtime.workers))
     command = [sys.executable, "-m", "cropzoo_cli.main", *globals_, "train", *compute]
+    trainings = TrainingJobs(command, jobs, note, find_error, plan.study.split)
     with _report_interrupt(plan, folder):
-        return train_runs(plan.runs[index::count], folder, TrainingJobs(command, jobs, note, plan.study.split))
+        return train_runs(plan.runs[index::count], folder, trainings)
 
 
 def _score_again(
-    settings: Settings, plan: StudyPlan, folder: StudyFolder, part: tuple[int, int], device: str, workers: int
+    settings: Settings, plan: StudyPlan, folder: StudyFolder, part: tuple[int, int], runtime: Runtime
 ) -> dict[str, str]:
     """Score the runs of a part by the additional scorings; returns the errors of the failed ones."""
     if not plan.study.all_scorings:
         return {}
     from cropzoo.evaluation.compare.results import run_scorings
-    from cropzoo.runtime import Runtime
 
     index, count = part
     with _report_interrupt(plan, folder):
-        return run_scorings(plan.runs[index::count], folder, plan.study, settings.zoo, Runtime(device, workers), note)
+        return run_scorings(plan.runs[index::count], folder, plan.study, settings.zoo, runtime, note)
 
 
 @contextmanager
@@ -271,11 +320,13 @@ def _print_tables(
     plan: StudyPlan, summaries: Sequence[StudySummary], others: Mapping[str, Sequence[StudySummary]]
 ) -> None:
     """Print the tables in parts that fit a terminal."""
-    from cropzoo.evaluation.compare.summary import LEVEL
+    from cropzoo.evaluation.compare.summary import step_warnings
     from cropzoo.evaluation.compare.tables import (
+        backbone_table,
         baseline_labels,
         budget_text,
         difference_table,
+        interval_text,
         score_table,
         scoring_table,
         split_table,
@@ -285,12 +336,18 @@ def _print_tables(
     click.echo(f"scores on {plan.study.split} in percent: mean ± standard deviation over seeds{folds}")
     _print_parts(split_table(plan, score_table(plan, summaries)))
     click.echo(budget_text(plan))
-    if baselines := baseline_labels(summaries):
-        click.echo(
-            f"\ndifferences to the baseline ({' or '.join(baselines)}) in percentage points\n"
-            f"with {100 * LEVEL:.0f} % bootstrap intervals over pairs of runs; below ten pairs they are too narrow"
-        )
-        _print_parts(split_table(plan, difference_table(plan, summaries)))
+    for line in step_warnings(summaries):
+        warn(line)
+    first = plan.study.backbones[0]
+    to_backbone = f"{first} with the same pre-training{', variant' if plan.study.variants else ''}"
+    to_baseline = f"the baseline ({' or '.join(baseline_labels(summaries))})"
+    for reference, table in (
+        (to_baseline, difference_table(plan, summaries)),
+        (to_backbone, backbone_table(plan, summaries)),
+    ):
+        if table[1]:
+            click.echo(f"\ndifferences to {reference} in percentage points\nwith {interval_text()}")
+            _print_parts(split_table(plan, table))
     if others:
         click.echo("\nmIoU of the same weights by additional scorings")
         print_table(*scoring_table(plan, summaries, others))

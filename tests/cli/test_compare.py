@@ -134,6 +134,26 @@ def test_a_dry_run_lists_and_writes_nothing(again, study, command, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_finds_what_every_run_would_refuse(command, tmp_path):
+    ended = command("compare", *STUDY, "--set", "dataset.flaw=no labels", "--dry-run", folder=tmp_path)
+    assert ended.code == 1
+    assert ended.out.split("\n")[1].split()[:2] == [NAMES[0], "new"]
+    assert "error: 2 of 2 configurations cannot be trained" in ended.err
+    assert f"\n{NAMES[1]}: " in ended.err
+    assert "no labels" in ended.err
+    assert "Traceback" not in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_that_cannot_be_trained_stops_at_the_first_run(command, tmp_path):
+    ended = command("compare", *STUDY, "--set", "dataset.flaw=no labels", "--seeds", "3", folder=tmp_path)
+    assert ended.code == 1
+    assert "all configurations are refused before training; 5 runs are not started" in ended.err
+    assert ended.err.count(": training\n") == 1
+    assert "error: 6 of 6 runs failed" in ended.err
+    assert [path.name for path in (tmp_path / "study/failed").iterdir()] == [f"{NAMES[0]}.txt"]
+
+
 def test_shards_share_the_runs_out(again):
     parts = [again("--seeds", 3, "--dry-run", "--json", "--shard", f"{index}/4").json for index in (1, 2, 3, 4)]
     assert [len(part) for part in parts] == [2, 2, 1, 1]

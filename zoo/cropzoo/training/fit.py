@@ -61,14 +61,11 @@ def fit(recipe: Recipe, folder: RunFolder, resources: Resources, start: Start = 
     torch.set_float32_matmul_precision("high")
     if not is_rank_zero():
         resources = resources.without_log()
-    zoo, runtime = resources.zoo, resources.runtime
-    init_distributed(runtime, recipe.precision)
+    init_distributed(resources.runtime, recipe.precision)
     with rank_zero_first():  # one process fills the caches of data and weights
-        data = open_training_data(zoo, recipe, runtime.workers)
-        resuming = start == "resume" and folder.last.is_file()
-        backbone = initialize_backbone(recipe, data, resources, resuming)
-    runner = StageRunner(data, backbone, folder, resources)
+        runner = _open_run(recipe, folder, resources, resuming=start == "resume" and folder.last.is_file())
     runner.check()
+    data = runner.data
     for line in date_warnings(data.splits, data.options.dates):
         resources.log(line)
     if line := check_scale(data.dataset.bands, data.dataset.mean, data.dataset.scale):
@@ -79,6 +76,26 @@ def fit(recipe: Recipe, folder: RunFolder, resources: Resources, start: Start = 
         describe_run(folder, data, resources)
     barrier()  # all processes read the state to resume from after the folder is prepared
     return _finish(runner.train(), data, folder, resources)
+
+
+def check_run(recipe: Recipe, folder: RunFolder, resources: Resources) -> None:
+    """Open the data of a new run, and build its backbone and objectives, without training or writing anything.
+
+    Args:
+        recipe: the recipe.
+        folder: run folder.
+        resources: plugins, catalog, device and log.
+
+    Raises:
+        CropzooError: recipe and data cannot be trained with, as `fit` would raise before it trains.
+    """
+    init_distributed(resources.runtime, recipe.precision)
+    _open_run(recipe, folder, resources, resuming=False).check()
+
+
+def _open_run(recipe: Recipe, folder: RunFolder, resources: Resources, resuming: bool) -> StageRunner:
+    data = open_training_data(resources.zoo, recipe, resources.runtime.workers)
+    return StageRunner(data, initialize_backbone(recipe, data, resources, resuming), folder, resources)
 
 
 def _finish(objective: Objective, data: DataModule, folder: RunFolder, resources: Resources) -> dict[str, Any]:

@@ -45,6 +45,13 @@ def test_it_tells_scores_differences_and_the_study(page):
     assert re.findall(r'<tr class=marked><th scope="row">([^<]*)', html) == ["none"]
 
 
+def test_backbones_are_compared(page):
+    told = text_of(page(backbones=["net", "other-net"]))
+    assert "Differences to net Percentage points above net with the same pre-training and seed." in told
+    assert "Warning" not in told
+    assert "Differences to net" not in text_of(page())
+
+
 def test_names_of_a_table_are_grouped_by_backbone(page):
     html = page(backbones=["net", "other-net"], variants={"plain": {}, "w5": {"cscl": {"window": 5}}})
     scores = html.split("<table>")[1].split("</table>")[0]

@@ -17,6 +17,7 @@ def test_files_have_every_number(study, folder):
     assert (none["oa"], none["oa_std"], none["oa_difference"], none["pairs"]) == ("0.905", "0.00707107", "", "")
     assert (cscl["runs"], cscl["planned"], cscl["oa_difference"], cscl["oa_low"]) == ("1", "2", "0.025", "")
     assert (cscl["baseline"], cscl["epochs"], cscl["seconds"]) == ("net-none", "3 + 7", "60")
+    assert (cscl["reference"], cscl["oa_reference_difference"]) == ("", "")
     rows = list(csv.DictReader(folder.runs.open()))
     assert [line["run"] for line in rows] == ["net-none-seed0", "net-none-seed1", "net-cscl-seed0"]
     assert (rows[1]["seed"], rows[1]["oa"], rows[1]["parcel_accuracy"], rows[1]["steps"]) == ("1", "0.91", "0.75", "50")

@@ -38,11 +38,11 @@ print("a line of progress", file=sys.stderr)
 def trainings(tmp_path):
     """`trainings(body, jobs=1)`: training by a Python script with that body; `.told` is what was told."""
 
-    def make(body="", jobs=1, split="test"):
+    def make(body="", jobs=1, split="test", find_error=lambda run: ""):
         script = tmp_path / "fake.py"
         script.write_text(FAKE.format(body=body))
         told = []
-        found = TrainingJobs((sys.executable, "-S", str(script)), jobs, told.append, split)
+        found = TrainingJobs((sys.executable, "-S", str(script)), jobs, told.append, find_error, split)
         object.__setattr__(found, "told", told)
         return found
 
@@ -254,7 +254,7 @@ from cropzoo.evaluation.compare.folder import StudyFolder
 from cropzoo.evaluation.compare.runner import TrainingJobs, train_runs
 
 run = SimpleNamespace(name="net-none-seed0", recipe=SimpleNamespace(to_mapping=dict))
-train_runs([run], StudyFolder(Path(sys.argv[1])), TrainingJobs((sys.executable, "-S", sys.argv[2]), 1, print))
+train_runs([run], StudyFolder(Path(sys.argv[1])), TrainingJobs((sys.executable, "-S", sys.argv[2]), 1, print, str))
 """
 
 
@@ -276,3 +276,46 @@ def test_killed_it_leaves_a_training_that_no_other_study_repeats(plan, folder, t
     while folder.state(found[0]) != "finished" and time.monotonic() < end:
         train_runs(found, folder, how)
     assert "--resume" in calls(folder, found[0])[1]
+
+
+REFUSED = """
+(out / "recipe.yaml").unlink()
+print("error: no data", file=sys.stderr)
+sys.exit(2)
+"""
+
+
+def test_a_study_that_refuses_every_run_stops_at_the_first(plan, folder, trainings):
+    checked = []
+    found = plan(seeds=3)
+    how = trainings(REFUSED, find_error=lambda run: checked.append(run.name) or "no data")
+    failed = train_runs(found.runs, folder, how)
+    assert [len(calls(folder, run)) for run in found.runs] == [1, 0, 0, 0, 0, 0]
+    assert checked == ["net-cscl-seed2"], "each configuration is checked once, and the refused one is not"
+    assert [failed[run.name] for run in found.runs] == ["no data", *["not started; no data"] * 5]
+    assert how.told[-1] == "all configurations are refused before training; 5 runs are not started"
+
+
+def test_a_study_that_refuses_some_runs_trains_the_others(plan, folder, trainings):
+    found = plan(seeds=2)
+    body = f'if "none" in out.name:\n    {"; ".join(REFUSED.strip().splitlines())}'
+    checked = []
+    failed = train_runs(found.runs, folder, trainings(body, find_error=lambda run: checked.append(run.name) or ""))
+    assert [len(calls(folder, run)) for run in found.runs] == [1, 1, 1, 1]
+    assert sorted(failed) == ["net-none-seed0", "net-none-seed1"]
+    assert len(checked) == 1, "the check is not repeated at the next failure"
+
+
+def test_runs_that_fail_in_training_or_are_killed_stop_no_other(plan, folder, trainings):
+    found = plan(seeds=2)
+    killed = REFUSED.replace("sys.exit(2)", "os.kill(os.getpid(), signal.SIGKILL)")
+    for count, body in enumerate((killed, "sys.exit(1)"), start=1):
+        train_runs(found.runs, folder, trainings(body, find_error=lambda run: "not asked"))
+        assert [len(calls(folder, run)) for run in found.runs] == [count] * 4
+
+
+def test_every_fold_is_checked(plan, folder, trainings):
+    found = plan(dataset="folded", folds=[1, 2], pretrain=["none"])
+    failed = train_runs(found.runs, folder, trainings(REFUSED, find_error=lambda run: "" if run.fold == 2 else "no"))
+    assert [len(calls(folder, run)) for run in found.runs] == [1, 1]
+    assert set(failed.values()) == {"no data"}

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from cropzoo.evaluation.compare.results import collect_scores
-from cropzoo.evaluation.compare.summary import compute_difference, compute_score, group_summaries, summarize
+from cropzoo.evaluation.compare.summary import (
+    compute_difference,
+    compute_score,
+    group_summaries,
+    step_warnings,
+    summarize,
+)
 
 
 def matrices(seeds, folds=1, classes=3, draw=0):
@@ -45,15 +51,16 @@ def test_the_interval_is_that_of_every_draw(seeds, folds, name):
 
 def test_pairs_stay_together():
     """A seed that is better for both sides by far says nothing of their difference."""
-    theirs = np.array([[[[10 + 20 * seed, 90 - 20 * seed], [0, 0]]] for seed in range(4)])
+    theirs = np.array([[[[10 + 20 * seed, 90 - 20 * seed], [0, 0]]] for seed in range(5)])
     ours = theirs + np.array([[1, -1], [0, 0]])
     found = compute_difference(ours, theirs, "oa")
     assert [found.mean, found.low, found.high] == pytest.approx([0.01] * 3)
 
 
-def test_one_pair_has_no_interval():
-    found = compute_difference(matrices(1), matrices(1, draw=1), "miou")
-    assert (found.pairs, found.low, found.high) == (1, None, None)
+@pytest.mark.parametrize(("seeds", "folds"), [(1, 1), (2, 1), (4, 1), (1, 4), (2, 2)])
+def test_fewer_than_five_pairs_have_no_interval(seeds, folds):
+    found = compute_difference(matrices(seeds, folds), matrices(seeds, folds, draw=1), "miou")
+    assert (found.pairs, found.low, found.high) == (seeds * folds, None, None)
 
 
 def test_folds_of_many_classes_fit_into_memory():
@@ -149,6 +156,33 @@ def test_pixels_by_distance_add_up(plan, folder, finish):
     cscl = summary(found, folder, "net-cscl")
     assert cscl.distance.tolist() == [[1, 10], [8, 12]]
     assert cscl.distance_of == "parcels"
+
+
+def test_a_backbone_is_compared_with_the_first_in_the_same_configuration(plan, folder, finish):
+    found = plan(backbones=["net", "other-net"], seeds=6, label_fractions=[0.5, 1])
+    hits = {"net-none": 50, "net-cscl": 60, "other-net-none": 80, "other-net-cscl": 70}
+    for run in found.runs:
+        right = hits[run.cell.name.replace("-labels0.5", "")] + run.seed + 5 * (run.cell.label_fraction == 1)
+        finish(folder, run, [[right, 100 - right], [0, 100]])
+    for name, gap in (("other-net-none", 0.15), ("other-net-cscl", 0.05), ("other-net-none-labels0.5", 0.15)):
+        other = summary(found, folder, name)
+        assert other.reference.name == name.replace("other-", "")
+        difference = other.reference_differences["oa"]
+        assert [difference.mean, difference.low, difference.high] == pytest.approx([gap] * 3)
+        assert difference.pairs == 6
+    first = summary(found, folder, "net-cscl")
+    assert (first.reference, first.reference_differences) == (None, {})
+
+
+def test_other_numbers_of_steps_are_warned_of(plan, folder, finish):
+    found = plan(backbones=["net", "other-net"])
+    for run in found.runs:
+        finish(folder, run, training={"steps": 80 if run.cell.name == "other-net-cscl" else 40})
+    (line,) = step_warnings(summarize(found, collect_scores(found, folder)))
+    assert "(other-net-cscl 80, other-net-none 40; other-net-cscl 80, net-cscl 40)" in line
+    for run in found.runs:
+        finish(folder, run, training={"steps": 40} if run.cell.backbone == "net" else {})
+    assert step_warnings(summarize(found, collect_scores(found, folder))) == []
 
 
 def test_groups_are_of_one_backbone_and_share_of_labels(plan, folder):

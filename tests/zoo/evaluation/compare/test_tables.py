@@ -6,11 +6,13 @@ import pytest
 
 from cropzoo.evaluation.compare.summary import Estimate, PairedDifference
 from cropzoo.evaluation.compare.tables import (
+    backbone_table,
     baseline_labels,
     budget_text,
     difference_table,
     difference_text,
     estimate_text,
+    interval_text,
     score_table,
     scoring_table,
     split_table,
@@ -56,9 +58,25 @@ def test_differences_have_pairs_and_intervals(study):
     table = difference_table(found, summaries)
     assert len(table[1]) == 1
     assert row(table, 0)["pairs"] == "2"
-    assert row(table, 0)["OA"] == "+2.5 [+2.5,+2.5]"
+    assert row(table, 0)["OA"] == "+2.5", "fewer than five pairs have no interval"
     assert "baseline" not in table[0]
     assert baseline_labels(summaries) == ["none"]
+
+
+def test_five_pairs_have_an_interval(study):
+    found, summaries = study(seeds=6)
+    assert row(difference_table(found, summaries), 0)["pairs"] == "5"
+    assert row(difference_table(found, summaries), 0)["OA"] == "+2.5 [+2.5,+2.5]"
+    assert "95 % bootstrap intervals" in interval_text()
+    assert "from 5 pairs on" in interval_text()
+
+
+def test_backbones_are_compared_with_the_first(study):
+    found, summaries = study(seeds=3, backbones=["net", "other-net"])
+    columns, rows = backbone_table(found, summaries)
+    assert columns == difference_table(found, summaries)[0]
+    assert [line[:4] for line in rows] == [["other-net", "none", "3", "+0.0"], ["other-net", "cscl", "2", "+0.0"]]
+    assert backbone_table(*study(seeds=3))[1] == []
 
 
 def test_the_baseline_is_named_where_there_are_several(study):
@@ -70,8 +88,9 @@ def test_the_baseline_is_named_where_there_are_several(study):
 
 
 def test_parts_fit_a_terminal_and_leave_no_column_out(study):
-    found, summaries = study(seeds=2, backbones=["net", "other-net"])
-    for table in (score_table(found, summaries), difference_table(found, summaries)):
+    found, summaries = study(seeds=6, backbones=["net", "other-net"])
+    makers = (score_table, difference_table, backbone_table)
+    for table in (make(found, summaries) for make in makers):
         parts = [part for _, part in split_table(found, table)]
         assert sorted({column for columns, _ in parts for column in columns}) == sorted(table[0])
         for columns, rows in parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -203,6 +203,11 @@ class StudyPlan:
     def dataset(self) -> str:
         """Name of the dataset of all runs."""
         return self.runs[0].recipe.dataset.name
+
+    def reference(self, cell: GridCell) -> GridCell | None:
+        """The same cell of the first backbone; None for that backbone, and where it has no such cell."""
+        other = replace(cell, backbone=self.study.backbones[0])
+        return other if other != cell and other in self.cells else None
 
     def of(self, cell: GridCell) -> list[PlannedRun]:
         """The runs of a cell."""

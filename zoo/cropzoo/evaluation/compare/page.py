@@ -12,12 +12,21 @@ from matplotlib.ticker import MaxNLocator
 from cropzoo import __version__
 from cropzoo.evaluation.compare.folder import StudyFolder
 from cropzoo.evaluation.compare.grid import StudyPlan
-from cropzoo.evaluation.compare.summary import LEVEL, MEASURES, Measure, PairedDifference, StudySummary, group_summaries
+from cropzoo.evaluation.compare.summary import (
+    MEASURES,
+    Measure,
+    PairedDifference,
+    StudySummary,
+    group_summaries,
+    step_warnings,
+)
 from cropzoo.evaluation.compare.tables import (
     Table,
+    backbone_table,
     baseline_labels,
     budget_text,
     difference_table,
+    interval_text,
     key_columns,
     score_table,
     scoring_table,
@@ -68,7 +77,11 @@ def write_page(
             plan=plan,
             budget=budget_text(plan),
             finished=sum(summary.finished for summary in summaries),
-            level=round(100 * LEVEL),
+            intervals=interval_text(),
+            warnings=step_warnings(summaries),
+            backbones=_table_view(
+                plan, [each for each in summaries if each.reference_differences], backbone_table(plan, summaries)
+            ),
             scores=_table_view(plan, summaries, score_table(plan, summaries)),
             differences=_table_view(plan, compared, difference_table(plan, summaries)),
             baselines=" or ".join(baseline_labels(summaries)),

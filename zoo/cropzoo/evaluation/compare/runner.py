@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +39,15 @@ class TrainingJobs:
         command: Words of the training command, to which `--out FOLDER` and `-c RECIPE` or `--resume` are added.
         jobs: Number of runs at a time.
         log: Called with lines of progress.
+        find_error: Returns the error that a run would be refused with before training, empty if there is none. It is
+            called for the other configurations if a run was refused.
         split: Split whose mean IoU is reported for a finished run.
     """
 
     command: Sequence[str]
     jobs: int
     log: Log
+    find_error: Callable[[PlannedRun], str]
     split: Split = "test"
 
 
@@ -61,10 +64,11 @@ def train_runs(runs: Sequence[PlannedRun], folder: StudyFolder, trainings: Train
     """Train or resume every unfinished run.
 
     Runs that another process is training are skipped. A failed run does not stop the others; the end of its log is
-    stored in failed/NAME.txt. On an interrupt, the processes stop and their runs can be resumed.
+    stored in failed/NAME.txt. But if a run is refused before training, and all other configurations would be too, no
+    further run is started. On an interrupt, the processes stop and their runs can be resumed.
 
     Returns:
-        Error of each failed run, by name.
+        Error of each run that failed or was not started, by name.
 
     Raises:
         KeyboardInterrupt: On an interrupt, after the processes have stopped.
@@ -72,6 +76,7 @@ def train_runs(runs: Sequence[PlannedRun], folder: StudyFolder, trainings: Train
     waiting = deque((number, run) for number, run in enumerate(runs, start=1) if folder.state(run) != "finished")
     active: list[_ActiveRun] = []
     failed: dict[str, str] = {}
+    checked = False
     with _interruptible():
         try:
             while waiting or active:
@@ -83,10 +88,27 @@ def train_runs(runs: Sequence[PlannedRun], folder: StudyFolder, trainings: Train
                     active.remove(each)
                     error = _end(each, folder, trainings)
                     failed |= {each.run.name: error} if error else {}
+                    if error and not checked and each.process.returncode > 0 and folder.state(each.run) == "new":
+                        checked = True
+                        if _all_refused(each.run, [run for _, run in waiting], trainings):
+                            failed |= {run.name: f"not started; {error}" for _, run in waiting}
+                            waiting.clear()
                 time.sleep(_POLL_INTERVAL if active else 0)
         finally:
             _stop(active)
     return failed
+
+
+def _all_refused(refused: PlannedRun, waiting: Sequence[PlannedRun], trainings: TrainingJobs) -> bool:
+    """Whether every waiting run would be refused as well; seeds are not checked separately."""
+    if not waiting:
+        return False
+    trainings.log(f"{refused.name} was refused before training: checking the other configurations")
+    others = {(run.cell, run.fold): run for run in waiting if (run.cell, run.fold) != (refused.cell, refused.fold)}
+    if not all(trainings.find_error(run) for run in others.values()):
+        return False
+    trainings.log(f"all configurations are refused before training; {len(waiting)} runs are not started")
+    return True
 
 
 @contextmanager

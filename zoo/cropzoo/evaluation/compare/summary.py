@@ -46,6 +46,9 @@ REPLICATES = 5000
 LEVEL = 0.95
 """Confidence level of the intervals."""
 
+MIN_PAIRS = 5
+"""Smallest number of pairs with an interval: a bootstrap of fewer takes a few values only and is far too narrow."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -86,7 +89,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Mean difference to the baseline over `pairs` of runs with the same seed and fold; an interval needs two pairs."""
+    """Mean difference over `pairs` of runs with the same seed and fold; an interval needs `MIN_PAIRS` of them."""
 
     mean: float
     pairs: int
@@ -101,11 +104,13 @@ class StudySummary:
     Args:
         cell: The cell.
         baseline: The baseline of the cell.
+        reference: The same cell of the study's first backbone; None for that backbone, and where it has no such cell.
         finished: Number of finished runs.
         planned: Number of planned runs.
         seeds: Seeds of which every fold is finished. Scores are computed from these.
         scores: Estimates by `Measure.key`, without unknown ones.
         differences: Differences to the baseline by `Measure.key`, without unknown ones.
+        reference_differences: Differences to the reference by `Measure.key`, without unknown ones.
         distance: Correct pixels and all pixels by distance, summed over the runs, (2, distances).
         distance_of: Boundaries of "parcels" or of "classes"; None if the runs differ in it.
         epochs: Planned epochs of the stages in order.
@@ -116,11 +121,13 @@ class StudySummary:
 
     cell: GridCell
     baseline: GridCell
+    reference: GridCell | None
     finished: int
     planned: int
     seeds: tuple[int, ...]
     scores: Mapping[str, Estimate]
     differences: Mapping[str, PairedDifference]
+    reference_differences: Mapping[str, PairedDifference]
     distance: NDArray[np.int64] | None
     distance_of: str | None
     epochs: tuple[int, ...]
@@ -143,7 +150,7 @@ def summarize(plan: StudyPlan, found: Mapping[GridCell, Sequence[RunScores]]) ->
     """Summary of each cell, in the order of the plan."""
     folds = len(plan.study.folds) or 1
     complete = {cell: _complete_seeds(runs, folds) for cell, runs in found.items()}
-    return [_summary(plan, cell, found[cell], complete[cell], complete[plan.baselines[cell]]) for cell in plan.cells]
+    return [_summary(plan, cell, found[cell], complete) for cell in plan.cells]
 
 
 def _complete_seeds(runs: Sequence[RunScores], folds: int) -> dict[int, list[RunScores]]:
@@ -158,18 +165,14 @@ def _summary(
     plan: StudyPlan,
     cell: GridCell,
     runs: Sequence[RunScores],
-    own: Mapping[int, Sequence[RunScores]],
-    others: Mapping[int, Sequence[RunScores]],
+    complete: Mapping[GridCell, Mapping[int, Sequence[RunScores]]],
 ) -> StudySummary:
-    scores, differences = {}, {}
+    own, baseline, reference = complete[cell], plan.baselines[cell], plan.reference(cell)
+    scores = {}
     for measure in MEASURES:
         matrices = stack_matrices(list(own.values()), measure.region)
         if matrices is not None:
             scores[measure.key] = _estimate(compute_score(matrices.sum(1), measure.score))
-        both = [seed for seed in own if seed in others]
-        pair = [stack_matrices([side[seed] for seed in both], measure.region) for side in (own, others)]
-        if plan.baselines[cell] != cell and pair[0] is not None and pair[1] is not None:
-            differences[measure.key] = compute_difference(pair[0], pair[1], measure.score)
     counted = [run for several in own.values() for run in several]
     kinds = {run.distance_of for run in counted}
     distances = [run.distance for run in counted if run.distance is not None] if len(kinds) == 1 else []
@@ -180,12 +183,14 @@ def _summary(
     planned = plan.of(cell)
     return StudySummary(
         cell=cell,
-        baseline=plan.baselines[cell],
+        baseline=baseline,
+        reference=reference,
         finished=len(runs),
         planned=len(planned),
         seeds=tuple(own),
         scores=scores,
-        differences=differences,
+        differences={} if baseline == cell else _differences(own, complete[baseline]),
+        reference_differences={} if reference is None else _differences(own, complete[reference]),
         distance=np.sum(distances, axis=0) if distances else None,
         distance_of=kinds.pop() if distances else None,
         epochs=tuple(stage.epochs for stage in planned[0].recipe.stages),
@@ -193,6 +198,43 @@ def _summary(
         peak_memory=max(memory, default=None),
         steps=float(np.mean(steps)) if steps else None,
     )
+
+
+def _differences(
+    own: Mapping[int, Sequence[RunScores]], others: Mapping[int, Sequence[RunScores]]
+) -> dict[str, PairedDifference]:
+    """Differences between the runs of two cells with the same seeds, by `Measure.key`."""
+    both = [seed for seed in own if seed in others]
+    found = {}
+    for measure in MEASURES:
+        ours, theirs = (stack_matrices([side[seed] for seed in both], measure.region) for side in (own, others))
+        if ours is not None and theirs is not None:
+            found[measure.key] = compute_difference(ours, theirs, measure.score)
+    return found
+
+
+def step_warnings(summaries: Sequence[StudySummary]) -> list[str]:
+    """A warning if configurations took another number of optimizer steps than those that they are compared with."""
+    steps = {summary.cell: summary.steps for summary in summaries}
+    found = []
+    for summary in summaries:
+        own, compared = summary.steps, [summary.baseline] if summary.differences else []
+        compared += [summary.reference] if summary.reference and summary.reference_differences else []
+        for other in compared:
+            theirs = steps[other]
+            if own is not None and theirs is not None and round(own) != round(theirs):
+                found.append(f"{summary.cell.name} {own:,.0f}, {other.name} {theirs:,.0f}")
+    if not found:
+        return []
+    more = f" and {len(found) - _MAX_LISTED} more" if len(found) > _MAX_LISTED else ""
+    return [
+        f"some compared runs have different numbers of optimizer steps ({'; '.join(found[:_MAX_LISTED])}{more}); their "
+        "differences are also those of longer training; give all the same epochs and batch_size, or use --budget total"
+    ]
+
+
+_MAX_LISTED = 3
+"""Pairs that a warning lists."""
 
 
 def stack_matrices(runs: Sequence[Sequence[RunScores]], region: str) -> NDArray[np.int64] | None:
@@ -222,19 +264,19 @@ def _estimate(values: NDArray[np.float64]) -> Estimate:
 
 
 def compute_difference(ours: NDArray[np.int64], theirs: NDArray[np.int64], name: Score) -> PairedDifference:
-    """Mean difference of a score between paired runs, with a bootstrap interval.
+    """Mean difference of a score between paired runs, with a bootstrap interval from `MIN_PAIRS` pairs on.
 
     The folds of a seed are summed before the score is computed. Seeds and folds are drawn with replacement, pairs
     together, with the same random numbers in every call.
 
     Args:
         ours: Pixels, (seeds, folds, classes, classes).
-        theirs: Pixels of the same runs of the baseline.
+        theirs: Pixels of the paired runs.
         name: Score that is compared.
     """
     seeds, folds = ours.shape[:2]
     mean = float(np.mean(compute_score(ours.sum(1), name) - compute_score(theirs.sum(1), name)))
-    if seeds * folds < 2:
+    if seeds * folds < MIN_PAIRS:
         return PairedDifference(mean, seeds * folds, None, None)
     draws = np.random.default_rng(0)
     drawn = draws.multinomial(folds, [1 / folds] * folds, REPLICATES)

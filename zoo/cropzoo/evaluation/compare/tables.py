@@ -11,7 +11,9 @@ from cropzoo.evaluation.compare.config import AS_TRAINED
 from cropzoo.evaluation.compare.grid import GridCell, StudyPlan
 from cropzoo.evaluation.compare.results import RunScores
 from cropzoo.evaluation.compare.summary import (
+    LEVEL,
     MEASURES,
+    MIN_PAIRS,
     Estimate,
     PairedDifference,
     StudySummary,
@@ -21,8 +23,10 @@ from cropzoo.evaluation.compare.summary import (
 from cropzoo.io import atomic_write
 
 NONE = "-"
-COMPARED = ("oa", "miou", "boundary_oa", "boundary_miou", "interior_oa", "interior_miou", "parcel_accuracy")
+_COMPARED = tuple(measure for measure in MEASURES if measure.key != "macro_f1")
 """Measures whose differences are shown. Files have all measures."""
+
+_DIFFERENCE_COLUMNS = ("pairs", *(measure.name for measure in _COMPARED))
 
 COSTS = ("epochs", "steps", "minutes", "GB")
 
@@ -56,20 +60,33 @@ def score_table(plan: StudyPlan, summaries: Sequence[StudySummary]) -> Table:
 
 def difference_table(plan: StudyPlan, summaries: Sequence[StudySummary]) -> Table:
     """A row for each cell with a baseline: differences in percentage points, with their intervals."""
-    measures = [measure for measure in MEASURES if measure.key in COMPARED]
     several = len(baseline_labels(summaries)) > 1
-    columns = [*key_columns(plan), *(["baseline"] if several else []), "pairs", *(measure.name for measure in measures)]
+    columns = [*key_columns(plan), *(["baseline"] if several else []), *_DIFFERENCE_COLUMNS]
     rows = [
         [
             *_key_values(plan, summary.cell),
             *([summary.baseline.label] if several else []),
-            str(max(difference.pairs for difference in summary.differences.values())),
-            *(difference_text(summary.differences.get(measure.key)) for measure in measures),
+            *_difference_values(summary.differences),
         ]
         for summary in summaries
         if summary.differences
     ]
     return columns, rows
+
+
+def backbone_table(plan: StudyPlan, summaries: Sequence[StudySummary]) -> Table:
+    """A row for each cell of another backbone than the first: differences to the same cell of the first."""
+    rows = [
+        [*_key_values(plan, summary.cell), *_difference_values(summary.reference_differences)]
+        for summary in summaries
+        if summary.reference_differences
+    ]
+    return [*key_columns(plan), *_DIFFERENCE_COLUMNS], rows
+
+
+def _difference_values(differences: Mapping[str, PairedDifference]) -> list[str]:
+    pairs = max(difference.pairs for difference in differences.values())
+    return [str(pairs), *(difference_text(differences.get(measure.key)) for measure in _COMPARED)]
 
 
 def scoring_table(
@@ -132,6 +149,14 @@ def _key_values(plan: StudyPlan, cell: GridCell) -> list[str]:
     return [cell.backbone, *labels, cell.pretrain, *([cell.variant or NONE] if plan.study.variants else [])]
 
 
+def interval_text() -> str:
+    """One line that explains the intervals."""
+    return (
+        f"{100 * LEVEL:.0f} % bootstrap intervals over pairs of runs with the same seed and fold, "
+        f"shown from {MIN_PAIRS} pairs on; below ten pairs they are too narrow"
+    )
+
+
 def budget_text(plan: StudyPlan) -> str:
     """One line that explains the budget."""
     if plan.study.budget == "finetune":
@@ -188,6 +213,7 @@ def _cell_record(summary: StudySummary) -> dict[str, Any]:
     record: dict[str, Any] = {
         **_cell_columns(summary.cell),
         "baseline": summary.baseline.name,
+        "reference": summary.reference.name if summary.reference else None,
         "runs": summary.finished,
         "planned": summary.planned,
         "seeds": len(summary.seeds),
@@ -201,8 +227,10 @@ def _cell_record(summary: StudySummary) -> dict[str, Any]:
         estimate, difference = summary.scores.get(measure.key), summary.differences.get(measure.key)
         record[measure.key] = estimate.mean if estimate else None
         record[f"{measure.key}_std"] = estimate.std if estimate else None
+        between = summary.reference_differences.get(measure.key)
         for name, key in (("difference", "mean"), ("low", "low"), ("high", "high")):
             record[f"{measure.key}_{name}"] = getattr(difference, key) if difference else None
+            record[f"{measure.key}_reference_{name}"] = getattr(between, key) if between else None
     return record
 
 
