@@ -101,7 +101,11 @@ class _RunFlags:
     metavar="B02,B03",
     help="Names of the images' bands in order, if the files do not hold them, with - for a band to leave out.",
 )
-@click.option("--clear-scl", default="4,5,6", show_default=True, help="Classes of an SCL band that count as clear.")
+@click.option(
+    "--clear-scl",
+    metavar="4,5,6",
+    help="Classes of an SCL band that count as clear. Default: those of the training, or 4,5,6 if unknown.",
+)
 @click.option(
     "--offset",
     type=int,
@@ -230,12 +234,12 @@ def _map_options(flags: dict[str, Any], rest: tuple[str, ...]) -> MapOptions:
     from cropzoo.inference.mapping.options import MapOptions
     from cropzoo.inference.mapping.outputs import CLASS, check_outputs
 
-    outputs = (CLASS, *_split_names(flags.pop("outputs")))
+    outputs, clear = (CLASS, *_split_names(flags.pop("outputs"))), flags.pop("clear_scl")
     lists: dict[str, Any] = {
         "images": (*flags.pop("images"), *rest),  # a pattern without quotes is expanded by the shell
         "outputs": check_outputs(outputs, 1),
         "bands": _split_names(flags.pop("bands")),
-        "clear_scl": whole_numbers("--clear-scl", flags.pop("clear_scl")),
+        "clear_scl": None if clear is None else whole_numbers("--clear-scl", clear),
     }
     return MapOptions(**lists, **flags)
 

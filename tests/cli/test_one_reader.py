@@ -89,6 +89,30 @@ def write_parcels(path: Path, labels: NDArray[np.int64]) -> None:
     path.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
 
 
+@pytest.mark.parametrize("dataset", ["geotiff", "prepared"])
+def test_a_map_uses_the_clear_classes_of_the_training(command: Any, fields: Path, tmp_path: Path, dataset: str) -> None:
+    source: tuple[object, ...] = ("geotiff", "--set", "dataset.root=site", "--set", "dataset.clear_scl=4,9")
+    if dataset == "prepared":
+        images = ("--parcels", "parcels.geojson", "--images", "site/S2_*.tif", "--clear-scl", "4,9", "--offset", 1000)
+        ended = command("prepare", *images, "--window", 16, "--block", 16, "--out", tmp_path / "ds", folder=fields)
+        assert ended.code == 0, ended.err
+        source = (f"{tmp_path}/ds/",)
+    run = tmp_path / "run"
+    steps = ("--epochs", 1, "--baseline", "none", "--device", "cpu", "--out", run)
+    trained = command("train", "--backbone", "ltae", "--dataset", *source, *steps, folder=fields)
+    assert trained.code == 0, trained.err
+    digests = []
+    for given, lines in (((), 0), (("--clear-scl", "4,9"), 0), (("--clear-scl", "4,5"), 1)):
+        out = ("--images", "site/S2_*.tif", "--out", tmp_path / "map.tif", "--overwrite", "--device", "cpu")
+        mapped = command("predict", run, *out, *given, folder=fields)
+        assert mapped.code == 0, mapped.err
+        assert mapped.err.count("differs from the clear classes of the training") == lines
+        assert mapped.err.count("the training subtracted --offset 1000") == (dataset == "prepared")
+        digests.append((tmp_path / "map.tif").read_bytes())
+    assert digests[0] == digests[1]
+    assert digests[0] != digests[2]
+
+
 @pytest.fixture(scope="module")
 def prepared(command: Any, fields: Path) -> Path:
     """The same files as a dataset of `prepare`."""

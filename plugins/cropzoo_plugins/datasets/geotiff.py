@@ -95,11 +95,11 @@ class GeoTIFF(WithStatistics):
     ) -> None:
         folder = need_root("geotiff", root)
         requested = tuple(bands.split(",")) if isinstance(bands, str) and bands else tuple(bands)
-        clear = whole_numbers("geotiff", "clear_scl", clear_scl)
+        self.clear_scl = whole_numbers("geotiff", "clear_scl", clear_scl)
         self.citation = citation
         notes = ImageNotes()
         self._sites = [
-            Site(site, folder, requested, clear, crop_column, name_column, notes, encoding)
+            Site(site, folder, requested, self.clear_scl, crop_column, name_column, notes, encoding)
             for site in find_sites(folder)
         ]
         notes.log()

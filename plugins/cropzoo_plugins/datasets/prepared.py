@@ -72,6 +72,7 @@ class Prepared(WithStatistics):
         self._positions = [layout.bands.index(band) for band in self.bands]
         self.classes: tuple[LabelClass, ...] = layout.classes
         self.scale: float = layout.scale
+        self.clear_scl, self.offset = layout.clear_scl, layout.offset
         self.citation: str = citation or layout.citation
 
     def split(self, name: str) -> Sequence[Sample]:

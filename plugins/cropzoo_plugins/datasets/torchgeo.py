@@ -121,6 +121,7 @@ class TorchGeo(WithStatistics):
         self._all_dates = time == "all"
         clear = whole_numbers("torchgeo", "clear_scl", clear_scl)
         self._imagery = Imagery(open_images(images, image_root, requested, image_options or {}), clear)
+        self.clear_scl = clear if self._imagery.has_scene else None
         self.bands = self._imagery.bands
         source = open_labels(labels, label_root, label_options or {}, self._imagery.crs)
         self._coverage = find_coverage(source, self._imagery.area, self._imagery.crs)

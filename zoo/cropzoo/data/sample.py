@@ -120,6 +120,10 @@ class Dataset(Protocol):
         scale: Reflectance (or the unit of the statistics) of one stored unit.
         mean, std: Statistics of the scaled values of each band, computed from the training split only.
         citation: Citation of the data, for the model card; empty if none is needed.
+
+    A dataset may have further attributes, which a checkpoint stores for `cropzoo predict`: `clear_scl`, the classes of an
+    SCL band that are clear, and `offset`, the offset that was subtracted from all images whatever they declare; both are
+    None if unknown.
     """
 
     bands: tuple[str, ...]

@@ -238,6 +238,7 @@ class RestrictedDataset(Dataset):
     def __init__(self, base: Dataset, classes: tuple[LabelClass, ...], statistics: Statistics) -> None:
         self.bands, self.scale, self.citation = base.bands, base.scale, base.citation
         self.classes, (self.mean, self.std) = classes, statistics
+        self.clear_scl, self.offset = getattr(base, "clear_scl", None), getattr(base, "offset", None)
         self._base = base
 
     def split(self, name: str) -> Sequence[Sample]:

@@ -48,6 +48,8 @@ def make_model_info(metadata: Metadata, recipe: Recipe, path: Path, multiple: in
         sha256=sha256_of(path),
         source=f"{path.name} ({metadata.backbone.name})",
         pixel_size=metadata.pixel_size,
+        clear_scl=metadata.clear_scl,
+        offset=metadata.offset,
         scores=scores_of(metadata.model_dump(include={"scores", "backbone", "dataset"})),
     )
 
@@ -75,6 +77,8 @@ class ModelInfo:
         sha256: SHA-256 of the file with the weights.
         source: Name of the file and of the backbone, for messages.
         pixel_size: Side of the training images' pixels, m; None if unknown.
+        clear_scl: Classes of the SCL band that were clear in training; None if unknown.
+        offset: Offset that was given for the training images; None if each file's own was subtracted.
         scores: Test scores of the network and of its baseline.
     """
 
@@ -96,6 +100,8 @@ class ModelInfo:
     sha256: str = ""
     source: str = ""
     pixel_size: float | None = None
+    clear_scl: tuple[int, ...] | None = None
+    offset: int | None = None
     scores: ModelScores = field(default_factory=ModelScores)
 
 

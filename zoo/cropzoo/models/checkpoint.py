@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from safetensors import SafetensorError, safe_open
@@ -136,6 +136,8 @@ class Metadata(Schema):
         scores: scores of the test split as `cropzoo evaluate --baseline --json` prints them; empty if not evaluated,
             and without "baseline" if none was scored.
         pixel_size: side of the training images' pixels in meters; None if unknown.
+        clear_scl: classes of the SCL band that were clear in training; None if unknown.
+        offset: radiometric offset that was given for the training images; None if each file's own was subtracted.
         dataset: dataset of the training.
         recipe: recipe in mapping form; those of earlier versions are upgraded.
         seed: random seed of the training.
@@ -163,6 +165,8 @@ class Metadata(Schema):
     temperature: Real = Field(default=1.0, gt=0)
     scores: dict[str, Any] = Field(default_factory=dict)
     pixel_size: Real | None = Field(None, gt=0)
+    clear_scl: tuple[Annotated[Whole, Field(ge=0, le=254)], ...] | None = None
+    offset: Whole | None = None
     dataset: TrainingData | None = None
     recipe: dict[str, Any] = Field(default_factory=dict)
     seed: Whole | None = None

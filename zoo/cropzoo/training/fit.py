@@ -155,6 +155,8 @@ def _metadata(data: DataModule, zoo: Zoo, head: bool, scores: dict[str, Any]) ->
         dates=backbone.dates,
         scores=scores,
         pixel_size=sample_pixel_size(data.splits["train"][0]),
+        clear_scl=getattr(dataset, "clear_scl", None),
+        offset=getattr(dataset, "offset", None),
         dataset=TrainingData(
             name=zoo.datasets[recipe.dataset.name].spec.name,
             options=recipe.dataset.options,

@@ -95,6 +95,11 @@ class Imagery:
         self._offsets = self._find_offsets(locate)
 
     @property
+    def has_scene(self) -> bool:
+        """Whether a scene classification masks clouds."""
+        return self._scene is not None
+
+    @property
     def area(self) -> Any:
         """Union of the footprints of all images, in their CRS."""
         return shapely.union_all(self.images.index.geometry.to_numpy())

@@ -15,7 +15,7 @@ from cropzoo.geo.raster.discover import find_images
 from cropzoo.inference.mapping.chunks import ChunkReader
 from cropzoo.inference.mapping.options import MapOptions
 from cropzoo.inference.mapping.plan import make_plan
-from cropzoo.inference.mapping.radiometry import check_pixel_size, check_radiometry
+from cropzoo.inference.mapping.radiometry import check_pixel_size, check_radiometry, check_reading
 
 FACTS = {"mean": (0.06, 0.3), "std": (0.03, 0.08)}
 
@@ -104,6 +104,42 @@ def test_pixels_of_another_size(scenes: ModuleType, tmp_path: Path, trained: flo
     assert len(found) == lines
     assert all(f"pixels of 10 m, the training data {trained:.3g} m" in line for line in found)
     assert all(len(f"warning: {line}") <= 200 for line in found)
+
+
+def reading(scenes: ModuleType, folder: Path, facts: dict[str, Any], **options: Any) -> tuple[Any, list[str]]:
+    images = scenes.write_images(folder, scenes.random_series(8, 8))
+    plan = make_plan(find_images(images), scenes.make_facts(**facts), MapOptions((images,), **options))
+    return plan, check_reading(plan)
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "used", "lines"),
+    [
+        ((4, 5, 6, 7), None, (4, 5, 6, 7), 0),
+        (None, None, (4, 5, 6), 0),
+        (None, (4, 11), (4, 11), 0),
+        ((6, 5, 4), (4, 5, 6), (4, 5, 6), 0),
+        ((4, 5, 6, 7), (4, 5, 6), (4, 5, 6), 1),
+    ],
+)
+def test_clear_classes_are_those_of_the_training(
+    scenes: ModuleType, tmp_path: Path, trained: Any, given: Any, used: tuple[int, ...], lines: int
+) -> None:
+    plan, told = reading(scenes, tmp_path, {"clear_scl": trained}, clear_scl=given)
+    assert plan.clear_scl == used
+    assert len(told) == lines
+    assert all("--clear-scl 4,5,6 differs from the clear classes of the training, 4,5,6,7" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "lines"), [(1000, None, 1), (0, None, 1), (1000, 1000, 0), (1000, 0, 0), (None, None, 0)]
+)
+def test_an_offset_given_to_the_training_is_missed(
+    scenes: ModuleType, tmp_path: Path, trained: int | None, given: int | None, lines: int
+) -> None:
+    _, told = reading(scenes, tmp_path, {"offset": trained}, offset=given)
+    assert len(told) == lines
+    assert all(f"pass --offset {trained} if" in line and len(f"warning: {line}") <= 240 for line in told)
 
 
 def test_an_offset_that_is_given_is_taken_off_before(scenes: ModuleType, tmp_path: Path) -> None:

@@ -46,6 +46,11 @@ class Description:
     made_from: Mapping[str, Any] | None
     rotations: tuple[Rotation, ...]
 
+    def find_option(self, name: str) -> Any:
+        """An option of `cropzoo prepare` that made the dataset; None if it is unknown."""
+        options = (self.made_from or {}).get("options")
+        return options.get(name) if isinstance(options, dict) else None
+
 
 def read_description(folder: Path, sensor: str, folds: Sequence[int]) -> Description:
     """Read dataset.json; without that file, return the description of PASTIS.

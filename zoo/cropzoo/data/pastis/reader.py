@@ -128,6 +128,8 @@ class PastisFolder:
         label_scale: Ratio of the label resolution to the resolution of the series.
         citation, license: Citation and license of the data.
         made_from: Provenance of a prepared dataset; None for PASTIS.
+        clear_scl: Classes of the SCL band that are clear; None if unknown.
+        offset: Offset that was subtracted from all images; None if each file's own was subtracted.
         patches: All patches, in the order of metadata.geojson.
         rotations: Assignments of folds to train, val and test.
 
@@ -147,6 +149,10 @@ class PastisFolder:
         self.classes: tuple[LabelClass, ...] = read_classes(self.folder)
         self.scale, self.label_scale = described.scale, described.label_scale
         self.citation, self.license, self.made_from = described.citation, described.license, described.made_from
+        clear, offset = described.find_option("clear_scl"), described.find_option("offset")
+        whole = isinstance(clear, list) and all(type(each) is int and 0 <= each < IGNORE for each in clear)
+        self.clear_scl: tuple[int, ...] | None = tuple(clear) if whole else None
+        self.offset: int | None = offset if type(offset) is int else None
         self.rotations: tuple[Rotation, ...] = described.rotations
         first = listed[0][0]
         if not all(all(patch.size) for patch, _ in listed):

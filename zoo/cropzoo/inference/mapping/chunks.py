@@ -132,12 +132,11 @@ class ChunkReader:
     def of_tile(self, tile: int) -> StackReader:
         """The reader of a tile for the bands of the network."""
         if tile not in self._readers:
-            options = self.plan.options
             self._readers[tile] = StackReader(
                 self.plan.tiles[tile],
                 bands=self.plan.facts.bands,
-                clear_scl=options.clear_scl,
-                offset=options.offset,
+                clear_scl=self.plan.clear_scl,
+                offset=self.plan.options.offset,
             )
         return self._readers[tile]
 

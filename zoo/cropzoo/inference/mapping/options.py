@@ -34,7 +34,7 @@ class MapOptions:
         tile_size: Side of the network's windows, px; None for that of the training.
         overlap: Overlap of neighboring windows, px; None for a quarter of a side.
         bands: Names of the images' bands in order, where the files do not hold them; otherwise the bands to read.
-        clear_scl: Classes of an SCL band that count as clear.
+        clear_scl: Classes of an SCL band that count as clear; None for those of the training.
         offset: Radiometric offset subtracted from pixel values; None to read it from metadata.
         scale: Reflectance of one stored unit of the images; None for that of the training data.
         batch_size: Windows per batch; None for about as many pixels as in training.
@@ -53,7 +53,7 @@ class MapOptions:
     tile_size: int | None = None
     overlap: int | None = None
     bands: tuple[str, ...] = ()
-    clear_scl: tuple[int, ...] = CLEAR_SCL
+    clear_scl: tuple[int, ...] | None = None
     offset: int | None = None
     scale: float | None = None
     batch_size: int | None = None
@@ -180,8 +180,11 @@ def resolve_options(options: MapOptions, facts: ModelInfo) -> tuple[MapOptions, 
             f"--overlap is {overlap}; it must be less than the side of a window ({size} pixels); use {size // 4}"
         )
     batch = options.batch_size or max(1, round(facts.batch_size * facts.image_size**2 / size**2))
+    trained = facts.clear_scl or CLEAR_SCL
+    clear_scl = trained if options.clear_scl is None else options.clear_scl
     resolved = replace(
         options,
+        clear_scl=clear_scl,
         tile_size=size,
         overlap=overlap,
         batch_size=batch,

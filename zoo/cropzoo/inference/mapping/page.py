@@ -149,7 +149,7 @@ def collect_page_images(plan: MapPlan) -> list[PageImages]:
             column,
             tuple(int(date) for date in used),
             plan.facts.scale if plan.options.scale is None else plan.options.scale,
-            plan.options.clear_scl,
+            plan.clear_scl,
             plan.options.offset,
         )
         for tile, (row, column), used in zip(plan.tiles, plan.corners, plan.used, strict=True)

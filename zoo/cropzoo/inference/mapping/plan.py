@@ -98,6 +98,12 @@ class MapPlan:
         return self.options.tile_size
 
     @property
+    def clear_scl(self) -> tuple[int, ...]:
+        """Classes of an SCL band that count as clear."""
+        assert self.options.clear_scl is not None
+        return self.options.clear_scl
+
+    @property
     def most_dates(self) -> int | None:
         """Maximum number of dates of a window; None for any number."""
         limits = [each for each in (self.options.max_dates, self.facts.length) if each is not None]

@@ -27,7 +27,7 @@ from cropzoo.inference.mapping.outputs import (
 from cropzoo.inference.mapping.partials import SUFFIX, ChunkStore
 from cropzoo.inference.mapping.pipeline import CACHE_MB, run_chunks
 from cropzoo.inference.mapping.plan import Chunk, MapPlan
-from cropzoo.inference.mapping.radiometry import check_pixel_size, check_radiometry
+from cropzoo.inference.mapping.radiometry import check_pixel_size, check_radiometry, check_reading
 from cropzoo.inference.model_info import Predictor
 from cropzoo.io import Log, ProgressCallback
 
@@ -131,7 +131,7 @@ def _check_images(plan: MapPlan, warn: Log) -> None:
         CropzooError: Their values have another unit.
     """
     with reading_environment(CACHE_MB), closing(ChunkReader(plan)) as reader:
-        for line in (*check_pixel_size(plan), *check_radiometry(plan, reader)):
+        for line in (*check_reading(plan), *check_pixel_size(plan), *check_radiometry(plan, reader)):
             warn(line)
 
 

@@ -68,6 +68,23 @@ def check_pixel_size(plan: MapPlan) -> list[str]:
     return [line] if line else []
 
 
+def check_reading(plan: MapPlan) -> list[str]:
+    """Warnings if the options read the images otherwise than those of the training were read."""
+    facts, options, lines = plan.facts, plan.options, []
+    if facts.clear_scl is not None and set(plan.clear_scl) != set(facts.clear_scl):
+        given, trained = (",".join(map(str, each)) for each in (plan.clear_scl, facts.clear_scl))
+        lines.append(
+            f"--clear-scl {given} differs from the clear classes of the training, {trained}; leave the option out to "
+            "use those"
+        )
+    if facts.offset is not None and options.offset is None:
+        lines.append(
+            f"the training subtracted --offset {facts.offset} from all images, and this map subtracts what each file "
+            f"declares; pass --offset {facts.offset} if the images are stored like those of the training"
+        )
+    return lines
+
+
 def _check_unit(plan: MapPlan, stored: NDArray[np.float64]) -> None:
     """Raise if the values have another unit than those of the training data.
 
