@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from cropzoo.config.upgrade import upgrade_recipe
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.runtime import Runtime
 from cropzoo_cli.options import compute_options, pass_catalog, shard_of, whole_numbers
-from cropzoo_cli.output import note, print_json, print_table, warn
+from cropzoo_cli.output import note, print_json, print_table, report_interrupt, warn
 from cropzoo_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from cropzoo.evaluation.compare.tables import Table
     from cropzoo.plugins.registry import Zoo
 
-FAILED, INTERRUPTED = 1, 130
+FAILED = 1
 
 STUDY_FLAGS = ("backbones", "pretrain", "dataset", "epochs", "pretrain_epochs", "budget", "split", "until")
 
@@ -124,10 +123,9 @@ def compare(
     failed = _train(settings, plan, folder, part, jobs, runtime, find_error)
     not_scored = _score_again(settings, plan, folder, part, runtime)
     _present(plan, folder, not_scored, as_json)
-    index, count = part
-    others = [run for run in plan.runs[index::count] if folder.state(run) != "finished" and run.name not in failed]
-    if others:
-        note(f"{len(others)} runs are being trained by another process; repeat the command when they are finished")
+    finished = sum(folder.state(run) == "finished" for run in plan.runs)
+    if part[1] > 1 and finished < len(plan.runs):
+        note(f"the tables show the {finished} of {len(plan.runs)} runs that are finished; run the other shards, too")
     errors = list(_errors(plan, folder, failed, not_scored))
     for error in errors:
         note(f"error: {error}")
@@ -254,7 +252,7 @@ def _train(
     compute = ("--device", runtime.device, "--workers", str(runtime.workers))
     command = [sys.executable, "-m", "cropzoo_cli.main", *globals_, "train", *compute]
     trainings = TrainingJobs(command, jobs, note, find_error, plan.study.split)
-    with _report_interrupt(plan, folder):
+    with report_interrupt(lambda: _state(plan, folder)):
         return train_runs(plan.runs[index::count], folder, trainings)
 
 
@@ -267,19 +265,14 @@ def _score_again(
     from cropzoo.evaluation.compare.results import run_scorings
 
     index, count = part
-    with _report_interrupt(plan, folder):
+    with report_interrupt(lambda: _state(plan, folder)):
         return run_scorings(plan.runs[index::count], folder, plan.study, settings.zoo, runtime, note)
 
 
-@contextmanager
-def _report_interrupt(plan: StudyPlan, folder: StudyFolder) -> Iterator[None]:
-    """Report the state of the study on an interrupt."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        done = sum(folder.state(run) == "finished" for run in plan.runs)
-        note(f"interrupted; {done} of {len(plan.runs)} runs are finished; repeat the command to resume")
-        raise click.exceptions.Exit(INTERRUPTED) from None
+def _state(plan: StudyPlan, folder: StudyFolder) -> str:
+    """How many runs are finished, for an interrupted study."""
+    done = sum(folder.state(run) == "finished" for run in plan.runs)
+    return f"{done} of {len(plan.runs)} runs are finished; repeat the command to resume"
 
 
 def _present(plan: StudyPlan, folder: StudyFolder, not_scored: Mapping[str, str], as_json: bool) -> None:

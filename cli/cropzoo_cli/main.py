@@ -13,12 +13,12 @@ import click
 from cropzoo import __version__
 from cropzoo.errors import CropzooError, UsageError, find_open_limit_error
 from cropzoo.geo.local import GDAL_SETTINGS
-from cropzoo.parallel import cleanup
+from cropzoo.parallel import cleanup, describe_interrupt, raise_on_signals
 from cropzoo_cli.lazy import LazyCommand, LazyGroup
 from cropzoo_cli.output import forward_messages
 from cropzoo_cli.settings import Settings
 
-DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, WRONG_USE = 0, 1, 2
 
 COMMANDS = {
     "list": LazyCommand("cropzoo_cli.listing:list_zoo", "List backbones, datasets, objectives and catalog entries."),
@@ -77,13 +77,15 @@ def cli(ctx: click.Context, plugins: tuple[str, ...], catalogs: tuple[Path, ...]
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+    """Run the command line; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C,
+    143 and 129 by the signals SIGTERM and SIGHUP.
 
     User errors are printed as one line on stderr. Any other exception is a bug and keeps its traceback.
     """
     try:
-        result = cli.main(args=args, prog_name="cropzoo", standalone_mode=False)
-        cleanup()
+        with raise_on_signals():
+            result = cli.main(args=args, prog_name="cropzoo", standalone_mode=False)
+            cleanup()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return WRONG_USE
@@ -91,8 +93,9 @@ def main(args: Sequence[str] | None = None) -> int:
         return _fail(_describe(error), error.exit_code)
     except CropzooError as error:
         return _fail(str(error), WRONG_USE if isinstance(error, UsageError) else FAILED)
-    except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted", INTERRUPTED)
+    except (click.Abort, KeyboardInterrupt) as error:
+        reason, code = describe_interrupt(error)
+        return _fail(f"{reason}; run the same command again", code)
     except (OSError, RuntimeError) as error:
         if too_many := find_open_limit_error(error):
             return _fail(str(too_many), FAILED)

@@ -6,13 +6,13 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
-from cropzoo.parallel import get_world_size, is_rank_zero
+from cropzoo.parallel import describe_interrupt, get_world_size, is_rank_zero
 
 
 def warn(message: str) -> None:
@@ -56,6 +56,24 @@ def forward_messages() -> Iterator[None]:
     finally:
         logger.handlers, logger.propagate = before[:2]
         logger.setLevel(before[2])
+
+
+@contextmanager
+def report_interrupt(advice: Callable[[], str]) -> Iterator[None]:
+    """Print what interrupted the block and what to do, and exit with the code of the signal.
+
+    Args:
+        advice: Returns what to do, such as "resume with: cropzoo ...".
+
+    Raises:
+        Exit: Ctrl-C, SIGTERM or SIGHUP ended the block.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        reason, code = describe_interrupt(error)
+        note(f"{reason}; {advice()}")
+        raise click.exceptions.Exit(code) from None
 
 
 def print_json(data: Any) -> None:

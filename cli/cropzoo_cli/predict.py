@@ -16,7 +16,7 @@ from cropzoo.config.catalog import Catalog
 from cropzoo.errors import UsageError
 from cropzoo.models.download import find_checkpoint
 from cropzoo_cli.options import pass_catalog, shard_of, whole_numbers
-from cropzoo_cli.output import note, warn
+from cropzoo_cli.output import note, report_interrupt, warn
 from cropzoo_cli.progress import pixel_progress, progress
 from cropzoo_cli.scores import print_model
 from cropzoo_cli.settings import Settings
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cropzoo.inference.mapping.plan import MapPlan
     from cropzoo.inference.mapping.predict import MapResult
 
-FAILED, INTERRUPTED = 1, 130
+FAILED = 1
 
 
 @dataclass(frozen=True)
@@ -180,15 +180,15 @@ def predict(settings: Settings, catalog: Catalog, source: str, rest: tuple[str, 
     print_model(facts.scores)
     plan = make_plan(find_map_images(facts.bands, options.images, options.bands, options.offset), facts, options)
     _describe_plan(plan, shard)
-    try:
-        with pixel_progress() as advance, progress("steps of writing the map") as assembling:
-            cluster = _cluster(run, path, settings, predictor.precision)
-            how = RunOptions(run.resume, run.overwrite, shard, run.workers, cluster)
-            result = run_map(plan, predictor, run.out, how, warn=warn, advance=advance, assembling=assembling)
-    except KeyboardInterrupt:
-        again = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
-        note(f"interrupted; continue with: {shlex.join(['cropzoo', *again, '--resume'])}")
-        raise click.exceptions.Exit(INTERRUPTED) from None
+    again = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
+    with (
+        report_interrupt(lambda: f"resume with: {shlex.join(['cropzoo', *again, '--resume'])}"),
+        pixel_progress() as advance,
+        progress("steps of writing the map") as assembling,
+    ):
+        cluster = _cluster(run, path, settings, predictor.precision)
+        how = RunOptions(run.resume, run.overwrite, shard, run.workers, cluster)
+        result = run_map(plan, predictor, run.out, how, warn=warn, advance=advance, assembling=assembling)
     _print_result(result, run)
     if run.report is not None:
         _write_report(run.report, run.out, plan)

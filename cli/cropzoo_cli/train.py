@@ -20,13 +20,11 @@ from cropzoo.parallel import is_rank_zero
 from cropzoo.plugins.registry import Zoo
 from cropzoo.runtime import Runtime
 from cropzoo_cli.options import compute_options, pass_catalog
-from cropzoo_cli.output import note, print_json
+from cropzoo_cli.output import note, print_json, report_interrupt
 from cropzoo_cli.settings import Settings
 
 if TYPE_CHECKING:
     from cropzoo.training.fit import Start
-
-INTERRUPTED = 130
 
 RECIPE_FLAGS = (
     "backbone", "dataset", "pretrain", "objective", "weights", "epochs", "pretrain_epochs", "batch_size", "lr",
@@ -226,13 +224,14 @@ def _fit(
     from cropzoo.training.setup import Resources
 
     resources = Resources(settings.zoo, catalog, runtime, note, settings.offline)
-    try:
+
+    def advice() -> str:
+        started = folder.recipe.is_file()
+        resume = f"resume with: cropzoo train --resume --out {shlex.quote(str(folder.path))}"
+        return resume if started else "run the same command again"
+
+    with report_interrupt(advice):
         return fit(recipe, folder, resources, start)
-    except KeyboardInterrupt:
-        if folder.recipe.is_file():
-            note(f"interrupted; resume with: cropzoo train --resume --out {shlex.quote(str(folder.path))}")
-            raise click.exceptions.Exit(INTERRUPTED) from None
-        raise
 
 
 def _print_scores(recipe: Recipe, folder: RunFolder, scores: dict[str, Any], as_json: bool) -> None:

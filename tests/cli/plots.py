@@ -1,7 +1,8 @@
 """A plugin for tests: a dataset of four small fields, a backbone of one convolution, and ways to go wrong.
 
 The backbone ends its own process in training step $PLOTS_END_AT (counted over all stages) by signal $PLOTS_SIGNAL,
-and process $PLOTS_SLOW of a distributed run is slow to start.
+the dataset ends the process that reads sample $PLOTS_END_READING, and process $PLOTS_SLOW of a distributed run is slow
+to start.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ BANDS = ("B02", "B04", "B08")
 CLASSES = ("wheat", "maize", "grass")
 SHARES = {"train": (0, 4), "val": (4, 6), "test": (6, 8)}
 FLAWS = ("", "nan", "late nan", "one date", "ignored", "no labels")
+
+
+def end_process() -> None:
+    """End this process by $PLOTS_SIGNAL."""
+    os.kill(os.getpid(), getattr(signal, os.environ.get("PLOTS_SIGNAL", "SIGKILL")))
 
 
 class Pixelwise(Backbone):
@@ -45,7 +51,7 @@ class Pixelwise(Backbone):
         if self.training:
             self.steps += 1
             if self.steps == int(os.environ.get("PLOTS_END_AT", "0")):
-                os.kill(os.getpid(), getattr(signal, os.environ.get("PLOTS_SIGNAL", "SIGKILL")))
+                end_process()
         weight = valid[:, :, None, None, None] / valid.sum(dim=1).clamp(min=1)[:, None, None, None, None]
         features: Tensor = self.net((series * weight).sum(dim=1))
         return features
@@ -104,6 +110,8 @@ class Fields(Sequence[Sample]):
 
     def __getitem__(self, position):
         number = self.numbers[position]
+        if os.environ.get("PLOTS_END_READING") == str(number):
+            end_process()
         rng = np.random.default_rng((self.plots.seed, number))
         parcels = np.kron(np.arange(1, 17).reshape(4, 4), np.ones((6, 6))).astype(np.int32)
         crop = rng.integers(3, size=17)

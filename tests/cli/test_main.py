@@ -131,7 +131,7 @@ def test_interrupt_is_a_line_and_exit_code_130(run_body, capsys):
         raise KeyboardInterrupt
 
     assert run_body(body) == 130
-    assert capsys.readouterr().err.strip() == "error: interrupted"
+    assert capsys.readouterr().err.strip() == "error: interrupted; run the same command again"
 
 
 def test_reader_that_leaves_early_is_no_error():

@@ -117,12 +117,38 @@ def test_damaged_state_is_told(command, tmp_path):
     assert "--overwrite" in error
 
 
-def test_interrupt_says_how_to_go_on(command, run_folder, tmp_path):
-    signal = {"PLOTS_END_AT": str(STEPS + 2), "PLOTS_SIGNAL": "SIGINT"}
-    ended = command("train", *SMALL, *STAGES, "--out", "my run", folder=tmp_path, env=signal)
-    assert ended.code == 130
+@pytest.mark.parametrize(
+    ("signal", "code", "words"),
+    [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "ended by SIGTERM"), ("SIGHUP", 129, "ended by SIGHUP")],
+)
+def test_signal_ends_a_run_that_can_be_resumed(command, run_folder, tmp_path, signal, code, words):
+    env = {"PLOTS_END_AT": str(STEPS + 2), "PLOTS_SIGNAL": signal}
+    ended = command("train", *SMALL, *STAGES, "--out", "my run", folder=tmp_path, env=env)
+    assert ended.code == code
     assert ended.out == ""
-    assert ended.err.splitlines()[-1] == "interrupted; resume with: cropzoo train --resume --out 'my run'"
+    assert ended.err.splitlines()[-1] == f"{words}; resume with: cropzoo train --resume --out 'my run'"
     assert "Traceback" not in ended.err
     assert command("train", "--resume", "--out", "my run", folder=tmp_path).code == 0
     assert_same(tmp_path / "my run", run_folder)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_signal_to_two_processes_ends_a_run_that_can_be_resumed(command, tmp_path, workers):
+    whole = command("train", *SMALL, *STAGES, "--out", "whole", folder=tmp_path, processes=2)
+    assert whole.codes == [0, 0], whole.err
+    env = {"PLOTS_END_AT": str(STEPS + 2), "PLOTS_SIGNAL": "SIGTERM"}
+    words = ("train", *SMALL, *STAGES, "--out", "run", "-j", workers)
+    ended = command(*words, folder=tmp_path, processes=2, env=env)
+    assert ended.codes == [143, 143], ended.err
+    assert ended.err.count("ended by SIGTERM; resume with: cropzoo train --resume --out run") == 1
+    assert "Traceback" not in ended.err
+    assert command("train", "--resume", "--out", "run", "--device", "cpu", folder=tmp_path, processes=2).code == 0
+    assert_same(tmp_path / "run", tmp_path / "whole")
+
+
+def test_signal_before_a_run_has_started(command, tmp_path):
+    env = {"PLOTS_END_READING": "0", "PLOTS_SIGNAL": "SIGTERM"}
+    ended = command("train", *SMALL, "--out", "run", folder=tmp_path, env=env)
+    assert ended.code == 143
+    assert ended.err.splitlines()[-1] == "ended by SIGTERM; run the same command again"
+    assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""Worker processes on one machine, and ranks of a distributed run."""
+"""Worker processes on one machine, signals that end a process, and ranks of a distributed run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,62 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, TypeVar
 
 from cropzoo.errors import CropzooError, UsageError
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal such as SIGTERM asked the process to end; commands handle it as Ctrl-C.
+
+    Args:
+        number: Number of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def raise_on_signals() -> Iterator[None]:
+    """Raise `Terminated` in the block for SIGTERM and SIGHUP, unless they are ignored, as SIGHUP is by nohup."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may set handlers
+        yield
+        return
+    process, before = os.getpid(), {}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:  # a worker process, which has inherited the handler
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        raise Terminated(number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            before[number] = signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        if os.getpid() == process:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def describe_interrupt(error: BaseException) -> tuple[str, int]:
+    """What ended a command, such as "ended by SIGTERM", and its exit code: 128 and the number of the signal.
+
+    Args:
+        error: KeyboardInterrupt, or an error that was raised from one.
+    """
+    while not isinstance(error, KeyboardInterrupt) and error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, Terminated):
+        return f"ended by {signal.Signals(error.number).name}", 128 + error.number
+    return "interrupted", 128 + signal.SIGINT
+
 
 Shared = TypeVar("Shared")
 Job = TypeVar("Job")

@@ -114,6 +114,7 @@ def make_trainer(
         settings["sync_batchnorm"] = device.type == "cuda"
         devices = processes // nodes
     bar = sys.stderr.isatty() and is_rank_zero()
+    callbacks = [*callbacks, _keep_signal_handler()]
     if bar:
         callbacks = [*callbacks, RichProgressBar(leave=False, console_kwargs={"stderr": True})]
     return pl.Trainer(
@@ -129,6 +130,22 @@ def make_trainer(
         num_sanity_val_steps=0,
         **settings,
     )
+
+
+def _keep_signal_handler() -> Callback:
+    """A callback that restores the handler of SIGTERM, which Lightning replaces.
+
+    Lightning's handler waits for all processes of a distributed run, and stops a training only after an epoch.
+    """
+    from lightning.pytorch.callbacks import LambdaCallback
+
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def restore(*_: Any) -> None:
+        if threading.current_thread() is threading.main_thread() and handler is not None:
+            signal.signal(signal.SIGTERM, handler)
+
+    return LambdaCallback(on_train_start=restore, on_test_start=restore)
 
 
 def init_distributed(runtime: Runtime, precision: str) -> None:
@@ -155,7 +172,7 @@ def interruptible() -> Iterator[None]:
         yield
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
+            raise error.__context__ from None  # the same, which may be of another signal
         raise
     finally:
         if in_main:
