@@ -12,16 +12,16 @@ import click
 from click.core import ParameterSource
 
 from cropzoo.errors import UsageError
+from cropzoo.io import exclusive_folder
 from cropzoo.plugins.registry import Zoo
 from cropzoo_cli.options import whole_numbers
-from cropzoo_cli.output import note, print_json, warn
+from cropzoo_cli.output import note, print_json, report_interrupt, warn
 from cropzoo_cli.progress import progress
 from cropzoo_cli.settings import Settings
 
 if TYPE_CHECKING:
     from cropzoo.prepare.options import PrepareOptions
 
-EXIT_INTERRUPTED = 130
 MAX_WORKERS = 8
 
 _CONVERSION_OPTIONS = ("source", "assignments")
@@ -167,7 +167,7 @@ def prepare(
     """  # noqa: D301 click reads the backspace character itself
     processes = min(os.cpu_count() or 1, MAX_WORKERS) if workers is None else workers
     _check_options(source)
-    try:
+    with report_interrupt(lambda: f"run again: {shlex.join(['cropzoo', *sys.argv[1:]])}"):
         if source is None:
             options = _options(flags, rest)
             written = _prepare(options, out, processes, dry_run, overwrite)
@@ -175,9 +175,6 @@ def prepare(
             from cropzoo_cli.convert import convert_dataset
 
             written = convert_dataset(settings.zoo, source, rest, assignments, out, processes, overwrite)
-    except KeyboardInterrupt:
-        note(f"interrupted; resume with: {shlex.join(['cropzoo', *sys.argv[1:]])}")
-        raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
     if written:
         present(settings.zoo, out, as_json)
 
@@ -235,13 +232,15 @@ def _prepare(options: PrepareOptions, out: Path, workers: int, dry_run: bool, ov
     if dry_run:
         click.echo("\n".join(plan_lines(plan)))
         return False
-    journal.start(plan_signature(plan), overwrite)
-    if journal.finished:
-        note(f"{out} exists already, prepared from the same files and options; pass --overwrite to write it again")
-        return True
-    with progress("samples") as advance:
-        for line in execute_plan(plan, journal, workers, advance):
-            warn(line)
+    with exclusive_folder(journal.folder):
+        journal.start(plan_signature(plan), overwrite)
+        if journal.finished:
+            note(f"{out} exists already, prepared from the same files and options; pass --overwrite to write it again")
+            return True
+        again = shlex.join(["cropzoo", *(word for word in sys.argv[1:] if word != "--overwrite")])
+        with report_interrupt(lambda: f"resume with: {again}"), progress("samples") as advance:
+            for line in execute_plan(plan, journal, workers, advance):
+                warn(line)
     return True
 
 

@@ -19,6 +19,10 @@ class UsageError(CropzooError):
     """The command line or a recipe requests something that does not exist or is not valid; exit code 2."""
 
 
+class LockedError(CropzooError):
+    """Another process is writing to the same file or folder; the message says which one."""
+
+
 class UnknownName(UsageError):
     """The requested name is not registered; the message lists similar names, or all known names."""
 

@@ -1,17 +1,23 @@
-"""Atomic file writes, JSON files, checksums and the cache folder."""
+"""Atomic file writes, locks, JSON files, checksums and the cache folder."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import logging
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cropzoo.errors import CropzooError, find_open_limit_error
+from cropzoo.errors import CropzooError, LockedError, find_open_limit_error
+
+_log = logging.getLogger("cropzoo")
 
 Log = Callable[[str], None]
 """Callback that receives one line of text for the user."""
@@ -60,6 +66,112 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+LOCK_NAME = ".lock"
+"""Name of the lock file in a folder; that of a file is next to it, such as .map.tif.lock."""
+
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
+"""Errors of file systems without locks."""
+
+
+@contextmanager
+def exclusive_folder(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
+    """Keep other processes from writing to a folder, as `exclusive_file` does.
+
+    The folder is created. If it is still empty at the end, it is removed again.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        with _exclusive(folder, folder / LOCK_NAME, wait):
+            yield
+    finally:
+        for path in made:
+            with suppress(OSError):  # not empty
+                path.rmdir()
+
+
+@contextmanager
+def exclusive_file(path: Path, *, wait: float = 0.0) -> Iterator[None]:
+    """Keep other processes from writing to a file, and to those that belong to it.
+
+    The lock is one of the operating system, which ends with the process however it ends. It works between processes
+    that use this function. On a file system without locks, a warning is logged.
+
+    Args:
+        path: Path of the file.
+        wait: Seconds to wait for a process that holds the lock.
+
+    Raises:
+        LockedError: Another process holds the lock; the message says which one.
+    """
+    with _exclusive(path, path.with_name(f".{path.name}{LOCK_NAME}"), wait):
+        yield
+
+
+@contextmanager
+def _exclusive(target: Path, path: Path, wait: float) -> Iterator[None]:
+    from filelock import FileLock, Timeout  # 0.1 s, which `cropzoo --help` saves
+
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=max(wait, 0.1))  # `is_locked` may hold it for a moment
+    except Timeout:
+        raise _locked(target, path) from None
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise CropzooError(f"cannot write {str(path)!r}; {error.strerror or error}") from error
+        _log.warning(
+            "the file system of %r has no locks; do not run two commands that write to it at the same time", str(target)
+        )
+        yield
+        return
+    try:
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}
+        with path.open("rb+", buffering=0) as file:
+            file.seek(1)  # Windows lets no other process read the first byte, which is locked
+            file.write(json.dumps(holder).encode())
+            file.truncate()
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no open file
+            path.unlink()
+        lock.release()
+
+
+def check_unlocked(path: Path) -> None:
+    """Check that no other process holds a lock, without keeping it.
+
+    Args:
+        path: Path of the lock file.
+
+    Raises:
+        LockedError: Another process holds the lock.
+    """
+    from filelock import FileLock, Timeout
+
+    if not path.is_file():
+        return
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise _locked(path.parent, path) from None
+    except (OSError, NotImplementedError):  # no locks on this file system
+        return
+    lock.release()
+
+
+def _locked(target: Path, path: Path) -> LockedError:
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(1)
+            holder = json.loads(file.read())
+        who = f"process {holder['pid']} on host {holder['host']} has been writing to it since {holder['since']}"
+    except (OSError, ValueError, KeyError, TypeError):  # released or acquired at this moment
+        who = "another process is writing to it"
+    return LockedError(f"cannot write {str(target)!r}; {who}; wait until it has finished, end it, or write elsewhere")
 
 
 def write_text(path: Path, text: str) -> None:

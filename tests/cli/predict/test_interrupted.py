@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from cropzoo.io import exclusive_file
+
 PLOTS = str(Path(__file__).parents[1] / "plots.py")
 
 
@@ -29,12 +31,12 @@ def test_threads_shards_and_interruptions_leave_the_same_bytes(
     ended = command("mosaic", "shards/map.tif", folder=tmp_path)
     assert ended.code == 0, ended.err
     assert files(tmp_path / "shards") == expected
-    for end in ("SIGKILL", "SIGINT"):
+    for end, code in (("SIGKILL", -9), ("SIGINT", 130), ("SIGTERM", 143)):
         out, env = f"{end}/map.tif", {"MAP_END_AT": "4", "MAP_SIGNAL": end}
         ended = predict(*everything, out=out, env=env)
-        assert ended.code == (-9 if end == "SIGKILL" else 130), ended.err
-        assert ("continue with: cropzoo" in ended.err) == (end == "SIGINT")
-        assert files(tmp_path / end) == {}
+        assert ended.code == code, ended.err
+        assert ("resume with: cropzoo" in ended.err) == (end != "SIGKILL")
+        assert set(files(tmp_path / end)) <= {".map.tif.lock"}
         assert "pass --resume to continue or --overwrite to restart" in predict(*everything, out=out).error
         ended = predict(*everything, "--resume", out=out)
         assert ended.code == 0, ended.err
@@ -83,3 +85,18 @@ def test_a_full_disk_leaves_no_map(predict: Any, files: Any, everything: Any, tm
     assert "cannot write" in ended.err
     assert files(tmp_path) == {}
     assert predict(*everything, "--resume").code == 0
+
+
+def test_second_prediction_of_a_map_is_refused(predict: Any, command: Any, files: Any, tmp_path: Path) -> None:
+    refused = f"process {os.getpid()} on host "
+    with exclusive_file(tmp_path / "map.tif"):
+        for more in ((), ("--resume",), ("--overwrite",)):
+            assert refused in predict(*more).error
+    assert predict("--shard", "1/2").code == 0
+    with exclusive_file(tmp_path / "map.tif.parts" / "shard-1-of-2"):
+        for more in (("--resume",), ("--overwrite",), ("--shard", "1/2")):
+            assert refused in predict(*more).error
+        assert refused in command("mosaic", "map.tif", folder=tmp_path).error
+        assert predict("--shard", "2/2").code == 0
+    assert command("mosaic", "map.tif", folder=tmp_path).code == 0
+    assert not list(tmp_path.glob(".*"))

@@ -16,7 +16,7 @@ from cropzoo.config.recipe import Recipe
 from cropzoo.config.schema import read_mapping
 from cropzoo.config.upgrade import upgrade_recipe
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.io import read_json, write_json, write_text
+from cropzoo.io import LOCK_NAME, read_json, write_json, write_text
 
 _CONTENTS = (
     "recipe.yaml", "model.safetensors", "metrics.jsonl", "metrics.json", "report.html", "split.json",
@@ -92,8 +92,8 @@ class RunFolder:
         if not there.is_dir():
             what = "is a file" if there == self.path else f"cannot be created because {str(there)!r} is a file"
             raise UsageError(f"run folder {str(self.path)!r} {what}; choose another --out or --name")
-        scratch = f".{self.recipe.name}."  # left by a run that was killed while it wrote its recipe
-        if self.path.is_dir() and any(not path.name.startswith(scratch) for path in self.path.iterdir()):
+        left = (f".{self.recipe.name}.", LOCK_NAME)  # by a run that was killed while it wrote its recipe
+        if self.path.is_dir() and any(not path.name.startswith(left) for path in self.path.iterdir()):
             if not self.recipe.is_file():
                 raise UsageError(
                     f"run folder {str(self.path)!r} is not empty and has no run; choose another --out or --name"

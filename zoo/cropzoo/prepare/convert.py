@@ -16,7 +16,7 @@ from cropzoo.data.running_stats import RunningStats
 from cropzoo.data.sample import Dataset, Sample
 from cropzoo.data.statistics import add_sample
 from cropzoo.errors import CropzooError
-from cropzoo.io import Log, ProgressCallback
+from cropzoo.io import Log, ProgressCallback, exclusive_folder
 from cropzoo.parallel import run_jobs
 from cropzoo.prepare.journal import Journal
 
@@ -68,26 +68,28 @@ def convert(
     options = options or ConvertOptions()
     parts = _select_splits(dataset, splits, log)
     journal, source = Journal(out), dict(options.made_from)
-    journal.start(_make_signature(dataset, parts, source), options.overwrite)
-    if journal.finished:
-        log(f"{str(out)!r} is complete already; pass --overwrite to write it again")
-        return
-    samples = _list_samples(parts)
-    done = journal.read_samples()
-    if done:
-        log(f"{len(done)} of {len(samples)} samples exist already; resuming with the others")
-    written = _WrittenSamples(len(dataset.bands))
-    for record in done.values():
-        written.add(record)
-    progress(len(written.patches), len(samples))
-    missing = [sample for sample in samples if sample.id not in done]
-    for record in run_jobs(_write_sample, _Context(journal, dataset, parts), missing, options.workers):
-        written.add(record)
+    journal.check_folder()
+    with exclusive_folder(out):
+        journal.start(_make_signature(dataset, parts, source), options.overwrite)
+        if journal.finished:
+            log(f"{str(out)!r} is complete already; pass --overwrite to write it again")
+            return
+        samples = _list_samples(parts)
+        done = journal.read_samples()
+        if done:
+            log(f"{len(done)} of {len(samples)} samples exist already; resuming with the others")
+        written = _WrittenSamples(len(dataset.bands))
+        for record in done.values():
+            written.add(record)
         progress(len(written.patches), len(samples))
-    _write_index(out, dataset, parts, source, written)
-    journal.close()
-    counts = ", ".join(f"{len(samples)} of {split}" for split, samples in parts.items())
-    log(f"{len(samples)} samples ({counts}) in a single rotation, with the splits of the dataset")
+        missing = [sample for sample in samples if sample.id not in done]
+        for record in run_jobs(_write_sample, _Context(journal, dataset, parts), missing, options.workers):
+            written.add(record)
+            progress(len(written.patches), len(samples))
+        _write_index(out, dataset, parts, source, written)
+        journal.close()
+        counts = ", ".join(f"{len(samples)} of {split}" for split, samples in parts.items())
+        log(f"{len(samples)} samples ({counts}) in a single rotation, with the splits of the dataset")
 
 
 def _select_splits(dataset: Dataset, splits: Sequence[str], log: Log) -> dict[str, Sequence[Sample]]:

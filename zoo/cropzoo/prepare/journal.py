@@ -11,7 +11,7 @@ from typing import Any
 
 from cropzoo.config.schema import rename_keys
 from cropzoo.errors import CropzooError
-from cropzoo.io import read_json, write_json, write_text
+from cropzoo.io import LOCK_NAME, read_json, write_json, write_text
 
 FOLDER = ".prepare"
 _VERSION = 1
@@ -58,7 +58,7 @@ class Journal:
         if self.folder.exists() and not self.folder.is_dir():
             raise CropzooError(f"--out {str(self.folder)!r}; it is a file; choose a folder")
         known = (self.folder / FOLDER / "order.json").is_file()
-        if self.folder.is_dir() and any(self.folder.iterdir()) and not known:
+        if self.folder.is_dir() and not known and any(path.name != LOCK_NAME for path in self.folder.iterdir()):
             raise CropzooError(
                 f"--out {str(self.folder)!r}; it contains files that no preparation wrote; choose another folder"
             )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import resource
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from cropzoo.data.sample import Sample
 from cropzoo.data.units import check_scale, sample_pixel_size
 from cropzoo.errors import CropzooError
 from cropzoo.evaluation.evaluate import evaluate, predict_sample, score_baseline
-from cropzoo.io import read_json, write_json
+from cropzoo.io import exclusive_folder, read_json, write_json
 from cropzoo.models.base import Model, Objective
 from cropzoo.models.checkpoint import Metadata, TrainingData, save_checkpoint
 from cropzoo.parallel import barrier, is_rank_zero, rank_zero_first
@@ -56,12 +56,17 @@ def fit(recipe: Recipe, folder: RunFolder, resources: Resources, start: Start = 
         the dataset no labels.
 
     Raises:
-        CropzooError: recipe and data cannot be trained with.
+        CropzooError: recipe and data cannot be trained with, or another process trains in the folder.
     """
     torch.set_float32_matmul_precision("high")
     if not is_rank_zero():
         resources = resources.without_log()
     init_distributed(resources.runtime, recipe.precision)
+    with exclusive_folder(folder.path) if is_rank_zero() else nullcontext():
+        return _fit(recipe, folder, resources, start)
+
+
+def _fit(recipe: Recipe, folder: RunFolder, resources: Resources, start: Start) -> dict[str, Any]:
     with rank_zero_first():  # one process fills the caches of data and weights
         runner = _open_run(recipe, folder, resources, resuming=start == "resume" and folder.last.is_file())
     runner.check()
@@ -203,13 +208,17 @@ def training_cost(folder: RunFolder) -> dict[str, Any]:
     return {"seconds": round(seconds, 2), "steps": steps, "peak_memory": peak_memory()}
 
 
-def peak_memory() -> int:
-    """Peak memory of this process in bytes: GPU memory if a GPU was used, else main memory."""
+def peak_memory() -> int | None:
+    """Peak memory of this process in bytes: GPU memory if a GPU was used, else main memory; None where unknown."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated()
     status = Path("/proc/self/status")
     if status.exists():  # ru_maxrss is inherited from the parent process, VmHWM is not
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

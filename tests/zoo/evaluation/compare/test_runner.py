@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import time
 import pytest
 
 from cropzoo.evaluation.compare.runner import TrainingJobs, train_runs
+from cropzoo.io import exclusive_file, exclusive_folder
 
 FAKE = """
 import json, os, signal, sys, time
@@ -169,17 +169,32 @@ def test_two_studies_at_once_train_each_run_once(plan, folder, trainings):
     assert all(folder.state(run) == "finished" for run in found.runs)
 
 
-def test_a_run_that_another_process_trains_is_passed_over(plan, folder, trainings):
-    """Its log is locked, as by a training that outlived a study that was killed."""
+@pytest.mark.parametrize("locked", ["log", "folder"])
+def test_run_that_another_process_trains_is_waited_for(plan, folder, trainings, locked):
+    """Another study has locked its log, or a training that outlived a killed study its folder."""
     found, how = plan(), trainings()
-    folder.log(found.runs[0]).parent.mkdir(parents=True)
-    with folder.log(found.runs[0]).open("ab") as log:
-        fcntl.flock(log, fcntl.LOCK_EX)
-        assert train_runs(found.runs, folder, how) == {}
-    assert [folder.state(run) for run in found.runs] == ["new", "finished"]
-    assert how.told[0] == "[1/2] net-none-seed0: being trained by another process"
-    train_runs(found.runs, folder, how)
-    assert folder.state(found.runs[0]) == "finished"
+    run = found.runs[0]
+    lock = exclusive_file(folder.log(run)) if locked == "log" else exclusive_folder(folder.run(run).path)
+
+    def train_elsewhere():
+        with lock:
+            entered.set()
+            while folder.state(found.runs[1]) != "finished":
+                time.sleep(0.05)
+            time.sleep(0.5)
+            subprocess.run([*how.command, "--out", str(folder.run(run).path)], check=True, stderr=subprocess.DEVNULL)
+
+    entered = threading.Event()
+    other = threading.Thread(target=train_elsewhere)
+    other.start()
+    entered.wait()
+    assert train_runs(found.runs, folder, how) == {}
+    other.join()
+    assert [folder.state(run) for run in found.runs] == ["finished", "finished"]
+    assert len(calls(folder, run)) == 1
+    assert how.told[0].startswith("[1/2] net-none-seed0: waiting for another process that trains it: cannot write ")
+    assert f"process {os.getpid()} on host " in how.told[0]
+    assert len(how.told) == 3
 
 
 WAITS = """
@@ -258,24 +273,64 @@ train_runs([run], StudyFolder(Path(sys.argv[1])), TrainingJobs((sys.executable, 
 """
 
 
-def test_killed_it_leaves_a_training_that_no_other_study_repeats(plan, folder, trainings, tmp_path):
+LOCKS = """
+import fcntl
+
+lock = (out / ".lock").open("ab")
+fcntl.flock(lock, fcntl.LOCK_EX)
+"""
+
+
+def test_training_of_a_killed_study_is_waited_for_and_resumed(plan, folder, trainings, tmp_path):
     found = plan().runs[:1]
-    how = trainings(WAITS)
+    how = trainings(LOCKS + WAITS)
     study = subprocess.Popen([sys.executable, "-c", STUDY, str(folder.path), how.command[-1]])
     training = int(wait_for(folder.run(found[0]).path / "waiting"))
     study.kill()
     study.wait()
-    try:
-        train_runs(found, folder, how)
-        assert how.told == ["[1/1] net-none-seed0: being trained by another process"]
-        assert len(calls(folder, found[0])) == 1
-    finally:
+
+    def end():
+        while not how.told:
+            time.sleep(0.02)
         os.kill(training, signal.SIGKILL)
+
     how = trainings()
-    end = time.monotonic() + 20
-    while folder.state(found[0]) != "finished" and time.monotonic() < end:
-        train_runs(found, folder, how)
-    assert "--resume" in calls(folder, found[0])[1]
+    other = threading.Thread(target=end)
+    other.start()
+    assert train_runs(found, folder, how) == {}
+    other.join()
+    assert how.told[0].startswith("[1/1] net-none-seed0: waiting for another process that trains it: cannot write ")
+    assert how.told[1] == "[1/1] net-none-seed0: resuming"
+    assert len(calls(folder, found[0])) == 2
+    assert folder.state(found[0]) == "finished"
+
+
+def test_training_that_finds_its_folder_locked_is_waited_for(plan, folder, trainings):
+    """The study before was killed while its training was starting, and had not locked the folder yet."""
+    run = plan().runs[0]
+    how = trainings(
+        LOCKS.replace("LOCK_EX", "LOCK_EX | fcntl.LOCK_NB")
+        + "time.sleep(1.5)\nfcntl.flock(lock, fcntl.LOCK_UN) or (out / '.lock').unlink()"
+    )
+    orphan = subprocess.Popen([*how.command, "--out", str(folder.run(run).path)], stderr=subprocess.DEVNULL)
+    time.sleep(0.05)
+    assert train_runs([run], folder, how) == {}
+    orphan.wait()
+    assert folder.state(run) == "finished"
+    assert not folder.failures([run])
+
+
+def test_starts_without_fcntl(plan, folder, trainings, tmp_path):
+    """Windows has neither this module nor `resource`, SIGHUP and SIGKILL."""
+    hide = (
+        "import signal, sys\nsys.modules['fcntl'] = sys.modules['resource'] = None\ndel signal.SIGHUP, signal.SIGKILL\n"
+    )
+    body = "(out / 'waiting').write_text('yes')"
+    code = hide + STUDY
+    args = [sys.executable, "-c", code, str(folder.path), trainings(body).command[-1]]
+    ended = subprocess.run(args, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert folder.state(plan().runs[0]) == "finished"
 
 
 REFUSED = """

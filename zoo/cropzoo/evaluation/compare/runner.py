@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from cropzoo.data.model_scores import baseline_of
-from cropzoo.errors import CropzooError
+from cropzoo.errors import CropzooError, LockedError
 from cropzoo.evaluation.compare.config import Split
 from cropzoo.evaluation.compare.folder import StudyFolder
 from cropzoo.evaluation.compare.grid import PlannedRun
-from cropzoo.io import Log, write_text
+from cropzoo.io import LOCK_NAME, Log, check_unlocked, exclusive_file, write_text
+from cropzoo.parallel import raise_on_signals
 
 _TAIL = 40
 """Lines of the log that are stored for a failed run."""
@@ -27,8 +27,15 @@ _TAIL = 40
 _POLL_INTERVAL = 0.1
 """Seconds between checks of the processes."""
 
+_WAIT_INTERVAL = 1.0
+"""Seconds between checks of the processes of others."""
+
 _GRACE_PERIOD = 20.0
 """Seconds after which an interrupted process is killed."""
+
+
+_KILLED = 9
+"""Number of the signal that cannot be handled; `signal` has no name for it on Windows."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +65,16 @@ class _ActiveRun:
     log: Path
     begin: int
     started: float
+    lock: ExitStack
 
 
 def train_runs(runs: Sequence[PlannedRun], folder: StudyFolder, trainings: TrainingJobs) -> dict[str, str]:
     """Train or resume every unfinished run.
 
-    Runs that another process is training are skipped. A failed run does not stop the others; the end of its log is
-    stored in failed/NAME.txt. But if a run is refused before training, and all other configurations would be too, no
-    further run is started. On an interrupt, the processes stop and their runs can be resumed.
+    A run that another process is training, such as one of a study that was killed, is waited for. A failed run does not
+    stop the others; the end of its log is stored in failed/NAME.txt. But if a run is refused before training, and all
+    other configurations would be too, no further run is started. On an interrupt, the processes stop and their runs can
+    be resumed.
 
     Returns:
         Error of each run that failed or was not started, by name.
@@ -73,27 +82,41 @@ def train_runs(runs: Sequence[PlannedRun], folder: StudyFolder, trainings: Train
     Raises:
         KeyboardInterrupt: On an interrupt, after the processes have stopped.
     """
-    waiting = deque((number, run) for number, run in enumerate(runs, start=1) if folder.state(run) != "finished")
+    titles = {run.name: f"[{number}/{len(runs)}] {run.name}" for number, run in enumerate(runs, start=1)}
+    waiting = deque(run for run in runs if folder.state(run) != "finished")
     active: list[_ActiveRun] = []
     failed: dict[str, str] = {}
     checked = False
+    locked: set[str] = set()
     with _interruptible():
         try:
             while waiting or active:
-                while waiting and len(active) < trainings.jobs:
-                    number, run = waiting.popleft()
-                    started = _start(run, folder, trainings, f"[{number}/{len(runs)}] {run.name}")
-                    active += [] if started is None else [started]
+                for run in [waiting.popleft() for _ in range(len(waiting))]:
+                    if len(active) == trainings.jobs:
+                        waiting.append(run)
+                        continue
+                    try:
+                        started = _start(run, folder, trainings, titles[run.name])
+                        active += [] if started is None else [started]
+                    except LockedError as error:
+                        waiting.append(run)
+                        if run.name not in locked:
+                            trainings.log(f"{titles[run.name]}: waiting for another process that trains it: {error}")
+                        locked.add(run.name)
                 for each in [each for each in active if each.process.poll() is not None]:
                     active.remove(each)
-                    error = _end(each, folder, trainings)
-                    failed |= {each.run.name: error} if error else {}
-                    if error and not checked and each.process.returncode > 0 and folder.state(each.run) == "new":
+                    if _is_trained_elsewhere(each, folder):
+                        waiting.append(each.run)
+                        continue
+                    reason = _end(each, folder, trainings)
+                    failed |= {each.run.name: reason} if reason else {}
+                    if reason and not checked and each.process.returncode > 0 and folder.state(each.run) == "new":
                         checked = True
-                        if _all_refused(each.run, [run for _, run in waiting], trainings):
-                            failed |= {run.name: f"not started; {error}" for _, run in waiting}
+                        if _all_refused(each.run, waiting, trainings):
+                            failed |= {run.name: f"not started; {reason}" for run in waiting}
                             waiting.clear()
-                time.sleep(_POLL_INTERVAL if active else 0)
+                if waiting or active:
+                    time.sleep(_POLL_INTERVAL if active else _WAIT_INTERVAL)
         finally:
             _stop(active)
     return failed
@@ -113,51 +136,60 @@ def _all_refused(refused: PlannedRun, waiting: Sequence[PlannedRun], trainings: 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Turn signals that end this process into KeyboardInterrupt; ignored ones, such as by nohup, stay ignored.
+    """Raise KeyboardInterrupt for signals that end this process; ignored ones, such as by nohup, stay ignored.
 
     A background command of a script ignores SIGINT, and its child processes would inherit that and could only be
     killed. A handler that does nothing is not inherited.
     """
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    for number, handler in kept.items():
-        if handler == signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
-        elif (number, handler) == (signal.SIGINT, signal.SIG_IGN):
-            signal.signal(number, lambda *_: None)
+    kept = signal.getsignal(signal.SIGINT)
+    if kept == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        yield
+        with raise_on_signals():
+            yield
     finally:
-        for number, handler in kept.items():
-            if handler is not None:  # not set by Python
-                signal.signal(number, handler)
+        if kept == signal.SIG_IGN:
+            signal.signal(signal.SIGINT, kept)
 
 
 def _start(run: PlannedRun, folder: StudyFolder, trainings: TrainingJobs, title: str) -> _ActiveRun | None:
-    """Start a process that trains the run; None if another process trains it or has finished it."""
+    """Start a process that trains a run; None if it is finished.
+
+    A lock of the log keeps other studies from training it. The training locks its folder itself, so that one that
+    outlived its study is found.
+
+    Raises:
+        LockedError: Another process trains it.
+    """
     path = folder.log(run)
-    log = _open(path)
-    try:
-        if not _lock(log):
-            trainings.log(f"{title}: being trained by another process")
+    with ExitStack() as lock, _open(path) as log:
+        lock.enter_context(exclusive_file(path))
+        check_unlocked(folder.run(run).path / LOCK_NAME)
+        if folder.state(run) == "finished":
             return None
-        state = folder.state(run)
-        if state == "finished":
-            return None
-        target = ["--out", str(folder.run(run).path)]
-        more = ["--resume"] if state == "unfinished" else ["-c", str(folder.write_recipe(run))]
-        trainings.log(f"{title}: {'resuming' if state == 'unfinished' else 'training'}")
+        unfinished = folder.state(run) == "unfinished"
+        more = ["--resume"] if unfinished else ["-c", str(folder.write_recipe(run))]
+        trainings.log(f"{title}: {'resuming' if unfinished else 'training'}")
         begin = log.seek(0, os.SEEK_END)
         process = subprocess.Popen(
-            [*trainings.command, *more, *target],
+            [*trainings.command, *more, "--out", str(folder.run(run).path)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,
             env=_environment(trainings.jobs),
             start_new_session=True,  # it gets an interrupt of the terminal from this process, and only once
         )
-        return _ActiveRun(run, process, path, begin, time.monotonic())
-    finally:
-        log.close()
+        return _ActiveRun(run, process, path, begin, time.monotonic(), lock.pop_all())
+
+
+def _is_trained_elsewhere(ended: _ActiveRun, folder: StudyFolder) -> bool:
+    """Whether a training ended because one of a killed study, which was starting, had locked the folder before it."""
+    try:
+        check_unlocked(folder.run(ended.run).path / LOCK_NAME)
+    except LockedError:
+        ended.lock.close()
+        return True
+    return False
 
 
 def _open(path: Path) -> BinaryIO:
@@ -166,20 +198,6 @@ def _open(path: Path) -> BinaryIO:
         return path.open("ab")
     except OSError as error:
         raise CropzooError(f"cannot write {str(path)!r}; {error.strerror}; choose another --out") from error
-
-
-def _lock(log: BinaryIO) -> bool:
-    """Lock a run for this process and for the one that trains it, as long as either has the log open.
-
-    Neither a training that outlived a killed study nor one on another machine with the same disk is started twice.
-    """
-    try:
-        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # the file system has no locks
-        return True
-    return True
 
 
 def _environment(jobs: int) -> dict[str, str]:
@@ -192,6 +210,7 @@ def _environment(jobs: int) -> dict[str, str]:
 
 def _end(ended: _ActiveRun, folder: StudyFolder, trainings: TrainingJobs) -> str:
     """Report how a run ended; returns its error, empty if it is finished."""
+    ended.lock.close()
     seconds, log = time.monotonic() - ended.started, trainings.log
     failure, code = folder.failure(ended.run), ended.process.returncode
     if folder.run(ended.run).finished:
@@ -222,7 +241,7 @@ def _find_error(lines: Sequence[str]) -> str:
 
 
 def _describe_exit(code: int) -> str:
-    if code == -signal.SIGKILL:
+    if code == -_KILLED:
         return "killed, probably because memory ran out; use fewer --jobs or a smaller batch_size"
     return f"ended by signal {-code}" if code < 0 else f"ended with code {code}"
 
@@ -230,15 +249,14 @@ def _describe_exit(code: int) -> str:
 def _stop(active: Sequence[_ActiveRun]) -> None:
     """Interrupt processes, and kill those that do not end in time."""
     for each in active:
-        _signal(each.process, signal.SIGINT)
+        if os.name == "posix":
+            each.process.send_signal(signal.SIGINT)
+        else:
+            each.process.terminate()
     end = time.monotonic() + _GRACE_PERIOD
     for each in active:
         with suppress(subprocess.TimeoutExpired):
             each.process.wait(max(0.0, end - time.monotonic()))
-        _signal(each.process, signal.SIGKILL)
+        each.process.kill()
         each.process.wait()
-
-
-def _signal(process: subprocess.Popen[bytes], number: int) -> None:
-    if process.poll() is None:
-        process.send_signal(number)
+        each.lock.close()

@@ -19,7 +19,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldE
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.geo.vector.parquet import require_pyarrow, write_parquet
 from cropzoo.geo.vector.source import PARQUET, VectorSource, first_line
-from cropzoo.io import atomic_write
+from cropzoo.io import atomic_write, exclusive_file
 
 
 def write_geojson(path: Path, chunks: Iterable[geopandas.GeoDataFrame]) -> int:
@@ -66,6 +66,9 @@ _LAST = (".shp",)
 
 _INDICES = (".qix", ".sbn", ".sbx")
 """Spatial indexes of a shapefile; those of a replaced file would be wrong."""
+
+_WAIT = 60.0
+"""Seconds to wait for another process that renames files of the same name."""
 
 _UNSUPPORTED = (FeatureError, FieldError, GeometryError)
 """Errors of a format that cannot store a column or a geometry."""
@@ -137,11 +140,12 @@ def write_vector_file(out: Path, source: VectorSource, chunks: Iterable[geopanda
                 written = _write_layer(scratch, driver, source.geometry_type, chunks, changes)
             if written != source.count:
                 raise DataSourceError(f"{written} of {source.count} parcels arrived")
-        for file in sorted(folder.iterdir(), key=lambda file: file.suffix.lower() in _LAST):
-            with atomic_write(out if file == scratch else out.with_name(file.name)) as target:
-                file.replace(target)
-        for suffix in _INDICES if driver == "ESRI Shapefile" else ():
-            out.with_suffix(suffix).unlink(missing_ok=True)
+        with exclusive_file(out, wait=_WAIT):  # files of two shapefiles must not mix
+            for file in sorted(folder.iterdir(), key=lambda file: file.suffix.lower() in _LAST):
+                with atomic_write(out if file == scratch else out.with_name(file.name)) as target:
+                    file.replace(target)
+            for suffix in _INDICES if driver == "ESRI Shapefile" else ():
+                out.with_suffix(suffix).unlink(missing_ok=True)
         return tuple(dict.fromkeys(changes))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -25,7 +25,7 @@ from cropzoo.inference.export.verify import (
     reference_outputs,
     within_tolerance,
 )
-from cropzoo.io import Log, atomic_write, sha256_of, write_json, write_text
+from cropzoo.io import Log, atomic_write, exclusive_file, sha256_of, write_json, write_text
 from cropzoo.models.base import Model
 from cropzoo.models.checkpoint import Metadata, check_head, read_metadata, read_state, save_checkpoint
 from cropzoo.models.factory import load_model, model_from
@@ -84,9 +84,17 @@ def export_model(
 
     Raises:
         UsageError: The checkpoint holds no head, or a graph was requested and it holds no band statistics.
-        CropzooError: The network cannot be exported, the graph's outputs differ, or a file cannot be written.
+        CropzooError: The network cannot be exported, the graph's outputs differ, a file cannot be written, or another
+            process exports to the same file.
     """
     check_head(metadata)
+    with exclusive_file(out):
+        return _export_model(checkpoint, out, file_format, metadata, zoo, log)
+
+
+def _export_model(
+    checkpoint: Path, out: Path, file_format: ExportFormat, metadata: Metadata, zoo: Zoo, log: Log
+) -> ExportResult:
     if file_format is ExportFormat.SAFETENSORS:
         save_checkpoint(out, read_state(checkpoint), metadata)
         result = ExportResult(out, sha256_of(out), *_card_and_item(out, file_format))

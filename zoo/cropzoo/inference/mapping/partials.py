@@ -6,7 +6,8 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,13 +17,17 @@ from numpy.typing import NDArray
 
 from cropzoo.errors import CropzooError
 from cropzoo.inference.mapping.manifest import MapManifest, list_differences, upgrade_manifest
-from cropzoo.io import atomic_write, read_json, write_json
+from cropzoo.io import LOCK_NAME, atomic_write, check_unlocked, exclusive_file, read_json, write_json
 
 SUFFIX = ".parts"
 _MANIFEST = "order.json"
 _CHUNK = re.compile(r"chunk-(\d{6,})\.npz")
 _FAILURE = re.compile(r"chunk-(\d{6,})\.failed\.json")
 _SHARD = re.compile(r"shard-(\d+)-of-(\d+)\.json")
+
+
+_WAIT = 10.0
+"""Seconds to wait for other shards that are starting at the same time."""
 
 
 class ChunkSink(Protocol):
@@ -64,6 +69,26 @@ class ChunkStore:
     def exists(self) -> bool:
         """Whether there is a manifest."""
         return (self.folder / _MANIFEST).is_file()
+
+    @contextmanager
+    def exclusive(self, shard: tuple[int, int] | None = None) -> Iterator[None]:
+        """Keep other processes from writing to the map or, for a shard, to this shard.
+
+        Args:
+            shard: Number of the shard, from 1, and number of shards.
+
+        Raises:
+            LockedError: Another process is writing to the map or the shard, or shards of the map are running.
+        """
+        with ExitStack() as stack:
+            if shard is None:
+                stack.enter_context(exclusive_file(self.out))
+                for path in sorted(self.folder.glob(f".shard-*{LOCK_NAME}")):
+                    check_unlocked(path)
+            else:
+                with exclusive_file(self.out, wait=_WAIT):
+                    stack.enter_context(exclusive_file(self.folder / "shard-{}-of-{}".format(*shard)))
+            yield
 
     def start(
         self,

@@ -102,26 +102,27 @@ def run_map(
         return MapResult(paths | sidecars, {})
     _check_images(plan, warn)
     shard = None if options.shard is None else (options.shard[0] + 1, options.shard[1])
-    parts.start(manifest, resume=options.resume, overwrite=options.overwrite, shard=shard)
-    chunks = plan.chunks if options.shard is None else plan.shard(*options.shard)
-    missing = set(parts.missing(chunk.number for chunk in chunks))
-    left = [chunk for chunk in chunks if chunk.number in missing]
-    if left:
-        fail = _warn_once(warn)
-        if options.cluster is None:
-            run_chunks(plan, predictor, parts, left, readers=options.readers, advance=advance, fail=fail)
-        else:
-            from cropzoo.inference.mapping.dask import run_on_cluster
+    with parts.exclusive(shard):
+        parts.start(manifest, resume=options.resume, overwrite=options.overwrite, shard=shard)
+        chunks = plan.chunks if options.shard is None else plan.shard(*options.shard)
+        missing = set(parts.missing(chunk.number for chunk in chunks))
+        left = [chunk for chunk in chunks if chunk.number in missing]
+        if left:
+            fail = _warn_once(warn)
+            if options.cluster is None:
+                run_chunks(plan, predictor, parts, left, readers=options.readers, advance=advance, fail=fail)
+            else:
+                from cropzoo.inference.mapping.dask import run_on_cluster
 
-            run_on_cluster(options.cluster, plan, parts, left, advance=advance, fail=fail)
-    numbers = {chunk.number for chunk in chunks}
-    failures = {number: reason for number, reason in parts.failures().items() if number in numbers}
-    if options.shard is not None:
-        return MapResult({}, failures, parts.folder)
-    paths = assemble_map(manifest, parts, out, assembling)
-    if not failures:
-        parts.remove()
-    return MapResult(paths, failures, parts.folder if failures else None)
+                run_on_cluster(options.cluster, plan, parts, left, advance=advance, fail=fail)
+        numbers = {chunk.number for chunk in chunks}
+        failures = {number: reason for number, reason in parts.failures().items() if number in numbers}
+        if options.shard is not None:
+            return MapResult({}, failures, parts.folder)
+        paths = assemble_map(manifest, parts, out, assembling)
+        if not failures:
+            parts.remove()
+        return MapResult(paths, failures, parts.folder if failures else None)
 
 
 def _check_images(plan: MapPlan, warn: Log) -> None:
@@ -215,6 +216,11 @@ def mosaic_shards(path: Path, *, overwrite: bool = False, advance: ProgressCallb
     parts = ChunkStore(path) if path.name.endswith(SUFFIX) else ChunkStore.next_to(path)
     if not parts.exists and parts.out.is_file() and read_plan_digest(parts.out):
         return MosaicResult({"map": parts.out}, 0, {}, new=False)
+    with parts.exclusive():
+        return _assemble(parts, overwrite, advance)
+
+
+def _assemble(parts: ChunkStore, overwrite: bool, advance: ProgressCallback | None) -> MosaicResult:
     manifest = parts.read_manifest()
     check_targets(target_paths(parts.out, manifest.outputs), overwrite=overwrite, digest=manifest.digest)
     failures = parts.failures()
