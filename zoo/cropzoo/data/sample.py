@@ -121,9 +121,9 @@ class Dataset(Protocol):
         mean, std: Statistics of the scaled values of each band, computed from the training split only.
         citation: Citation of the data, for the model card; empty if none is needed.
 
-    A dataset may have further attributes, which a checkpoint stores for `cropzoo predict`: `clear_scl`, the classes of an
-    SCL band that are clear, and `offset`, the offset that was subtracted from all images whatever they declare; both are
-    None if unknown.
+    A dataset may have two further attributes, which checkpoints store for `cropzoo predict`; both are None if unknown.
+    `clear_scl` are the classes of an SCL band that are clear. `offset` is the offset that was subtracted from all
+    images, whatever they declare.
     """
 
     bands: tuple[str, ...]

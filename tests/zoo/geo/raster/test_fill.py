@@ -55,6 +55,21 @@ def test_one_band(numbers: list[float], dtype: Any, declared: bool, expected: li
     assert (None if found is None else found.tolist()) == expected
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("number", [1e20, 9.96921e36, np.finfo(np.float32).max])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_numbers_that_are_too_high(dtype: str, number: float, bands: int) -> None:
+    values = np.full((bands, 4), 300, dtype)
+    values[:, 1] = number
+    found = find_fill(values)
+    assert found is not None
+    assert found.tolist() == [False, True, False, False]
+    assert find_fill_numbers(values[0]).tolist() == found.tolist()
+    values[:, 1], values[0, 2] = np.inf, number * (bands > 1)
+    assert find_fill(values) is None
+    assert find_fill(np.full((bands, 4), 65_535, "uint16")) is None
+
+
 def test_the_type_of_the_file_counts() -> None:
     assert find_fill(np.zeros((1, 2), np.float32)) is None
     found = find_fill(np.zeros((1, 2), np.float32), np.dtype(np.uint16))

@@ -70,8 +70,25 @@ def test_product_names() -> None:
     ("name", "standard"),
     [
         *((text, "B04") for text in ("B04", "b4", "B4", "B04_10m", "B04-10m", "B4, central wavelength 665 nm")),
+        *((text, "B04") for text in ("S2_B04", "S2A_B4", "L2A_B04_10m", "Sentinel2 B4", "S2L2A_B04")),
         *((text, "SCL") for text in ("SCL", "scl", "SCL_20m", "Scene classification", "Scene_Classification_Map")),
-        *((text, text) for text in ("red", "NDVI", "NDVI_B08_B04", "B04_mean", "B04 B08", "VV", "B13")),
+        *((text, "SCL") for text in ("S2_SCL", "L2A_SCL_20m", "s2_Scene_Classification_Map")),
+        *(
+            (text, text)
+            for text in (
+                "red",
+                "NDVI",
+                "NDVI_B08_B04",
+                "B04_mean",
+                "B04 B08",
+                "VV",
+                "B13",
+                "S2",
+                "L8_B4",
+                "S1_VV",
+                "B04_S2",
+            )
+        ),
     ],
 )
 def test_the_standard_name_of_a_band(name: str, standard: str) -> None:

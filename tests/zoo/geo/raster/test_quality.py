@@ -57,6 +57,10 @@ def test_nan_is_no_data() -> None:
         ("Cloud probability", "cloud probability"),
         ("QA60", "QA60"),
         ("pixel_qa", "Landsat quality flags"),
+        ("Mask", "mask"),
+        ("cloud_shadow", "mask"),
+        ("cs_cdf", "Cloud Score+"),
+        ("UDM2", "Planet usable data mask"),
     ],
 )
 def test_names(text: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Pixels without data that a file does not declare: 0 or one low number in all bands."""
+"""Pixels without data that a file does not declare: 0, or one number in all bands that no surface has."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ FILL_NUMBERS = (-9999, -10000, -28672, -32767, -32768)
 _LOWEST = -1_000_000
 """No stored reflectance, index or backscatter is as low: what is, is the lowest number of its type or similar."""
 
+_HIGHEST = 1e15
+"""No float that measures something is as high: 1e20, 9.97e36 (NetCDF) and the highest number of the type are fill."""
 
 _LOW_INTEGER, _LOW_FLOAT = -999, -1
 """No reflectance is as low. Higher negative numbers are noise over water, which is equal in two bands by chance."""
 
 
 class EqualBands(NamedTuple):
-    """Pixels at which all bands hold the same number, 0 or a low one.
+    """Pixels at which all bands hold the same number, 0 or one that may be fill.
 
     Args:
         where: Mask of these pixels.
@@ -36,9 +38,9 @@ def find_fill(
     """Where stored numbers are fill although the file does not declare it, of the shape of one band; None if nowhere.
 
     With several bands: 0 in all bands, or the same low number in all bands, -999 or less in integers (or the lowest one
-    of the type) and -1 or less in floats. No surface reflects that. With one band, where 0 and negative numbers may be
-    indices or decibels: 0 of an unsigned type, and in a file that does not say what its fill is, the numbers in
-    `FILL_NUMBERS` and those below minus a million.
+    of the type) and -1 or less in floats, or the same float of 1e15 or more. No surface reflects that. With one band,
+    where 0 and negative numbers may be indices or decibels: 0 of an unsigned type, and in a file that does not say what
+    its fill is, the numbers in `FILL_NUMBERS`, those below minus a million, and floats of 1e15 or more.
 
     Args:
         values: Numbers as stored, without the offset subtracted, (C, ...).
@@ -51,13 +53,15 @@ def find_fill(
 
 
 def find_equal_bands(values: NDArray[Any], dtype: np.dtype[Any]) -> EqualBands | None:
-    """Pixels of (C, ...) at which all bands hold the same number, 0 or a low one; None if there are none.
+    """Pixels of (C, ...) at which all bands hold the same number, 0 or possible fill; None if there are none.
 
     The files of a product are searched one by one and combined with `combine_equal_bands`. `dtype` is the data type of
     the file.
     """
     first = values[0]
     where: NDArray[np.bool_] = first == 0 if dtype.kind == "u" else first <= 0
+    if first.dtype.kind == "f":
+        where |= _is_huge(first)
     # Most windows have no such pixel, or lose the last one at the second band.
     for band in values[1:]:
         if not where.any():
@@ -65,7 +69,8 @@ def find_equal_bands(values: NDArray[Any], dtype: np.dtype[Any]) -> EqualBands |
         where &= band == first
     if dtype.kind != "u":
         low = _LOW_FLOAT if dtype.kind == "f" else max(_LOW_INTEGER, np.iinfo(dtype).min)
-        where &= (first == 0) | (first <= low)
+        allowed = (first == 0) | (first <= low)
+        where &= allowed | _is_huge(first) if first.dtype.kind == "f" else allowed
     return EqualBands(where, first.copy()) if where.any() else None
 
 
@@ -104,4 +109,12 @@ def find_fill_numbers(values: NDArray[Any]) -> NDArray[np.bool_]:
         low = values <= max(FILL_NUMBERS)
         if low.any():
             where |= low & (np.isin(values, FILL_NUMBERS) | (values < _LOWEST))
+    if values.dtype.kind == "f":
+        where |= _is_huge(values)
     return where
+
+
+def _is_huge(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where floats are higher than what is measured; infinity is an error of the file, not fill."""
+    huge: NDArray[np.bool_] = values >= _HIGHEST
+    return huge & np.isfinite(values) if huge.any() else huge

@@ -23,6 +23,7 @@ _STRUCTURE = re.compile(r"R?\d+m|IMG_DATA|GRANULE|B\d{1,2}|B8A|SCL", re.IGNORECA
 _TILE = re.compile(r"(?<![A-Za-z0-9])T(\d{2}[C-HJ-NP-X][A-HJ-NP-Z]{2})(?![A-Za-z0-9])")
 _PRODUCT = re.compile(r"(?<![A-Za-z0-9])S2[A-Z]_MSIL(1C|2A)_\d{8}T\d{6}(?:_N(\d{4})_)?")
 _GRANULE = re.compile(r"(?:L2A_)?T\d{2}[A-Z]{3}_\d{8}T\d{6}_")
+_SENTINEL2 = re.compile(r"S2[A-D]?|(S2)?L(1C|2A)|Sentinel2", re.IGNORECASE)
 _LAYER_PARTS = 3
 """Parts between separators of the longest name of a quality layer, Scene_Classification_Map."""
 
@@ -41,11 +42,14 @@ def sentinel2_band(name: str) -> str | None:
 def standard_name(name: str) -> str:
     """Standard name of a band: "B04" for "b4" and "B04_10m", "SCL" for "Scene classification", else the name itself.
 
-    Names that GDAL gives to bands of Sentinel-2 products, "B4, central wavelength 665 nm", are known as well.
+    Names that GDAL gives to bands of Sentinel-2 products, "B4, central wavelength 665 nm", are known as well, and
+    names that start with the satellite or the level, such as "S2_B04" and "L2A_SCL".
     """
-    if layer := find_layer(name):
-        return layer.name
     parts = split_name(name.partition(",")[0])
+    while len(parts) > 1 and _SENTINEL2.fullmatch(parts[0]):
+        parts = parts[1:]
+    if layer := find_layer(name) or find_layer("_".join(parts)):
+        return layer.name
     return (sentinel2_band(parts[0]) if len(parts) == 1 else None) or name
 
 

@@ -125,6 +125,13 @@ _LAYERS = (
         ("cloud", "clouds", "cloudmask", "oafmask", "oas2cloudlessmask", "mskclassiopaque", "mskclassicirrus"),
     ),
     QualityLayer(
+        "mask",
+        ("mask", "validmask", "validpixels", "qualitymask", "cloudshadow", "shadowmask", "snowmask"),
+        on_request=True,
+    ),
+    QualityLayer("Cloud Score+", ("cscdf", "cloudscore", "cloudscoreplus"), on_request=True),
+    QualityLayer("Planet usable data mask", ("udm", "udm1", "udm2"), own_file=True),
+    QualityLayer(
         "Landsat quality flags",
         (
             *("qaradsat", "radsatqa", "pixelqa", "bqa", "srqa", "qaaerosol", "srqaaerosol", "sraerosol", "srcloudqa"),
