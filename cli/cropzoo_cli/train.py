@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
-import yaml
 
 from cropzoo.config.catalog import Catalog
 from cropzoo.config.merge import parse_assignments, read_recipe, resolve_recipe
 from cropzoo.config.recipe import Baseline, Recipe, flat_settings
 from cropzoo.config.run_dir import RunFolder
-from cropzoo.config.schema import read_mapping
+from cropzoo.config.schema import format_yaml, read_mapping
 from cropzoo.config.upgrade import upgrade_recipe
 from cropzoo.errors import UsageError
 from cropzoo.parallel import is_rank_zero
@@ -135,7 +134,7 @@ def train(
             note(f"settings of catalog entry {used} are the defaults (--print-config shows them)")
         folder = RunFolder(out or Path("runs") / (name or run_name(recipe)))
     if print_config:
-        click.echo(yaml.safe_dump(recipe.to_mapping(), sort_keys=False), nl=False)
+        click.echo(format_yaml(recipe.to_mapping()), nl=False)
         return
     if resume and folder.finished:
         note(f"run {folder.path} is already finished")

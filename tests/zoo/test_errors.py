@@ -14,6 +14,14 @@ from cropzoo.errors import suggest
         ("tsvti", ["tsvit", "utae"], "did you mean 'tsvit'?"),
         ("unet3", ["unet3d", "unet3df", "tsvit"], "did you mean 'unet3d' or 'unet3df'?"),
         ("x", ["b", "a", "b"], "known: a, b"),
+        ("TSViT", ["tsvit", "utae"], "did you mean 'tsvit'?"),
+        ("b04", ["B04", "B02", "SCL"], "did you mean 'B04' or 'B02'?"),
+        (
+            "convlstm",
+            ["unet2d-convlstm-small", "fpn-convlstm", "tsvit"],
+            "did you mean 'fpn-convlstm' or 'unet2d-convlstm-small'?",
+        ),
+        ("gee", ["timm", "geefoodatasetx"], "did you mean 'geefoodatasetx'?"),
         ("x", [], "known: none"),
     ],
 )
@@ -31,4 +39,4 @@ def test_unknown_name_is_wrong_use():
 def test_a_long_list_of_known_names_is_cut_and_any_value_can_be_unknown() -> None:
     told = str(UnknownName("network", None, [f"net{number:04}" for number in range(1000)]))
     assert "unknown network None; known: net0000, " in told
-    assert told.endswith("net0059 and 940 more")
+    assert told.endswith("net0011 and 988 more")

@@ -24,20 +24,30 @@ class LockedError(CropzooError):
 
 
 class UnknownName(UsageError):
-    """The requested name is not registered; the message lists similar names, or all known names."""
+    """The requested name is not registered; the message lists similar names, or some known names."""
 
     def __init__(self, kind: str, name: object, known: Iterable[str], hint: str = "") -> None:
         super().__init__(f"unknown {kind} {name!r}; {suggest(str(name), known)}{'; ' + hint if hint else ''}")
 
 
-SHOWN = 60
-"""Maximum number of names in a message; a family of networks can have a thousand."""
+CLOSE = 3
+"""Maximum number of similar names in a message."""
+
+SHOWN = 12
+"""Maximum number of names in a message that has no similar ones."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Return "did you mean 'a' or 'b'?" for similar names, or the list of known names if none is similar."""
+    """Return "did you mean 'a' or 'b'?" for similar names, or some known names if none is similar; case is ignored."""
     names = sorted(set(known))
-    close = get_close_matches(name, names, n=3, cutoff=0.6)
+    folded: dict[str, list[str]] = {}
+    for each in names:
+        folded.setdefault(each.casefold(), []).append(each)
+    wanted = name.casefold()
+    similar = get_close_matches(wanted, folded, n=CLOSE, cutoff=0.6)
+    if len(wanted) > 2:  # a part of a name, of which short ones come first
+        similar += sorted((each for each in folded if wanted in each and each not in similar), key=len)
+    close = [each for key in similar for each in folded[key]][:CLOSE]
     if close:
         return "did you mean " + " or ".join(repr(match) for match in close) + "?"
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""

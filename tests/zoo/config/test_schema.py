@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import Field
 
-from cropzoo.config.schema import Flag, Real, Schema, Whole, parse_yaml, read_mapping
+from cropzoo.config.schema import Flag, Real, Schema, Whole, format_yaml, parse_yaml, read_mapping
 from cropzoo.errors import CropzooError, UsageError
 
 
@@ -64,10 +65,27 @@ def test_a_long_value_is_shortened():
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1e-3", 1e-3), ("5E-6", 5e-6), ("1.5e3", 1500.0), ("16", 16), ("[B02, B03]", ["B02", "B03"]), ("e5", "e5")],
-)
-def test_yaml_reads_numbers_as_people_write_them(text, value):
-    assert parse_yaml(text, "here") == value
+    [
+        ("1e-3", 1e-3), ("5E-6", 5e-6), ("1.5e3", 1500.0), ("1e3", 1000.0), (".5", 0.5), ("-1.", -1.0),
+        ("16", 16), ("-0", 0), ("+7", 7), ("0x1F", 31), ("0o17", 15), ("1.5e+3", 1500.0), ("-.inf", float("-inf")),
+        ("true", True), ("FALSE", False), ("~", None), ("", None), ("Null", None), ("[B02, B03]", ["B02", "B03"]),
+        *((text, text) for text in (
+            "e5", "NO", "no", "y", "Off", "yes", "0123", "010", "-007", "0101.5", "089", "1_6", "1_000.5", "0b11",
+            "2021-04-10", "2021-04-10 12:00:00", "2019-13-45", "12:30", "190:20:30", "=", "1e", "0x", "nULL", "tRUE",
+        )),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("ours", [False, True])
+def test_plain_scalars_follow_the_core_schema_of_yaml_1_2(text, value, ours):
+    found = parse_yaml(text, "here", ours)
+    assert (found, type(found)) == (value, type(value))
+    assert parse_yaml(format_yaml({"key": [found]}), "here") == {"key": [value]}
+
+
+@pytest.mark.parametrize("text", ["1e3", "NO", "0x1F", "0o17", "010", "089", "12:30", "2021-04-10", "null", "", "+7"])
+def test_written_texts_are_texts_for_readers_of_either_version(text):
+    written = format_yaml({"a": text, text: 1.0})
+    assert parse_yaml(written, "here") == yaml.safe_load(written) == {"a": text, text: 1.0}
 
 
 def test_merge_keys_work():
@@ -78,12 +96,19 @@ def test_merge_keys_work():
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("!!python/object/apply:os.system ['true']", "could not determine a constructor"),
-        ("!!python/name:os.system", "could not determine a constructor"),
+        ("!!python/object/apply:os.system ['true']", "tag '!!python/object/apply:os.system' is not supported; remove"),
+        ("!!python/name:os.system", "tag '!!python/name:os.system' is not supported; remove"),
+        ("day: !!timestamp 2021-04-10", "tag '!!timestamp' is not supported; remove"),
+        ("a: [1, !!str 2]", "tag '!!str' is not supported; remove"),
+        ("! a", "tag '!' is not supported; remove"),
+        ("!mine {a: 1}", "tag '!mine' is not supported; remove"),
+        ("&a !!set {b}", "tag '!!set' is not supported; remove"),
         ("a: 1\nb: 2\na: 3", "duplicate key 'a'"),
+        ("16: a\n0x10: b", "duplicate key '0x10'"),
+        ("'a': 1\na: 2", "duplicate key 'a'"),
+        ("{<<: {a: 1}, <<: {b: 2}}", "duplicate key '<<'"),
         ("inner: {a: 1, a: 2}", "duplicate key 'a'"),
         ("a: [1", "expected"),
-        ("day: 2019-13-45", "month must be in"),
         ("? [a, b]\n: 1", "unhashable key"),
         ("[" * 5000, "recursion"),
     ],

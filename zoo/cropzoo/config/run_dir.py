@@ -10,10 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cropzoo.config.recipe import Recipe
-from cropzoo.config.schema import read_mapping
+from cropzoo.config.schema import format_yaml, read_mapping
 from cropzoo.config.upgrade import upgrade_recipe
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.io import LOCK_NAME, read_json, write_json, write_text
@@ -109,7 +107,7 @@ class RunFolder:
         self.check(overwrite)
         if overwrite:
             self._clear()
-        write_text(self.recipe, yaml.safe_dump(recipe.to_mapping(), sort_keys=False))
+        write_text(self.recipe, format_yaml(recipe.to_mapping()))
 
     def _clear(self) -> None:
         """Remove the files of a run, recipe.yaml last, so that an interrupted removal still leaves a run."""

@@ -104,42 +104,80 @@ def _types(annotation: Any) -> list[type]:
     return [found for part in getattr(annotation, "__args__", ()) for found in _types(part)]
 
 
-class _Constructor:
-    """Mixin of a safe loader: duplicate keys are rejected."""
+_CORE = "tag:yaml.org,2002:"
+_RESOLVERS = (
+    (_CORE + "null", r"~|null|Null|NULL|", "~nN\0"),
+    (_CORE + "bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    (_CORE + "int", r"[-+]?(?:0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    (
+        _CORE + "float",
+        r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+    (_CORE + "merge", r"<<", "<"),
+)
+"""Plain scalars of the core schema of YAML 1.2 with their first characters, and merge keys.
+
+Unlike in the core schema, a number with a leading zero is a text: `0101` is a crop code.
+"""
+
+
+def _index_resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
+    """The resolvers by first character, as PyYAML looks them up; the empty scalar has the key ""."""
+    found: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    for tag, pattern, first in _RESOLVERS:
+        for character in first:
+            found.setdefault(character.strip("\0"), []).append((tag, re.compile(rf"(?:{pattern})\Z")))
+    return found
+
+
+class _CoreSchema:
+    """Mixin of a safe loader: plain scalars follow YAML 1.2, and duplicate keys are rejected."""
+
+    yaml_implicit_resolvers: ClassVar = _index_resolvers()
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[tuple[str, str]] = set()
+        seen: set[Any] = set()
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
-                continue  # the safe loader rejects a list as a key, and merges `<<` below the mapping's own keys
-            if (key.tag, key.value) in seen:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # the safe loader rejects a list as a key
+            value = key.value if key.tag == _CORE + "merge" else self.construct_object(key)  # type: ignore[attr-defined]
+            if value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key.value!r}", key.start_mark)
-            seen.add((key.tag, key.value))
+            seen.add(value)
         merged: dict[Any, Any] = super().construct_mapping(node, deep)  # type: ignore[misc]
         return merged
 
 
-class _Loader(_Constructor, yaml.SafeLoader):
-    """For files from anywhere; libyaml crashes the process on deeply nested input."""
+class _Loader(_CoreSchema, yaml.SafeLoader):
+    """For files from anywhere: libyaml crashes the process on deeply nested input. Tags are rejected."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "tag", None) is not None:
+            tag = str(event.tag).replace(_CORE, "!!")
+            raise yaml.composer.ComposerError(
+                None, None, f"tag {tag!r} is not supported; remove it, and put a text in quotes", event.start_mark
+            )
+        node: yaml.Node | None = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        return node
 
 
-class _FastLoader(_Constructor, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class _FastLoader(_CoreSchema, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """For the catalog of cropzoo, which every listing reads: four times as fast."""
 
 
-_MERGE = "tag:yaml.org,2002:merge"
+class _Dumper(yaml.SafeDumper):
+    """Quotes texts that a reader of YAML 1.1 or 1.2 would read as something else."""
 
 
-_EXPONENT = re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$")
-_LEADING_ZERO = re.compile(r"^[-+]?0[0-9_]+$")
-for _each in (_Loader, _FastLoader):  # YAML 1.1 reads 1e-3 as text
-    _each.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
-    for _first in "-+0":  # YAML 1.1 reads 0101 as an octal number; it is a crop code, which is a text
-        _each.yaml_implicit_resolvers[_first].insert(0, ("tag:yaml.org,2002:str", _LEADING_ZERO))
+for _tag, _pattern, _first in _RESOLVERS:
+    _Dumper.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern})\Z"), list(_first.replace("\0", "")))
+_Dumper.add_implicit_resolver(_CORE + "int", re.compile(r"[-+]?[0-9]+\Z"), list("-+0123456789"))
 
 
 def parse_yaml(text: str, where: str, ours: bool = False) -> Any:
-    """The plain data of a YAML text; tags, and so code, are rejected.
+    """The plain data of a YAML text, by the core schema of YAML 1.2: `NO`, `12:30` and `2021-04-10` are texts.
 
     Args:
         text: YAML text.
@@ -147,12 +185,18 @@ def parse_yaml(text: str, where: str, ours: bool = False) -> Any:
         ours: whether the text is part of cropzoo and needs no protection against hostile input.
 
     Raises:
-        CropzooError: the text is not valid YAML; the message names `where` and the line.
+        CropzooError: the text is not valid YAML, has a tag or a duplicate key; the message names `where` and the line.
     """
     try:
         return yaml.load(text, Loader=_FastLoader if ours else _Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2019-13-45
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a number of over 4300 digits
         raise CropzooError(f"{where}: invalid YAML; {' '.join(str(error).split())}") from error
+
+
+def format_yaml(value: Any) -> str:
+    """Plain data as YAML text, which `parse_yaml` reads without changes; the keys keep their order."""
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def read_mapping(file: Path | Readable, ours: bool = False) -> dict[str, Any]:

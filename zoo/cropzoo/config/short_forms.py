@@ -256,6 +256,8 @@ def as_list(value: Any, kind: type) -> list[Any]:
         ValueError: an item is not of that type.
     """
     parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    if kind is str and any(isinstance(part, bool | float) for part in parts):
+        raise ValueError("its items must be texts; put them in quotes")
     try:
         return [] if value is None else [kind(part) for part in (str(part).strip() for part in parts) if part]
     except ValueError:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
+from cropzoo.config.schema import format_yaml
 from cropzoo.data.model_scores import read_model_scores
 from cropzoo.reports.metrics_table import regions, with_all_keys
 from cropzoo.reports.render import make_environment, markdown_text
@@ -85,4 +84,4 @@ def _limitations(metadata: Mapping[str, Any], scores: Mapping[str, Any], dataset
 
 
 def _yaml(value: Any) -> str:
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).strip() if value else ""
+    return format_yaml(value).strip() if value else ""

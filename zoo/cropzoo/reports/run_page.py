@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cropzoo import __version__
 from cropzoo.config.run_dir import RunFolder
+from cropzoo.config.schema import parse_yaml
 from cropzoo.config.short_forms import DEFAULT_OBJECTIVE
 from cropzoo.config.upgrade import upgrade_recipe
 from cropzoo.data.model_scores import baseline_of, read_model_scores
@@ -58,10 +57,7 @@ def read_run(folder: Path) -> RunFiles:
     if not run.recipe.is_file():
         raise CropzooError(f"report of {str(folder)!r}; it has no recipe.yaml; give the folder of a run")
     text = run.recipe.read_text(encoding="utf-8")
-    try:
-        settings = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise CropzooError(f"{str(run.recipe)!r} cannot be read; {error}") from error
+    settings = parse_yaml(text, str(run.recipe))
     return RunFiles(
         name=folder.resolve().name,
         recipe=upgrade_recipe(_as_mapping(settings, run.recipe)),

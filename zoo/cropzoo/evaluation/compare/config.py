@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import date
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -73,12 +72,12 @@ class Scoring(Schema):
 
 
 def day_text(value: Any) -> str:
-    """A day as text. YAML reads 2019-06-15 as a date.
+    """A day as text.
 
     Raises:
         ValueError: If the value is not a day.
     """
-    text = value.isoformat() if isinstance(value, date) else str(value)
+    text = str(value)
     try:
         parse_day("until", text)
     except UsageError as error:

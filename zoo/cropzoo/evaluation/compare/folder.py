@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from cropzoo.config.merge import read_recipe
 from cropzoo.config.recipe import Recipe, flat_settings
 from cropzoo.config.run_dir import RunFolder
+from cropzoo.config.schema import format_yaml
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.evaluation.compare.config import Scoring, Study
 from cropzoo.evaluation.compare.grid import PlannedRun
@@ -145,11 +144,11 @@ class StudyFolder:
             self.recipes.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CropzooError(f"cannot create {str(self.path)!r}; {error.strerror}; choose another --out") from error
-        write_text(self.study, _yaml(study.to_mapping()))
+        write_text(self.study, format_yaml(study.to_mapping()))
 
     def write_recipe(self, run: PlannedRun) -> Path:
         """Write the recipe of a run; returns its path."""
-        write_text(self.recipe(run), _yaml(run.recipe.to_mapping()))
+        write_text(self.recipe(run), format_yaml(run.recipe.to_mapping()))
         return self.recipe(run)
 
     def failures(self, runs: Iterable[PlannedRun]) -> dict[str, str]:
@@ -168,7 +167,3 @@ def list_differences(old: Recipe, new: Recipe) -> list[str]:
     before, after = flat_settings(old), flat_settings(new)
     keys = [key for key in {**before, **after} if before.get(key, "unset") != after.get(key, "unset")]
     return [f"{key} {before.get(key, 'unset')!r} -> {after.get(key, 'unset')!r}" for key in keys]
-
-
-def _yaml(mapping: dict[str, Any]) -> str:
-    return yaml.safe_dump(mapping, sort_keys=False)

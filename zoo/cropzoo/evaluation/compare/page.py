@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import yaml
 from matplotlib.ticker import MaxNLocator
 
 from cropzoo import __version__
+from cropzoo.config.schema import format_yaml
 from cropzoo.evaluation.compare.folder import StudyFolder
 from cropzoo.evaluation.compare.grid import StudyPlan
 from cropzoo.evaluation.compare.summary import (
@@ -93,7 +93,7 @@ def write_page(
             other_differences=_table_view(plan, compared, scoring_table(plan, summaries, others, "differences")),
             season=season_charts(summaries, {day: others[f"until {day}"] for day in plan.study.until}),
             failed=failed,
-            study=yaml.safe_dump(plan.study.to_mapping(), sort_keys=False, allow_unicode=True),
+            study=format_yaml(plan.study.to_mapping()),
             version=__version__,
         )
     )
