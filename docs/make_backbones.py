@@ -17,7 +17,8 @@ from cropzoo.config.catalog import Catalog, load_catalog
 from cropzoo.config.recipe import PluginChoice
 from cropzoo.config.short_forms import expand_short_forms
 from cropzoo.models.factory import SHAPE_ARGUMENTS
-from cropzoo.plugins.registry import Zoo, known_options, load_target
+from cropzoo.plugins.options import known_options
+from cropzoo.plugins.registry import Zoo, load_target
 from cropzoo.plugins.specs import BackboneSpec
 from cropzoo_cli.costs import DEFAULT_SIZE, costs_of, format_parameters, format_size
 

@@ -95,6 +95,25 @@ def make_plugin(module_folder: Path, write_plugin: Callable[[Path, str], Path]) 
 
 
 @pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """`install(name, entry_points=, metadata=)` puts a distribution first on the path; returns its folder."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(site)
+
+    def put(name: str, entry_points: str | bytes, metadata: str | bytes | None = "") -> Path:
+        folder = site / f"{name.replace('-', '_')}-9.0.dist-info"
+        folder.mkdir()
+        given = f"Metadata-Version: 2.1\nName: {name}\nVersion: 9.0\n" if metadata == "" else metadata
+        for file, content in (("entry_points.txt", entry_points), ("METADATA", given)):
+            if content is not None:
+                (folder / file).write_bytes(content.encode() if isinstance(content, str) else content)
+        return folder
+
+    return put
+
+
+@pytest.fixture
 def good_plugin(make_plugin: Callable[[str, str], EntryPoint]) -> EntryPoint:
     """A plugin that offers backbone `good`."""
     return make_plugin("good-plugin", '@hookimpl\ndef cropzoo_backbones():\n    return [backbone("good")]\n')

@@ -17,7 +17,7 @@ from cropzoo.models.download import find_checkpoint
 from cropzoo.runtime import Runtime
 from cropzoo_cli.evaluate import scoring_changes
 from cropzoo_cli.options import check_suffix, compute_options, pass_catalog
-from cropzoo_cli.output import note, print_json, warn
+from cropzoo_cli.output import echo, note, print_json, warn
 from cropzoo_cli.scores import print_model
 from cropzoo_cli.settings import Settings
 
@@ -90,7 +90,7 @@ def calibrate(
         print_json({"checkpoint": str(target), "sha256": after, "sha256_before": before, **asdict(found)})
         return
     of = "" if found.pixels == found.drawn else f" of {found.drawn:,}"
-    click.echo(
+    echo(
         f"temperature        {found.temperature:.3f}  on {found.pixels:,}{of} labeled pixels of {split}\n"
         f"calibration error  {100 * found.ece_before:.1f} % before, {100 * found.ece:.1f} % after\n"
         f"log loss           {found.loss_before:.4f} before, {found.loss:.4f} after\n"

@@ -17,7 +17,7 @@ from cropzoo.config.upgrade import upgrade_recipe
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.runtime import Runtime
 from cropzoo_cli.options import compute_options, pass_catalog, shard_of, whole_numbers
-from cropzoo_cli.output import note, print_json, print_table, report_interrupt, warn
+from cropzoo_cli.output import echo, note, print_json, print_table, report_interrupt, warn
 from cropzoo_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -306,7 +306,7 @@ def _present(plan: StudyPlan, folder: StudyFolder, not_scored: Mapping[str, str]
         print_json({**result, "failed": failed, "failed_scorings": dict(not_scored)})
         return
     _print_tables(plan, summaries, others)
-    click.echo(f"\ntables      {', '.join(map(str, tables))}\npage        {folder.page}")
+    echo(f"\ntables      {', '.join(map(str, tables))}\npage        {folder.page}")
 
 
 def _print_tables(
@@ -326,9 +326,9 @@ def _print_tables(
     )
 
     folds = "; folds are summed" if plan.study.folds else ""
-    click.echo(f"scores on {plan.study.split} in percent: mean ± standard deviation over seeds{folds}")
+    echo(f"scores on {plan.study.split} in percent: mean ± standard deviation over seeds{folds}")
     _print_parts(split_table(plan, score_table(plan, summaries)))
-    click.echo(budget_text(plan))
+    echo(budget_text(plan))
     for line in step_warnings(summaries):
         warn(line)
     first = plan.study.backbones[0]
@@ -339,14 +339,14 @@ def _print_tables(
         (to_backbone, backbone_table(plan, summaries)),
     ):
         if table[1]:
-            click.echo(f"\ndifferences to {reference} in percentage points\nwith {interval_text()}")
+            echo(f"\ndifferences to {reference} in percentage points\nwith {interval_text()}")
             _print_parts(split_table(plan, table))
     if others:
-        click.echo("\nmIoU of the same weights by additional scorings")
+        echo("\nmIoU of the same weights by additional scorings")
         print_table(*scoring_table(plan, summaries, others))
 
 
 def _print_parts(parts: Sequence[tuple[str, Table]]) -> None:
     for title, table in parts:
-        click.echo(f"\n{title}")
+        echo(f"\n{title}")
         print_table(*table)

@@ -20,7 +20,7 @@ from cropzoo.models.download import find_checkpoint
 from cropzoo.parallel import is_rank_zero
 from cropzoo.runtime import Runtime
 from cropzoo_cli.options import BaselineCommand, check_picture, compute_options, pass_catalog
-from cropzoo_cli.output import note, print_json, print_table, warn
+from cropzoo_cli.output import echo, note, print_json, print_table, warn
 from cropzoo_cli.scores import percent, print_model, score_lines
 from cropzoo_cli.settings import Settings
 
@@ -136,7 +136,7 @@ def evaluate(
     if as_json:
         print_json(scores)
     else:
-        click.echo("\n".join(score_lines(split, scores)))
+        echo("\n".join(score_lines(split, scores)))
 
 
 def _check_files(plot: Path | None, csv: Path | None, has_days: bool) -> None:

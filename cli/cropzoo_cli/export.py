@@ -14,7 +14,7 @@ from cropzoo.errors import UsageError
 from cropzoo.inference.export.formats import ExportFormat, choose_format, output_paths
 from cropzoo.models.download import find_checkpoint
 from cropzoo_cli.options import pass_catalog
-from cropzoo_cli.output import note
+from cropzoo_cli.output import echo, note
 from cropzoo_cli.scores import print_model
 from cropzoo_cli.settings import Settings
 
@@ -60,7 +60,7 @@ def export(
     print_model(scores_of(metadata.model_dump()))
     for local in shortened:
         note(f"shortened to its last component, because it is a local path: {local}")
-    click.echo("\n".join(_lines(export_model(path, out, file_format, metadata, settings.zoo, note))))
+    echo("\n".join(_lines(export_model(path, out, file_format, metadata, settings.zoo, note))))
 
 
 def _lines(result: ExportResult) -> list[str]:

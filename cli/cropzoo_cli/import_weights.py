@@ -12,7 +12,7 @@ from cropzoo.config.merge import parse_assignments
 from cropzoo.config.short_forms import expand_short_forms
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo_cli.options import check_suffix, pass_catalog
-from cropzoo_cli.output import note
+from cropzoo_cli.output import echo, note
 from cropzoo_cli.settings import Settings
 
 
@@ -66,7 +66,7 @@ def import_weights(
     from cropzoo.models.convert import import_published
 
     metadata = import_published(backbone, file, out, settings.zoo, plan, statistics_of)
-    click.echo(f"checkpoint  {out}  {len(metadata.classes)} classes, {metadata.in_channels} bands")
+    echo(f"checkpoint  {out}  {len(metadata.classes)} classes, {metadata.in_channels} bands")
     if not metadata.mean:
         note("the checkpoint has no band statistics: use it with --weights, or import it with --statistics-of DATASET")
 

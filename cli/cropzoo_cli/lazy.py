@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from cropzoo.errors import UnknownName
+from cropzoo_cli.output import echo
 
 RENAMED_FLAGS = {"--catalogue": "--catalog", "--licence": "--license"}
 """Flags of version 0.1 and their names today; the old ones work in 0.2."""
@@ -80,5 +81,5 @@ def _with_new_flag(arg: str) -> str:
     flag, equals, value = arg.partition("=")
     if flag not in RENAMED_FLAGS:
         return arg
-    click.echo(f"warning: {flag} is deprecated; use {RENAMED_FLAGS[flag]}", err=True)
+    echo(f"warning: {flag} is deprecated; use {RENAMED_FLAGS[flag]}", err=True)
     return f"{RENAMED_FLAGS[flag]}{equals}{value}"

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cropzoo.config.catalog import Catalog
-from cropzoo.errors import CropzooError, UsageError, suggest
+from cropzoo.errors import CropzooError, UsageError, describe_error, suggest
 from cropzoo.plugins.registry import Zoo
 from cropzoo_cli.costs import DEFAULT_SIZE, format_size
 from cropzoo_cli.options import pass_catalog
@@ -93,12 +93,12 @@ def family_records(zoo: Zoo, pattern: str) -> list[dict[str, Any]]:
     entry = zoo.backbones[family]
     what = f"members of backbone {family!r} of plugin {entry.owner.name!r}"
     try:
-        names = list(load_target(entry.spec.members, what)())
-    except CropzooError:
+        names = [str(name) for name in load_target(entry.spec.members, what)()]
+    except (CropzooError, KeyboardInterrupt):
         raise
-    except Exception as error:  # a plugin's function may raise anything
+    except BaseException as error:  # a plugin's function may raise anything
         raise CropzooError(
-            f"{what} cannot be listed; {type(error).__name__}: {error}; report it to the plugin's author"
+            f"{what} cannot be listed; {describe_error(error)}; report it to the plugin's author"
         ) from error
     facts = {"license": entry.spec.license, "owner": entry.owner.name, "summary": entry.spec.summary}
     return [{"kind": "backbone", "name": f"{family}/{name}", **facts} for name in names]

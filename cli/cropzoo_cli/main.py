@@ -14,8 +14,9 @@ from cropzoo import __version__
 from cropzoo.errors import CropzooError, UsageError, find_open_limit_error
 from cropzoo.geo.local import GDAL_SETTINGS
 from cropzoo.parallel import cleanup, describe_interrupt, raise_on_signals
+from cropzoo.plugins.registry import plugins_in_environment
 from cropzoo_cli.lazy import LazyCommand, LazyGroup
-from cropzoo_cli.output import forward_messages
+from cropzoo_cli.output import echo, forward_messages
 from cropzoo_cli.settings import Settings
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
@@ -73,7 +74,7 @@ def cli(ctx: click.Context, plugins: tuple[str, ...], catalogs: tuple[Path, ...]
     ctx.with_resource(forward_messages())
     offline_setting = {"CROPZOO_OFFLINE": "1"} if offline else {}
     ctx.with_resource(_environment({**GDAL_SETTINGS, **offline_setting}))
-    ctx.obj = Settings(tuple(dict.fromkeys((*_from_environment(), *plugins))), catalogs, offline)
+    ctx.obj = Settings(tuple(dict.fromkeys((*plugins_in_environment(), *plugins))), catalogs, offline)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -118,11 +119,6 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _from_environment() -> list[str]:
-    names = os.environ.get("CROPZOO_PLUGINS", "").split(",")
-    return [name.strip() for name in names if name.strip()]
-
-
 def _describe(error: click.ClickException) -> str:
     message = error.format_message()
     ctx = getattr(error, "ctx", None)
@@ -130,7 +126,7 @@ def _describe(error: click.ClickException) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"error: {message}", err=True)
+    echo(f"error: {message}", err=True)
     return code
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cropzoo_cli.output import note, warn
+from cropzoo_cli.output import echo, note, warn
 from cropzoo_cli.progress import progress
 from cropzoo_cli.scores import print_model
 
@@ -35,7 +35,7 @@ def mosaic(path: Path, overwrite: bool) -> None:
         return
     print_model(result.scores)
     for name, file in result.paths.items():
-        click.echo(f"{name:<13} {file}  {file.stat().st_size:,} bytes")
+        echo(f"{name:<13} {file}  {file.stat().st_size:,} bytes")
     for number, reason in result.failures.items():
         warn(f"no data in chunk {number}: {reason}")
     if result.failures:

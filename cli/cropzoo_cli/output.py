@@ -1,18 +1,80 @@
-"""Output: results to stdout, messages to stderr; fitted tables in a terminal, plain lines elsewhere."""
+"""Output: results to stdout, messages to stderr; fitted tables in a terminal, plain lines elsewhere.
+
+All that a command prints passes `echo`, which escapes control characters: names come from files and plugins.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
 
 import click
 
 from cropzoo.parallel import describe_interrupt, get_world_size, is_rank_zero
+from cropzoo.plugins.specs import UNPRINTABLE
+
+_reserved: list[TextIO] = []
+"""The stream of the results while stdout is reserved for them."""
+
+
+def escape(text: str, kept: str = "\n\t") -> str:
+    """The text with control characters, overrides of its direction and surrogates written as backslash escapes.
+
+    Args:
+        text: Any text.
+        kept: Control characters that stay as they are.
+    """
+    return UNPRINTABLE.sub(lambda m: m[0] if m[0] in kept else m[0].encode("unicode_escape").decode(), text)
+
+
+def echo(text: str = "", *, nl: bool = True, err: bool = False) -> None:
+    """Print text to stdout, or to stderr, with its control characters escaped."""
+    click.echo(escape(text), file=None if err else _results(), nl=nl, err=err)
+
+
+def _results() -> TextIO:
+    return _reserved[-1] if _reserved else sys.stdout
+
+
+@contextmanager
+def reserve_stdout() -> Iterator[None]:
+    """Keep stdout for `echo` inside the block; what plugins and libraries print, in C as well, goes to stderr."""
+    stdout = sys.stdout
+    stdout.flush()
+    results = _take_descriptor(stdout)
+    _reserved.append(results or stdout)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout = stdout
+        _reserved.pop()
+        if results is not None:
+            with suppress(Exception):  # what C code has buffered belongs to stderr
+                ctypes.CDLL(None).fflush(None)
+            with suppress(OSError):  # a closed pipe was reported by `echo`
+                results.flush()
+            os.dup2(results.fileno(), 1)
+            with suppress(OSError):
+                results.close()
+
+
+def _take_descriptor(stdout: TextIO) -> TextIO | None:
+    """A stream to stdout under another descriptor, after which 1 is stderr; None if `stdout` is no such stream."""
+    try:
+        if stdout.fileno() != 1:
+            return None
+        copy = os.dup(1)
+        os.dup2(2, 1)
+    except (OSError, ValueError):  # replaced by a buffer, or closed
+        return None
+    return open(copy, "w", encoding=stdout.encoding, errors="backslashreplace")
 
 
 def warn(message: str) -> None:
@@ -23,7 +85,7 @@ def warn(message: str) -> None:
 def note(message: str) -> None:
     """Print progress to stderr, from the first process of a distributed run."""
     if is_rank_zero():
-        click.echo(message, err=True)
+        echo(message, err=True)
 
 
 class _Lines(logging.Handler):
@@ -78,7 +140,9 @@ def report_interrupt(advice: Callable[[], str]) -> Iterator[None]:
 
 def print_json(data: Any) -> None:
     """Print data to stdout as indented JSON; values that JSON does not have become text."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+    plain = (_results().encoding or "utf-8").lower().startswith("utf")
+    text = json.dumps(data, indent=2, ensure_ascii=not plain, default=str)
+    echo(UNPRINTABLE.sub(lambda m: m[0] if m[0] == "\n" else f"\\u{ord(m[0]):04x}", text))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], sections: bool = True) -> None:
@@ -87,16 +151,15 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], sectio
     In a terminal the table fits its width; elsewhere each row is one line, never wrapped or cut. With `sections`, a
     terminal's table has a rule between rows whose first cells differ.
     """
-    cells = [[str(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
-        _print_rich(columns, cells, sections)
+    if _results().isatty():
+        _print_rich(columns, [[escape(str(cell), kept="") for cell in row] for row in rows], sections)
     else:
-        click.echo("\n".join(table_lines(columns, cells)))
+        echo("\n".join(table_lines(columns, rows)))
 
 
 def table_lines(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
     """Lines of a table with aligned columns."""
-    lines = [[str(cell) for cell in line] for line in (columns, *rows)]
+    lines = [[escape(str(cell), kept="") for cell in line] for line in (columns, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
@@ -114,4 +177,4 @@ def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], sections:
         if sections and before is not None and row[0] != before[0]:
             table.add_section()
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    Console(file=_results()).print(table)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cropzoo_cli.output import note, print_json, table_lines, warn
+from cropzoo_cli.output import echo, note, print_json, table_lines, warn
 from cropzoo_cli.progress import progress
 from cropzoo_cli.scores import percent, print_model
 
@@ -85,12 +85,12 @@ def parcels(map_path: Path, parcels: Path, out: Path, overwrite: bool, as_json: 
     if as_json:
         print_json({"parcels": str(out), **summary.as_dict()})
         return
-    click.echo(f"parcels    {out}  {summary.parcels:,} parcels, {summary.mapped:,} of them with data in the map")
+    echo(f"parcels    {out}  {summary.parcels:,} parcels, {summary.mapped:,} of them with data in the map")
     if options["crop_column"]:
-        click.echo("\n".join(_agreement_lines(summary)))
+        echo("\n".join(_agreement_lines(summary)))
     else:
         rows = [[name, f"{area:,.1f}"] for name, area in summary.hectares.items() if area]
-        click.echo("\n" + "\n".join(table_lines(("crop", "ha"), rows)))
+        echo("\n" + "\n".join(table_lines(("crop", "ha"), rows)))
 
 
 def _print_notes(summary: ParcelSummary) -> None:

@@ -7,7 +7,8 @@ from dataclasses import asdict
 import click
 
 from cropzoo.plugins.manager import Plugin
-from cropzoo_cli.output import print_json, print_table
+from cropzoo.plugins.registry import check_requested
+from cropzoo_cli.output import echo, print_json, print_table
 from cropzoo_cli.settings import Settings, pass_settings
 
 COLUMNS = ("plugin", "distribution", "version", "offers")
@@ -21,11 +22,13 @@ def plugins(settings: Settings, as_json: bool) -> None:
     zoo = settings.quiet_zoo
     if as_json:
         print_json([asdict(plugin) for plugin in zoo.plugins])
+        check_requested(zoo.plugins)
         return
     rows = [[p.name, p.distribution or "-", p.version or "-", _offers(p)] for p in zoo.plugins]
     print_table(COLUMNS, rows)
     for plugin in zoo.broken:
-        click.echo(f"\nplugin {plugin.name!r} ({plugin.origin}) is broken: {plugin.error}\n{plugin.details}")
+        echo(f"\nplugin {plugin.name!r} ({plugin.origin}) is broken: {plugin.error}\n{plugin.details}")
+    check_requested(zoo.plugins)
 
 
 def _offers(plugin: Plugin) -> str:

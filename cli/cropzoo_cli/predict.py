@@ -16,7 +16,7 @@ from cropzoo.config.catalog import Catalog
 from cropzoo.errors import UsageError
 from cropzoo.models.download import find_checkpoint
 from cropzoo_cli.options import pass_catalog, shard_of, whole_numbers
-from cropzoo_cli.output import note, report_interrupt, warn
+from cropzoo_cli.output import echo, note, report_interrupt, warn
 from cropzoo_cli.progress import pixel_progress, progress
 from cropzoo_cli.scores import print_model
 from cropzoo_cli.settings import Settings
@@ -227,7 +227,7 @@ def _write_report(report: Path, out: Path, plan: MapPlan) -> None:
 
     with progress("images read for the page") as advance:
         write_map_page(report, out, collect_page_images(plan), upsample=plan.facts.upsample, advance=advance)
-    click.echo(f"page          {report}  {report.stat().st_size:,} bytes")
+    echo(f"page          {report}  {report.stat().st_size:,} bytes")
 
 
 def _map_options(flags: dict[str, Any], rest: tuple[str, ...]) -> MapOptions:
@@ -270,12 +270,12 @@ def _describe_plan(plan: MapPlan, shard: tuple[int, int] | None) -> None:
 
 def _print_result(result: MapResult, run: _RunFlags) -> None:
     if run.shard is not None:
-        click.echo(
+        echo(
             f"parts       {result.parts}  shard {run.shard}\n"
             f"when all shards are finished: cropzoo mosaic {shlex.quote(str(run.out))}"
         )
     for name, path in result.paths.items():
-        click.echo(f"{name:<13} {path}  {path.stat().st_size:,} bytes")
+        echo(f"{name:<13} {path}  {path.stat().st_size:,} bytes")
 
 
 def _exit_on_failures(result: MapResult, plan: MapPlan) -> None:

@@ -15,7 +15,7 @@ from cropzoo.errors import UsageError
 from cropzoo.io import exclusive_folder
 from cropzoo.plugins.registry import Zoo
 from cropzoo_cli.options import whole_numbers
-from cropzoo_cli.output import note, print_json, report_interrupt, warn
+from cropzoo_cli.output import echo, note, print_json, report_interrupt, warn
 from cropzoo_cli.progress import progress
 from cropzoo_cli.settings import Settings
 
@@ -230,7 +230,7 @@ def _prepare(options: PrepareOptions, out: Path, workers: int, dry_run: bool, ov
         warn(line)
     check_plan(plan, workers, note)
     if dry_run:
-        click.echo("\n".join(plan_lines(plan)))
+        echo("\n".join(plan_lines(plan)))
         return False
     with exclusive_folder(journal.folder):
         journal.start(plan_signature(plan), overwrite)
@@ -255,9 +255,9 @@ def present(zoo: Zoo, out: Path, as_json: bool) -> None:
         return
     from cropzoo_cli.show_dataset import description_lines
 
-    click.echo("\n".join(description_lines(description)))
-    click.echo(f"\ndataset    {out}\nquicklook  {out / 'quicklook.html'}")
+    echo("\n".join(description_lines(description)))
+    echo(f"\ndataset    {out}\nquicklook  {out / 'quicklook.html'}")
     if {"train", "val", "test"} <= {split.name for split in description.splits}:
         scale = description.label_scale or 1
         finer = f" --set head.upsample={scale}" if scale > 1 else ""
-        click.echo(f"train      cropzoo train --backbone tsvit --dataset {shlex.quote(f'{out}/')}{finer}")
+        echo(f"train      cropzoo train --backbone tsvit --dataset {shlex.quote(f'{out}/')}{finer}")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import click
 
-from cropzoo.plugins.registry import Zoo, load_zoo
-from cropzoo_cli.output import warn
+from cropzoo.plugins.registry import Zoo, check_requested, load_zoo
+from cropzoo_cli.output import reserve_stdout, warn
 
 
 @dataclass(frozen=True)
@@ -31,12 +29,21 @@ class Settings:
     @cached_property
     def quiet_zoo(self) -> Zoo:
         """The zoo, loaded once, without warnings about broken plugins."""
-        with redirect_stdout(sys.stderr):  # output of a plugin at import must not mix with `--json`
-            return load_zoo(modules=self.plugins)
+        reserved = reserve_stdout()  # from here on plugins run, whose output must not mix with results
+        if context := click.get_current_context(silent=True):
+            context.find_root().with_resource(reserved)
+            return load_zoo(modules=self.plugins, strict=False)
+        with reserved:
+            return load_zoo(modules=self.plugins, strict=False)
 
     @cached_property
     def zoo(self) -> Zoo:
-        """The zoo, loaded once; each broken plugin is reported in one line on stderr."""
+        """The zoo, loaded once; each broken plugin is reported in one line on stderr.
+
+        Raises:
+            UsageError: If a plugin that the user named cannot be loaded.
+        """
+        check_requested(self.quiet_zoo.plugins)
         for plugin in self.quiet_zoo.broken:
             warn(f"skipped plugin {plugin.name!r}: {plugin.error}; `cropzoo plugins` shows the full error")
         return self.quiet_zoo

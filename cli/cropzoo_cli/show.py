@@ -16,7 +16,7 @@ from cropzoo.errors import UnknownName, UsageError
 from cropzoo.plugins.registry import Entry, Zoo
 from cropzoo_cli.costs import DEFAULT_SIZE, costs_of, format_parameters, format_size
 from cropzoo_cli.options import pass_catalog
-from cropzoo_cli.output import print_json
+from cropzoo_cli.output import echo, escape, print_json
 from cropzoo_cli.scores import score_lines
 from cropzoo_cli.settings import Settings
 from cropzoo_cli.show_dataset import collect_dataset_facts, description_lines, find_dataset
@@ -76,7 +76,7 @@ def show(
         print_json({**facts, "contents": description.as_dict()} if description else facts)
         return
     if facts["kind"] == "class map":
-        click.echo("\n".join(map_lines(facts)))
+        echo("\n".join(map_lines(facts)))
         return
     scores = facts.pop("scores", None)
     for key in ("bands", "classes", "splits") if description else ():
@@ -84,11 +84,11 @@ def show(
     width = max(len(key) for key in facts)
     for key, value in facts.items():
         for line, text in enumerate(_value_lines(value)):
-            click.echo(f"{key if line == 0 else '':<{width}}  {text}".rstrip())
+            echo(f"{key if line == 0 else '':<{width}}  {text}".rstrip())
     if description:
-        click.echo("\n".join(["", *description_lines(description)]))
+        echo("\n".join(["", *description_lines(description)]))
     if scores:
-        click.echo("\n".join(["", *score_lines("test", scores)]))
+        echo("\n".join(["", *score_lines("test", scores)]))
 
 
 def _collect_facts(zoo: Zoo, catalog: Catalog, name: str) -> dict[str, Any]:
@@ -116,7 +116,8 @@ def _collect_facts(zoo: Zoo, catalog: Catalog, name: str) -> dict[str, Any]:
 
 def _spec_facts(zoo: Zoo, entry: Entry[Any], member: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     from cropzoo.models.factory import SHAPE_ARGUMENTS
-    from cropzoo.plugins.registry import known_options, load_target
+    from cropzoo.plugins.options import known_options
+    from cropzoo.plugins.registry import load_target
 
     spec, owner = entry.spec, entry.owner
     facts = {"kind": spec.kind, **spec.as_dict(), "plugin": f"{owner.name} {owner.version}".strip()}
@@ -218,7 +219,7 @@ def _number(value: float | None) -> str:
 
 def _value_lines(value: Any) -> Iterable[str]:
     if isinstance(value, dict):
-        return [f"{key}: {_inline(item)}" for key, item in value.items()]
+        return [f"{_inline(key)}: {_inline(item)}" for key, item in value.items()]
     if isinstance(value, (list, tuple)):
         items = [_inline(item) for item in value]
         return items if any(len(item) > 12 for item in items) else [", ".join(items)]
@@ -227,7 +228,7 @@ def _value_lines(value: Any) -> Iterable[str]:
 
 def _inline(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key}={_inline(item)}" for key, item in value.items())
+        return ", ".join(f"{_inline(key)}={_inline(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(_inline(item) for item in value)
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else escape(str(value), kept="")

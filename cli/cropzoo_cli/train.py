@@ -19,7 +19,7 @@ from cropzoo.parallel import is_rank_zero
 from cropzoo.plugins.registry import Zoo
 from cropzoo.runtime import Runtime
 from cropzoo_cli.options import compute_options, pass_catalog
-from cropzoo_cli.output import note, print_json, report_interrupt
+from cropzoo_cli.output import echo, note, print_json, report_interrupt
 from cropzoo_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def train(
             note(f"settings of catalog entry {used} are the defaults (--print-config shows them)")
         folder = RunFolder(out or Path("runs") / (name or run_name(recipe)))
     if print_config:
-        click.echo(format_yaml(recipe.to_mapping()), nl=False)
+        echo(format_yaml(recipe.to_mapping()), nl=False)
         return
     if resume and folder.finished:
         note(f"run {folder.path} is already finished")
@@ -241,5 +241,5 @@ def _print_scores(recipe: Recipe, folder: RunFolder, scores: dict[str, Any], as_
     from cropzoo_cli.scores import score_lines
 
     unscored = f"no scores: {recipe.stages[-1].objective} predicts no classes; fine-tune with --weights {folder.path}"
-    click.echo("\n".join(score_lines("test", scores)) if scores else unscored)
-    click.echo(f"\ncheckpoint  {folder.model}\nreport      {folder.report}")
+    echo("\n".join(score_lines("test", scores)) if scores else unscored)
+    echo(f"\ncheckpoint  {folder.model}\nreport      {folder.report}")

@@ -160,16 +160,29 @@ def test_environment_comes_before_the_options(run_body, monkeypatch):
     assert seen == [Settings(("one", "two.py", "three", "four"), (), True)]
 
 
-def test_zoo_is_loaded_once_and_each_broken_plugin_warned_about_once(run_body, capsys):
+def test_zoo_is_loaded_once_and_each_broken_plugin_warned_about_once(run_body, capsys, install):
     def body(settings):
         assert settings.zoo is settings.zoo
         assert "tsvit" in settings.zoo.backbones
 
-    assert run_body(body, "-p", "no_such_module") == 0
+    install("broken-plugin", entry_points="[cropzoo]\nmine = no_such_module\n")
+    assert run_body(body) == 0
     out, err = capsys.readouterr()
     assert out == ""
     assert len(err.splitlines()) == 1
-    assert err.startswith("warning: skipped plugin 'no_such_module': ModuleNotFoundError")
+    assert err.startswith("warning: skipped plugin 'mine': ModuleNotFoundError")
+
+
+@pytest.mark.parametrize("variable", [False, True])
+@pytest.mark.parametrize("name", ["nofile.py", "folder/nofile.py", "no_such_module", "."])
+@pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["show", "tsvit"], ["plugins"]])
+def test_requested_plugin_that_cannot_be_loaded_is_an_error(variable, name, command, capsys, monkeypatch):
+    if variable:
+        monkeypatch.setenv("CROPZOO_PLUGINS", name)
+    assert main([*([] if variable else ["-p", name]), *command]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: plugin {name!r} cannot be loaded; ")
+    assert len(err.splitlines()) == 1
 
 
 def test_broken_plugin_does_not_touch_help(tmp_path, capsys):
@@ -210,7 +223,8 @@ def test_completion_offers_commands_and_options():
 def test_offline_reaches_the_libraries_that_plugins_use_and_is_taken_back(monkeypatch, write_plugin, tmp_path, capsys):
     monkeypatch.delenv("CROPZOO_OFFLINE", raising=False)
     plugin = write_plugin(
-        tmp_path / "told.py", 'import os, sys\nprint(os.environ["CROPZOO_OFFLINE"], file=sys.stderr)\n'
+        tmp_path / "told.py",
+        'import os, sys\nprint(os.environ["CROPZOO_OFFLINE"], file=sys.stderr)\n' + HOOK.format("told"),
     )
     assert main(["-p", str(plugin), "--offline", "plugins"]) == 0
     assert capsys.readouterr().err.startswith("1\n")

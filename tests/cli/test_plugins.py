@@ -28,18 +28,18 @@ def test_each_plugin_with_what_it_offers(capsys):
 
 
 def test_full_error_of_a_broken_one_and_no_warning_beside_it(broken_file, capsys):
-    assert main(["-p", str(broken_file), "plugins"]) == 0
+    assert main(["-p", str(broken_file), "plugins"]) == 2
     out, err = capsys.readouterr()
-    assert err == ""
+    assert err.startswith(f"error: plugin {str(broken_file)!r} cannot be loaded; ZeroDivisionError: division by zero; ")
     assert f"plugin {str(broken_file)!r} ({broken_file}) is broken: ZeroDivisionError: division by zero" in out
     assert f'File "{broken_file}", line 2, in deep' in out
     assert "backbone tsvit" in out
 
 
 def test_json_holds_every_field(broken_file, capsys):
-    assert main(["-p", str(broken_file), "plugins", "--json"]) == 0
+    assert main(["-p", str(broken_file), "plugins", "--json"]) == 2
     found = json.loads(capsys.readouterr().out)
-    assert {"name", "origin", "distribution", "version", "offers", "error", "details"} == found[0].keys()
+    assert {"name", "origin", "distribution", "version", "offers", "error", "details", "requested"} == found[0].keys()
     broken = found[-1]
     assert broken["offers"] == []
     assert broken["error"] == "ZeroDivisionError: division by zero"

@@ -9,7 +9,8 @@ import click
 import pytest
 
 from cropzoo import load_zoo
-from cropzoo.plugins.registry import known_options, load_target
+from cropzoo.plugins.options import known_options
+from cropzoo.plugins.registry import load_target
 from cropzoo_cli.main import COMMANDS, cli
 
 REPOSITORY = Path(__file__).parents[2]

@@ -30,6 +30,17 @@ class UnknownName(UsageError):
         super().__init__(f"unknown {kind} {name!r}; {suggest(str(name), known)}{'; ' + hint if hint else ''}")
 
 
+def describe_error(error: BaseException) -> str:
+    """Type and first line of the message of any exception, in one line; of a `CropzooError` the message alone."""
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # the class is a plugin's
+        lines = []
+    if isinstance(error, CropzooError) and lines:
+        return lines[0]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+
+
 CLOSE = 3
 """Maximum number of similar names in a message."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cropzoo import CropzooError, UnknownName, UsageError, load_zoo
-from cropzoo.plugins.registry import MissingDependency, known_options
+from cropzoo.plugins.options import known_options
+from cropzoo.plugins.registry import MissingDependency
 
 FACTORIES = """
 def build(in_channels, classes, *, width=8, depth=2):

@@ -15,7 +15,7 @@ from cropzoo.config.recipe import build_recipe
 from cropzoo.config.schema import Readable, Real, Schema, Whole, read_mapping
 from cropzoo.config.short_forms import expand_short_forms, list_stages
 from cropzoo.config.upgrade import upgrade_recipe
-from cropzoo.errors import CropzooError, UnknownName
+from cropzoo.errors import CropzooError, UnknownName, describe_error
 from cropzoo.plugins.registry import Zoo
 
 _ENTRY_NAME = re.compile(r"[a-z0-9]+([-.][a-z0-9]+)*")
@@ -184,8 +184,10 @@ def load_catalog(zoo: Zoo, extra: Iterable[Path] = ()) -> Catalog:
     for plugin, file in zoo.catalogs:
         try:
             add(plugin.name, file)
-        except Exception as error:  # a plugin's file may be any object with read_text, and raise anything
-            reason = str(error) if isinstance(error, CropzooError) else f"{file}: {type(error).__name__}: {error}"
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin's file may be any object with read_text, and raise anything
+            reason = describe_error(error)
             problems.append(f"skipped the catalog of plugin {plugin.name!r}: {reason}")
     for path in extra:
         add(str(path), path)

@@ -159,7 +159,7 @@ class _Loader(_CoreSchema, yaml.SafeLoader):
             raise yaml.composer.ComposerError(
                 None, None, f"tag {tag!r} is not supported; remove it, and put a text in quotes", event.start_mark
             )
-        node: yaml.Node | None = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        node: yaml.Node | None = super().compose_node(parent, index)
         return node
 
 

@@ -21,7 +21,8 @@ from cropzoo.data.legend import drop_made_up_codes
 from cropzoo.data.sample import HEX_COLOR, LabelClass
 from cropzoo.errors import CropzooError, UnknownName, UsageError
 from cropzoo.io import atomic_write
-from cropzoo.plugins.registry import Zoo, known_options, load_target
+from cropzoo.plugins.options import known_options
+from cropzoo.plugins.registry import Zoo, load_target
 
 _SUBSETS = ("train_years", "train_sites", "test_years", "test_sites")
 

@@ -17,7 +17,8 @@ from cropzoo.models.base import Backbone, Model
 from cropzoo.models.checkpoint import Metadata, check_head, read_metadata, read_state
 from cropzoo.models.download import find_checkpoint, local_checkpoint
 from cropzoo.models.upsample import Upsampled
-from cropzoo.plugins.registry import Zoo, known_options, load_target, load_zoo
+from cropzoo.plugins.options import known_options
+from cropzoo.plugins.registry import Zoo, load_target, load_zoo
 
 SHAPE_ARGUMENTS = ("in_channels", "classes", "image_size", "length")
 """Arguments of every backbone's factory in addition to the user's options."""
@@ -76,8 +77,9 @@ def create_backbone(
     if reserved:
         raise UsageError(f"backbone {name!r}: {reserved[0]!r} is not an option; it is determined by data and recipe")
     shape.check(name, entry.spec.fixed_length)
-    if bands is not None and "bands" in known_options(load_target(entry.spec.build, f"backbone {name!r}")):
-        options = {"bands": tuple(bands), **options}
+    has_option = "bands" in known_options(load_target(entry.spec.build, f"backbone {name!r}"))
+    if bands is not None and has_option and options.get("bands") is None:
+        options = {**options, "bands": tuple(bands)}
     backbone = entry.build(**{what: getattr(shape, what) for what in SHAPE_ARGUMENTS}, **options)
     if not isinstance(backbone, Backbone) or not isinstance(getattr(backbone, "out_channels", None), int):
         raise CropzooError(

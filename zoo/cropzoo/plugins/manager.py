@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module, invalidate_caches
-from importlib.metadata import Distribution, EntryPoint, distribution, distributions
+from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, distributions
 from importlib.resources.abc import Traversable
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 
 import pluggy
 
-from cropzoo.errors import CropzooError, suggest
+from cropzoo.errors import CropzooError, describe_error, suggest
 from cropzoo.plugins import hookspecs
 from cropzoo.plugins.renamed import HOOKS as OLD_HOOKS
 from cropzoo.plugins.specs import BackboneSpec, DatasetSpec, ObjectiveSpec, Spec
@@ -62,6 +62,9 @@ def _find_origin(stem: str) -> Path | None:
     return Path(origin).resolve() if origin and origin not in ("built-in", "frozen") else None
 
 
+BUILTIN = "cropzoo_plugins"
+"""Package of the built-in plugins, by which their entry points are recognized."""
+
 HOOKS: dict[str, type[Any]] = {
     "cropzoo_backbones": BackboneSpec,
     "cropzoo_datasets": DatasetSpec,
@@ -86,6 +89,7 @@ class Plugin:
         version: Version of the distribution; empty for a module or file.
         offers: Kind and name of each spec and catalog file.
         error: One-line error; empty for an accepted plugin.
+        requested: Whether the plugin was named by the user, as a module or file.
         details: Full error with traceback; empty for an accepted plugin.
     """
 
@@ -96,6 +100,12 @@ class Plugin:
     offers: tuple[str, ...] = ()
     error: str = ""
     details: str = ""
+    requested: bool = False
+
+    @property
+    def builtin(self) -> bool:
+        """Whether the plugin is part of cropzoo."""
+        return not self.requested and self.origin.partition(".")[0] == BUILTIN
 
 
 @dataclass(frozen=True)
@@ -109,48 +119,95 @@ class Offer:
 
 def collect(points: Iterable[EntryPoint] | None, modules: Iterable[str]) -> list[Offer]:
     """Load all plugins: the built-in ones first, which reserves their names, then the others by name."""
-    found = _installed_entry_points() if points is None else points
-    packages: dict[Distribution | None, tuple[str, str]] = {None: ("", "")}
-    installed = []
-    for point in found:
-        if point.dist is not None and point.dist not in packages:  # every access to its metadata parses them again
-            metadata = point.dist.metadata
-            packages[point.dist] = metadata["Name"], metadata["Version"]
-        installed.append((Plugin(point.name, point.value, *packages[point.dist]), point))
-    candidates: list[tuple[Plugin, EntryPoint | str]] = [*sorted(installed, key=lambda each: _sort_key(each[0]))]
-    candidates += [(Plugin(module, module), module) for module in modules]
+    found = _find_installed() if points is None else [(_describe_point(point), point) for point in points]
+    candidates: list[tuple[Plugin, EntryPoint | BaseException | str]] = [
+        *sorted(found, key=lambda each: _sort_key(each[0]))
+    ]
+    candidates += [(Plugin(module, module, requested=True), module) for module in modules]
 
     offers: list[Offer] = []
     for plugin, source in candidates:
         try:
             offer = _load_plugin(plugin, source)
             _reject_duplicates(offer, offers)
-        except (Exception, SystemExit) as error:  # a plugin may raise anything or call sys.exit when it is imported
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin may raise anything or call sys.exit when it is imported
             offer = Offer(_with_error(plugin, error))
         offers.append(offer)
     return offers
 
 
-def _installed_entry_points() -> list[EntryPoint]:
-    """Entry points of installed plugins; of a distribution that is installed twice, those of the first on sys.path.
+def _find_installed() -> list[tuple[Plugin, EntryPoint | BaseException]]:
+    """Entry points of installed plugins, or the errors with which their distributions cannot be read.
 
-    Equal to `importlib.metadata.entry_points(group="cropzoo")`, which parses the entry points of all distributions.
+    Equal to `importlib.metadata.entry_points(group="cropzoo")`, which parses the entry points of all distributions and
+    fails for a damaged one. Of a distribution that is installed twice, the first on sys.path counts; the built-in
+    plugins are kept even if another distribution is called cropzoo.
     """
     section = f"[{hookspecs.PROJECT}]"
-    found: list[EntryPoint] = []
+    found: dict[tuple[str, str], tuple[Plugin, EntryPoint | BaseException]] = {}
     for each in distributions():
-        text = each.read_text("entry_points.txt") or ""
-        if section in text and distribution(each.name).read_text("entry_points.txt") == text:
-            found += each.entry_points.select(group=hookspecs.PROJECT)
-    return list(dict.fromkeys(found))
+        try:
+            text = each.read_text("entry_points.txt") or ""
+        except UnicodeDecodeError as error:
+            if section.encode() in error.object:
+                plugin = Plugin(_folder_name(each), "entry_points.txt", *_package_of(each))
+                found[plugin.name, ""] = plugin, PluginError(f"entry_points.txt is not UTF-8; {error}; reinstall it")
+            continue
+        except Exception:  # a distribution of an unusual installer, which cannot be read at all
+            continue
+        if section not in text:
+            continue
+        try:
+            points = list(each.entry_points.select(group=hookspecs.PROJECT))
+        except Exception as error:  # a line that is none of "name = value"
+            plugin = Plugin(_folder_name(each), "entry_points.txt", *_package_of(each))
+            problem = PluginError(f"entry_points.txt cannot be parsed; {describe_error(error)}; reinstall it")
+            found[plugin.name, ""] = plugin, problem
+            continue
+        shadowed = _is_shadowed(each, text)
+        for point in points:
+            plugin = Plugin(point.name, point.value, *_package_of(each))
+            if plugin.builtin or not shadowed:
+                found.setdefault((point.name, point.value), (plugin, point))
+    return list(found.values())
+
+
+def _is_shadowed(each: Distribution, text: str) -> bool:
+    """Whether a distribution of the same name, with other entry points, comes first on sys.path."""
+    name = _package_of(each)[0]
+    try:
+        return bool(name) and distribution(name).read_text("entry_points.txt") != text
+    except (PackageNotFoundError, UnicodeDecodeError, ValueError):
+        return False
+
+
+def _package_of(each: Distribution) -> tuple[str, str]:
+    """Name and version of a distribution; empty where it has no METADATA."""
+    try:
+        metadata = each.metadata
+        return str(metadata["Name"] or ""), str(metadata["Version"] or "")
+    except Exception:  # TypeError, KeyError or UnicodeDecodeError, by version of Python
+        return "", ""
+
+
+def _folder_name(each: Distribution) -> str:
+    return Path(str(getattr(each, "_path", "a distribution"))).name
+
+
+def _describe_point(point: EntryPoint) -> Plugin:
+    return Plugin(point.name, point.value, *(("", "") if point.dist is None else _package_of(point.dist)))
 
 
 def _sort_key(plugin: Plugin) -> tuple[bool, str, str]:
-    return plugin.distribution != hookspecs.PROJECT, plugin.distribution, plugin.name
+    return not plugin.builtin, plugin.distribution, plugin.name
 
 
-def _load_plugin(plugin: Plugin, source: EntryPoint | str) -> Offer:
+def _load_plugin(plugin: Plugin, source: EntryPoint | BaseException | str) -> Offer:
     """Import one plugin and call its hooks with a separate plugin manager, which isolates its errors."""
+    if isinstance(source, BaseException):
+        raise source
     target = import_plugin(source) if isinstance(source, str) else source.load()
     _check_hook_names(target)
     manager = pluggy.PluginManager(hookspecs.PROJECT)
@@ -187,9 +244,9 @@ def _call_hook(manager: pluggy.PluginManager, hook: str, kind: type[Any]) -> Seq
     if not isinstance(offered, (list, tuple)):
         raise PluginError(f"hook {hook!r} returned {type(offered).__name__}; it must return a list of {kind.__name__}")
     for item in offered:
-        if not isinstance(item, kind):
+        if not (type(item) is kind if issubclass(kind, Spec) else isinstance(item, kind)):
             raise PluginError(f"hook {hook!r} returned a list with {item!r}; every item must be a {kind.__name__}")
-    return offered
+    return [replace(item) if isinstance(item, Spec) else item for item in offered]  # validates once more
 
 
 def _reject_duplicates(offer: Offer, accepted: Sequence[Offer]) -> None:
@@ -205,8 +262,5 @@ def _reject_duplicates(offer: Offer, accepted: Sequence[Offer]) -> None:
 
 
 def _with_error(plugin: Plugin, error: BaseException) -> Plugin:
-    text = str(error).strip().splitlines()
-    line = f"{type(error).__name__}: {text[0] if text else 'no message'}"
-    if isinstance(error, PluginError):
-        line = text[0]
-    return replace(plugin, error=line, details="".join(traceback.format_exception(error)).rstrip())
+    details = "".join(traceback.format_exception(error)).rstrip()
+    return replace(plugin, error=describe_error(error), details=details)

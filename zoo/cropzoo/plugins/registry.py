@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint
 from importlib.resources.abc import Traversable
 from typing import Any, Generic, TypeVar
 
-from cropzoo.errors import CropzooError, UnknownName, UsageError
+from cropzoo.errors import CropzooError, UnknownName, UsageError, describe_error
 from cropzoo.plugins.manager import Plugin, collect
+from cropzoo.plugins.options import check_options, complete_options
 from cropzoo.plugins.specs import BackboneSpec, DatasetSpec, ObjectiveSpec, Spec
 
 
@@ -40,6 +41,9 @@ def load_target(target: str, what: str) -> Any:
             ) from error
         _explain_missing(error, module_name, what)
         raise
+    except BaseException as error:
+        _explain_exit(error, what)
+        raise
     if not hasattr(module, attribute):
         raise CropzooError(f"{what} refers to {target!r}; module {module_name!r} has no {attribute!r}; fix the spec")
     return getattr(module, attribute)
@@ -56,26 +60,20 @@ def build(spec: Spec, owner: str, args: Sequence[Any], options: Mapping[str, Any
 
     Raises:
         UnknownName: If the factory has no such option; the message lists similar names.
-        UsageError: If a required option is missing.
+        UsageError: If a required option is missing, or an option has the wrong type.
         MissingDependency: If a package that the factory imports is not installed.
         CropzooError: If the factory cannot be imported; see `load_target`.
     """
     what = f"{spec.kind} {spec.name!r} of plugin {owner!r}"
     factory = load_target(spec.build, what)
-    known = dict(list(known_options(factory).items())[len(args) :])
-    for name in options:
-        if name in spec.renamed_options:
-            new = spec.renamed_options[name]
-            raise UsageError(f"option {name!r} of {spec.kind} {spec.name!r} has a new name; use {new!r}")
-        if name not in known:
-            raise UnknownName(f"option of {spec.kind} {spec.name!r}:", name, known)
-    for name, parameter in known.items():
-        if parameter.default is parameter.empty and name not in options:
-            raise UsageError(f"{spec.kind} {spec.name!r} needs option {name!r}; it has no default; set a value")
+    checked = check_options(spec, factory, options, len(args))
     try:
-        return factory(*args, **options)
+        return factory(*args, **checked)
     except ModuleNotFoundError as error:
         _explain_missing(error, spec.build.partition(":")[0], what)
+        raise
+    except BaseException as error:
+        _explain_exit(error, what)
         raise
 
 
@@ -88,11 +86,10 @@ def _explain_missing(error: ModuleNotFoundError, module_name: str, what: str) ->
         ) from error
 
 
-def known_options(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Keyword parameters of a factory, by name."""
-    keyword = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = inspect.signature(factory).parameters
-    return {name: parameter for name, parameter in parameters.items() if parameter.kind in keyword}
+def _explain_exit(error: BaseException, what: str) -> None:
+    """Raise `CropzooError` for an exception that would end the program without a message, such as `SystemExit`."""
+    if not isinstance(error, Exception | KeyboardInterrupt):
+        raise CropzooError(f"{what} raised {describe_error(error)}; report it to the plugin's author") from error
 
 
 S = TypeVar("S", bound=Spec)
@@ -108,6 +105,16 @@ class Entry(Generic[S]):
     def build(self, *args: Any, **options: Any) -> Any:
         """Import the factory and call it; raises the errors of `cropzoo.plugins.registry.build`."""
         return build(self.spec, self.owner.name, args, options)
+
+    def complete(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """All options with their values, defaults included, as a recipe stores them; the factory is imported.
+
+        Raises:
+            CropzooError: If the factory cannot be imported; see `load_target`.
+        """
+        what = f"{self.spec.kind} {self.spec.name!r} of plugin {self.owner.name!r}"
+        factory = load_target(self.spec.build, what)
+        return complete_options(self.spec, factory, self.spec.upgrade_options(options))
 
 
 class Registry(Mapping[str, Entry[S]], Generic[S]):
@@ -186,17 +193,26 @@ class Zoo:
         return self.backbones, self.datasets, self.objectives
 
 
-def load_zoo(entry_points: Iterable[EntryPoint] | None = None, modules: Iterable[str] = ()) -> Zoo:
-    """Load the installed plugins. Nothing is cached between calls.
+def load_zoo(
+    entry_points: Iterable[EntryPoint] | None = None, modules: Iterable[str] = (), *, strict: bool = True
+) -> Zoo:
+    """Load the installed plugins, and those that CROPZOO_PLUGINS names. Nothing is cached between calls.
 
     Args:
-        entry_points: Entry points to load instead of the installed ones of group "cropzoo".
+        entry_points: Entry points to load instead of the installed ones of group "cropzoo" and CROPZOO_PLUGINS.
         modules: Further plugins, by import name or path of a `.py` file. A file is imported under its stem.
+        strict: Whether a plugin that was requested by name, in `modules` or CROPZOO_PLUGINS, must load.
 
     Returns:
         The zoo. A plugin that fails to load is listed in `Zoo.broken`, provides nothing, and affects no other plugin.
+
+    Raises:
+        UsageError: If a requested plugin cannot be loaded and `strict` is set.
     """
-    collected = collect(entry_points, modules)
+    named = [*(plugins_in_environment() if entry_points is None else ()), *modules]
+    collected = collect(entry_points, dict.fromkeys(named))
+    if strict:
+        check_requested([offer.plugin for offer in collected])
 
     def registry(kind: type[S]) -> Registry[S]:
         entries = {
@@ -214,3 +230,18 @@ def load_zoo(entry_points: Iterable[EntryPoint] | None = None, modules: Iterable
         objectives=registry(ObjectiveSpec),
         catalogs=tuple((offer.plugin, file) for offer in collected for file in offer.catalogs),
     )
+
+
+def plugins_in_environment() -> list[str]:
+    """Plugins that CROPZOO_PLUGINS names, as import names or `.py` files separated by commas."""
+    return [name.strip() for name in os.environ.get("CROPZOO_PLUGINS", "").split(",") if name.strip()]
+
+
+def check_requested(plugins: Iterable[Plugin]) -> None:
+    """Raise `UsageError` if a plugin that the user named cannot be loaded."""
+    for plugin in plugins:
+        if plugin.requested and plugin.error:
+            raise UsageError(
+                f"plugin {plugin.name!r} cannot be loaded; {plugin.error}; "
+                f"`cropzoo -p {plugin.name} plugins` shows the full error"
+            )

@@ -8,12 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from math import isfinite
 from typing import Any, ClassVar, Literal, Self, get_args
 
 from cropzoo.errors import CropzooError
 from cropzoo.plugins.renamed import SPEC_FIELDS, check_renamed
 
 DateEncoding = Literal["doy", "days", "none"]
+
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, overrides of the text direction, and surrogates, which no encoding has."""
 
 _NAME = re.compile(r"[a-z0-9]+([-.][a-z0-9]+)*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -41,6 +45,10 @@ class Spec:
     """
 
     kind: ClassVar[str]
+    positional: ClassVar[int] = 0
+    """Number of the factory's first parameters that cropzoo passes by position."""
+    supplied: ClassVar[tuple[str, ...]] = ()
+    """Parameters of the factory that cropzoo passes by name, unless the user does."""
 
     name: str
     build: str
@@ -51,14 +59,16 @@ class Spec:
 
     def __new__(cls, **fields: Any) -> Self:
         """Create a spec; a field name of version 0.1 raises an error with the new name."""
-        check_renamed(fields, SPEC_FIELDS, f"{cls.__name__} of {fields.get('name')!r}")
+        if fields.keys() & SPEC_FIELDS.keys():
+            check_renamed(fields, SPEC_FIELDS, f"{cls.__name__} of {fields.get('name')!r}")
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
+        for each in fields(self):
+            self._make_plain(each.name)
         for text in ("name", "build", "summary", "source", "license"):
             value = getattr(self, text)
             self.check(isinstance(value, str) and bool(value.strip()), text, "a non-empty string")
-            self.check("\n" not in value, text, "a single line")
         self.check(bool(_NAME.fullmatch(self.name)), "name", "kebab-case: lower-case letters, digits, '-' and '.'")
         self.check(bool(_TARGET.fullmatch(self.build)), "build", "'package.module:factory'")
         renamed = self.renamed_options
@@ -69,6 +79,15 @@ class Spec:
     def upgrade_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options with their current names."""
         return {self.renamed_options.get(name, name): value for name, value in options.items()}
+
+    def _make_plain(self, name: str) -> None:
+        """Replace subclasses of plain types in a field, and check that all of it can be printed."""
+        try:
+            object.__setattr__(self, name, _plain(getattr(self, name)))
+        except (TypeError, RecursionError):
+            self.check(not isinstance(getattr(self, name), Mapping), name, "a mapping of plain values")
+        except ValueError:
+            self.check(False, name, "a single line without control characters")
 
     def check(self, holds: bool, name: str, must: str) -> None:
         """Raise `InvalidSpec` for field `name` unless `holds`."""
@@ -84,6 +103,34 @@ class Spec:
     def as_dict(self) -> dict[str, object]:
         """All fields as a dictionary, for JSON output."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
+
+
+def _plain(value: object) -> object:
+    """The value of exactly the types that JSON has, and tuples.
+
+    Raises:
+        TypeError: It has another type.
+        ValueError: A text has a control character, or a number is not finite.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        text = str.__str__(value)
+        if UNPRINTABLE.search(text):
+            raise ValueError(text)
+        return text
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        if not isfinite(value):
+            raise ValueError(value)
+        return float.__float__(value)
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        items = [_plain(item) for item in value]
+        return tuple(items) if isinstance(value, tuple) else items
+    raise TypeError(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +154,7 @@ class BackboneSpec(Spec):
     """
 
     kind: ClassVar[str] = "backbone"
+    supplied: ClassVar[tuple[str, ...]] = ("in_channels", "classes", "image_size", "length", "bands")
 
     dates: DateEncoding
     fixed_length: bool = False
@@ -129,7 +177,8 @@ class BackboneSpec(Spec):
         self.check(self.dates in get_args(DateEncoding), "dates", "one of 'doy', 'days', 'none'")
         self.check(isinstance(self.fixed_length, bool), "fixed_length", "True or False")
         self.check(type(self.size_multiple) is int and self.size_multiple > 0, "size_multiple", "a positive integer")
-        self.check(isinstance(self.published, Mapping), "published", "a mapping of options")
+        options = isinstance(self.published, Mapping) and all(isinstance(name, str) for name in self.published)
+        self.check(options, "published", "a mapping of options")
         for target in ("convert", "members"):
             value = getattr(self, target)
             self.check(value == "" or bool(_TARGET.fullmatch(value)), target, "'package.module:function'")
@@ -137,7 +186,7 @@ class BackboneSpec(Spec):
         self.check(known, "parameters", "a number above 0")
         self.check(isinstance(self.member, str), "member", "the name of an option")
         self.check(bool(self.member) == bool(self.members), "members", "set if and only if member is set")
-        self.check(isinstance(self.use, str) and "\n" not in self.use, "use", "a single line")
+        self.check(isinstance(self.use, str), "use", "a single line")
         for texts in ("initial", "deviations"):
             self.check_names(texts)
 
@@ -165,7 +214,7 @@ class DatasetSpec(Spec):
         for names in ("bands", "classes", "splits"):
             self.check_names(names)
         self.check(bool(self.splits), "splits", "at least one name")
-        self.check(isinstance(self.get, str) and "\n" not in self.get, "get", "a single line")
+        self.check(isinstance(self.get, str), "get", "a single line")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +226,7 @@ class ObjectiveSpec(Spec):
     """
 
     kind: ClassVar[str] = "objective"
+    positional: ClassVar[int] = 2
 
     needs_labels: bool
 

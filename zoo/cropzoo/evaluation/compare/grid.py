@@ -13,7 +13,8 @@ from cropzoo.config.recipe import Recipe
 from cropzoo.config.short_forms import DEFAULT_OBJECTIVE, expand_short_forms, iterate_sections
 from cropzoo.errors import UnknownName, UsageError
 from cropzoo.evaluation.compare.config import Budget, Study, objectives_of
-from cropzoo.plugins.registry import Zoo, known_options, load_target
+from cropzoo.plugins.options import known_options
+from cropzoo.plugins.registry import Zoo, load_target
 
 
 @dataclass(frozen=True)
