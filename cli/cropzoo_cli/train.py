@@ -10,9 +10,10 @@ import click
 
 from cropzoo.config.catalog import Catalog
 from cropzoo.config.merge import parse_assignments, read_recipe, resolve_recipe
+from cropzoo.config.plugin_records import complete_recipe, components_of, format_recipe, record_plugins
 from cropzoo.config.recipe import Baseline, Recipe, flat_settings
 from cropzoo.config.run_dir import RunFolder
-from cropzoo.config.schema import format_yaml, read_mapping
+from cropzoo.config.schema import read_mapping
 from cropzoo.config.upgrade import upgrade_recipe
 from cropzoo.errors import UsageError
 from cropzoo.parallel import is_rank_zero
@@ -134,7 +135,8 @@ def train(
             note(f"settings of catalog entry {used} are the defaults (--print-config shows them)")
         folder = RunFolder(out or Path("runs") / (name or run_name(recipe)))
     if print_config:
-        echo(format_yaml(recipe.to_mapping()), nl=False)
+        recipe = complete_recipe(settings.zoo, recipe)
+        echo(format_recipe(recipe, record_plugins(settings.zoo, components_of(recipe))), nl=False)
         return
     if resume and folder.finished:
         note(f"run {folder.path} is already finished")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cropzoo.config.catalog import Catalog
+from cropzoo.config.plugin_records import check_plugins, read_records
 from cropzoo.config.recipe import RECIPE_KEYS, Recipe, build_recipe, check_keys, check_objectives
 from cropzoo.config.schema import parse_yaml
 from cropzoo.config.short_forms import (
@@ -216,6 +217,9 @@ def resolve_recipe(
     backbone = named.get("backbone", {}).get("name")
     if not backbone:
         raise UsageError(f"no backbone is named; add --backbone NAME, one of: {', '.join(zoo.backbones)}")
+    used = {f"backbone {backbone}", f"dataset {dataset}", *(f"objective {each}" for each in objectives_in(named))}
+    for where, layer in layers:
+        check_plugins(zoo, read_records(layer, where), where, used)
     _look_up(zoo, backbone, dataset)
 
     given = merge({"backbone": {"name": backbone}, "dataset": {"name": dataset}}, given)
@@ -237,6 +241,7 @@ def read_recipe(zoo: Zoo, values: Mapping[str, Any], where: str) -> Recipe:
     Raises:
         UsageError: a key is unknown, or a value is not allowed.
     """
+    check_plugins(zoo, read_records(values, where), where)
     settings = expand_short_forms(values, where)
     _rename_options(zoo, settings)
     return build_recipe(settings, where)

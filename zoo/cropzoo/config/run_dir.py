@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from cropzoo import __version__
+from cropzoo.config.plugin_records import PluginRecord, format_recipe
 from cropzoo.config.recipe import Recipe
-from cropzoo.config.schema import format_yaml, read_mapping
+from cropzoo.config.schema import read_mapping
 from cropzoo.config.upgrade import upgrade_recipe
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.io import LOCK_NAME, read_json, write_json, write_text
@@ -102,12 +104,12 @@ class RunFolder:
                     "resume it with --resume, replace it with --overwrite, or choose another --name"
                 )
 
-    def prepare(self, recipe: Recipe, overwrite: bool) -> None:
-        """Create the folder of a new run and write its recipe; raises as `check` does."""
+    def prepare(self, recipe: Recipe, overwrite: bool, plugins: Sequence[PluginRecord] = ()) -> None:
+        """Create the folder of a new run and write its recipe with its plugins; raises as `check` does."""
         self.check(overwrite)
         if overwrite:
             self._clear()
-        write_text(self.recipe, format_yaml(recipe.to_mapping()))
+        write_text(self.recipe, format_recipe(recipe, plugins))
 
     def _clear(self) -> None:
         """Remove the files of a run, recipe.yaml last, so that an interrupted removal still leaves a run."""
@@ -158,7 +160,7 @@ def versions(packages: Iterable[str] = ()) -> dict[str, str]:
     found = {}
     for name in dict.fromkeys(("cropzoo", "torch", "lightning", "numpy", *packages)):
         try:
-            found[name] = version(name)
+            found[name] = __version__ if name == "cropzoo" else version(name)
         except PackageNotFoundError:
             continue
     return found

@@ -28,7 +28,7 @@ VERSION: Final = 2
 
 RATE_FIELDS = ("lr", "lr_min", "warmup_epochs", "weight_decay")
 STAGE_FIELDS = ("epochs", *RATE_FIELDS)
-SHORT_KEYS = ("version", "objectives", "pretrain", "objective", "pretrain_epochs", *STAGE_FIELDS)
+SHORT_KEYS = ("version", "plugins", "objectives", "pretrain", "objective", "pretrain_epochs", *STAGE_FIELDS)
 """Keys of settings that are no fields of a recipe."""
 
 DEFAULT_OBJECTIVE = "segmentation"
@@ -58,6 +58,7 @@ def expand_short_forms(layer: Mapping[str, Any], where: str) -> Settings:
         UsageError: a value has neither form, or a stage has an unknown key.
     """
     settings = expand_paths(layer, where)
+    settings.pop("plugins", None)  # a record of the run that wrote the recipe, no setting
     version = settings.pop("version", VERSION)
     if version != VERSION:
         raise UsageError(f"{where}: version is {version!r}; this cropzoo reads version {VERSION}; upgrade cropzoo")

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cropzoo.config.merge import merge, read_recipe
+from cropzoo.config.plugin_records import PluginRecord, check_plugins
 from cropzoo.config.recipe import PluginChoice, Recipe
 from cropzoo.config.schema import Flag, Real, Schema, Whole, rename_keys
 from cropzoo.config.short_forms import expand_short_forms
@@ -55,6 +56,8 @@ def scoring_recipe(metadata: Metadata, zoo: Zoo, changes: Mapping[str, Any]) -> 
     trained = expand_short_forms(trained, "the checkpoint's recipe")
     if "name" in changes.get("dataset", {}):
         trained = {key: value for key, value in trained.items() if key not in (*_SUBSETS, "label_fraction")}
+    if "name" not in changes.get("dataset", {}) and metadata.dataset is not None:
+        check_plugins(zoo, metadata.plugins, "the checkpoint", {f"dataset {metadata.dataset.name}"})
     if "dataset" not in changes:
         trained["dataset"] = _with_scale(trained.get("dataset", {}), metadata, zoo)
     merged = merge(trained, changes)
@@ -84,9 +87,9 @@ def mapping_recipe(metadata: Metadata, where: str) -> Recipe:
 
 
 def _with_scale(dataset: Mapping[str, Any], metadata: Metadata, zoo: Zoo) -> dict[str, Any]:
-    """The dataset of the training with the scale that it had; the default of its option may have been another one."""
+    """The dataset of the training with the scale that it had; without a number, the option depends on the files."""
     name = str(dataset.get("name"))
-    if metadata.scale is None or "scale" in dataset or name not in zoo.datasets:
+    if metadata.scale is None or dataset.get("scale") is not None or name not in zoo.datasets:
         return dict(dataset)
     spec = zoo.datasets[name].spec
     has_option = "scale" in known_options(load_target(spec.build, f"dataset {name!r}"))
@@ -122,7 +125,7 @@ class Metadata(Schema):
 
     Args:
         format: format version.
-        backbone: name and options of the backbone.
+        backbone: name and options of the backbone; with every default, in files of 0.2 and later.
         in_channels, image_size, length: sizes that the network was built for; length is None for any number of dates.
         upsample: scale factor between the images' resolution and that of the logits.
         codes: origin of the codes of the classes: "source" if they are those of the training data, "unknown" in files
@@ -143,6 +146,7 @@ class Metadata(Schema):
         recipe: recipe in mapping form; those of earlier versions are upgraded.
         seed: random seed of the training.
         versions: versions of cropzoo, torch and the plugins that were used.
+        plugins: which plugins provided backbone, dataset and objectives; empty in files of versions before 0.2.
         license, citation: license and citation of the weights.
     """
 
@@ -172,6 +176,7 @@ class Metadata(Schema):
     recipe: dict[str, Any] = Field(default_factory=dict)
     seed: Whole | None = None
     versions: dict[str, str] = Field(default_factory=dict)
+    plugins: tuple[PluginRecord, ...] = ()
     license: str = ""
     citation: str = ""
 

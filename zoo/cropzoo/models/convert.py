@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from cropzoo.config.plugin_records import record_plugins
 from cropzoo.config.recipe import PluginChoice
 from cropzoo.config.run_dir import versions
 from cropzoo.config.schema import Schema, Whole
@@ -87,13 +88,14 @@ def import_published(
     spec = zoo.backbones[name].spec
     metadata = Metadata(
         codes="source",
-        backbone=PluginChoice(name=name, options=sizes.backbone),
+        backbone=PluginChoice(name=name, options=zoo.backbones[name].complete(sizes.backbone)),
         in_channels=sizes.bands,
         image_size=sizes.image_size,
         length=sizes.length,
         dates=spec.dates,
         citation=spec.source,
         versions=versions(),
+        plugins=record_plugins(zoo, [f"backbone {name}"]),
         **_describe_data(sizes, zoo, statistics_of),
     )
     save_checkpoint(out, model.state_dict(), metadata)

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from cropzoo.config.catalog import Catalog, load_catalog
+from cropzoo.config.plugin_records import check_plugins
 from cropzoo.config.recipe import SCALES
 from cropzoo.data.patches import check_image_size
 from cropzoo.errors import CropzooError, UsageError
@@ -171,9 +172,10 @@ def model_from(metadata: Metadata, zoo: Zoo) -> Model:
     """Create a model with the architecture of a checkpoint, without pretrained initial weights.
 
     Raises:
-        UsageError: the checkpoint has no head.
+        UsageError: the checkpoint has no head, or its plugin is missing.
     """
     check_head(metadata)
+    check_plugins(zoo, metadata.plugins, "the checkpoint", {f"backbone {metadata.backbone.name}"})
     name, classes = metadata.backbone.name, len(metadata.classes)
     shape = Shape(metadata.in_channels, classes, metadata.image_size, metadata.length, metadata.upsample)
     options = zoo.backbones[name].spec.architecture(metadata.backbone.options)

@@ -48,7 +48,7 @@ class Spec:
     positional: ClassVar[int] = 0
     """Number of the factory's first parameters that cropzoo passes by position."""
     supplied: ClassVar[tuple[str, ...]] = ()
-    """Parameters of the factory that cropzoo passes by name, unless the user does."""
+    """Parameters of the factory whose defaults are not stored: cropzoo passes them, or a recipe uses their names."""
 
     name: str
     build: str
@@ -154,7 +154,7 @@ class BackboneSpec(Spec):
     """
 
     kind: ClassVar[str] = "backbone"
-    supplied: ClassVar[tuple[str, ...]] = ("in_channels", "classes", "image_size", "length", "bands")
+    supplied: ClassVar[tuple[str, ...]] = ("in_channels", "classes", "image_size", "length", "bands", "name")
 
     dates: DateEncoding
     fixed_length: bool = False
@@ -203,6 +203,7 @@ class DatasetSpec(Spec):
     """
 
     kind: ClassVar[str] = "dataset"
+    supplied: ClassVar[tuple[str, ...]] = ("name", "min_clear")
 
     bands: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()

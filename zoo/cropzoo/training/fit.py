@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from cropzoo.config.plugin_records import complete_recipe, components_of, record_plugins
 from cropzoo.config.recipe import Recipe
 from cropzoo.config.run_dir import RunFolder, versions
 from cropzoo.data.boundary import boundary_bits
@@ -77,7 +78,8 @@ def _fit(recipe: Recipe, folder: RunFolder, resources: Resources, start: Start) 
         _log.warning("%s", line)
     if is_rank_zero():
         if start != "resume":
-            folder.prepare(recipe, start == "overwrite")
+            plugins = record_plugins(resources.zoo, components_of(data.recipe))
+            folder.prepare(data.recipe, start == "overwrite", plugins)
         describe_run(folder, data, resources)
     barrier()  # all processes read the state to resume from after the folder is prepared
     return _finish(runner.train(), data, folder, resources)
@@ -99,6 +101,7 @@ def check_run(recipe: Recipe, folder: RunFolder, resources: Resources) -> None:
 
 
 def _open_run(recipe: Recipe, folder: RunFolder, resources: Resources, resuming: bool) -> StageRunner:
+    recipe = complete_recipe(resources.zoo, recipe)
     data = open_training_data(resources.zoo, recipe, resources.runtime.workers)
     return StageRunner(data, initialize_backbone(recipe, data, resources, resuming), folder, resources)
 
@@ -170,6 +173,7 @@ def _metadata(data: DataModule, zoo: Zoo, head: bool, scores: dict[str, Any]) ->
         recipe=recipe.to_mapping(),
         seed=recipe.seed,
         versions=versions(plugin_packages(recipe, zoo)),
+        plugins=record_plugins(zoo, components_of(recipe)),
         license=backbone.license,
         citation=backbone.source,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cropzoo.config.merge import read_recipe
+from cropzoo.config.plugin_records import complete_recipe
 from cropzoo.config.recipe import Recipe, flat_settings
 from cropzoo.config.run_dir import RunFolder
 from cropzoo.config.schema import format_yaml
@@ -118,9 +119,10 @@ class StudyFolder:
         for run in runs:
             folder = self.run(run)
             if folder.recipe.is_file():
-                stored = read_recipe(zoo, folder.stored_recipe(), str(folder.recipe))
-                if stored != run.recipe:
-                    changed.append(f"{str(folder.path)!r}: {'; '.join(list_differences(stored, run.recipe))}")
+                stored = complete_recipe(zoo, read_recipe(zoo, folder.stored_recipe(), str(folder.recipe)))
+                planned = complete_recipe(zoo, run.recipe)
+                if stored != planned:
+                    changed.append(f"{str(folder.path)!r}: {'; '.join(list_differences(stored, planned))}")
         if changed:
             more = f"\nand {len(changed) - _MAX_LISTED} more" if len(changed) > _MAX_LISTED else ""
             raise UsageError(
