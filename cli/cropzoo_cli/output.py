@@ -12,11 +12,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from errno import EPIPE
+from io import StringIO
 from typing import Any, TextIO
 
 import click
 
 from cropzoo.parallel import describe_interrupt, get_world_size, is_rank_zero
+from cropzoo.errors import CropzooError
 from cropzoo.plugins.specs import UNPRINTABLE
 
 _reserved: list[TextIO] = []
@@ -34,21 +37,33 @@ def escape(text: str, kept: str = "\n\t") -> str:
 
 
 def echo(text: str = "", *, nl: bool = True, err: bool = False) -> None:
-    """Print text to stdout, or to stderr, with its control characters escaped."""
-    click.echo(escape(text), file=None if err else _results(), nl=nl, err=err)
+    """Print text to stdout, or to stderr, with its control characters escaped.
+
+    Raises:
+        CropzooError: If stdout cannot be written, for example because the disk is full.
+    """
+    try:
+        click.echo(escape(text), file=None if err else _results(), nl=nl, err=err)
+    except OSError as error:
+        if err or error.errno == EPIPE:  # click ends the command quietly
+            raise
+        raise CropzooError(
+            f"standard output cannot be written; {error.strerror}; redirect it to another file"
+        ) from error
 
 
 def _results() -> TextIO:
-    return _reserved[-1] if _reserved else sys.stdout
+    """The stream of the results; one that is not kept where stdout is closed."""
+    return _reserved[-1] if _reserved else sys.stdout or StringIO()
 
 
 @contextmanager
 def reserve_stdout() -> Iterator[None]:
     """Keep stdout for `echo` inside the block; what plugins and libraries print, in C as well, goes to stderr."""
-    stdout = sys.stdout
-    stdout.flush()
-    results = _take_descriptor(stdout)
-    _reserved.append(results or stdout)
+    stdout, plain = sys.stdout, _results()
+    plain.flush()
+    results = _take_descriptor(plain)
+    _reserved.append(results or plain)
     sys.stdout = sys.stderr
     try:
         yield
@@ -70,6 +85,7 @@ def _take_descriptor(stdout: TextIO) -> TextIO | None:
     try:
         if stdout.fileno() != 1:
             return None
+        os.fstat(2)
         copy = os.dup(1)
         os.dup2(2, 1)
     except (OSError, ValueError):  # replaced by a buffer, or closed

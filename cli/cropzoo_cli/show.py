@@ -199,6 +199,10 @@ def _metadata_facts(metadata: Metadata) -> dict[str, Any]:
     from cropzoo.data.sample import format_code
 
     content = metadata.model_dump(mode="json")
+    content["plugins"] = [
+        f"{f'{each.distribution} {each.version}'.strip() or each.module}: {', '.join(each.provides)}"
+        for each in metadata.plugins
+    ]
     content["classes"] = [f"{format_code(label, '-')} {label.name} {label.color}" for label in metadata.classes]
     return {key: value for key, value in content.items() if value not in ("", None, [], {})}
 

@@ -141,6 +141,24 @@ def test_closed_pipe_ends_quietly(tmp_path, write_plugin):
     assert (done.stdout, done.stderr) == ("{", "")
 
 
+@pytest.mark.parametrize("command", ["list", "list --json"])
+@pytest.mark.parametrize(
+    ("redirection", "code", "says"),
+    [
+        ("> /dev/full", 1, "error: standard output cannot be written; No space left on device; redirect it to another"),
+        (">&-", 0, ""),
+        ("2>&- >/dev/null", 0, ""),
+        ("2>&- >&-", 0, ""),
+    ],
+)
+def test_streams_that_are_full_or_closed(redirection, code, says, command):
+    program = "import sys; from cropzoo_cli.main import main; sys.exit(main())"
+    line = f'{sys.executable} -c "{program}" {command} {redirection}'
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    assert done.stderr.startswith(says)
+
+
 def test_control_characters_of_files_never_reach_the_terminal(tmp_path, capsys):
     name = tmp_path / "a\x1b[31m\r\u202e\x9bb\udcff.safetensors"
     for command in (["show", f"{name}/"], ["evaluate", str(name)], ["-p", "\x1b[2J.py", "list"], ["\x1b]0;title\x07"]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
@@ -173,3 +175,37 @@ def test_short_forms_are_written_out_and_the_layer_is_left_alone():
         "dataset": {"root": "fields", "min_clear": 0.5},
     }
     assert layer["dataset"] == {"root": "fields"}
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "value"),
+    [
+        ("train_sites: [NO, off, 12:30, 2021-04-10, 1_6, 010]", "train_sites", "NO,off,12:30,2021-04-10,1_6,010"),
+        ("train_sites: 0101", "train_sites", "0101"),
+        ("test_sites: [33, 34]", "test_sites", "33,34"),
+        ("weights: 0123", "weights", "0123"),
+    ],
+)
+def test_texts_of_a_yaml_file_stay_texts(line, key, value):
+    text = f"backbone: tsvit\ndataset: synthetic\n{line}\n"
+    found = getattr(Recipe.from_mapping(parse_yaml(text, "here"), "here"), key)
+    assert (found if isinstance(found, str) else ",".join(found)) == value
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("train_sites: [31.10]", "its items must be texts; put them in quotes"),
+        ("train_sites: 1e3", "its items must be texts; put them in quotes"),
+        ("train_sites: [true]", "its items must be texts; put them in quotes"),
+        ("flip_rotate: off", "key 'flip_rotate' is 'off'; it must be true or false"),
+        ("batch_size: 010", "key 'batch_size' is '010'; input should be a valid integer"),
+        ("batch_size: 1e3", "key 'batch_size' is 1000.0; input should be a valid integer"),
+        ("weights: 1e3", "key 'weights' is 1000.0; input should be a valid string"),
+        ("seed: 12:30", "key 'seed' is '12:30'; input should be a valid integer"),
+    ],
+)
+def test_what_yaml_might_mean_otherwise_is_refused(line, message):
+    text = f"backbone: tsvit\ndataset: synthetic\n{line}\n"
+    with pytest.raises(UsageError, match=re.escape(message)):
+        Recipe.from_mapping(parse_yaml(text, "here"), "here")

@@ -40,7 +40,7 @@ def test_good_values_are_taken():
         ({"name": "a", "rate": "3"}, "a file: key 'rate' is '3'; input should be a valid number"),
         ({"name": "a", "rate": True}, "a file: key 'rate' is True; input should be a valid number"),
         ({"name": "a", "rate": float("nan")}, "a file: key 'rate' is nan; input should be a finite number"),
-        ({"name": "a", "flag": "yes"}, "a file: key 'flag' is 'yes'; input should be a valid boolean"),
+        ({"name": "a", "flag": "yes"}, "a file: key 'flag' is 'yes'; it must be true or false"),
         ({"name": "a", "inner": {"depth": 1.0}}, "a file: key 'inner.depth' is 1.0; input should be a valid integer"),
         ({"name": "a", "inner": {"depth": 0}}, "a file: key 'inner.depth' is 0; input should be greater than or"),
     ],

@@ -38,6 +38,16 @@ class Deaf(Good):
         super().__init__(in_channels, classes, 8, 5)
 
 
+class Unstorable(Good):
+    def __init__(self, in_channels, classes, image_size, length, activation=nn.ReLU):
+        super().__init__(in_channels, classes, image_size, length)
+
+
+class Named(Good):
+    def __init__(self, in_channels, classes, image_size, length, name="a"):
+        super().__init__(in_channels, classes, image_size, length)
+
+
 def NotOne(in_channels, classes, image_size, length):
     return nn.Conv2d(in_channels, 5, 1)
 
@@ -140,6 +150,8 @@ class Shares(Good):
 """
 
 FAULTS = {
+    "Unstorable": "the default of option 'activation' cannot be stored in a recipe: type is no plain data",
+    "Named": "its factory has an option 'name', which recipes use for something else; rename it",
     "Swallows": r"takes \['\*\*options'\]; list each option",
     "Deaf": "does not take 'image_size'",
     "NotOne": "not a cropzoo.Backbone",

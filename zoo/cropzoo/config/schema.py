@@ -76,6 +76,8 @@ def _describe_problem(model: type[BaseModel], problem: dict[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"key {path!r} is missing"
     must = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "bool_type":
+        must = "it must be true or false"
     if problem["type"] == "model_type":
         must = f"it must be a mapping with the keys {', '.join(_keys_at(model, problem['loc']))}"
     if not path:

@@ -13,6 +13,7 @@ from cropzoo.data.batch import Batch
 from cropzoo.data.sample import IGNORE
 from cropzoo.errors import UnknownName
 from cropzoo.plugins.manager import Plugin
+from cropzoo.plugins.options import known_options, plain_value
 from cropzoo.plugins.registry import Entry, Registry, S, load_target
 from cropzoo.plugins.specs import DateEncoding, Spec
 
@@ -48,6 +49,18 @@ def check_signature(check: Checker, entry: Entry[Any], required: Iterable[str], 
     check.expect(
         not swallowing, f"its factory takes {swallowing}; list each option, so that unknown options are detected"
     )
+    known = list(known_options(factory).items())[entry.spec.positional :]
+    for name, parameter in known:
+        reserved = name == "name" or (name == "min_clear" and entry.spec.kind == "dataset")
+        check.expect(
+            not reserved or entry.spec.kind == "objective",
+            f"its factory has an option {name!r}, which recipes use for something else; rename it",
+        )
+        if parameter.default is not parameter.empty and name not in entry.spec.supplied:
+            try:
+                plain_value(parameter.default)
+            except TypeError as error:
+                check.fail(f"the default of option {name!r} cannot be stored in a recipe: {error}", error)
     for name in required:
         check.expect(
             name in parameters, f"its factory does not take {name!r}; cropzoo passes it to every {entry.spec.kind}"
