@@ -18,8 +18,8 @@ from typing import Any, TextIO
 
 import click
 
-from cropzoo.parallel import describe_interrupt, get_world_size, is_rank_zero
 from cropzoo.errors import CropzooError
+from cropzoo.parallel import describe_interrupt, get_world_size, is_rank_zero
 from cropzoo.plugins.specs import UNPRINTABLE
 
 _reserved: list[TextIO] = []

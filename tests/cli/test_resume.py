@@ -91,7 +91,8 @@ def test_stage_that_stopped_early_is_not_taken_up_again(command, tmp_path):
 def test_other_settings_are_listed_one_by_one(command, run_folder):
     asked = ("--epochs", "5", "--set", "backbone.width=9", "--pretrain", "none")
     error = command("train", *asked, "--resume", "--out", run_folder, folder=run_folder).error
-    assert "backbone.width 'unset' -> 9" in error
+    assert "backbone.width 8 -> 9" in error
+    assert "backbone.dropout" not in error
     assert "segmentation.epochs 3 -> 5" in error
     assert "stages ['cscl', 'segmentation'] -> ['segmentation']" in error
     assert "batch_size" not in error

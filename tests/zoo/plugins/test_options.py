@@ -133,7 +133,7 @@ def test_stored_options_have_every_default_as_plain_data():
     found = complete_options(SPEC, factory, {"filters": 3, "old": 1})
     assert found["filters"] == 3
     assert (found["root"], found["sizes"], found["pair"], found["table"]) == (".", [1], [1, "a"], None)
-    assert list(found)[:3] == ["filters", "rate", "name"]
+    assert list(found)[:3] == ["filters", "rate", "flag"]  # `name` is that of the dataset
     assert found["old"] == 1  # reported when it is built
 
 

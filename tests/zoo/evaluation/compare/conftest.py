@@ -33,9 +33,17 @@ class Folded:
         pass
 
 
+def Net(*, in_channels, classes, image_size, length, dim=8):
+    pass
+
+
+def Loss(backbone, classes, *, window=3):
+    pass
+
+
 @hookimpl
 def cropzoo_backbones():
-    return [backbone("net"), backbone("other-net")]
+    return [backbone(name, f"{__name__}:Net") for name in ("net", "other-net")]
 
 
 @hookimpl
@@ -45,7 +53,7 @@ def cropzoo_datasets():
 
 @hookimpl
 def cropzoo_objectives():
-    common = dict(build="nowhere:nothing", summary="a test", source="a test", license="MIT", needs_labels=True)
+    common = dict(build=f"{__name__}:Loss", summary="a test", source="a test", license="MIT", needs_labels=True)
     return [ObjectiveSpec(name=name, **common) for name in ("cscl", "mtm", "segmentation")]
 """
 

@@ -29,6 +29,18 @@ def test_runs_of_the_same_recipe_are_welcome(zoo, plan, folder, finish):
     folder.check(found.runs, zoo)
 
 
+def test_options_that_were_defaults_are_the_same_recipe_and_others_are_not(zoo, plan, folder, finish):
+    for run in plan().runs:
+        finish(folder, run)
+        stored = yaml.safe_load(folder.run(run).recipe.read_text())
+        stored["backbone"]["dim"] = 8
+        folder.run(run).recipe.write_text(yaml.safe_dump(stored))
+    folder.check(plan().runs, zoo)
+    folder.check(plan(recipe={"backbone": {"dim": 8}}).runs, zoo)
+    with pytest.raises(UsageError, match=r"backbone\.dim 8 -> 16"):
+        folder.check(plan(recipe={"backbone": {"dim": 16}}).runs, zoo)
+
+
 def test_another_recipe_is_refused_with_what_differs(zoo, plan, folder, finish):
     for run in plan(seeds=3).runs:
         finish(folder, run)
