@@ -178,7 +178,7 @@ def test_scores_of_a_baseline_come_back_with_all_their_keys(tmp_path):
     ("change", "message"),
     [
         ({"scores": {"baseline": 3}}, "baseline must be a mapping of scores, not 3"),
-        ({"scores": {"baseline": {**BASELINE, "oa": 74.9}}}, "less than or equal to 1"),
+        ({"scores": {"baseline": {**BASELINE, "oa": 74.9}}}, "oa is 74.9; it must be from 0 to 1"),
         ({"scores": {"baseline": {**BASELINE, "miou": None}}}, "valid number"),
         ({"scores": {"baseline": {"oa": 0.5, "miou": 0.4}}}, "name"),
         ({"pixel_size": 0}, "pixel_size"),

@@ -90,6 +90,34 @@ def test_a_wrong_answer_cannot_fill_the_disk(make, monkeypatch):
     assert sum(written) == len(CONTENT) + 1
 
 
+def test_a_slow_download_ends(make, monkeypatch):
+    clock = iter(range(0, 10**6, 20))
+
+    class Slow(io.RawIOBase):
+        def read1(self, count):
+            return b"x"
+
+    monkeypatch.setattr(module, "urlopen", lambda url, timeout: Slow())
+    monkeypatch.setattr(module, "monotonic", lambda: next(clock))
+    with pytest.raises(CropzooError, match="slower than 50 kB/s; try again, or put the file at"):
+        find_checkpoint("net.data", make())
+
+
+def test_a_file_of_absurd_size_is_not_fetched(make, monkeypatch):
+    monkeypatch.setattr(module, "urlopen", None)
+    with pytest.raises(CropzooError, match=r"have 1e\+30 bytes; at most 1e\+11 are downloaded"):
+        find_checkpoint("net.data", make(size=10**30))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://[x/a", "https://a b/c", "https://:0:0/", "http://\u00e9/", "file://other/x", "https://x/\x1b[31m"],
+)
+def test_addresses_that_are_none(make, url):
+    with pytest.raises(CropzooError, match="cannot be downloaded from"):
+        find_checkpoint("net.data", make(url=url))
+
+
 @pytest.mark.parametrize(
     "error", [http.client.IncompleteRead(b""), TimeoutError("slow"), ConnectionResetError("gone"), OSError("ssl")]
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -159,9 +159,7 @@ def _fraction(value: object) -> float | None:
         number = float(value) if isinstance(value, str) else value
     except ValueError:
         return None
-    if not isinstance(number, int | float) or not math.isfinite(number):
-        return None
-    return float(number) if 0 <= number <= 1 else None
+    return float(number) if isinstance(number, int | float) and 0 <= number <= 1 else None
 
 
 def _percents(*named: tuple[str, float | None]) -> str:
@@ -171,3 +169,49 @@ def _percents(*named: tuple[str, float | None]) -> str:
 def _printable(text: object) -> str:
     """Text from a file as one line without control characters."""
     return "".join(each if each.isprintable() else " " for each in str(text))
+
+
+_FRACTIONS = {"oa", "miou", "macro_f1", "precision", "recall", "f1", "iou", "accuracy", "ece", "ece_uncalibrated"}
+_COUNTS = {"support", "pixels", "count", "label_scale", "confusion", "correct"}
+_MAPPINGS = {"per_class", "boundary", "interior", "parcels", "distance", "baseline", OLD_BASELINE}
+_TEXTS = {"name", "of", "without_support"}
+_MAX_COUNT = 2**63
+
+
+def check_scores(scores: Mapping[str, Any]) -> None:
+    """Check the types and ranges of stored scores; keys that later versions add are only checked to be finite.
+
+    Args:
+        scores: Scores of a split as in the metadata of a checkpoint; may be empty or incomplete.
+
+    Raises:
+        ValueError: A value is of another type, or out of its range; the message names its key.
+    """
+    for key, value in scores.items():
+        _check_score(key, value)
+
+
+def _check_score(key: str, value: Any) -> None:
+    if value is None:
+        return
+    if key in _MAPPINGS:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{key} must be a mapping of scores, not {reprlib.repr(value)}")
+        if key == "per_class" and not all(isinstance(each, Mapping) for each in value.values()):
+            raise ValueError("per_class must be mappings of scores by class")
+        if key in ("boundary", "interior") and value.keys() & {"miou", "macro_f1"} and "oa" not in value:
+            raise ValueError(f"{key} has no oa")
+    if isinstance(value, Mapping):
+        check_scores(value)
+    elif isinstance(value, list):
+        for each in value:
+            _check_score(key, each)
+    elif (key in _TEXTS) != isinstance(value, str) and (key in _TEXTS or key in _FRACTIONS | _COUNTS):
+        raise ValueError(f"{key} is {reprlib.repr(value)}; it must be a {'text' if key in _TEXTS else 'number'}")
+    elif isinstance(value, int | float):
+        if not (0 <= value <= 1 if key in _FRACTIONS else -_MAX_COUNT < value < _MAX_COUNT):
+            raise ValueError(
+                f"{key} is {reprlib.repr(value)}; it must be {'from 0 to 1' if key in _FRACTIONS else 'finite'}"
+            )
+        if key in _COUNTS and (not isinstance(value, int) or value < 0):
+            raise ValueError(f"{key} is {reprlib.repr(value)}; it must be a number of pixels")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo.data.dates import encode_dates
-from cropzoo.errors import UsageError
+from cropzoo.errors import CropzooError, UsageError
 from cropzoo.inference.export.formats import read_notes
 from cropzoo.inference.export.onnx import OnnxSession
 from cropzoo.inference.model_info import ModelInfo, make_model_info
@@ -57,7 +57,16 @@ class OnnxPredictor:
         return np.concatenate([self._compute(each) for each in rows])
 
     def _compute(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-        return cast(NDArray[np.float32], self._session.compute(inputs, ["probabilities"])[0])
+        found = self._session.compute(inputs, ["probabilities"])[0]
+        series, facts = inputs["series"], self.facts
+        rows, columns = (facts.upsample * side for side in series.shape[-2:])
+        wanted = (len(series), len(facts.classes), rows, columns)
+        if found.shape != wanted or found.dtype != np.float32 or not np.isfinite(found).all():
+            raise CropzooError(
+                f"{str(self._session.path)!r} on series of shape {series.shape}; it returned {found.dtype} of shape "
+                f"{found.shape}, and finite float32 of shape {wanted} were expected; export it again with cropzoo"
+            )
+        return cast(NDArray[np.float32], found)
 
 
 def _have_origin(dates: NDArray[np.int64], valid: NDArray[np.bool_], first: int) -> bool:

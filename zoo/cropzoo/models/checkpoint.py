@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -19,8 +20,9 @@ from cropzoo.config.schema import Flag, Real, Schema, Whole, rename_keys
 from cropzoo.config.short_forms import expand_short_forms
 from cropzoo.config.upgrade import upgrade_recipe
 from cropzoo.data.legend import drop_made_up_codes
+from cropzoo.data.model_scores import check_scores
 from cropzoo.data.sample import HEX_COLOR, LabelClass
-from cropzoo.errors import CropzooError, UnknownName, UsageError
+from cropzoo.errors import CropzooError, UnknownName, UsageError, find_open_limit_error
 from cropzoo.io import atomic_write
 from cropzoo.plugins.options import known_options
 from cropzoo.plugins.registry import Zoo, load_target
@@ -102,6 +104,13 @@ FORMAT = 1
 KEY = "cropzoo"
 
 
+MAX_SIZE = 4096
+"""Largest number of bands, dates and pixels on a side that a network is built for."""
+
+_MAX_OPTION = 10**6
+"""Largest number in an option of a backbone; a table of so many rows can be built, one of a billion cannot."""
+
+
 class TrainingData(Schema):
     """The dataset that a model was trained on."""
 
@@ -155,9 +164,9 @@ class Metadata(Schema):
 
     format: Whole = FORMAT
     backbone: PluginChoice
-    in_channels: Whole = Field(ge=1)
-    image_size: Whole = Field(ge=1)
-    length: Whole | None = Field(None, ge=1)
+    in_channels: Whole = Field(ge=1, le=MAX_SIZE)
+    image_size: Whole = Field(ge=1, le=MAX_SIZE)
+    length: Whole | None = Field(None, ge=1, le=MAX_SIZE)
     upsample: Literal[1, 2, 4] = 1
     codes: Literal["source", "unknown"] = "unknown"
     classes: tuple[LabelClass, ...]
@@ -185,9 +194,18 @@ class Metadata(Schema):
     def _upgrade_recipe(cls, value: Any) -> Any:
         return upgrade_recipe(value) if isinstance(value, dict) else value
 
+    @field_validator("backbone")
+    @classmethod
+    def _check_options(cls, value: PluginChoice) -> PluginChoice:
+        for name, option in value.options.items():
+            if isinstance(option, int | float) and not abs(option) <= _MAX_OPTION:
+                raise ValueError(f"option {name} is {str(option)[:20]}; it must be at most {_MAX_OPTION}")
+        return value
+
     @field_validator("scores")
     @classmethod
-    def _check_baseline(cls, value: dict[str, Any]) -> dict[str, Any]:
+    def _check_scores(cls, value: dict[str, Any]) -> dict[str, Any]:
+        check_scores(value)
         if "baseline" in value:
             if not isinstance(value["baseline"], dict):
                 raise ValueError(f"baseline must be a mapping of scores, not {value['baseline']!r}")
@@ -282,16 +300,18 @@ def read_metadata(path: Path) -> Metadata:
         )
     try:
         values = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of over 4300 digits
         raise CropzooError(f"{str(path)!r} has damaged metadata; {error}; download or copy it again") from error
     found = values.get("format") if isinstance(values, dict) else None
-    if type(found) is not int:
+    if type(found) is not int or found < 1:
         raise CropzooError(
-            f"{str(path)!r} has damaged metadata; its format is {found!r}, not a number; download or copy it again"
+            f"{str(path)!r} has damaged metadata; its format is {reprlib.repr(found)}, not a number from 1; "
+            "download or copy it again"
         )
     if found > FORMAT:
         raise CropzooError(
-            f"{str(path)!r} has checkpoint format {found}; this cropzoo reads up to {FORMAT}; upgrade cropzoo"
+            f"{str(path)!r} has checkpoint format {reprlib.repr(found)}; this cropzoo reads up to {FORMAT}; "
+            "upgrade cropzoo"
         )
     try:
         return Metadata.parse(values, f"metadata of {str(path)!r}")
@@ -338,6 +358,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
 
 
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors of a checkpoint; weights are not read; raises as `read_metadata` does."""
+    with _open(path) as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
+
+
 def _open(path: Path) -> Any:
     if not path.is_file():
         raise CropzooError(f"checkpoint {str(path)!r} does not exist; pass a .safetensors file or a catalog entry")
@@ -353,6 +379,8 @@ def _open(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
+        if too_many := find_open_limit_error(error):
+            raise too_many from error
         raise CropzooError(
             f"{str(path)!r} is not a valid safetensors file (truncated?); {error}; download it again"
         ) from error

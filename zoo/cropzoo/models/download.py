@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
-from urllib.parse import urlparse
+from time import monotonic
 from urllib.request import urlopen
 
 from cropzoo.config.catalog import Catalog, Weights
@@ -15,6 +15,12 @@ from cropzoo.io import atomic_write, cache_folder, sha256_of
 
 TIMEOUT = 30.0
 """Timeout of a download in seconds without a response."""
+
+MAX_BYTES = 100 * 10**9
+"""Largest file that is downloaded."""
+
+_SLOWEST = 50_000
+"""Bytes per second below which a download is given up."""
 
 
 def find_checkpoint(source: str | Path, catalog: Catalog, offline: bool = False) -> Path:
@@ -76,7 +82,12 @@ def download(weights: Weights, name: str, offline: bool = False) -> Path:
         return target
     by_hand = f"or put the file at {str(target)!r}"
     offline = offline or os.environ.get("CROPZOO_OFFLINE", "") not in ("", "0", "false")
-    if offline and urlparse(weights.url).scheme != "file":
+    if weights.size > MAX_BYTES:
+        raise CropzooError(
+            f"weights of {name!r} have {weights.size:.3g} bytes; at most {MAX_BYTES:.3g} are downloaded; correct the "
+            f"catalog, {by_hand}"
+        )
+    if offline and not weights.url.startswith("file:"):
         raise CropzooError(
             f"weights of {name!r} are not in the cache and --offline is set; run without --offline, {by_hand}"
         )
@@ -98,12 +109,15 @@ def download(weights: Weights, name: str, offline: bool = False) -> Path:
 
 def _fetch(url: str, size: int, what: str, by_hand: str) -> Iterator[bytes]:
     """Yield the content of a URL, at most `size` + 1 bytes, so that a wrong response cannot fill the disk."""
-    left = size + 1
+    left, deadline = size + 1, monotonic() + TIMEOUT + size / _SLOWEST
     try:
         with urlopen(url, timeout=TIMEOUT) as answer:
-            while left > 0 and (chunk := answer.read(min(left, 1 << 20))):
+            read = getattr(answer, "read1", answer.read)  # read waits for the complete chunk, however slow it is
+            while left > 0 and (chunk := read(min(left, 1 << 20))):
                 left -= len(chunk)
+                if monotonic() > deadline:
+                    raise TimeoutError(f"the download is slower than {_SLOWEST // 1000} kB/s")
                 yield chunk
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: an address that is none
         reason = getattr(error, "reason", error)
         raise CropzooError(f"{what} cannot be downloaded from {url}; {reason}; try again, {by_hand}") from error

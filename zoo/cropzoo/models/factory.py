@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from cropzoo.config.catalog import Catalog, load_catalog
 from cropzoo.config.plugin_records import check_plugins
@@ -15,7 +21,7 @@ from cropzoo.config.recipe import SCALES
 from cropzoo.data.patches import check_image_size
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.models.base import Backbone, Model
-from cropzoo.models.checkpoint import Metadata, check_head, read_metadata, read_state
+from cropzoo.models.checkpoint import Metadata, check_head, read_metadata, read_shapes, read_state
 from cropzoo.models.download import find_checkpoint, local_checkpoint
 from cropzoo.models.upsample import Upsampled
 from cropzoo.plugins.options import known_options
@@ -157,11 +163,25 @@ def load_model(
 def load_weights(path: Path, metadata: Metadata, zoo: Zoo) -> Model:
     """Load the model of a checkpoint whose metadata is already read, in evaluation mode.
 
+    The network is first built without memory and compared with the shapes in the file, because a file may have metadata
+    of any network.
+
     Raises:
         UsageError: the checkpoint has no head.
-        CropzooError: the weights do not fit the architecture in the metadata.
+        CropzooError: the weights do not fit the architecture in the metadata, or are not finite.
     """
-    model = model_from(metadata, zoo)
+    shapes = read_shapes(path)
+    # A backbone that computes with values while it is built cannot be built without them.
+    with suppress(*_BUILD_ERRORS), _at_most(len(shapes), str(path)), torch.device("meta"):
+        _compare(model_from(metadata, zoo), shapes, str(path))
+    try:
+        with _at_most(len(shapes), str(path)):
+            model = model_from(metadata, zoo)
+    except _BUILD_ERRORS as error:
+        raise CropzooError(
+            f"{str(path)!r}; the backbone {metadata.backbone.name!r} cannot be built with the sizes and options in the "
+            f"file ({str(error)[:200]}); download or copy it again, or use the plugin's version that wrote it"
+        ) from error
     load_exactly(model, read_state(path), str(path))
     model.temperature = metadata.temperature
     model.metadata = metadata.model_dump(mode="json")
@@ -183,19 +203,71 @@ def model_from(metadata: Metadata, zoo: Zoo) -> Model:
     return Model(backbone, backbone.make_head(classes), metadata.dates)
 
 
+_BUILD_ERRORS = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    LookupError,
+    AssertionError,
+    AttributeError,
+    MemoryError,
+)
+
+
+@contextmanager
+def _at_most(tensors: int, where: str) -> Iterator[None]:
+    """Stop building a network that has many more layers than a file has tensors.
+
+    Raises:
+        CropzooError: the network in the block is larger.
+    """
+    left = 10_000 + 10 * tensors
+
+    def count(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise CropzooError(
+                f"{where} has weights of another network: the network in its metadata has many more layers than the "
+                f"{tensors} tensors in the file; download or copy it again"
+            )
+
+    hooks = [register_module_parameter_registration_hook(count), register_module_module_registration_hook(count)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def load_exactly(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
     """Load a state dict whose keys and shapes all match.
 
     Raises:
-        CropzooError: keys are missing, unexpected or of another shape; the message lists at most ten, and their number.
+        CropzooError: keys are missing, unexpected or of another shape, the message lists at most ten, and their number;
+            or values are not finite numbers.
     """
-    own = module.state_dict()
-    problems = [f"missing {key}" for key in own if key not in state]
-    problems += [f"unexpected {key}" for key in state if key not in own]
+    _compare(module, {key: tuple(value.shape) for key, value in state.items()}, where)
+    for key, value in module.state_dict().items():
+        given = state[key]
+        if value.is_floating_point() != given.is_floating_point() or not bool(torch.isfinite(given).all()):
+            raise CropzooError(
+                f"{where} has a tensor {key} of {str(given.dtype).removeprefix('torch.')} whose values are not numbers "
+                "of the network (of another type, NaN or infinite); download or copy it again, or train again"
+            )
+    module.load_state_dict(state)
+
+
+def _compare(module: nn.Module, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
+    """Raise `CropzooError` unless a module has tensors of these names and shapes."""
+    own = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    problems = [f"missing {key}" for key in own if key not in shapes]
+    problems += [f"unexpected {key}" for key in shapes if key not in own]
     problems += [
-        f"{key} has shape {tuple(state[key].shape)} in the file, {tuple(value.shape)} in the network"
-        for key, value in own.items()
-        if key in state and state[key].shape != value.shape
+        f"{key} has shape {shapes[key]} in the file, {shape} in the network"
+        for key, shape in own.items()
+        if key in shapes and shapes[key] != shape
     ]
     if problems:
         shown = "; ".join(problems[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")
@@ -204,7 +276,6 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor], where: str) -> 
             f"{where} has weights of another network ({differences}): {shown}; "
             "check the backbone, its options, and the numbers of bands, classes and dates"
         )
-    module.load_state_dict(state)
 
 
 def convert_published(name: str, state_dict: Mapping[str, Tensor], *, zoo: Zoo | None = None) -> dict[str, Tensor]:

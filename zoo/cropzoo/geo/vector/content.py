@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -117,9 +118,24 @@ def _is_sequence(content: Any) -> bool:
 
 
 @contextmanager
+def reading_parts(subject: str) -> Iterator[None]:
+    """Turn failures of reading a file, or a part of an archive, into errors.
+
+    Raises:
+        CropzooError: The file or archive cannot be read.
+    """
+    try:
+        yield
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, LookupError, struct.error) as error:
+        if too_many := find_open_limit_error(error):
+            raise too_many from error
+        raise CropzooError(f"{subject}; the file cannot be read ({error}); copy or download it again") from error
+
+
+@contextmanager
 def _open_content(path: Path, inner: str, subject: str, suffix: str) -> Iterator[Any]:
     """Bytes of a file, mapped, or of a text in an archive; only the start of other files in archives."""
-    try:
+    with reading_parts(subject):
         if inner:
             with zipfile.ZipFile(path) as archive, archive.open(inner) as member:
                 content = member.read(_MAX_ARCHIVED + 1 if suffix in _JSON else HEAD_BYTES)
@@ -131,10 +147,6 @@ def _open_content(path: Path, inner: str, subject: str, suffix: str) -> Iterator
             return
         with path.open("rb") as file:
             yield mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.read(1) else b""
-    except (OSError, zipfile.BadZipFile, KeyError, EOFError, RuntimeError, zlib.error) as error:
-        if too_many := find_open_limit_error(error):
-            raise too_many from error
-        raise CropzooError(f"{subject}; the file cannot be read ({error}); copy or download it again") from error
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import struct
 import warnings
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
@@ -23,7 +24,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldE
 from pyproj.exceptions import CRSError
 
 from cropzoo.errors import CropzooError, find_open_limit_error
-from cropzoo.geo.vector.content import check_vector, without_network
+from cropzoo.geo.vector.content import check_vector, reading_parts, without_network
 from cropzoo.geo.vector.encoding import check_encoding, choose_encoding
 from cropzoo.geo.vector.fields import is_plain_integer
 
@@ -136,7 +137,8 @@ def open_source(path: Path, *, what: str = "parcels", encoding: str | None = Non
     check_vector(path, inner, what)
     address = f"/vsizip/{{{path.absolute()}}}/{inner}" if inner else str(path.absolute())
     if known is None and PurePosixPath(inner or path.name).suffix.lower() == ".shp":
-        known = choose_encoding(path, inner, what)
+        with reading_parts(f"{what} {str(path)!r}"):
+            known = choose_encoding(path, inner, what)
     with reading(path, what):
         layers = [str(name) for name, kind in pyogrio.list_layers(address) if kind is not None]
         if not layers:
@@ -285,7 +287,7 @@ def _find_in_archive(path: Path, what: str) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [PurePosixPath(name) for name in archive.namelist()]
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, zipfile.BadZipFile, RuntimeError, ValueError, struct.error) as error:
         raise CropzooError(
             f"{what} {str(path)!r}; it is not a valid archive ({error}); copy or download it again"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from enum import Enum
 from pathlib import Path
 from typing import Literal
@@ -107,8 +108,10 @@ def read_notes(text: str | None, where: str) -> GraphNotes:
     except (ValueError, RecursionError) as error:
         raise CropzooError(f"{where} has damaged notes; {error}; export it again") from error
     found = values.get("format") if isinstance(values, dict) else None
-    if type(found) is not int or found > FORMAT:
-        raise CropzooError(f"{where} has notes of format {found!r}; this cropzoo reads up to {FORMAT}; upgrade cropzoo")
+    if type(found) is not int or not 1 <= found <= FORMAT:
+        raise CropzooError(
+            f"{where} has notes of format {reprlib.repr(found)}; this cropzoo reads up to {FORMAT}; upgrade cropzoo"
+        )
     try:
         return GraphNotes.parse(values, f"notes of {where}")
     except UsageError as error:  # a damaged file is not a wrong use of the command

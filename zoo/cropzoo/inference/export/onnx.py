@@ -90,17 +90,23 @@ class OnnxSession:
         options.intra_op_num_threads = threads
         self.path = path
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+            # Its fallback to other providers prints to stdout.
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=list(providers), enable_fallback=0
+            )
+            self._notes: str | None = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+            names = {each.name for each in (*self._session.get_inputs(), *self._session.get_outputs())}
         except Exception as error:  # onnxruntime's error classes have no common base
             raise CropzooError(
                 f"{str(path)!r} is not a valid ONNX file (truncated?); {_short(error)}; export it again"
             ) from error
+        if missing := sorted({*INPUTS, *OUTPUTS} - names):
+            raise CropzooError(f"{str(path)!r}; its graph has no {', '.join(missing)}; export it again with cropzoo")
 
     @property
     def notes(self) -> str | None:
         """The metadata entry written by cropzoo; None if there is none."""
-        text: str | None = self._session.get_modelmeta().custom_metadata_map.get(KEY)
-        return text
+        return self._notes
 
     def compute(self, inputs: Mapping[str, Any], outputs: Iterable[str] = OUTPUTS) -> list[Any]:
         """Compute the outputs of the given names, as arrays.
