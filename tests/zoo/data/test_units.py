@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from cropzoo.data.sample import Sample
-from cropzoo.data.units import check_scale, compare_pixel_sizes, find_unit, sample_medians, sample_pixel_size
+from cropzoo.data.units import (
+    check_scale,
+    check_units,
+    compare_pixel_sizes,
+    find_mixed_unit,
+    find_unit,
+    sample_medians,
+    sample_pixel_size,
+)
 
 STORED = np.array([600.0, 900.0, 3000.0])
 """Digital numbers of red, green and near infrared."""
@@ -37,6 +45,36 @@ def test_other_units_are_found_in_any_season(trained: float, unit: float, season
 )
 def test_other_differences_are_no_unit(values: Any, mean: tuple[float, ...]) -> None:
     assert find_unit(values, mean, 1e-4) is None
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1e4])
+@pytest.mark.parametrize(("dates", "other"), [(2, 0), (3, 1), (4, 2), (9, 8)])
+def test_a_date_of_another_unit(unit: float, dates: int, other: int) -> None:
+    medians = STORED * np.linspace(0.5, 2, dates)[:, None]
+    assert find_mixed_unit(medians) is None
+    medians[other] *= unit
+    found = find_mixed_unit(medians)
+    assert found == other or (dates == 2 and found is not None)
+
+
+@pytest.mark.parametrize("factor", [(40, 40, 40), (1e-4, 1e-4, 1), (300, 200, 100), (-1, -1, -1), (0, 0, 0)])
+def test_weather_is_no_unit(factor: tuple[float, ...]) -> None:
+    medians = np.tile(STORED, (5, 1))
+    medians[3] *= factor
+    assert find_mixed_unit(medians) is None
+    assert find_mixed_unit(np.array([[0.5], [1e-5], [0.4]])) is None  # an index
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_sample_of_two_units_is_reported(dtype: Any) -> None:
+    series = np.broadcast_to(STORED[:, None, None], (4, 3, 16, 16)).astype(dtype)
+    clear = np.ones((4, 16, 16), np.bool_)
+    dates = np.arange(18_700, 18_704, dtype=np.int32)
+    assert check_units(Sample(series, dates, clear=clear)) == ""
+    series[2] *= 1e-4
+    assert "field: the values of 2021-03-16 have another unit" in check_units(Sample(series, dates, name="field"))
+    clear[2] = False
+    assert check_units(Sample(series, dates, clear=clear)) == ""
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cropzoo.data.sample import Sample
+from cropzoo.geo.raster.dates import EPOCH
 from cropzoo.geo.raster.grid import Grid, pixel_size
 from cropzoo.geo.raster.naming import sentinel2_band
 
@@ -23,6 +25,9 @@ _UNIT_RATIO = 20.0
 
 _MAX_SPREAD = 30.0
 """Largest ratio between the factors of two bands that can have one unit in common."""
+
+_DATE_RATIO = 1000.0
+"""Ratio between two dates in all bands that is not weather: a cloud over dark water is a hundred times brighter."""
 
 _MAX_SIZE_RATIO = 1.1
 """Ratio of pixel sizes that a network does not notice."""
@@ -61,6 +66,21 @@ def find_unit(medians: ArrayLike, mean: Sequence[float], scale: float) -> float 
     if not far or factors.max() > _MAX_SPREAD * factors.min():
         return None
     return float(10.0 ** np.rint(np.log10(scale * np.median(factors))))
+
+
+def find_mixed_unit(medians: NDArray[np.float64]) -> int | None:
+    """Position of the first date whose values have another unit than those of most dates; None if all have the same.
+
+    Args:
+        medians: (T, C), median of the stored values of each band on each date. With one band, which may be an index
+            around 0, units cannot be told apart.
+    """
+    if min(medians.shape) < 2:
+        return None
+    typical = np.median(medians, axis=0).tolist()
+    units = (find_unit(each, typical, 1.0) or 1.0 for each in medians)
+    ratios = ((number, max(unit, 1 / unit)) for number, unit in enumerate(units))
+    return next((number for number, ratio in ratios if ratio >= _DATE_RATIO), None)
 
 
 def describe_unit(scale: float) -> str:
@@ -110,8 +130,33 @@ def sample_pixel_size(sample: Sample) -> float | None:
     return pixel_size(Grid(height, width, transform, crs))
 
 
+def check_units(sample: Sample) -> str:
+    """A warning if the dates of a sample have different units; empty if not."""
+    dates, values, clear = _thin_out(sample)
+    enough = [number for number in range(len(dates)) if clear[number].sum() >= MIN_PIXELS]
+    medians = [np.median(values[number][clear[number]], axis=0).astype(np.float64) for number in enough]
+    found = find_mixed_unit(np.stack(medians)) if enough else None
+    if found is None:
+        return ""
+    day = EPOCH + timedelta(days=int(dates[enough[found]]))
+    return (
+        f"{sample.name}: the values of {day} have another unit than those of other dates; store all images in one "
+        "unit, such as digital numbers, or leave the date out"
+    )
+
+
 def sample_medians(sample: Sample) -> NDArray[np.float64] | None:
     """Median of some clear stored values of each band of a sample, (C,); None if too few pixels are clear."""
+    _, values, clear = _thin_out(sample)
+    pixels = values[clear]
+    if len(pixels) < MIN_PIXELS:
+        return None
+    medians: NDArray[np.float64] = np.median(pixels, axis=0).astype(np.float64)
+    return medians
+
+
+def _thin_out(sample: Sample) -> tuple[NDArray[np.int32], NDArray[Any], NDArray[np.bool_]]:
+    """Some dates (T,), stored values (T, H, W, C) and clear pixels (T, H, W) of a sample, evenly spaced."""
     height, width = sample.series.shape[-2:]
     dates = np.unique(np.linspace(0, len(sample.dates) - 1, _DATES).round().astype(int))
     rows, columns = slice(None, None, -(-height // _SIDE)), slice(None, None, -(-width // _SIDE))
@@ -119,8 +164,4 @@ def sample_medians(sample: Sample) -> NDArray[np.float64] | None:
     clear = np.ones(values.shape[:-1], np.bool_)
     if sample.clear is not None:
         clear = np.stack([np.asarray(sample.clear[date])[rows, columns] for date in dates])
-    pixels = values[clear]
-    if len(pixels) < MIN_PIXELS:
-        return None
-    medians: NDArray[np.float64] = np.median(pixels, axis=0).astype(np.float64)
-    return medians
+    return np.asarray(sample.dates)[dates], values, clear

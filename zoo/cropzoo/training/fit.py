@@ -20,7 +20,7 @@ from cropzoo.data.boundary import boundary_bits
 from cropzoo.data.datamodule import DataModule, open_training_data
 from cropzoo.data.dates import date_warnings
 from cropzoo.data.sample import Sample
-from cropzoo.data.units import check_scale, sample_pixel_size
+from cropzoo.data.units import check_scale, check_units, sample_pixel_size
 from cropzoo.errors import CropzooError
 from cropzoo.evaluation.evaluate import evaluate, predict_sample, score_baseline
 from cropzoo.io import exclusive_folder, read_json, write_json
@@ -75,6 +75,8 @@ def _fit(recipe: Recipe, folder: RunFolder, resources: Resources, start: Start) 
     for line in date_warnings(data.splits, data.options.dates):
         resources.log(line)
     if line := check_scale(data.dataset.bands, data.dataset.mean, data.dataset.scale):
+        _log.warning("%s", line)
+    if line := check_units(data.splits["train"][0]):
         _log.warning("%s", line)
     if is_rank_zero():
         if start != "resume":

@@ -90,6 +90,17 @@ def test_another_unit_is_refused_unless_the_scale_is_given(
     assert "check their unit" in line
 
 
+@pytest.mark.parametrize("scale", [None, 1e-4])
+@pytest.mark.parametrize("mixed", [1, 4])
+def test_dates_of_two_units_are_refused(scenes: ModuleType, tmp_path: Path, scale: float | None, mixed: int) -> None:
+    def change(series: Any) -> Any:
+        series[mixed] *= 1e-4
+        return series.astype(np.float32)
+
+    with pytest.raises(CropzooError, match="have another unit than those of other dates; store all images in one unit"):
+        told(scenes, tmp_path, change, scale=scale)
+
+
 def test_too_few_clear_pixels_refuse_nothing(scenes: ModuleType, tmp_path: Path) -> None:
     clear = np.zeros((5, 40, 40), bool)
     clear[0, 20, :30] = True

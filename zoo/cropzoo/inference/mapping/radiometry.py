@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
+
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.data.units import MIN_PIXELS, compare_pixel_sizes, describe_unit, find_unit
+from cropzoo.data.dates import EPOCH
+from cropzoo.data.units import MIN_PIXELS, compare_pixel_sizes, describe_unit, find_mixed_unit, find_unit
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Window, pixel_size
 from cropzoo.inference.mapping.chunks import ChunkReader
@@ -36,10 +40,13 @@ def check_radiometry(plan: MapPlan, reader: ChunkReader) -> list[str]:
             reports them.
 
     Raises:
-        CropzooError: The images have another unit than the training data, and the options give no scale.
+        CropzooError: The images have another unit than the training data, and the options give no scale; or the images
+            of some dates have another unit than those of other dates.
     """
     facts = plan.facts
-    pixels = _sample_pixels(plan, reader)
+    sampled = _sample_pixels(plan, reader)
+    _check_dates(sampled)
+    pixels = np.concatenate([np.zeros((0, len(facts.bands))), *(values for _, values in sampled)])
     if len(pixels) < MIN_PIXELS:
         return []
     stored = np.median(pixels, axis=0)
@@ -125,9 +132,21 @@ def _probable_cause(medians: NDArray[np.float64], mean: NDArray[np.float64], sca
     return "check their unit, offset and processing level (1C or 2A)"
 
 
-def _sample_pixels(plan: MapPlan, reader: ChunkReader) -> NDArray[np.float64]:
-    """Clear pixels of some windows and dates as stored, (n, C)."""
-    found = [np.zeros((0, len(plan.facts.bands)))]
+def _check_dates(sampled: Sequence[tuple[int, NDArray[np.float64]]]) -> None:
+    """Raise if the values of some dates have another unit than those of other dates."""
+    enough = [(day, np.median(values, axis=0)) for day, values in sampled if len(values) >= MIN_PIXELS]
+    found = find_mixed_unit(np.stack([medians for _, medians in enough])) if enough else None
+    if found is not None:
+        day = EPOCH + timedelta(days=enough[found][0])
+        raise CropzooError(
+            f"mapping images of several dates; the values of {day} have another unit than those of other dates; store "
+            "all images in one unit, such as digital numbers, or leave the date out"
+        )
+
+
+def _sample_pixels(plan: MapPlan, reader: ChunkReader) -> list[tuple[int, NDArray[np.float64]]]:
+    """Days and clear pixels of some windows and dates, as stored, (n, C)."""
+    found: list[tuple[int, NDArray[np.float64]]] = []
     positions = np.unique(np.linspace(0, len(plan.chunks) - 1, _WINDOWS).round().astype(int))
     for chunk in (plan.chunks[position] for position in positions):
         window = _middle(chunk.window)
@@ -137,8 +156,9 @@ def _sample_pixels(plan: MapPlan, reader: ChunkReader) -> NDArray[np.float64]:
                 values, clear = reader.of_tile(chunk.tile).read_date(int(index), window)
             except CropzooError:
                 continue
-            found.append(values[:, clear].T.astype(np.float64))
-    return np.concatenate(found)
+            day = int(plan.tiles[chunk.tile].dates[index])
+            found.append((day, values[:, clear].T.astype(np.float64)))
+    return found
 
 
 def _middle(window: Window) -> Window:
