@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -84,6 +85,7 @@ def main(args: Sequence[str] | None = None) -> int:
     User errors are printed as one line on stderr. Any other exception is a bug and keeps its traceback.
     """
     try:
+        _check_encoding([*(sys.argv[1:] if args is None else args), os.getcwd()])
         with raise_on_signals():
             result = cli.main(args=args, prog_name="cropzoo", standalone_mode=False)
             cleanup()
@@ -100,8 +102,26 @@ def main(args: Sequence[str] | None = None) -> int:
     except (OSError, RuntimeError) as error:
         if too_many := find_open_limit_error(error):
             return _fail(str(too_many), FAILED)
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            return _fail(f"opening {str(error.filename)[:100]!r}...; the name is too long; check the path", FAILED)
         raise
     return result if isinstance(result, int) else DONE
+
+
+def _check_encoding(texts: Sequence[str]) -> None:
+    """Refuse paths whose bytes are not text: recipes, checkpoints and maps could not name them.
+
+    Raises:
+        UsageError: A text is not valid UTF-8.
+    """
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"the path or value {os.fsencode(text)!r}; it is not valid UTF-8, and files that name it could not be "
+                "written; rename the file or folder (convmv)"
+            ) from None
 
 
 @contextmanager

@@ -259,3 +259,14 @@ def test_a_renamed_flag_works_with_a_warning(form, tmp_path, capsys):
     assert "tsvit.mine" in printed.out
     assert main(["--catalog", str(path), "list", "tsvit.mine"]) == 0
     assert "warning" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("args", [("train", "--out", "a\udcff"), ("show", "\udce9.safetensors")])
+def test_paths_that_are_not_utf8_are_refused_at_once(args, capsys):
+    assert main(args) == 2
+    assert "it is not valid UTF-8" in capsys.readouterr().err
+
+
+def test_a_path_that_is_too_long(capsys):
+    assert main(["show", "a" * 5000 + ".safetensors"]) in (1, 2)
+    assert capsys.readouterr().err.startswith("error: ")

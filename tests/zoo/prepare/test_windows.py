@@ -8,6 +8,7 @@ from pyproj import Transformer
 from rasterio import Affine
 from rasterio.warp import transform
 
+from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.prepare.windows import (
     SampleWindow,
@@ -133,3 +134,8 @@ def test_windows_across_180_degrees_are_told_apart() -> None:
     again = grid(west=east, north=north, crs="EPSG:32760")
     assert find_overlaps([tile, again], [flat(64, 64)] * 2)[0] == [()]
     assert find_overlaps([tile, again], [flat(64, 64)] * 2)[1][0] != ()
+
+
+def test_too_many_windows_are_refused_before_they_are_listed() -> None:
+    with pytest.raises(CropzooError, match=r"these are 444,444,888,889 windows.*crop the images to the parcels"):
+        split_windows(16_000_000, 16_000_000, 24)

@@ -12,6 +12,7 @@ from rasterio.warp import transform
 from shapely import STRtree, union_all
 from shapely.geometry import Polygon
 
+from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.geo.vector.longitudes import align_longitudes, join_at_180
 
@@ -20,6 +21,9 @@ _MIN_REGION_WINDOWS = 4
 
 _MAX_REGION_PIXELS = 2**22
 """Largest region in pixels; one date of ten bands then takes 84 MB."""
+
+MAX_WINDOWS = 10_000_000
+"""Largest number of windows of a stack; with 24 pixels of 10 m they cover Germany and France."""
 
 _MIN_WIDTH = 0.25
 """A window narrower than this fraction of the others would be drawn in training as often as they are."""
@@ -70,7 +74,16 @@ def split_windows(height: int, width: int, size: int, block: tuple[int, int] = (
         height, width: Size of the raster in pixels.
         size: Pixels per side of a window.
         block: Height and width of the blocks in which the images are stored.
+
+    Raises:
+        CropzooError: There are more than ten million windows.
     """
+    windows = -(-height // size) * -(-width // size)
+    if windows > MAX_WINDOWS:
+        raise CropzooError(
+            f"samples of {size} pixels from images of {height} x {width} pixels; these are {windows:,} windows, and "
+            f"{MAX_WINDOWS:,} are the most; crop the images to the parcels (gdalwarp -te), or enlarge --window"
+        )
     rows, columns = _split_length(height, size), _split_length(width, size)
     across = max(_MIN_REGION_WINDOWS, -(-min(block[1], width) // size))
     down = max(_MIN_REGION_WINDOWS, -(-min(block[0], height) // size))

@@ -91,3 +91,8 @@ def test_a_virtual_raster_of_the_network_is_refused(tmp_path: Path, source: str)
     (tmp_path / "2019-05-16.vrt").write_text(f"{text}</VRTDataset>")
     with pytest.raises(CropzooError, match=r"it reads .* which is not on this disk"):
         find_images(tmp_path)
+
+
+def test_a_name_that_is_too_long() -> None:
+    with pytest.raises(CropzooError, match="a name in it is longer than 255 bytes"):
+        find_images("a" * 5000)

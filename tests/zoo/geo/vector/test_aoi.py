@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,3 +167,12 @@ def test_invalid_areas_are_refused(tmp_path, make, message):
     make(path)
     with pytest.raises(CropzooError, match=rf"area .*a.gpkg'; .*{message}"):
         read_aoi(path)
+
+
+@pytest.mark.parametrize("ring", [[[0, 0], [1, 0], [1, 1]], [[0, 0], [1, 0]], [[0, 0]]])
+def test_a_ring_that_is_not_closed(tmp_path: Path, ring: list[list[int]]) -> None:
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    feature = {"type": "Feature", "properties": {}, "geometry": geometry}
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    with pytest.raises(CropzooError, match=r"a geometry in it is broken .*; repair the geometries"):
+        read_aoi(tmp_path / "a.geojson")

@@ -149,3 +149,22 @@ def test_windows_that_the_network_cannot_take(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         plan(facts, **options)
+
+
+def test_images_of_absurd_sizes(scenes: ModuleType, tmp_path: Path) -> None:
+    def stack(side: int) -> Any:
+        (tmp_path / "S2_2019-05-16.vrt").write_text(
+            f'<VRTDataset rasterXSize="{side}" rasterYSize="{side}"><SRS>EPSG:32631</SRS>'
+            "<GeoTransform>500000,10,0,5600000,0,-10</GeoTransform>"
+            + "".join(
+                f'<VRTRasterBand dataType="UInt16" band="{number}"><Description>{name}</Description></VRTRasterBand>'
+                for number, name in enumerate(scenes.make_facts().bands, start=1)
+            )
+            + "</VRTDataset>"
+        )
+        return find_images(tmp_path)
+
+    with pytest.raises(CropzooError, match=r"it has 1000000000 x 1000000000 pixels, and 16,777,216 are the most"):
+        stack(10**9)
+    with pytest.raises(CropzooError, match=r"more than 1,000,000 chunks .*; map a part of it with --aoi"):
+        make_plan(stack(16_000_000), scenes.make_facts(), MapOptions((str(tmp_path),)))

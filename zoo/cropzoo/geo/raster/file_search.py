@@ -14,6 +14,9 @@ from cropzoo.geo.raster.naming import RASTER_SUFFIXES, find_band, is_structure
 from cropzoo.geo.raster.notes import ImageNotes
 from cropzoo.geo.raster.quality import find_layer
 
+_MAX_NAME = 255
+"""Longest name of a file or folder, in bytes, on the usual file systems."""
+
 _STAC_SUFFIXES = (".json", ".geojson")
 _SKIPPED_FOLDERS = ("QI_DATA", "AUX_DATA", "HTML", "rep_info")
 """Folders of a Sentinel-2 product whose rasters are not bands: quality masks and previews."""
@@ -52,6 +55,10 @@ def find_files(
     for pattern in patterns:
         check_local(str(pattern), f"images {str(pattern)!r}")
         text = os.path.expanduser(str(pattern))
+        if any(len(os.fsencode(part)) > _MAX_NAME for part in Path(text).parts):
+            raise CropzooError(
+                f"images {text[:100]!r}...; a name in it is longer than {_MAX_NAME} bytes; check the path"
+            )
         if Path(text).suffix.lower() in _STAC_SUFFIXES:
             found = [Path(name) for name in _expand(text)]
             stac_files.update(dict.fromkeys(path.resolve() for path in found))

@@ -328,6 +328,11 @@ def reading(path: Path, what: str) -> Iterator[None]:
         ) from error
     except CRSError as error:
         raise CropzooError(f"{what} {str(path)!r}; its CRS cannot be read ({error}); correct it in the file") from error
+    except shapely.errors.GEOSException as error:
+        raise CropzooError(
+            f"{what} {str(path)!r}; the file cannot be read as vector data, because a geometry in it is broken "
+            f"({first_line(error)}); repair the geometries, for example in QGIS by 'Fix geometries'"
+        ) from error
     except READ_FAILURES as error:
         if too_many := find_open_limit_error(error):
             raise too_many from error

@@ -23,6 +23,9 @@ from cropzoo.inference.mapping.outputs import (
     target_paths,
 )
 
+MAX_PIXELS = 2**40
+"""Largest number of pixels of a map; the land of the globe has 1.5 * 10^12 of 10 m."""
+
 
 def class_tags(classes: Sequence[LabelClass]) -> dict[str, str]:
     """Tags with the name, code and color of each class: CLASS_0, CODE_0, COLOR_0 and so on.
@@ -125,6 +128,11 @@ def open_map(path: Path) -> MapFile:
                 "uint8; give the class map that `cropzoo predict` wrote, not a file next to it"
             )
         grid, tags = read_grid(source), dict(source.tags())
+        if grid.height * grid.width > MAX_PIXELS:
+            raise CropzooError(
+                f"map {str(path)!r}; it has {grid.height:,} x {grid.width:,} pixels, and {MAX_PIXELS:.1e} are the "
+                "most; check the file, or divide it"
+            )
         output = tags.get("CROPZOO_OUTPUT", CLASS)
         if output != CLASS:
             raise CropzooError(f"map {str(path)!r}; it holds the {output} of a map; give the class map next to it")

@@ -20,6 +20,9 @@ from cropzoo.inference.mapping.options import MapOptions, describe_dates, resolv
 from cropzoo.inference.mapping.tiling import chunk_size, coarsen_window, common_grid, refine_grid, split_window, subgrid
 from cropzoo.inference.model_info import ModelInfo
 
+MAX_CHUNKS = 1_000_000
+"""Largest number of chunks of a map; at 10 m and 500 pixels a side they cover Europe."""
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -212,6 +215,12 @@ def _make_chunks(plan: MapPlan, height: int, width: int) -> tuple[Chunk, ...]:
             stride=plan.size - (plan.options.overlap or 0),
             pixel_bytes=_pixel_bytes(plan, number),
         )
+        pieces = -(-(bottom - top) // rows) * -(-(right - left) // columns)
+        if len(chunks) + pieces > MAX_CHUNKS:
+            raise CropzooError(
+                f"a map of {height} x {width} pixels; it has more than {MAX_CHUNKS:,} chunks of {rows} x {columns} "
+                "pixels; map a part of it with --aoi, or check the size of the images"
+            )
         for window in split_window(Window(top, left, bottom - top, right - left), rows, columns, plan.size):
             map_window = plan.map_window(number, window)
             if plan.area is None or plan.area.mask(plan.grid, map_window).any():
