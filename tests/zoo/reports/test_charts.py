@@ -48,6 +48,22 @@ def test_chart_ticks_differ(values: list[float]) -> None:
     assert all(0 <= y <= chart.height for points in curves(chart).values() for _, _, y in points)
 
 
+@pytest.mark.parametrize(
+    "values", [[-0.00025, -0.00075], [-1e-5, 2e-5], [-12345.0, 1.0], [0.0, 1.0], [-1.25e-9, 3e-9], [-5e7, 5e7]]
+)
+def test_tick_labels_are_not_clipped(values: list[float]) -> None:
+    chart = line_chart("Loss", [1, 2], {"a": values})
+    assert chart is not None
+    found = re.findall(r'<text style="[^"]*text-anchor: end[^"]*" x="(\S+)"[^>]*>([^<]*)', chart.drawing)[1:]
+    assert any("\u2212" in label for _, label in found) == (min(values) < 0)
+    for x, label in found:
+        assert float(x) >= 8 * len(label), label
+        float(label.replace("\u2212", "-"))
+    down = curves(chart)["accent"]
+    assert down[0][1] > max(float(x) for x, _ in found)
+    assert down[-1][1] == pytest.approx(chart.width - 12)
+
+
 def test_no_chart_of_nothing() -> None:
     assert line_chart("Loss", [1], {"a": [None], "b": [float("inf")]}) is None
 

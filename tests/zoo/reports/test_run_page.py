@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 
 from cropzoo import CropzooError, LabelClass
 from cropzoo.reports import ReportPatch, write_report
+
+from ..inference.mapping.chromium import PROGRAM, Browser
 
 VOID = {"meta", "img", "line", "path", "circle", "br", "hr", "link", "input"}
 
@@ -86,7 +89,8 @@ def test_nothing_comes_from_elsewhere(
     assert all(str(use["xlink:href"]).startswith("#") for use in page.all("use"))
     assert not page.all("script") + page.all("link") + page.all("iframe")
     html = (run / "report.html").read_text(encoding="utf-8")
-    assert "http" not in html
+    assert "http:" not in html
+    assert "https:" not in html
     assert "@import" not in html
     assert "url(" not in html
 
@@ -107,7 +111,7 @@ def test_a_color_cannot_carry_style(make_run: Callable[..., Path], scores: dict[
     wicked = [LabelClass(name, 0, "red; background: url(http://x)") for name in scores["per_class"]]
     run = make_run()
     report(run, classes=wicked)
-    assert "http" not in (run / "report.html").read_text(encoding="utf-8")
+    assert "http:" not in (run / "report.html").read_text(encoding="utf-8")
 
 
 def test_pictures_have_texts_and_tables_have_headers(
@@ -238,3 +242,43 @@ def test_a_baseline_stands_next_to_the_scores(make_run: Callable[..., Path], sco
     assert "All pixels of the knn baseline 100.0 99.9" in page.text
     assert page.text.count(" 12.3 ") == len(classes)
     assert "IoU of knn %" in page.text
+
+
+def test_units_are_named(make_run: Callable[..., Path], scores: dict[str, Any]) -> None:
+    run = make_run()
+    training = {"training": {"seconds": 12.5, "peak_memory": 10**9}}
+    (run / "environment.json").write_text(json.dumps(training))
+    text = report(run).text
+    assert "Boundary mIoU" in text
+    assert "Interior mIoU" in text
+    assert "Support, pixels" in text
+    assert "training time, s 12.5 training.peak_memory, bytes 1000000000" in text
+    assert "validation OA, % validation mIoU, %" in text
+    assert " 50 37.5" in text, "the last epoch has an OA of 0.5 and a mean IoU of 0.375"
+
+
+def test_long_words_do_not_widen_the_page(
+    make_run: Callable[..., Path], patches: list[ReportPatch], scores: dict[str, Any], tmp_path: Path
+) -> None:
+    if PROGRAM is None:
+        pytest.skip("there is no chromium")
+    long = "a_name_without_spaces_" * 8
+    scores["per_class"] = {f"{name}{long}": values for name, values in scores["per_class"].items()}
+    for region in (scores["boundary"], scores["interior"]):
+        region["per_class"] = {f"{name}{long}": values for name, values in region["per_class"].items()}
+    scores["without_support"] = [long]
+    classes = [LabelClass(name, 1, "#44aa55") for name in scores["per_class"]]
+    run = make_run(metrics={"test": scores}, recipe=f"backbone: {{name: tsvit}}\ndataset: {{name: {long}}}\n")
+    (run / "split.json").write_text(json.dumps({"test": [long]}))
+    report(run, [replace(patches[0], name=long)], classes)
+    browser = Browser(tmp_path / "profile")
+    try:
+        for width in (400, 1200):
+            browser.open(
+                run / "report.html", width=width, phone=width < 500, ready='document.readyState === "complete"'
+            )
+            assert browser.value("document.documentElement.scrollWidth") <= width
+            assert browser.value("document.querySelectorAll('.tile').length") == 7
+        assert not browser.complaints
+    finally:
+        browser.close()

@@ -32,6 +32,9 @@ _FEW_POINTS = 12
 _FEW_NAMES = 7
 """Names that fit below a chart."""
 
+_CHARACTER = 8.5
+"""Width of a digit of a tick label in pixels, in the widest of the fonts of pages."""
+
 _NEAR = 24 / 366
 """Share of the width below which the labels of two ticks overlap."""
 
@@ -186,9 +189,22 @@ def line_chart(
             axes.set_xticks([steps[place] for place in shown], [names[place] for place in shown])
         else:
             axes.set_xticks(_integer_ticks(first, last, steps))
-        axes.ticklabel_format(axis="y", useOffset=False)
+        _label_values(axes)
         axes.set_xlabel(axis, loc="right", labelpad=1)
         return Chart(title, lines, to_svg(axes, f"{title} {alt}"), alt)
+
+
+def _label_values(axes: Any) -> None:
+    """Label the ticks of the y axis, and widen the margin where the labels need more room."""
+    low, high = sorted(axes.get_ylim())
+    ticks = [tick for tick in axes.get_yticks() if low <= tick <= high]
+    labels = [f"{tick:.6g}".replace("-", "\u2212") for tick in ticks]
+    axes.set_yticks(ticks, labels)
+    axes.set_ylim(low, high)
+    left, right = 12 + _CHARACTER * max(map(len, labels)), axes.get_position().x1
+    if left > axes.get_position().x0 * WIDTH:
+        bottom, height = axes.get_position().y0, axes.get_position().height
+        axes.set_position((left / WIDTH, bottom, right - left / WIDTH, height))
 
 
 def _integer_ticks(first: int, last: int, steps: Sequence[int]) -> list[int]:

@@ -16,16 +16,16 @@ _TILES = (
     ("oa", "Overall accuracy", "Share of correct pixels. Large classes have the largest weight."),
     (
         "miou",
-        "Mean IoU",
+        "Mean IoU (mIoU)",
         "Intersection over union of labels and prediction, averaged over classes.",
     ),
     ("macro_f1", "Macro F1", "Harmonic mean of precision and recall, averaged over classes."),
     (
         "boundary.miou",
-        "Boundary IoU",
+        "Boundary mIoU",
         "Mean IoU of pixels with a neighbor of another class; many of them are mixed.",
     ),
-    ("interior.miou", "Interior IoU", "Mean IoU of all other pixels."),
+    ("interior.miou", "Interior mIoU", "Mean IoU of all other pixels."),
     ("parcels.accuracy", "Parcel accuracy", "Share of parcels whose majority class is correct."),
     (
         "ece",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
 NONE = "–"
 _THIN = "\u202f"
@@ -21,7 +24,8 @@ def make_environment(package: str = "cropzoo.reports") -> Environment:
         package: Import name of the package whose templates are found first.
 
     Returns:
-        The environment. An undefined name in a template is an error.
+        The environment. An undefined name in a template is an error. A page writes `security_policy("NAME.js")` into
+        its head, without a name if it has no script, and `script("NAME.js")` where the script belongs.
     """
     packages = dict.fromkeys((package, "cropzoo.reports"))
     made = Environment(
@@ -32,7 +36,33 @@ def make_environment(package: str = "cropzoo.reports") -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"percent": percent, "count": count, "flat": flat, "cell": cell}
+
+    def source(name: str) -> str:
+        assert made.loader is not None
+        return made.loader.get_source(made, name)[0]
+
+    def policy(script: str = "") -> Markup:
+        return security_policy(source(script) if script else "")
+
+    def script(name: str) -> Markup:
+        return Markup(f"<script>{source(name)}</script>")
+
+    made.globals |= {"security_policy": policy, "script": script}
     return made
+
+
+def security_policy(script: str = "") -> Markup:
+    """A meta element that lets a page run this script and load nothing from outside itself.
+
+    Args:
+        script: Content of the only script element that is run; none if empty.
+    """
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    scripts = f"; script-src 'sha256-{digest}'" if script else ""
+    return Markup(
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; base-uri 'none'; "
+        f"form-action 'none'; img-src data:; style-src 'unsafe-inline'{scripts}\">"
+    )
 
 
 def percent(value: Any, digits: int = 1) -> str:

@@ -21,7 +21,7 @@ from cropzoo.io import read_json, write_text
 from cropzoo.reports.charts import Chart, line_chart
 from cropzoo.reports.metrics_table import by_distance, confusion_rows, regions, tiles, with_all_keys
 from cropzoo.reports.patches import ReportPatch, classes_in, draw_panels, encode_png, marks, safe_color, save_patches
-from cropzoo.reports.render import make_environment
+from cropzoo.reports.render import flat, make_environment
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,13 @@ def _context(run: RunFiles, patches: Sequence[ReportPatch], classes: Sequence[La
         "patches": [_encode_patch(patch, classes) for patch in patches],
         "legend": [(item.name, safe_color(item.color)) for item in classes_in(patches, classes)],
         "marks": marks(patches) if patches else [],
+        "environment": [(_UNITS.get(name, name), value) for name, value in flat(run.environment)],
         "version": __version__,
     }
+
+
+_UNITS = {"training.seconds": "training time, s", "training.peak_memory": "training.peak_memory, bytes"}
+"""Names of quantities of environment.json that have a unit."""
 
 
 def _objectives(recipe: Mapping[str, Any]) -> list[str]:
@@ -171,15 +176,34 @@ def _title(run: RunFiles) -> str:
 
 def _describe_stage(name: str, records: list[dict[str, Any]]) -> dict[str, Any]:
     epochs = [int(record["epoch"]) + 1 for record in records]
-    columns = list(dict.fromkeys(key for record in records for key in record if key not in ("stage", "epoch")))
+    keys = dict.fromkeys(key for record in records for key in record if key not in ("stage", "epoch"))
+    columns = [_COLUMNS.get(key, (key, 1)) for key in keys]
     return {
         "name": name,
         "charts": [chart for chart in (_chart(records, epochs, *curve) for curve in _CURVES) if chart],
         "best": _find_best(records),
         "epochs": epochs,
         "columns": columns,
-        "rows": [[epoch, *(record.get(key) for key in columns)] for epoch, record in zip(epochs, records, strict=True)],
+        "rows": [
+            [epoch, *(_scaled(record.get(key), unit) for key, (_, unit) in zip(keys, columns, strict=True))]
+            for epoch, record in zip(epochs, records, strict=True)
+        ],
     }
+
+
+_COLUMNS = {
+    "train_loss": ("training loss", 1),
+    "val_loss": ("validation loss", 1),
+    "val_oa": ("validation OA, %", 100),
+    "val_miou": ("validation mIoU, %", 100),
+    "lr": ("learning rate", 1),
+    "seconds": ("time, s", 1),
+}
+"""Heading and factor of the metrics of an epoch, by their key in metrics.jsonl."""
+
+
+def _scaled(value: Any, factor: float) -> Any:
+    return value * factor if factor != 1 and isinstance(value, int | float) else value
 
 
 def _chart(

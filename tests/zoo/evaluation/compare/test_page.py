@@ -10,6 +10,8 @@ from cropzoo.evaluation.compare.page import write_page
 from cropzoo.evaluation.compare.results import collect_scores, collect_scorings
 from cropzoo.evaluation.compare.summary import summarize
 
+from ...inference.mapping.chromium import PROGRAM, Browser
+
 
 @pytest.fixture
 def page(plan, folder, finish):
@@ -102,3 +104,21 @@ def test_other_scorings_have_a_table_and_days_a_chart(folder, page, study, other
     assert "-66.7" in section
     assert section.count("<figure") == 1
     assert "By the last day of the scored series" in section
+
+
+def test_tables_fit_a_wide_page_and_scroll_in_a_narrow_one(page, folder, tmp_path):
+    if PROGRAM is None:
+        pytest.skip("there is no chromium")
+    long = "a_variant_without_spaces_" * 4
+    page(backbones=["net", "other-net"], seeds=6, variants={"plain": {}, long: {"cscl": {"window": 5}}})
+    browser = Browser(tmp_path / "profile")
+    boxes = "[...document.querySelectorAll('.scroll')].map(box => box.scrollWidth - box.clientWidth)"
+    try:
+        for width in (400, 1200):
+            browser.open(folder.page, width=width, ready='document.readyState === "complete"')
+            assert browser.value("document.documentElement.scrollWidth") <= width
+            hidden = browser.value(boxes)
+            assert len(hidden) == 3
+            assert (max(hidden) <= 0) == (width == 1200)
+    finally:
+        browser.close()

@@ -64,12 +64,20 @@ class Browser:
                 result: dict[str, Any] = answer["result"]
                 return result
 
-    def open(self, page: Path, anchor: str = "", width: int = 1280, height: int = 1000, phone: bool = False) -> None:
-        """Open a map page in a view of that size, and wait until it is drawn."""
+    def open(
+        self,
+        page: Path,
+        anchor: str = "",
+        width: int = 1280,
+        height: int = 1000,
+        phone: bool = False,
+        ready: str = 'document.documentElement?.dataset.ready === "yes"',
+    ) -> None:
+        """Open a page in a view of that size, and wait until it is ready: a map page, until it is drawn."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=page.absolute().as_uri() + anchor)
-        self.wait('document.documentElement?.dataset.ready === "yes"')
+        self.wait(f"location.href !== 'about:blank' && {ready}")
 
     def wait(self, expression: str) -> None:
         """Return when an expression is true."""
