@@ -16,22 +16,34 @@ from cropzoo_cli.output import note, print_json, print_table
 from cropzoo_cli.settings import Settings
 
 COLUMNS = ("kind", "name", "owner", "license", "summary")
+BRIEF = ("kind", "name", "summary")
 
 
 @click.command("list")
-@click.argument("pattern", required=False, default="*")
+@click.argument("pattern", required=False)
+@click.option("--all", "everything", is_flag=True, help="Also list the catalog entries, with owners and licenses.")
 @click.option("--json", "as_json", is_flag=True, help="Print all fields as JSON, by kind.")
 @click.option("--table", is_flag=True, help="Print backbones with parameters, GFLOPs and published scores.")
 @click.option("--datasets", is_flag=True, help="Print datasets with bands, classes and how to obtain them.")
 @pass_catalog
-def list_zoo(settings: Settings, catalog: Catalog, pattern: str, as_json: bool, table: bool, datasets: bool) -> None:
-    """List backbones, datasets, objectives and catalog entries.
+def list_zoo(
+    settings: Settings,
+    catalog: Catalog,
+    pattern: str | None,
+    everything: bool,
+    as_json: bool,
+    table: bool,
+    datasets: bool,
+) -> None:
+    """List backbones, datasets and objectives; with a pattern or --all also catalog entries.
 
     PATTERN is a part of the name or a shell pattern of the full name, such as 'tsvit*'. To search the members of a
     family of backbones, use its name and a pattern, such as 'timm/*resnet*'.
     """
     if table and datasets:
         raise UsageError("--table and --datasets are mutually exclusive; give one of them")
+    brief = pattern is None and not everything
+    pattern = pattern or "*"
     if table:
         _print_backbones(settings.zoo, catalog, pattern, as_json)
         return
@@ -49,8 +61,12 @@ def list_zoo(settings: Settings, catalog: Catalog, pattern: str, as_json: bool, 
     if as_json:
         print_json(chosen)
         return
-    rows = [[record[column] for column in COLUMNS] for records in chosen.values() for record in records]
-    print_table(COLUMNS, rows)
+    entries = len(chosen.pop("catalog")) if brief else 0
+    columns = BRIEF if brief else COLUMNS
+    rows = [[record[column] for column in columns] for records in chosen.values() for record in records]
+    print_table(columns, rows, cut=brief)
+    if entries:
+        note(f"{entries} catalog entries are not listed; use --all, or a pattern such as 'tsvit*'")
 
 
 def _print_backbones(zoo: Zoo, catalog: Catalog, pattern: str, as_json: bool) -> None:

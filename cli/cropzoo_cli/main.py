@@ -17,7 +17,7 @@ from cropzoo.geo.local import GDAL_SETTINGS
 from cropzoo.parallel import cleanup, describe_interrupt, raise_on_signals
 from cropzoo.plugins.registry import plugins_in_environment
 from cropzoo_cli.lazy import LazyCommand, LazyGroup
-from cropzoo_cli.output import echo, forward_messages
+from cropzoo_cli.output import echo, forward_messages, report_silence
 from cropzoo_cli.settings import Settings
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
@@ -73,6 +73,7 @@ def cli(ctx: click.Context, plugins: tuple[str, ...], catalogs: tuple[Path, ...]
     Commands combine a backbone, a dataset and an objective; plugins can add more of each.
     """
     ctx.with_resource(forward_messages())
+    ctx.with_resource(report_silence())
     offline_setting = {"CROPZOO_OFFLINE": "1"} if offline else {}
     ctx.with_resource(_environment({**GDAL_SETTINGS, **offline_setting}))
     ctx.obj = Settings(tuple(dict.fromkeys((*plugins_in_environment(), *plugins))), catalogs, offline)

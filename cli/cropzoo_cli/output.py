@@ -10,10 +10,13 @@ import json
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from errno import EPIPE
 from io import StringIO
+from time import monotonic
 from typing import Any, TextIO
 
 import click
@@ -93,6 +96,22 @@ def _take_descriptor(stdout: TextIO) -> TextIO | None:
     return open(copy, "w", encoding=stdout.encoding, errors="backslashreplace")
 
 
+QUIET_SECONDS = 10.0
+"""Longest time without a line on stderr where there is no terminal."""
+
+
+@dataclass
+class _Said:
+    """The last line of progress, and when a line was printed and when work on this one began."""
+
+    line: str = ""
+    printed: float = 0.0
+    begun: float = 0.0
+
+
+_said = _Said()
+
+
 def warn(message: str) -> None:
     """Print `warning: MESSAGE` to stderr, from the first process of a distributed run."""
     note(f"warning: {message}")
@@ -101,7 +120,36 @@ def warn(message: str) -> None:
 def note(message: str) -> None:
     """Print progress to stderr, from the first process of a distributed run."""
     if is_rank_zero():
+        _said.line = message.splitlines()[0] if message else ""
+        _said.printed = _said.begun = monotonic()
         echo(message, err=True)
+
+
+@contextmanager
+def report_silence() -> Iterator[None]:
+    """Where there is no terminal, print a line whenever nothing was reported for `QUIET_SECONDS` inside the block."""
+    if sys.stderr is None or sys.stderr.isatty() or not is_rank_zero():
+        yield
+        return
+    ended = threading.Event()
+    _said.line, _said.printed = "", monotonic()
+    _said.begun = _said.printed
+
+    def watch() -> None:
+        while not ended.wait(max(0.05, _said.printed + QUIET_SECONDS - monotonic())):
+            now = monotonic()
+            if now - _said.printed >= QUIET_SECONDS:
+                _said.printed = now
+                last = f" (last: {_said.line})" if _said.line else ""
+                echo(f"still running after {now - _said.begun:.0f} s{last}", err=True)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 class _Lines(logging.Handler):
@@ -161,14 +209,17 @@ def print_json(data: Any) -> None:
     echo(UNPRINTABLE.sub(lambda m: m[0] if m[0] == "\n" else f"\\u{ord(m[0]):04x}", text))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], sections: bool = True) -> None:
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], sections: bool = True, cut: bool = False
+) -> None:
     """Print rows under their columns to stdout.
 
     In a terminal the table fits its width; elsewhere each row is one line, never wrapped or cut. With `sections`, a
-    terminal's table has a rule between rows whose first cells differ.
+    terminal's table has a rule between rows whose first cells differ. With `cut`, a terminal's row is one line, and the
+    end of a text that does not fit is left out.
     """
     if _results().isatty():
-        _print_rich(columns, [[escape(str(cell), kept="") for cell in row] for row in rows], sections)
+        _print_rich(columns, [[escape(str(cell), kept="") for cell in row] for row in rows], sections, cut)
     else:
         echo("\n".join(table_lines(columns, rows)))
 
@@ -180,7 +231,7 @@ def table_lines(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> lis
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
-def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], sections: bool) -> None:
+def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], sections: bool, cut: bool) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -188,7 +239,7 @@ def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], sections:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="ellipsis" if cut else "fold", no_wrap=cut)
     for row, before in zip(rows, [None, *rows], strict=False):
         if sections and before is not None and row[0] != before[0]:
             table.add_section()

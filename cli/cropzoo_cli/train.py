@@ -94,7 +94,7 @@ RECIPE_FLAGS = (
 @click.option("--resume", is_flag=True, help="Resume an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing run.")
 @click.option("--print-config", is_flag=True, help="Print the recipe and exit.")
-@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the scores of the val and test splits as JSON.")
 @pass_catalog
 def train(
     settings: Settings,
@@ -236,9 +236,9 @@ def _fit(
 
 
 def _print_scores(recipe: Recipe, folder: RunFolder, scores: dict[str, Any], as_json: bool) -> None:
-    """Print the scores of the test split, and the main files of a run."""
+    """Print the scores of the test split, as JSON also those of the val split, and the main files of a run."""
     if as_json:
-        print_json({"run": str(folder.path), "test": scores})
+        print_json({"run": str(folder.path), "val": folder.scores("val"), "test": scores})
         return
     from cropzoo_cli.scores import score_lines
 

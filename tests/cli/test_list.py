@@ -14,8 +14,28 @@ from cropzoo_cli.main import main
 from cropzoo_cli.output import print_table
 
 
-def test_plain_lines_by_kind_with_owner_license_and_summary(capsys):
+def test_a_list_without_arguments_is_short(capsys):
     assert main(["list"]) == 0
+    out, err = capsys.readouterr()
+    lines = [line.split(maxsplit=2) for line in out.splitlines()]
+    assert lines[0] == ["kind", "name", "summary"]
+    assert {line[0] for line in lines[1:]} == {"backbone", "dataset", "objective"}
+    assert len(lines) < 30
+    count = len(json.loads(run_json(capsys))["catalog"])
+    assert err == f"{count} catalog entries are not listed; use --all, or a pattern such as 'tsvit*'\n"
+    assert main(["list", "*"]) == 0
+    everything = capsys.readouterr().out
+    assert main(["list", "--all"]) == 0
+    assert capsys.readouterr().out == everything
+
+
+def run_json(capsys):
+    assert main(["list", "--json"]) == 0
+    return capsys.readouterr().out
+
+
+def test_plain_lines_by_kind_with_owner_license_and_summary(capsys):
+    assert main(["list", "--all"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     lines = [line.split(maxsplit=4) for line in out.splitlines()]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 
 import pytest
 
+from cropzoo_cli.output import note, report_silence
 from cropzoo_cli.progress import describe_items, describe_pixels, pixel_progress, progress
 
 
@@ -129,3 +131,35 @@ def test_a_terminal_has_a_bar(
     runs = [len(run) for run in re.findall("[━╺]+", bar)]
     assert runs[0] == sum(runs) / 4
     assert "25 % of 200 px, 25 px/s, 6 s left" in bar
+
+
+def test_a_silent_command_reports_that_it_is_running(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cropzoo_cli.output.QUIET_SECONDS", 0.2)
+    with report_silence():
+        time.sleep(0.3)
+        first = capsys.readouterr().err
+        note("importing torch\nand more")
+        capsys.readouterr()
+        time.sleep(0.7)
+        later = capsys.readouterr().err
+        for _ in range(6):
+            note("step")
+            time.sleep(0.1)
+        busy = capsys.readouterr().err
+    time.sleep(0.3)
+    assert re.fullmatch(r"still running after 0 s\n", first)
+    lines = later.splitlines()
+    assert 2 <= len(lines) <= 3
+    assert re.fullmatch(r"still running after [01] s \(last: importing torch\)", lines[-1])
+    assert busy == "step\n" * 6
+    assert capsys.readouterr().err == "", "nothing is printed after the command"
+
+
+def test_a_terminal_gets_no_such_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("cropzoo_cli.output.QUIET_SECONDS", 0.05)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with report_silence():
+        time.sleep(0.3)
+    assert capsys.readouterr().err == ""

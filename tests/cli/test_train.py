@@ -88,7 +88,9 @@ def test_wrong_ways_are_told_before_a_run_begins(command, tmp_path, args, messag
 def test_json_is_all_that_stdout_gets(command, run_folder):
     printed = command("train", "--resume", "--out", run_folder, "--json", folder=run_folder).json
     assert printed["run"] == str(run_folder)
-    assert printed["test"] == json.loads((run_folder / "metrics.json").read_text())["test"]
+    stored = json.loads((run_folder / "metrics.json").read_text())
+    assert printed["test"] == stored["test"]
+    assert printed["val"] == stored["val"]
 
 
 def test_val_picks_the_weights(run_folder):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
 
@@ -70,3 +74,47 @@ def test_interrupt_comes_through_and_the_handler_comes_back() -> None:
 def test_another_exit_stays_one() -> None:
     with pytest.raises(SystemExit), interruptible():
         sys.exit(3)
+
+
+class Counting(pl.LightningModule):
+    """A network of one weight, with the stage that training modules have."""
+
+    stage = SimpleNamespace(objective="segmentation", epochs=2)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+
+    def training_step(self, batch: torch.Tensor, index: int) -> torch.Tensor:
+        loss: torch.Tensor = self.layer(batch).sum()
+        return loss
+
+    def validation_step(self, batch: torch.Tensor, index: int) -> None:
+        """Nothing is scored."""
+
+    def test_step(self, batch: torch.Tensor, index: int) -> None:
+        """Nothing is scored."""
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def test_steps_are_reported_without_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)  # Lightning saves its own checkpoint
+    series: Any = torch.ones(3, 1)
+    data: Any = torch.utils.data.DataLoader(series)
+    caplog.set_level("INFO", logger="cropzoo")
+    monkeypatch.setattr("cropzoo.runtime._STEP_SECONDS", 0.0)
+    trainer = make_trainer(Runtime("cpu"), max_epochs=2)
+    trainer.fit(Counting(), data, data)
+    trainer.test(Counting(), data, verbose=False)
+    told = [record.getMessage() for record in caplog.records]
+    epoch = ["step 1 of 3", "step 2 of 3", "step 3 of 3", *(f"scored {n} of 3 batches" for n in (1, 2, 3))]
+    assert told[:12] == [f"segmentation {n}/2  {line}" for n in (1, 2) for line in epoch]
+    assert [line.split("  ")[-1] for line in told[12:]] == epoch[3:]
+    caplog.clear()
+    monkeypatch.setattr("cropzoo.runtime._STEP_SECONDS", 9.0)
+    make_trainer(Runtime("cpu"), max_epochs=2).fit(Counting(), data, data)
+    assert not caplog.records

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -91,7 +92,7 @@ def make_trainer(
 
     Args:
         runtime: device and workers.
-        callbacks: callbacks in addition to the progress bar, which is shown only in a terminal.
+        callbacks: callbacks in addition to progress: a bar in a terminal, elsewhere logged lines.
         precision: precision of the computation.
         settings: further arguments of Lightning's Trainer.
 
@@ -117,6 +118,8 @@ def make_trainer(
     callbacks = [*callbacks, _keep_signal_handler()]
     if bar:
         callbacks = [*callbacks, RichProgressBar(leave=False, console_kwargs={"stderr": True})]
+    else:
+        callbacks = [*callbacks, _step_lines()]
     return pl.Trainer(
         accelerator=device.type,
         devices=devices,
@@ -146,6 +149,32 @@ def _keep_signal_handler() -> Callback:
             signal.signal(signal.SIGTERM, handler)
 
     return LambdaCallback(on_train_start=restore, on_test_start=restore)
+
+
+_STEP_SECONDS = 9.0
+"""Seconds between lines of progress where there is no terminal."""
+
+
+def _step_lines() -> Callback:
+    """A callback that logs the step of an epoch or split now and then."""
+    from lightning.pytorch.callbacks import LambdaCallback
+
+    last = time.monotonic()
+
+    def report(trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int, *_: Any) -> None:
+        nonlocal last
+        if time.monotonic() - last < _STEP_SECONDS:
+            return
+        last = time.monotonic()
+        stage = getattr(module, "stage", None)
+        epoch = "" if stage is None else f"{stage.objective} {trainer.current_epoch + 1}/{stage.epochs}  "
+        if trainer.training:
+            _log.info("%sstep %d of %s", epoch, index + 1, trainer.num_training_batches)
+        else:
+            batches = trainer.num_val_batches if trainer.validating else trainer.num_test_batches
+            _log.info("%sscored %d of %s batches", epoch, index + 1, sum(batches))
+
+    return LambdaCallback(on_train_batch_end=report, on_validation_batch_end=report, on_test_batch_end=report)
 
 
 def init_distributed(runtime: Runtime, precision: str) -> None:

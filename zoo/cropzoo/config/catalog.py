@@ -110,7 +110,7 @@ class Catalog:
             UnknownName: there is no such entry; the message suggests close names.
         """
         if name not in self.entries:
-            raise UnknownName("catalog entry", name, self.entries, "`cropzoo list` shows the catalog")
+            raise UnknownName("catalog entry", name, self.entries, "`cropzoo list --all` shows the catalog")
         return self.entries[name]
 
 
