@@ -124,7 +124,7 @@ def _is_distorted(flat: float, ground: NDArray[np.float64]) -> bool:
 def _flat_hectares(grid: Grid, crs: pyproj.CRS) -> float:
     """Area of a pixel in a projected CRS, ha."""
     a, b, _, d, e, _ = tuple(grid.transform)[:6]
-    return abs(a * e - b * d) * crs.axis_info[0].unit_conversion_factor ** 2 / 1e4
+    return float(abs(a * e - b * d) * crs.axis_info[0].unit_conversion_factor ** 2 / 1e4)
 
 
 def _ground_hectares(grid: Grid, crs: pyproj.CRS) -> NDArray[np.float64]:
