@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,11 @@ class Ended:
 Command = Callable[..., Ended]
 
 
+def without_waiting(err: str) -> str:
+    """What a command printed to stderr, without the lines that a slow machine adds after 10 s of silence."""
+    return re.sub(r"(?m)^still running after .*\n", "", err)
+
+
 @pytest.fixture(scope="session")
 def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     """`command(*args, ...)` runs `cropzoo -p plots.py ARGS` in a process of its own."""
@@ -92,7 +98,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
         zygote.stdin.flush()
         codes = json.loads(zygote.stdout.readline())
         others = "".join(path.read_text() for path in sorted(scratch.glob("err.*")) if processes > 1)
-        return Ended(codes[0], out.read_text(), err.read_text() + others, codes, folder)
+        return Ended(codes[0], out.read_text(), without_waiting(err.read_text() + others), codes, folder)
 
     yield run
     zygote.stdin.close()
