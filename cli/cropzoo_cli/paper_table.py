@@ -8,7 +8,7 @@ from typing import Any
 from cropzoo.config.catalog import Catalog
 from cropzoo.config.recipe import PluginChoice
 from cropzoo.config.short_forms import expand_short_forms
-from cropzoo.errors import CropzooError
+from cropzoo.errors import describe_error
 from cropzoo.plugins.registry import Zoo
 from cropzoo_cli.costs import DEFAULT_SIZE, costs_of
 
@@ -88,10 +88,10 @@ def _count_costs(zoo: Zoo, choice: PluginChoice | None) -> dict[str, Any]:
         return {"parameters": None, "gflops": None, "error": None}
     try:
         costs = costs_of(zoo, choice, DEFAULT_SIZE)
-    except CropzooError as error:
-        reason = str(error)
-    except Exception as error:  # a plugin's network, or the library behind it, may raise anything
-        reason = f"{type(error).__name__}: {error}"
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin's network, or the library behind it, may raise anything
+        reason = describe_error(error)
     else:
         return {"parameters": costs.parameters, "gflops": round(costs.gflops, 3), "error": None}
     return {"parameters": None, "gflops": None, "error": " ".join(f"cannot be built; {reason}".split())}

@@ -120,6 +120,27 @@ def test_factory_that_ends_the_program_is_an_error(place, body, plugin, capsys, 
     assert f"raised {body.split()[1].split('(')[0]}" in capsys.readouterr().err
 
 
+NET = """
+from cropzoo import Backbone
+
+
+class Net(Backbone):
+    def __init__(self, *, in_channels, classes, image_size, length):
+        super().__init__()
+        self.out_channels = 3
+
+    def forward(self, series, dates, valid):
+        {}
+"""
+
+
+@pytest.mark.parametrize("body", ["raise SystemExit(0)", "raise type('Odd', (Exception,), {'__str__': None})"])
+def test_network_that_cannot_be_counted_stays_in_the_table(body, plugin, capsys):
+    plugin(HOOK + NET.replace("{}", body))
+    assert main(["list", "--table", "mine", "--json"]) == 0
+    assert "cannot be built; " in json.loads(capsys.readouterr().out)[0]["error"]
+
+
 @pytest.mark.parametrize("command", [["list"], ["plugins"], ["show", "tsvit"]])
 def test_whatever_prints_json_stays_json(command, tmp_path, write_plugin):
     file = write_plugin(tmp_path / "my_loud_model.py", NOISE + HOOK)
