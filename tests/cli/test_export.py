@@ -68,7 +68,7 @@ def test_metadata_say_all_that_is_needed(exported):
     assert note["bands"] == ["B02", "B04", "B08"]
     assert (note["scale"], note["mean"], note["std"]) == (1e-4, [0.2] * 3, [0.1] * 3)
     assert [label["name"] for label in note["classes"]] == ["wheat", "maize", "grass"]
-    assert note["backbone"] == {"name": "pixelwise", "options": {}}
+    assert note["backbone"] == {"name": "pixelwise", "options": {"width": 8, "dropout": 0.2, "patch_size": 3}}
     assert note["scores"]["confusion"]
     assert note["versions"]["torch"] == torch.__version__.partition("+")[0]
     assert (note["format"], note["dates"], note["seed"], note["license"]) == (1, "doy", 0, "MIT")
