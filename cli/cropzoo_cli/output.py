@@ -173,6 +173,7 @@ def forward_messages() -> Iterator[None]:
     """Print the package's logged warnings and notes inside the block; enter it before torch is imported."""
     logger = logging.getLogger("cropzoo")
     before = logger.handlers, logger.propagate, logger.level
+    unraisable, sys.unraisablehook = sys.unraisablehook, _report_unraisable
     logger.handlers, logger.propagate = [_Lines()], False
     logger.setLevel(logging.INFO)
     if get_world_size() > 1:
@@ -180,8 +181,15 @@ def forward_messages() -> Iterator[None]:
     try:
         yield
     finally:
+        sys.unraisablehook = unraisable
         logger.handlers, logger.propagate = before[:2]
         logger.setLevel(before[2])
+
+
+def _report_unraisable(error: sys.UnraisableHookArgs) -> None:
+    """Ignore failures of rasterio to log a message of GDAL, such as one with bytes that are not text."""
+    if "rasterio._env" not in str(error.object):
+        sys.__unraisablehook__(error)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from cropzoo import CropzooError, UsageError, __version__
 from cropzoo_cli.lazy import LazyCommand
 from cropzoo_cli.main import COMMANDS, cli, main
+from cropzoo_cli.output import forward_messages
 from cropzoo_cli.settings import Settings
 
 HEAVY = {"torch", "lightning", "numpy", "matplotlib", "rasterio", "geopandas"}
@@ -270,3 +272,14 @@ def test_paths_that_are_not_utf8_are_refused_at_once(args, capsys):
 def test_a_path_that_is_too_long(capsys):
     assert main(["show", "a" * 5000 + ".safetensors"]) in (1, 2)
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_only_failed_log_calls_of_rasterio_are_ignored(monkeypatch):
+    seen = []
+    monkeypatch.setattr(sys, "__unraisablehook__", seen.append)
+    before = sys.unraisablehook
+    with forward_messages():
+        for source in ("rasterio._env.log_error", "another.module"):
+            sys.unraisablehook(SimpleNamespace(object=source))
+    assert [each.object for each in seen] == ["another.module"]
+    assert sys.unraisablehook is before
