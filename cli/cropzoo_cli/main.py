@@ -96,6 +96,8 @@ def main(args: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _fail(_describe(error), error.exit_code)
     except CropzooError as error:
+        if too_many := find_open_limit_error(error):
+            return _fail(str(too_many), FAILED)
         return _fail(str(error), WRONG_USE if isinstance(error, UsageError) else FAILED)
     except (click.Abort, KeyboardInterrupt) as error:
         reason, code = describe_interrupt(error)

@@ -65,16 +65,22 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return "known: " + (", ".join(names[:SHOWN]) if names else "none") + more
 
 
+class TooManyOpenFiles(CropzooError):
+    """The process may not open more files."""
+
+
 _TOO_MANY_FILES = "Too many open files"
 """Text of the operating system, which GDAL and safetensors copy into errors without a number."""
 
 
 def find_open_limit_error(error: BaseException) -> CropzooError | None:
     """Return the error to raise if a failure to open a file only means that too many are open; None otherwise."""
+    if isinstance(error, TooManyOpenFiles):
+        return error
     cause: BaseException | None = error
     while cause is not None:
         if getattr(cause, "errno", None) in (errno.EMFILE, errno.ENFILE) or _TOO_MANY_FILES in str(cause):
-            return CropzooError(
+            return TooManyOpenFiles(
                 f"a file cannot be opened ({str(error)[:200]}); the process has too many open files, and nothing is "
                 "wrong with the file; raise the limit (`ulimit -n 4096`), or use fewer workers (-j) and smaller batches"
             )

@@ -10,11 +10,20 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pytest
+import rasterio
+from rasterio import Affine
+from shapely import box
 
+from cropzoo.data.pastis.reader import PastisFolder
 from cropzoo.data.pastis.schema import clear_file
 from cropzoo.errors import CropzooError, find_open_limit_error
+from cropzoo.geo.raster.grid import open_raster
+from cropzoo.geo.vector.source import open_source
+from cropzoo.io import read_json
+from cropzoo.models.checkpoint import Metadata, read_metadata, save_checkpoint
 
 resource = pytest.importorskip("resource")
 
@@ -63,21 +72,35 @@ def test_more_patches_than_open_files_are_read(folder, tmp_path, workers, batch)
     assert json.loads(ended.stdout) == [384, 128, 128]
 
 
-@pytest.mark.parametrize("read", ["sample", "table"])
-def test_lack_of_descriptors_is_not_blamed_on_the_file(folder, read):
-    from cropzoo.data.pastis.reader import PastisFolder
-    from cropzoo.io import read_json
-
+@pytest.mark.parametrize("read", ["sample", "table", "raster", "parcels", "checkpoint"])
+def test_lack_of_descriptors_is_not_blamed_on_the_file(folder, tmp_path, read):
     layout, limit = PastisFolder(folder), resource.getrlimit(resource.RLIMIT_NOFILE)
     held: list[Any] = []
+    metadata = {"backbone": {"name": "utae"}, "in_channels": 1, "image_size": 8, "classes": (), "head": False}
+    save_checkpoint(tmp_path / "a.safetensors", {}, Metadata.parse({**metadata, "dates": "doy"}, "a test"))
+    profile = {"driver": "GTiff", "width": 4, "height": 4, "count": 1, "dtype": "uint8"}
+    with rasterio.open(tmp_path / "a.tif", "w", crs="EPSG:32631", transform=Affine(1, 0, 0, 0, -1, 0), **profile):
+        pass
+    geopandas.GeoDataFrame({"crop": ["rye"]}, geometry=[box(0, 0, 1, 1)], crs=4326).to_file(tmp_path / "a.gpkg")
+
+    def read_once() -> None:
+        if read == "sample":
+            held.append(layout.sample(layout.patches[len(held)]))
+            return
+        held.append(os.open(os.devnull, os.O_RDONLY))
+        if read == "table":
+            read_json(Path(folder) / "metadata.geojson")
+        elif read == "raster":
+            with open_raster(tmp_path / "a.tif"):
+                pass
+        elif read == "parcels":
+            open_source(tmp_path / "a.gpkg")
+        else:
+            read_metadata(tmp_path / "a.safetensors")
 
     def hold_all() -> None:
         while True:
-            if read == "sample":
-                held.append(layout.sample(layout.patches[len(held)]))
-            else:
-                held.append(os.open(os.devnull, os.O_RDONLY))
-                read_json(Path(folder) / "metadata.geojson")
+            read_once()
 
     with ExitStack() as stack:
         stack.callback(lambda: [os.close(each) for each in held if isinstance(each, int)])

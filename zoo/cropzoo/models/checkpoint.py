@@ -377,8 +377,9 @@ def _open(path: Path) -> Any:
             + ("; `cropzoo predict` and `cropzoo show` accept graphs as well" if path.suffix == ".onnx" else "")
         )
     try:
-        return safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
+        with path.open("rb"):  # safetensors reports too many open files as a missing file
+            return safe_open(path, framework="pt")
+    except (SafetensorError, OSError, RuntimeError) as error:
         if too_many := find_open_limit_error(error):
             raise too_many from error
         raise CropzooError(
