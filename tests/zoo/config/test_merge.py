@@ -283,3 +283,9 @@ def test_an_old_option_is_read_with_a_warning_on_the_command_line_alone(make_plu
     entries = catalog(net__synthetic={"cscl.colour": "blue"})
     assert resolved(zoo, entries, {"backbone": "net", "pretrain": "cscl"})[0].stages[0].options == {"color": "blue"}
     assert not caplog.records
+
+
+def test_a_dataset_with_a_name_that_is_no_path():
+    for name in ("9" * 5000, "a\0b"):
+        with pytest.raises(UnknownName, match="unknown dataset"):
+            resolve_recipe(load_zoo(), Catalog({}, {}), ("a test", {"backbone": "utae", "dataset": name}))

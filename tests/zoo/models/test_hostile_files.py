@@ -127,3 +127,9 @@ def test_scores_that_are_none(written: Callable[..., Path], scores: dict[str, An
 def test_scores_of_later_versions_are_kept(written: Callable[..., Path]) -> None:
     scores = {"oa": 0.5, "ece": None, "new": [1.5, {"a": "b"}], "per_class": {"rye": {"f1": None, "support": 0}}}
     assert read_metadata(written("ltae", scores=scores)).scores == scores
+
+
+@pytest.mark.parametrize("name", ["9" * 5000, "a\0b", "9" * 5000 + ".safetensors"])
+def test_names_that_are_no_paths(name: str) -> None:
+    with pytest.raises(CropzooError):
+        load_model(name)

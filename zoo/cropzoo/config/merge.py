@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 from cropzoo.config.catalog import Catalog
@@ -281,7 +281,7 @@ def _expand_member(zoo: Zoo, section: Settings, where: str) -> Settings:
 def _look_up(zoo: Zoo, backbone: str, dataset: str) -> None:
     """Look names up, so that an unknown one is reported with the close ones before anything is built."""
     zoo.backbones[backbone]
-    if dataset not in zoo.datasets and Path(dataset).is_dir():
+    if dataset not in zoo.datasets and os.path.isdir(dataset):
         raise UsageError(f"dataset {dataset!r} is a folder; end its name in '/' to use the dataset prepared there")
     zoo.datasets[dataset]
 

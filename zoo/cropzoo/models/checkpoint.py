@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -365,7 +366,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _open(path: Path) -> Any:
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, false for a name that is too long
         raise CropzooError(f"checkpoint {str(path)!r} does not exist; pass a .safetensors file or a catalog entry")
     if path.suffix in (".pth", ".pt", ".ckpt"):
         raise CropzooError(

@@ -55,14 +55,14 @@ def local_checkpoint(source: str | Path) -> Path | None:
         CropzooError: If a folder has no model.safetensors.
     """
     path = Path(source).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, false for a name that is too long
         if not (path / "model.safetensors").is_file():
             raise CropzooError(
                 f"folder {str(path)!r} has no model.safetensors; it is no run folder, or its training is incomplete; "
                 "give another folder, or finish the training with `cropzoo train --resume`"
             )
         return path / "model.safetensors"
-    return path if path.exists() else None
+    return path if os.path.exists(path) else None
 
 
 def download(weights: Weights, name: str, offline: bool = False) -> Path:

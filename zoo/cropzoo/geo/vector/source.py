@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import struct
 import warnings
 import zipfile
@@ -127,7 +128,7 @@ def open_source(path: Path, *, what: str = "parcels", encoding: str | None = Non
             is a GeoParquet file, and pyarrow is not installed.
     """
     known = check_encoding(encoding)
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path.exists, false for a name that is too long
         raise CropzooError(f"{what} {str(path)!r}; there is no such file; check its name")
     if path.suffix.lower() in PARQUET:
         from cropzoo.geo.vector.parquet import open_parquet
