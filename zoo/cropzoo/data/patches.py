@@ -261,9 +261,13 @@ def _check_shapes(sample: Sample) -> Sample:
 
 
 def _load(sample: Sample) -> Sample:
-    """Read the pixels of memory-mapped arrays, so that a batch keeps no file open; refuse NaN and infinity."""
+    """Read the pixels of small memory-mapped arrays, so that a large batch does not keep all of its files open.
+
+    Raises:
+        CropzooError: The series has NaN or infinity.
+    """
     arrays = {name: getattr(sample, name) for name in ("series", "labels", "parcels", "clear")}
-    read: dict[str, Any] = {name: np.array(array) for name, array in arrays.items() if _is_mapped(array)}
+    read: dict[str, Any] = {name: np.array(array) for name, array in arrays.items() if _is_small_map(array)}
     sample = replace(sample, **read)
     series: NDArray[Any] = sample.series
     if np.issubdtype(series.dtype, np.floating) and not np.isfinite(series).all():
@@ -273,7 +277,13 @@ def _load(sample: Sample) -> Sample:
     return sample
 
 
-def _is_mapped(array: Any) -> bool:
+_COPIED_BYTES = 2**22
+"""Larger crops stay mapped: a second copy takes as long as the first, and a batch has few of them."""
+
+
+def _is_small_map(array: Any) -> bool:
+    if array is None or array.nbytes > _COPIED_BYTES:
+        return False
     while isinstance(array, np.ndarray):
         array = array.base
     return isinstance(array, mmap)
