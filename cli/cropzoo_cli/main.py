@@ -12,7 +12,13 @@ from pathlib import Path
 import click
 
 from cropzoo import __version__
-from cropzoo.errors import CropzooError, UsageError, find_open_limit_error
+from cropzoo.errors import (
+    CropzooError,
+    UsageError,
+    find_memory_error,
+    find_open_limit_error,
+    find_temporary_folder_error,
+)
 from cropzoo.geo.local import GDAL_SETTINGS
 from cropzoo.parallel import cleanup, describe_interrupt, raise_on_signals
 from cropzoo.plugins.registry import plugins_in_environment
@@ -102,9 +108,10 @@ def main(args: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt) as error:
         reason, code = describe_interrupt(error)
         return _fail(f"{reason}; run the same command again", code)
-    except (OSError, RuntimeError) as error:
-        if too_many := find_open_limit_error(error):
-            return _fail(str(too_many), FAILED)
+    except (OSError, RuntimeError, MemoryError) as error:
+        limits = (find_open_limit_error, find_memory_error, find_temporary_folder_error)
+        if limit := next(filter(None, (find(error) for find in limits)), None):
+            return _fail(str(limit), FAILED)
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             return _fail(f"opening {str(error.filename)[:100]!r}...; the name is too long; check the path", FAILED)
         raise

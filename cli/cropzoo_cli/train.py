@@ -51,7 +51,13 @@ RECIPE_FLAGS = (
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs of the last stage.")
 @click.option("--pretrain-epochs", type=click.IntRange(min=1), help="Number of epochs of each pre-training stage.")
-@click.option("-b", "--batch-size", "--batch_size", type=click.IntRange(min=1), help="Number of crops per step.")
+@click.option(
+    "-b",
+    "--batch-size",
+    "--batch_size",
+    type=click.IntRange(min=1),
+    help="Number of crops per step, in all processes together.",
+)
 @click.option("--lr", type=float, help="Learning rate of every stage.")
 @click.option("--weight-decay", type=float, help="Weight decay of every stage.")
 @click.option("--max-dates", type=click.IntRange(min=1), help="Maximum number of dates of a series.")

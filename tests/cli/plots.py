@@ -1,12 +1,13 @@
 """A plugin for tests: a dataset of four small fields, a backbone of one convolution, and ways to go wrong.
 
 The backbone ends its own process in training step $PLOTS_END_AT (counted over all stages) by signal $PLOTS_SIGNAL,
-the dataset ends the process that reads sample $PLOTS_END_READING, and process $PLOTS_SLOW of a distributed run is slow
-to start.
+the dataset ends the process that reads sample $PLOTS_END_READING or the loading process that reads sample
+$PLOTS_END_LOADING, and process $PLOTS_SLOW of a distributed run is slow to start.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
@@ -15,12 +16,15 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
-from cropzoo import Backbone, BackboneSpec, DatasetSpec, LabelClass, Sample, UnknownName, hookimpl
+from cropzoo import Backbone, BackboneSpec, DatasetSpec, LabelClass, Sample, UnknownName, hookimpl, runtime
 
 BANDS = ("B02", "B04", "B08")
 CLASSES = ("wheat", "maize", "grass")
 SHARES = {"train": (0, 4), "val": (4, 6), "test": (6, 8)}
-FLAWS = ("", "nan", "late nan", "one date", "ignored", "no labels")
+FLAWS = ("", "nan", "late nan", "one date", "ignored", "no labels", "single pixels", "unsorted", "same date", "memory")
+
+if "PLOTS_MEETING_SECONDS" in os.environ:
+    runtime._MEETING_SECONDS, runtime._NOTICE_SECONDS = int(os.environ["PLOTS_MEETING_SECONDS"]), 1
 
 
 def end_process() -> None:
@@ -112,6 +116,8 @@ class Fields(Sequence[Sample]):
         number = self.numbers[position]
         if os.environ.get("PLOTS_END_READING") == str(number):
             end_process()
+        if os.environ.get("PLOTS_END_LOADING") == str(number) and multiprocessing.parent_process():
+            end_process()
         rng = np.random.default_rng((self.plots.seed, number))
         parcels = np.kron(np.arange(1, 17).reshape(4, 4), np.ones((6, 6))).astype(np.int32)
         crop = rng.integers(3, size=17)
@@ -126,6 +132,12 @@ class Fields(Sequence[Sample]):
         if self.plots.flaw == "ignored":  # half of the crops of 12 px have no label
             labels[:12] = 255
         labels[0, :2] = 255
+        if self.plots.flaw in ("unsorted", "same date") and number == 1:
+            dates[1] = dates[2] + (self.plots.flaw == "unsorted")
+        if self.plots.flaw == "memory" and number == 5:
+            np.empty(1 << 60, np.uint8)
+        if self.plots.flaw == "single pixels":
+            series, labels, parcels = series[..., 3:4, 3:4], labels[3:4, 3:4], parcels[3:4, 3:4]
         return Sample(series, dates, labels, parcels, None, f"field-{number}")
 
 

@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
 HERE = Path(__file__).parent
 SMALL = ("--backbone", "pixelwise", "--dataset", "plots", "--set", "image_size=12", "-b", "4", "--device", "cpu")
 STAGES = ("--pretrain", "cscl", "--epochs", "2", "--pretrain-epochs", "1")
@@ -86,3 +89,53 @@ def test_torchrun_trains(tmp_path):
     assert [line.partition(" ")[0] for line in progress] == [
         *("run", "stage", "cscl", "stage", "segmentation", "segmentation", "scoring")
     ]
+
+
+def test_batch_size_counts_all_processes_and_must_divide(command, tmp_path):
+    words = ("train", *SMALL, "--epochs", "1", "-b", "3", "--out", "run")
+    both = command(*words, folder=tmp_path, processes=2)
+    assert both.codes == [2, 2]
+    assert "batch_size=3 in 2 processes; batch_size counts the crops of all processes together" in both.err
+    assert "use --batch-size 4" in both.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("first", "second"), [(2, 1), (1, 2)])
+@pytest.mark.parametrize("version", ["0.1", "0.2"])
+def test_run_is_not_resumed_with_other_processes(command, tmp_path, first, second, version):
+    words = ("train", *SMALL, *STAGES, "--out", "run")
+    assert set(command(*words, folder=tmp_path, processes=first, env={"PLOTS_END_AT": "10"}).codes) == {-9}
+    last = tmp_path / "run/checkpoints/last.ckpt"
+    if version == "0.1":  # the state had no number of processes
+        state = torch.load(last, weights_only=True)
+        assert state["cropzoo"].pop("processes") == first
+        torch.save(state, last)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    ended = command("train", "--resume", "--out", "run", "--device", "cpu", folder=tmp_path, processes=second)
+    assert set(ended.codes) == {2}, ended.err
+    names = {1: "1 process", 2: "2 processes"}
+    assert f"in {names[second]}; the run was trained in {names[first]}" in ended.err
+    del before[tmp_path / "run/.lock"]
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29761"},
+        {
+            "SLURM_JOB_NAME": "job.sh",
+            "SLURM_NTASKS": "2",
+            "SLURM_PROCID": "0",
+            "SLURM_LOCALID": "0",
+            "SLURM_NODEID": "0",
+        }
+        | {"SLURM_JOB_ID": "4711", "SLURM_NODELIST": "127.0.0.1", "SLURM_NNODES": "1", "SLURM_NTASKS_PER_NODE": "2"},
+    ],
+    ids=["stale variables", "SLURM without srun"],
+)
+def test_missing_processes_are_reported(command, tmp_path, variables):
+    ended = command("train", *SMALL, folder=tmp_path, env=variables | {"PLOTS_MEETING_SECONDS": "3"})
+    assert "process 0 waits for the other processes of a run of 2" in ended.error
+    assert "start all processes with torchrun or srun, or unset these variables" in ended.error
+    assert ended.err.startswith("run runs/pixelwise-plots: importing torch\nwarning: process 0 waits for the other")

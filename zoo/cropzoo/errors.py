@@ -86,3 +86,38 @@ def find_open_limit_error(error: BaseException) -> CropzooError | None:
             )
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def find_temporary_folder_error(error: BaseException) -> CropzooError | None:
+    """Return the error to raise if Python found no folder for temporary files, which PyTorch needs; None otherwise."""
+    if "No usable temporary directory" not in str(error):
+        return None
+    return CropzooError(f"{str(error)[:200]}; set TMPDIR to a folder that can be written")
+
+
+_OUT_OF_MEMORY = (
+    "out of memory",  # CUDA, GDAL
+    "not enough memory",  # PyTorch on a CPU
+    "Cannot allocate memory",  # the operating system
+    "Unable to allocate",  # NumPy
+    "MemoryError",  # any of a worker process, whose type PyTorch may replace
+    "exited unexpectedly",  # a worker process of PyTorch
+    "killed by signal: Killed",
+    "Bus error",
+)
+"""Parts of the messages of a lack of memory, in any letter case."""
+
+
+def find_memory_error(error: BaseException) -> CropzooError | None:
+    """Return the error to raise if a failure is a lack of memory of this or a worker process; None otherwise."""
+    cause: BaseException | None = error
+    while cause is not None:
+        text = str(cause)
+        if isinstance(cause, MemoryError) or any(part.lower() in text.lower() for part in _OUT_OF_MEMORY):
+            line = next((line for line in reversed(text.splitlines()) if line.strip()), type(cause).__name__)
+            return CropzooError(
+                f"memory ran out ({line.strip()[:200]}); use a smaller --batch-size, fewer workers (-j), smaller "
+                "images or fewer dates, or a machine with more memory"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return None

@@ -12,10 +12,11 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from cropzoo.errors import UsageError
-from cropzoo.parallel import get_world_size, is_rank_zero
+from cropzoo.errors import CropzooError, UsageError
+from cropzoo.parallel import get_rank, get_world_size, is_rank_zero
 
 if TYPE_CHECKING:  # commands import this module before they know whether they need PyTorch or Lightning
     import lightning.pytorch as pl
@@ -182,10 +183,53 @@ def init_distributed(runtime: Runtime, precision: str) -> None:
 
     Raises:
         UsageError: the device does not exist, or does not support the precision.
+        CropzooError: the other processes have not started in time.
     """
     trainer = make_trainer(runtime, precision=precision)
     if get_world_size() > 1:
-        trainer.strategy.setup_environment()
+        strategy: Any = trainer.strategy
+        store = _meet(strategy.cluster_environment)
+        strategy.setup_environment()
+        del store  # which the process group shares on the first process
+
+
+_MEETING_SECONDS = 300
+"""Seconds to wait for the other processes of a distributed run to start."""
+
+_NOTICE_SECONDS = 10
+"""Seconds after which a process says what it waits for."""
+
+
+def _meet(environment: Any) -> Any:
+    """Wait for the other processes to start, which Lightning would do for half an hour and in silence.
+
+    Args:
+        environment: Lightning's cluster environment, with the address of the first process.
+
+    Returns:
+        PyTorch's store of the processes.
+
+    Raises:
+        CropzooError: they have not started in time.
+    """
+    from torch.distributed.rendezvous import rendezvous
+
+    rank, size = get_rank(), get_world_size()
+    names = [name for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS") if name in os.environ]
+    what = f"process {rank} waits for the other processes of a run of {size}, by {', '.join(names)}"
+    notice = threading.Timer(_NOTICE_SECONDS, _log.warning, ("%s", what))
+    notice.daemon = True
+    notice.start()
+    address = f"tcp://{environment.main_address}:{environment.main_port}"
+    try:
+        return next(rendezvous(address, rank, size, timeout=timedelta(seconds=_MEETING_SECONDS)))[0]
+    except RuntimeError as error:
+        raise CropzooError(
+            f"{what}; they have not started in {_MEETING_SECONDS} seconds; start all processes with torchrun or srun, "
+            "or unset these variables to run a single one"
+        ) from error
+    finally:
+        notice.cancel()
 
 
 @contextmanager

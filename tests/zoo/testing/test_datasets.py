@@ -12,6 +12,7 @@ DATASETS = """
 import dataclasses
 import numpy as np
 from cropzoo import LabelClass, Sample, UnknownName
+from cropzoo.data.statistics import band_statistics, class_counts
 
 
 class Samples:
@@ -99,6 +100,14 @@ class Wrapping(Samples):
         return super().__getitem__(index % self.count)
 
 
+class EndlessWithStatistics(Endless):
+    def __init__(self):
+        super().__init__()
+        train = self.split("train")
+        self.mean, self.std = band_statistics(train, self.scale)
+        class_counts(train, 2)
+
+
 class Stuck(Good):
     def split(self, name):
         samples = super().split(name)
@@ -113,6 +122,7 @@ FAULTS = {
     "Random": "sample 0 of split 'train' differs when it is read a second time",
     "Drifts": "split 'train' differs in a second dataset with the same options",
     "Endless": "returns a sample beyond its length; it must raise IndexError",
+    "EndlessWithStatistics": "returns a sample beyond its length; it must raise IndexError",
     "Stuck": "cannot be sent to a worker process",
 }
 DESCRIPTIONS = [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from multiprocessing.connection import Listener
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
 from cropzoo.data.batch import Batch
@@ -39,7 +40,12 @@ def make_loader(
         stream: seed of the order; None keeps the order of `patches`.
         rank: index of this process in a distributed run.
         world_size: number of processes of a distributed run.
+
+    Raises:
+        UsageError: worker processes have no temporary folder to communicate through.
     """
+    if workers:
+        _check_communication(workers)
     return RelayingDataLoader(
         BatchDataset(patches, collate),
         batch_size=max(batch_size // world_size, 1),
@@ -154,9 +160,10 @@ class BatchDataset(TorchDataset[Any]):
     def __getitems__(self, keys: list[PatchKey]) -> Batch | WorkerError:
         """The batch of these keys; torch calls this with all keys of a batch."""
         try:
-            return self.collate([self.patches[key] for key in keys])
+            batch = self.collate([self.patches[key] for key in keys])
         except CropzooError as error:
             return WorkerError(str(error), isinstance(error, UsageError))
+        return batch if get_worker_info() is None else _share(batch)
 
 
 class RelayingDataLoader(DataLoader[Any]):
@@ -172,6 +179,37 @@ class RelayingDataLoader(DataLoader[Any]):
             if isinstance(batch, WorkerError):
                 batch.raise_error()
             yield batch
+
+
+def _check_communication(workers: int) -> None:
+    """Check that worker processes can send batches; they would wait forever otherwise.
+
+    Raises:
+        UsageError: no temporary folder can be written, or its path is too long for a socket.
+    """
+    try:
+        Listener().close()
+    except OSError as error:
+        raise UsageError(
+            f"-j {workers}; worker processes cannot communicate: {error.strerror or error}; set TMPDIR to a folder "
+            "with a short name that can be written, or use -j 0"
+        ) from error
+
+
+def _share(batch: Batch) -> Batch | WorkerError:
+    """Move a batch to shared memory; PyTorch does so in a thread whose errors the main process never sees."""
+    try:
+        for field in fields(batch):
+            value = getattr(batch, field.name)
+            if isinstance(value, torch.Tensor):
+                value.share_memory_()  # type: ignore[no-untyped-call]
+    except (OSError, RuntimeError) as error:
+        return WorkerError(
+            f"a batch of a worker process does not fit into shared memory ({str(error).splitlines()[0]}); enlarge "
+            "/dev/shm (docker run --shm-size 8g), use a smaller --batch-size, or use -j 0",
+            False,
+        )
+    return batch
 
 
 def _identity(batch: Any) -> Any:

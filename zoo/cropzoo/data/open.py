@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from cropzoo.data.sample import IGNORE, Dataset, Sample
 from cropzoo.errors import CropzooError, UnknownName
@@ -66,4 +69,45 @@ def open_split(dataset: Dataset, name: str, known: Sequence[str]) -> Sequence[Sa
     samples = dataset.split(name)
     if not len(samples):
         raise CropzooError(f"split {name!r} of the dataset is empty; add data, or divide it differently")
-    return samples
+    return CheckedSamples(samples)
+
+
+@dataclass(frozen=True)
+class CheckedSamples(Sequence[Sample]):
+    """The samples of a dataset, each checked when it is read.
+
+    Args:
+        samples: samples of a split.
+    """
+
+    samples: Sequence[Sample]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, item: Any) -> Any:
+        """A sample, or a list of them for a slice.
+
+        Raises:
+            IndexError: the split has no such sample, whatever the dataset returns for the index.
+            CropzooError: the dates do not increase; a network would see them in the wrong order.
+        """
+        numbers = range(len(self))[item]
+        if isinstance(numbers, range):
+            return [self[number] for number in numbers]
+        sample = self.samples[numbers]
+        _check_dates(sample)
+        return sample
+
+
+def _check_dates(sample: Sample) -> None:
+    dates = np.asarray(sample.dates, np.int64)
+    if dates.ndim != 1:
+        raise CropzooError(f"sample {sample.name!r} has dates of shape {dates.shape}; they must be a list of days")
+    wrong = np.flatnonzero(np.diff(dates) <= 0)
+    if wrong.size:
+        first, second = (np.datetime64(int(day), "D") for day in dates[wrong[0] : wrong[0] + 2])
+        raise CropzooError(
+            f"sample {sample.name!r} has dates that do not increase: {first} is followed by {second}; sort its images "
+            "by date, and keep one of each date"
+        )

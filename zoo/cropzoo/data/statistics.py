@@ -7,7 +7,7 @@ import json
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def band_statistics(samples: Iterable[Sample], scale: float) -> Statistics:
             clear; a band is constant.
     """
     moments: RunningStats | None = None
-    for sample in samples:
+    for sample in _iterate(samples):
         bands = sample.series.shape[1]
         if moments is None:
             moments = RunningStats(bands)
@@ -108,6 +108,14 @@ def band_statistics(samples: Iterable[Sample], scale: float) -> Statistics:
             "every clear pixel; leave that band out, or check its files"
         )
     return tuple((mean * scale).tolist()), tuple((std * scale).tolist())
+
+
+def _iterate(samples: Iterable[Sample]) -> Iterator[Sample]:
+    """The samples; of a sequence as many as its length, although its `__getitem__` may never raise IndexError."""
+    sequence: Any = samples
+    if hasattr(samples, "__len__") and hasattr(samples, "__getitem__"):
+        return (sequence[number] for number in range(len(sequence)))
+    return iter(samples)
 
 
 def add_sample(moments: RunningStats, sample: Sample) -> None:
@@ -140,7 +148,7 @@ def class_counts(samples: Iterable[Sample], classes: int) -> NDArray[np.int64]:
         CropzooError: A sample has no labels, or a label that is neither a class nor 255.
     """
     counts = np.zeros(classes, np.int64)
-    for sample in samples:
+    for sample in _iterate(samples):
         if sample.labels is None:
             raise CropzooError(f"class counts of sample {sample.name!r}; it has no labels; use a labeled dataset")
         labels = np.asarray(sample.labels)

@@ -71,6 +71,7 @@ def _fit(recipe: Recipe, folder: RunFolder, resources: Resources, start: Start) 
     with rank_zero_first():  # one process fills the caches of data and weights
         runner = _open_run(recipe, folder, resources, resuming=start == "resume" and folder.last.is_file())
     runner.check()
+    runner.check_processes(start == "resume")
     data = runner.data
     for line in date_warnings(data.splits, data.options.dates):
         resources.log(line)

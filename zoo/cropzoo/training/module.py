@@ -62,6 +62,7 @@ class StageModule(pl.LightningModule):
         self.recipe, self.number, self.stage = recipe, number, recipe.stages[number]
         self.scorer = Scorer(classes, detail=False) if objective.head is not None else None
         self._finite = torch.ones((), dtype=torch.bool)
+        self._learns = False
         self.last = number == len(recipe.stages) - 1
         self.scales = recipe.lr_scale if self.last else {}
         self.frozen = recipe.freeze and self.last
@@ -119,16 +120,28 @@ class StageModule(pl.LightningModule):
             ) from error
         return losses
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Note whether any step has a gradient; after the first one that has, nothing is computed."""
+        if not self._learns:
+            gradients = (parameter.grad for group in optimizer.param_groups for parameter in group["params"])
+            self._learns = any(gradient is not None and bool(gradient.any()) for gradient in gradients)
+
     def on_validation_epoch_start(self) -> None:
-        """Stop a training whose loss is not finite: no later epoch can recover it.
+        """Stop a training whose loss is not finite, which no later epoch can recover, or that learns nothing.
 
         Raises:
-            CropzooError: a loss of this epoch was NaN or infinite.
+            CropzooError: a loss of this epoch was NaN or infinite, or all gradients of the first epoch were zero.
         """
         if not bool(self._finite):
             raise CropzooError(
                 f"training {self.stage.objective!r} in epoch {self.current_epoch + 1}; the loss is NaN or infinite; "
                 f"lower the rate (lr is {self.stage.lr:g}) or warm up longer (warmup_epochs), and check the series"
+            )
+        if self.current_epoch == 0 and not self._learns:
+            raise CropzooError(
+                f"training {self.stage.objective!r}; the gradient is zero in all steps of the first epoch, so that "
+                "nothing is learned: no crop has what the objective compares, such as labeled pixels, or labeled "
+                "pixels next to each other; check the labels and the size of the samples"
             )
 
     def validation_step(self, batch: Batch, index: int) -> None:
@@ -166,5 +179,6 @@ class StageModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the number of the stage and whether it was stopped early to Lightning's state."""
-        checkpoint["cropzoo"] = {"stage": self.number, "stopped": bool(self.trainer.should_stop)}
+        """Add the number of the stage, of processes, and whether it was stopped early to Lightning's state."""
+        stopped = bool(self.trainer.should_stop)
+        checkpoint["cropzoo"] = {"stage": self.number, "stopped": stopped, "processes": self.trainer.world_size}

@@ -12,7 +12,9 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from cropzoo.config.run_dir import RunFolder
 from cropzoo.data.datamodule import DataModule
 from cropzoo.errors import CropzooError, UsageError
+from cropzoo.io import read_json
 from cropzoo.models.base import Backbone, Objective
+from cropzoo.parallel import get_world_size
 from cropzoo.runtime import interruptible, make_trainer
 from cropzoo.training.auxiliary import JointObjective, SharedFeatures
 from cropzoo.training.callbacks import BestWeights, EpochLog, LastState
@@ -53,6 +55,32 @@ class StageRunner:
             raise UsageError(
                 f"the last stage, {stages[-1].objective!r}, trains no head, so nothing can be scored; "
                 "pre-train with it (--pretrain), and finish with an objective that has a head, such as segmentation"
+            )
+
+    def check_processes(self, resume: bool) -> None:
+        """Check that the processes of this run share a batch equally, and that a resumed run has as many as before.
+
+        Another number would change the order of the patches, the random numbers and the number of steps.
+
+        Args:
+            resume: whether the run is resumed.
+
+        Raises:
+            UsageError: the batch size is not a multiple of the number of processes, or the run had another number.
+        """
+        processes, batch = get_world_size(), self.data.recipe.batch_size
+        if batch % processes:
+            raise UsageError(
+                f"training with batch_size={batch} in {processes} processes; batch_size counts the crops of all "
+                f"processes together, and they need equal shares; use --batch-size {-(-batch // processes) * processes}"
+            )
+        state = _read_last_state(self.folder) if resume else None
+        before = processes if state is None else state["cropzoo"].get("processes") or _recorded_processes(self.folder)
+        if before != processes:
+            raise UsageError(
+                f"--resume {str(self.folder.path)!r} in {_count_processes(processes)}; the run was trained in "
+                f"{_count_processes(before)}, and another number changes its result; start as many as before, or a new "
+                "run with --name"
             )
 
     def train(self) -> Objective:
@@ -150,6 +178,15 @@ def _read_last_state(folder: RunFolder) -> dict[str, Any] | None:
     except Exception as error:  # torch.load raises many kinds for a file that is not its own
         raise CropzooError(f"cannot resume from {str(folder.last)!r}; {error}; restart with --overwrite") from error
     return state
+
+
+def _recorded_processes(folder: RunFolder) -> int:
+    """Number of processes in environment.json, for a state that was written by version 0.1."""
+    return int(read_json(folder.environment).get("processes", 1)) if folder.environment.is_file() else 1
+
+
+def _count_processes(number: int) -> str:
+    return f"{number} process{'es' if number > 1 else ''}"
 
 
 def _is_finished(state: dict[str, Any], epochs: int) -> bool:
