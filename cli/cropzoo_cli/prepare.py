@@ -235,6 +235,7 @@ def _prepare(options: PrepareOptions, out: Path, workers: int, dry_run: bool, ov
     with exclusive_folder(journal.folder):
         journal.start(plan_signature(plan), overwrite)
         if journal.finished:
+            journal.close()  # which a kill may have interrupted
             note(f"{out} exists already, prepared from the same files and options; pass --overwrite to write it again")
             return True
         again = shlex.join(["cropzoo", *(word for word in sys.argv[1:] if word != "--overwrite")])

@@ -80,3 +80,12 @@ def test_second_export_to_a_file_is_refused(command, run_folder, tmp_path):
         assert "cannot write 'model.safetensors'; process " in command(*words, folder=tmp_path).error
     assert command(*words, folder=tmp_path).code == 0
     assert not list(tmp_path.glob(".*"))
+
+
+def test_repeated_export_has_the_same_bytes(command, run_folder, tmp_path):
+    for name in ("a", "b"):
+        assert command("export", run_folder, "--out", f"{name}/model.safetensors", folder=tmp_path).code == 0
+        time.sleep(1.1)  # the item has seconds
+    first, second = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "ab")
+    assert first == second
+    assert any(name.endswith(".stac.json") for name in first)

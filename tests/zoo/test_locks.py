@@ -121,3 +121,33 @@ def test_folder_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CropzooError, match="cannot write"), exclusive_folder(tmp_path / "file" / "run"):
         pytest.fail("entered")
+
+
+def test_temporary_files_of_killed_processes_are_removed(tmp_path):
+    kept = [".map.tif.12345678", ".map2.tif.tmp-12345678", "map.tif.tmp-12345678", "DATA/.x.npy"]
+    left = [".map.tif.tmp-12345678", ".map.tif.tmp-a_b45678"]
+    (tmp_path / "DATA").mkdir()
+    for name in (*kept, *left):
+        (tmp_path / name).touch()
+    folder = tmp_path / ".map.tif.tmp-folder_1"
+    folder.mkdir()
+    (folder / "map.shp").touch()
+    with exclusive_file(tmp_path / "map.tif"):
+        pass
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+    (tmp_path / "DATA" / ".x.npy.tmp-12345678").touch()
+    with exclusive_folder(tmp_path):
+        pass
+    kept.remove(".map2.tif.tmp-12345678")
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+
+
+def test_killed_write_is_removed_by_the_next_one(hold, tmp_path):
+    body = "from cropzoo.io import atomic_write; block = atomic_write(Path(sys.argv[1])); block.__enter__()"
+    holder = hold("exclusive_file", tmp_path / "map.tif", body)
+    holder.kill()
+    holder.wait()
+    assert [path.name[:13] for path in tmp_path.glob(".map.tif.tmp*")] == [".map.tif.tmp-"]
+    with exclusive_file(tmp_path / "map.tif"):
+        pass
+    assert not list(tmp_path.iterdir())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import logging
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -34,6 +36,24 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cropzoo"
 
 
+SCRATCH = ".tmp-"
+"""Part of the names of temporary files, such as .map.tif.tmp-1k2x_9ab, before the last 8 characters."""
+
+
+def remove_scratch(path: Path) -> None:
+    """Remove the temporary files of killed processes that were writing to a file; its lock must be held."""
+    for scratch in path.parent.glob(f".{glob.escape(path.name)}{SCRATCH}????????"):
+        _remove(scratch)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Write a file atomically: yields a temporary path in the same folder and renames it to `path` on success.
@@ -46,7 +66,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     scratch = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}{SCRATCH}", dir=path.parent)
         os.close(handle)
         scratch = Path(name)
         yield scratch
@@ -79,11 +99,14 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 def exclusive_folder(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
     """Keep other processes from writing to a folder, as `exclusive_file` does.
 
-    The folder is created. If it is still empty at the end, it is removed again.
+    The folder is created. If it is still empty at the end, it is removed again. Temporary files that killed processes
+    left anywhere in it are removed.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         with _exclusive(folder, folder / LOCK_NAME, wait):
+            for scratch in list(folder.rglob(f".*{SCRATCH}????????")):
+                _remove(scratch)
             yield
     finally:
         for path in made:
@@ -96,7 +119,8 @@ def exclusive_file(path: Path, *, wait: float = 0.0) -> Iterator[None]:
     """Keep other processes from writing to a file, and to those that belong to it.
 
     The lock is one of the operating system, which ends with the process however it ends. It works between processes
-    that use this function. On a file system without locks, a warning is logged.
+    that use this function. On a file system without locks, a warning is logged. Temporary files of killed processes
+    that were writing to the file are removed.
 
     Args:
         path: Path of the file.
@@ -106,6 +130,7 @@ def exclusive_file(path: Path, *, wait: float = 0.0) -> Iterator[None]:
         LockedError: Another process holds the lock; the message says which one.
     """
     with _exclusive(path, path.with_name(f".{path.name}{LOCK_NAME}"), wait):
+        remove_scratch(path)
         yield
 
 
@@ -121,7 +146,7 @@ def _exclusive(target: Path, path: Path, wait: float) -> Iterator[None]:
         raise _locked(target, path) from None
     except (OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
-            raise CropzooError(f"cannot write {str(path)!r}; {error.strerror or error}") from error
+            raise CropzooError(f"cannot write {str(target)!r}; {error.strerror or error}") from error
         _log.warning(
             "the file system of %r has no locks; do not run two commands that write to it at the same time", str(target)
         )

@@ -45,7 +45,6 @@ def test_a_run_is_replaced_only_on_demand_and_what_is_the_user_s_stays(tmp_path)
     folder.last.write_text("state")
     folder.model.write_text("weights")
     (tmp_path / "notes.txt").write_text("mine")
-    (tmp_path / ".metrics.json.a1b2c3d4").write_text("left by a killed run")
     with pytest.raises(UsageError, match="already has a run; resume it with --resume, replace it with --overwrite"):
         folder.prepare(RECIPE, overwrite=False)
     assert folder.model.is_file()

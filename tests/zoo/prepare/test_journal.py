@@ -67,11 +67,8 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_the_user(tmp_path: Path) ->
         Journal(tmp_path / "file/ds").start(ORDER, overwrite=False)
 
 
-def test_scratch_files_of_a_killed_run_go_in_the_end(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
-    journal.start(ORDER, overwrite=False)
-    (tmp_path / "DATA_S2").mkdir()
-    (tmp_path / "DATA_S2/.S2_1.npy.abc123").write_text("half")
-    (tmp_path / "DATA_S2/S2_1.npy").write_text("whole")
-    journal.close()
-    assert [path.name for path in (tmp_path / "DATA_S2").iterdir()] == ["S2_1.npy"]
+def test_folder_of_a_preparation_that_was_killed_at_its_start_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / ".prepare").mkdir()
+    (tmp_path / ".prepare/.order.json.tmp-12345678").write_text("{")
+    (tmp_path / ".lock").touch()
+    Journal(tmp_path).start(ORDER, overwrite=False)

@@ -113,8 +113,7 @@ class RunFolder:
 
     def _clear(self) -> None:
         """Remove the files of a run, recipe.yaml last, so that an interrupted removal still leaves a run."""
-        scratch = [path for name in _CONTENTS for path in self.path.glob(f".{name}.????????")]
-        for target in [*scratch, *(self.path / name for name in reversed(_CONTENTS))]:
+        for target in (self.path / name for name in reversed(_CONTENTS)):
             if target.is_dir() and not target.is_symlink():
                 shutil.rmtree(target)
             else:

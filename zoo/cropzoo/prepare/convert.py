@@ -72,6 +72,7 @@ def convert(
     with exclusive_folder(out):
         journal.start(_make_signature(dataset, parts, source), options.overwrite)
         if journal.finished:
+            journal.close()  # which a kill may have interrupted
             log(f"{str(out)!r} is complete already; pass --overwrite to write it again")
             return
         samples = _list_samples(parts)

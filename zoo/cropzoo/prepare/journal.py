@@ -25,6 +25,7 @@ _OUTPUTS = (
     "dataset.json",
     "classes.csv",
 )
+_HIDDEN = (FOLDER, LOCK_NAME)
 _INDEX = ("metadata.geojson", "NORM_S2_patch.json")
 
 
@@ -58,7 +59,7 @@ class Journal:
         if self.folder.exists() and not self.folder.is_dir():
             raise CropzooError(f"--out {str(self.folder)!r}; it is a file; choose a folder")
         known = (self.folder / FOLDER / "order.json").is_file()
-        if self.folder.is_dir() and not known and any(path.name != LOCK_NAME for path in self.folder.iterdir()):
+        if self.folder.is_dir() and not known and any(path.name not in _HIDDEN for path in self.folder.iterdir()):
             raise CropzooError(
                 f"--out {str(self.folder)!r}; it contains files that no preparation wrote; choose another folder"
             )
@@ -106,9 +107,7 @@ class Journal:
         return {path.stem: read_json(path) for path in sorted(self._done.glob("*.json"))}
 
     def close(self) -> None:
-        """Remove the sample records and the temporary files of a killed preparation."""
-        for scratch in self.folder.glob("*/.*.npy.*"):
-            scratch.unlink(missing_ok=True)
+        """Remove the sample records."""
         shutil.rmtree(self._done, ignore_errors=True)
 
     def _clear(self) -> None:

@@ -20,7 +20,7 @@ def item(made: Callable[..., Any], form: str, graph: bool = True, **changes: Any
     dynamic = ("batch", "dates")
     notes = GraphNotes(metadata=metadata, checkpoint_sha256="0" * 64, dynamic=dynamic) if graph else None
     file = ExportedFile(f"model.{form}", ExportFormat(form), 12, "ab" * 32, "1.32.0", 7)
-    return make_item(metadata, file, notes)
+    return make_item(metadata, file, datetime(2026, 5, 4, tzinfo=UTC), notes)
 
 
 def test_a_graph_takes_numbers_as_stored(made: Callable[..., Any]) -> None:
@@ -38,7 +38,7 @@ def test_a_graph_takes_numbers_as_stored(made: Callable[..., Any]) -> None:
 def test_the_item_is_valid_stac_without_place(made: Callable[..., Any]) -> None:
     _, metadata = made()
     file = ExportedFile("model.pt2", ExportFormat.PT2, 12, "ab" * 32, "2.8.0+cpu", 7)
-    about = make_item(metadata, file, now=datetime(2026, 5, 4, 3, 2, 1, 99, tzinfo=UTC))
+    about = make_item(metadata, file, datetime(2026, 5, 4, 3, 2, 1, 99, tzinfo=UTC))
     assert about.pop("properties")["datetime"] == "2026-05-04T03:02:01Z"
     assert about.pop("assets")["model"]["href"] == "./model.pt2"
     assert about == {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -197,3 +198,18 @@ def test_ids_of_features_that_repeat_are_passed_over(make_map: Callable[..., Pat
         map_parcels(make_map(LABELS), tmp_path / "in.geojson", tmp_path / "out.geojson", piece=2)
     features = json.loads((tmp_path / "out.geojson").read_text())["features"]
     assert [feature["properties"]["id"] for feature in features] == [5, 5, 6]
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".geojson", ".fgb", ".csv"])
+def test_equal_parcels_make_equal_bytes(make_map: Callable[..., Path], tmp_path: Path, suffix: str) -> None:
+    _placed(BOXES, crop=["grass"] * 3).to_file(tmp_path / "in.gpkg")
+    map_path, written = make_map(LABELS), []
+    for number in range(2):
+        out = tmp_path / str(number) / f"out{suffix}"
+        map_parcels(map_path, tmp_path / "in.gpkg", out)
+        written.append(out.read_bytes())
+        time.sleep(0.01)
+    assert written[0] == written[1]
+    if suffix == ".gpkg":
+        assert b"2000-01-01T00:00:00.000Z" in written[0]
+    assert [path.name for path in (tmp_path / "1").iterdir()] == [f"out{suffix}"]

@@ -19,7 +19,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldE
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.geo.vector.parquet import require_pyarrow, write_parquet
 from cropzoo.geo.vector.source import PARQUET, VectorSource, first_line
-from cropzoo.io import atomic_write, exclusive_file
+from cropzoo.io import SCRATCH, atomic_write, exclusive_file
 
 
 def write_geojson(path: Path, chunks: Iterable[geopandas.GeoDataFrame]) -> int:
@@ -64,11 +64,14 @@ _FAILURES = (DataSourceError, DataLayerError, FeatureError, FieldError, Geometry
 _LAST = (".shp",)
 """Of a dataset with several files, the one that is renamed last: without it there is no layer."""
 
+_CLOCK = "OGR_CURRENT_DATE"
+"""GDAL's option for the time in new files."""
+
 _INDICES = (".qix", ".sbn", ".sbx")
 """Spatial indexes of a shapefile; those of a replaced file would be wrong."""
 
 _WAIT = 60.0
-"""Seconds to wait for another process that renames files of the same name."""
+"""Seconds to wait for another process that writes files of the same name."""
 
 _UNSUPPORTED = (FeatureError, FieldError, GeometryError)
 """Errors of a format that cannot store a column or a geometry."""
@@ -117,12 +120,16 @@ def write_vector_file(out: Path, source: VectorSource, chunks: Iterable[geopanda
         What the format had to change, such as long column names in a shapefile, one line each.
 
     Raises:
-        CropzooError: The file cannot be written.
+        CropzooError: The file cannot be written, or another process is writing it.
     """
+    with exclusive_file(out, wait=_WAIT):
+        return _write_files(out, source, chunks)
+
+
+def _write_files(out: Path, source: VectorSource, chunks: Iterable[geopandas.GeoDataFrame]) -> tuple[str, ...]:
     driver = DRIVERS[out.suffix.lower()]
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}{SCRATCH}", dir=out.parent))
     except OSError as error:
         raise CropzooError(f"cannot write {str(out)!r}; {error.strerror}") from error
     try:
@@ -140,12 +147,11 @@ def write_vector_file(out: Path, source: VectorSource, chunks: Iterable[geopanda
                 written = _write_layer(scratch, driver, source.geometry_type, chunks, changes)
             if written != source.count:
                 raise DataSourceError(f"{written} of {source.count} parcels arrived")
-        with exclusive_file(out, wait=_WAIT):  # files of two shapefiles must not mix
-            for file in sorted(folder.iterdir(), key=lambda file: file.suffix.lower() in _LAST):
-                with atomic_write(out if file == scratch else out.with_name(file.name)) as target:
-                    file.replace(target)
-            for suffix in _INDICES if driver == "ESRI Shapefile" else ():
-                out.with_suffix(suffix).unlink(missing_ok=True)
+        for file in sorted(folder.iterdir(), key=lambda file: file.suffix.lower() in _LAST):
+            with atomic_write(out if file == scratch else out.with_name(file.name)) as target:
+                file.replace(target)
+        for suffix in _INDICES if driver == "ESRI Shapefile" else ():
+            out.with_suffix(suffix).unlink(missing_ok=True)
         return tuple(dict.fromkeys(changes))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -169,12 +175,23 @@ def _write_layer(
     for chunk in chunks:
         append = bool(options)
         options = options or _driver_options(driver, geometry_type, chunk)
-        with warnings.catch_warnings(record=True) as caught:
+        with warnings.catch_warnings(record=True) as caught, _without_clock():
             warnings.simplefilter("always")
             pyogrio.write_dataframe(chunk, path, append=append, layer=path.stem, **options)
         changes += [first_line(str(each.message)) for each in caught]
     count: int = pyogrio.read_info(path, force_feature_count=True)["features"]
     return count
+
+
+@contextmanager
+def _without_clock() -> Iterator[None]:
+    """Let a GeoPackage have a constant time of its last change, so that equal parcels make equal files."""
+    before = pyogrio.get_gdal_config_option(_CLOCK)
+    pyogrio.set_gdal_config_options({_CLOCK: before or "2000-01-01T00:00:00.000Z"})
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options({_CLOCK: before})
 
 
 def _driver_options(driver: str, geometry_type: str, first: geopandas.GeoDataFrame) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ def _export_model(
         save_checkpoint(out, read_state(checkpoint), metadata)
         result = ExportResult(out, sha256_of(out), *_card_and_item(out, file_format))
         # A model with random weights counts the parameters; a checkpoint can hold buffers, too.
-        return _describe(result, metadata, model_from(metadata, zoo), file_format)
+        return _describe(result, metadata, model_from(metadata, zoo), file_format, checkpoint)
     if file_format is ExportFormat.ONNX:
         check_installed()
     model = load_model(checkpoint, zoo=zoo)
@@ -138,7 +139,7 @@ def _export_model(
         unread=unread,
     )
     write_json(check, _verification(result, notes))
-    return _describe(result, metadata, model, file_format)
+    return _describe(result, metadata, model, file_format, checkpoint)
 
 
 def _card_and_item(out: Path, file_format: ExportFormat) -> tuple[Path, Path]:
@@ -202,7 +203,9 @@ def _verification(result: ExportResult, notes: GraphNotes) -> dict[str, Any]:
     }
 
 
-def _describe(result: ExportResult, metadata: Metadata, model: Model, file_format: ExportFormat) -> ExportResult:
+def _describe(
+    result: ExportResult, metadata: Metadata, model: Model, file_format: ExportFormat, checkpoint: Path
+) -> ExportResult:
     """Write the model card and the STAC item."""
     card = model_card(metadata.model_dump(mode="json"))
     write_text(result.card, card + (_usage_section(result, result.notes, file_format) if result.notes else ""))
@@ -214,7 +217,8 @@ def _describe(result: ExportResult, metadata: Metadata, model: Model, file_forma
         framework_version=result.runtime.partition(" ")[2] or version("torch"),
         parameters=sum(each.numel() for each in model.parameters()),
     )
-    write_json(result.item, make_item(metadata, file, result.notes))
+    date = datetime.fromtimestamp(checkpoint.stat().st_mtime, UTC)
+    write_json(result.item, make_item(metadata, file, date, result.notes))
     return result
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import pystac
@@ -58,24 +58,24 @@ class ExportedFile:
 
 
 def make_item(
-    metadata: Metadata, file: ExportedFile, notes: GraphNotes | None = None, now: datetime | None = None
+    metadata: Metadata, file: ExportedFile, date: datetime, notes: GraphNotes | None = None
 ) -> dict[str, Any]:
     """The STAC item of an exported model, as a dictionary.
 
     Args:
         metadata: Metadata of the checkpoint.
         file: The exported file.
+        date: Time at which the checkpoint was written; the time of the export would differ between equal exports.
         notes: Notes of a graph; None for weights.
-        now: Time of the export; None for the current time.
 
     Source: https://github.com/stac-extensions/mlm, version 1.5.0. The training area is unknown, so that the item has no
-        geometry; its date is that of the export.
+        geometry; its date is that of the checkpoint.
     """
     item = pystac.Item(
         id=model_name(metadata),
         geometry=None,
         bbox=None,
-        datetime=(now or datetime.now(UTC)).replace(microsecond=0),
+        datetime=date.replace(microsecond=0),
         properties=_properties(metadata, file, notes),
         stac_extensions=list(EXTENSIONS),
     )

@@ -29,7 +29,7 @@ from cropzoo.inference.mapping.pipeline import CACHE_MB, run_chunks
 from cropzoo.inference.mapping.plan import Chunk, MapPlan
 from cropzoo.inference.mapping.radiometry import check_pixel_size, check_radiometry, check_reading
 from cropzoo.inference.model_info import Predictor
-from cropzoo.io import Log, ProgressCallback
+from cropzoo.io import Log, ProgressCallback, remove_scratch
 
 if TYPE_CHECKING:
     from cropzoo.inference.mapping.dask import Cluster
@@ -103,6 +103,9 @@ def run_map(
     _check_images(plan, warn)
     shard = None if options.shard is None else (options.shard[0] + 1, options.shard[1])
     with parts.exclusive(shard):
+        if shard is None:
+            for path in paths.values():
+                remove_scratch(path)
         parts.start(manifest, resume=options.resume, overwrite=options.overwrite, shard=shard)
         chunks = plan.chunks if options.shard is None else plan.shard(*options.shard)
         missing = set(parts.missing(chunk.number for chunk in chunks))
