@@ -88,3 +88,33 @@ def _runs(process: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+GROUP = """
+import os, sys, time
+from cropzoo.parallel import Terminated, raise_on_signals, run_jobs
+
+def work(shared, job):
+    if job == 0:
+        print("working", flush=True)
+    time.sleep(30)
+
+if __name__ == "__main__":
+    try:
+        with raise_on_signals():
+            list(run_jobs(work, None, range(4), 2))
+    except Terminated as error:
+        sys.exit(128 + error.number)
+"""
+
+
+def test_signal_to_a_whole_process_group_ends_it_without_a_worker_error(tmp_path):
+    script = tmp_path / "group.py"
+    script.write_text(GROUP)
+    process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    with process:
+        assert process.stdout.readline() == "working\n"
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(20) == 143
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)

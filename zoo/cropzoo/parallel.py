@@ -76,6 +76,9 @@ Result = TypeVar("Result")
 _shared: Any = None
 """Shared argument of all jobs, set once in each worker process."""
 
+_SIGNAL_DELAY = 0.5
+"""Seconds in which a signal that ended the workers, such as of a whole job, reaches this process too."""
+
 _QUEUED_JOBS = 4
 """Submitted jobs per worker process; more would only take memory."""
 
@@ -102,6 +105,7 @@ def run_jobs(
     try:
         yield from _collect_results(pool, function, jobs, workers)
     except BrokenProcessPool as error:
+        time.sleep(_SIGNAL_DELAY)
         raise CropzooError(
             "a worker process terminated abruptly, possibly because memory ran out; run the same command again, "
             "with fewer workers (-j) if memory is short"

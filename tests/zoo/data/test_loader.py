@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from cropzoo.data.loader import Collate, EpochSampler, make_loader
-from cropzoo.data.patches import Crops, PatchItem, Tiles
+from cropzoo.data.patches import Crops, PatchItem, PatchOptions, Tiles
+from cropzoo.errors import CropzooError
 
 
 def keys(*args, epoch=0, **options):
@@ -115,3 +116,15 @@ def test_two_processes_evaluate_what_one_does(traced, options):
 
     assert counts(1) == counts(2) == counts(4)
     assert sum(counts(1)) == 19 * 21 - 1
+
+
+def test_full_shared_memory_is_an_error_of_the_main_process(traced, monkeypatch):
+    """PyTorch shares batches in a thread of the worker process, whose error would leave the main process waiting."""
+
+    def fail(self):
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", fail)
+    loader = make_loader(Tiles([traced(4, 4, dates=2)], PatchOptions(4)), Collate("doy"), batch_size=1, workers=1)
+    with pytest.raises(CropzooError, match=r"No space left on device \(28\)\); enlarge /dev/shm .*, or use -j 0"):
+        next(iter(loader))
