@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -167,7 +168,7 @@ def test_an_onnx_file_alone_knows_bands_and_classes(graphs):
 
 def test_the_example_of_the_page_on_maps_runs(graphs, tmp_path):
     page = (Path(__file__).parents[2] / "docs" / "map.md").read_text(encoding="utf-8")
-    code = page.partition("```python\n")[2].partition("```")[0]
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "onnxruntime" in block)
     assert {line.split()[1] for line in code.splitlines() if "import" in line} == {
         *("datetime", "json", "numpy", "onnxruntime")
     }
