@@ -233,7 +233,7 @@ def test_files_that_cannot_be_read(write: Write, read: Read, tmp_path: Path, mak
     with pytest.raises(CropzooError, match=r"no.gpkg'; there is no such file; check its name"):
         read(tmp_path / "no.gpkg")
     (tmp_path / "text.gpkg").write_text("no vector data")
-    with pytest.raises(CropzooError, match=r"text.gpkg'; cannot be read as vector data, .*; copy it again, or write"):
+    with pytest.raises(CropzooError, match=r"text.gpkg'; the file cannot be read as vector data, .*; copy it again"):
         read(tmp_path / "text.gpkg")
     whole = write("p.gpkg").read_bytes()
     (tmp_path / "half.gpkg").write_bytes(whole[: len(whole) // 2])

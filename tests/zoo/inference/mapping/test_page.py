@@ -253,10 +253,12 @@ def opened(browser: Browser, map_path: Path, series: str, tmp_path: Path) -> Cal
     return show
 
 
+STAGE_BOX = "document.getElementById('stage').getBoundingClientRect()"
+
+
 def _center(browser: Browser, row: float, column: float) -> tuple[float, float]:
     """Where a pixel of the map is in the view."""
-    box = "document.getElementById('stage').getBoundingClientRect()"
-    left, top, width, height = browser.value(f"(b => [b.left, b.top, b.width, b.height])({box})")
+    left, top, width, height = browser.value(f"(b => [b.left, b.top, b.width, b.height])({STAGE_BOX})")
     return left + width * column / WIDTH, top + height * row / HEIGHT
 
 
@@ -322,7 +324,9 @@ def test_keys_move_the_mark_and_zoom(opened: Callable[..., Browser]) -> None:
 def test_dragging_moves_the_map_and_selects_nothing(opened: Callable[..., Browser]) -> None:
     browser = opened()
     before = _center(browser, 20, 20)
+    left = browser.value(f"{STAGE_BOX}.left")
     browser.click(*before, to=(before[0] + 60, before[1] + 25))
+    browser.wait(f"{STAGE_BOX}.left !== {left}")  # a busy machine draws later
     after = _center(browser, 20, 20)
     assert (after[0] - before[0], after[1] - before[1]) == pytest.approx((60, 25), abs=0.1)
     assert browser.value("location.hash") == ""
