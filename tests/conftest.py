@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
@@ -29,6 +30,14 @@ def dataset(name, build="nowhere:nothing", **fields):
 
 
 DATA = Path(__file__).parent / "data"
+
+
+def pytest_configure() -> None:
+    """Handle signals as in a terminal: nohup and background jobs ignore some, which their processes inherit."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def load(name: str) -> ModuleType:
