@@ -49,7 +49,7 @@ def test_it_ends_with_a_backbone_and_says_that_there_are_no_scores(pretrained, s
     report = (run / "report.html").read_text()
     assert "This run has no scores because mtm trains no head" in report
     assert "Overall accuracy" not in report
-    assert "val_loss" in report
+    assert "validation loss" in report
 
 
 def test_training_goes_on_from_it(command, pretrained, sites):
@@ -66,7 +66,7 @@ def test_training_goes_on_from_it(command, pretrained, sites):
 
 def test_resuming_a_finished_one_says_so(command, pretrained, sites):
     again = command("train", "--resume", "--out", "mtm", "--device", "cpu", "--json", folder=sites)
-    assert again.json == {"run": "mtm", "test": {}}
+    assert again.json == {"run": "mtm", "val": {}, "test": {}}
     assert "is already finished" in again.err
 
 
