@@ -27,7 +27,7 @@ def stop():
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **env}
         process = subprocess.Popen(words, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
         started.append(process)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is None:
             assert time.monotonic() < end
             assert process.poll() is None
