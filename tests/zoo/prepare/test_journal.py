@@ -71,4 +71,8 @@ def test_folder_of_a_preparation_that_was_killed_at_its_start_is_accepted(tmp_pa
     (tmp_path / ".prepare").mkdir()
     (tmp_path / ".prepare/.order.json.tmp-12345678").write_text("{")
     (tmp_path / ".lock").touch()
-    Journal(tmp_path).start(ORDER, overwrite=False)
+    journal = Journal(tmp_path)
+    journal.start(ORDER, overwrite=False)
+    assert journal.read_samples() == {}
+    with pytest.raises(CropzooError, match="started with other images"):
+        Journal(tmp_path).start({**ORDER, "images": ["b.tif"]}, overwrite=False)
