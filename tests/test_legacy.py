@@ -188,9 +188,9 @@ def test_checkpoint_keeps_all_that_it_says(source: str) -> None:
 
 
 def test_checkpoint_without_a_head_starts_a_training() -> None:
-    told = run("evaluate", "pretrained", *CPU)
-    assert told.exit_code
-    assert "mtm" in str(told.exception)
+    messages = run("evaluate", "pretrained", *CPU)
+    assert messages.exit_code
+    assert "mtm" in str(messages.exception)
     words = ("-c", "finished/recipe.yaml", "--pretrain", "none", "--epochs", 1, "--weights", "pretrained")
     cropzoo("train", *words, *CPU, "--out", "new")
 

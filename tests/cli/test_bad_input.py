@@ -18,7 +18,7 @@ def empty(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "messages"),
     [
         (["--backbone", "pixelwize"], "unknown backbone 'pixelwize'; did you mean 'pixelwise'?"),
         (["--dataset", "plot"], "unknown dataset 'plot'; did you mean 'plots'?"),
@@ -48,8 +48,8 @@ def empty(tmp_path_factory):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_is_told_before_a_folder_is_made(command, empty, words, told):
-    assert told in command("train", *QUICK, *words, folder=empty).error
+def test_is_reported_before_a_folder_is_made(command, empty, words, messages):
+    assert messages in command("train", *QUICK, *words, folder=empty).error
     assert not list(empty.iterdir())
 
 
@@ -150,7 +150,7 @@ def spoilt(kind, source, target):
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "messages"),
     [
         ("truncated", "not a valid safetensors file"),
         ("text", "not a valid safetensors file"),
@@ -159,11 +159,11 @@ def spoilt(kind, source, target):
         ("foreign", "'other'"),
     ],
 )
-def test_spoilt_checkpoint(command, run_folder, tmp_path, kind, told):
+def test_spoilt_checkpoint(command, run_folder, tmp_path, kind, messages):
     path = spoilt(kind, run_folder / "model.safetensors", tmp_path / "x.safetensors")
-    assert told in command("evaluate", path, "--device", "cpu", folder=tmp_path).error
-    assert told in command("train", *QUICK, "--weights", path, folder=tmp_path).error
+    assert messages in command("evaluate", path, "--device", "cpu", folder=tmp_path).error
+    assert messages in command("train", *QUICK, "--weights", path, folder=tmp_path).error
     if kind != "foreign":  # which can be shown and exported all the same
-        assert told in command("show", path, folder=tmp_path).error
-        assert told in command("export", path, "--out", "y.safetensors", folder=tmp_path).error
+        assert messages in command("show", path, folder=tmp_path).error
+        assert messages in command("export", path, "--out", "y.safetensors", folder=tmp_path).error
     assert {path.name for path in tmp_path.iterdir()} <= {"x.safetensors"}

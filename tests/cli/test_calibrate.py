@@ -34,12 +34,12 @@ def _sha(path):
 def test_the_temperature_is_stored_and_evaluate_uses_it(calibrate, command, run_folder):
     path = calibrate.folder / "model.safetensors"
     old = read_metadata(path)
-    told = calibrate("--json").json
+    result = calibrate("--json").json
     metadata = read_metadata(path)
-    assert metadata.temperature == told["temperature"] != 1
-    assert told["loss"] <= told["loss_before"]
-    assert (told["sha256_before"], told["sha256"]) == (_sha(run_folder / "model.safetensors"), _sha(path))
-    assert told["sha256"] != told["sha256_before"]
+    assert metadata.temperature == result["temperature"] != 1
+    assert result["loss"] <= result["loss_before"]
+    assert (result["sha256_before"], result["sha256"]) == (_sha(run_folder / "model.safetensors"), _sha(path))
+    assert result["sha256"] != result["sha256_before"]
     assert metadata.scores["ece"] is None
     assert metadata.scores["ece_uncalibrated"] == old.scores["ece"]
     before, after = (load_file(folder / "model.safetensors") for folder in (run_folder, calibrate.folder))
@@ -48,8 +48,8 @@ def test_the_temperature_is_stored_and_evaluate_uses_it(calibrate, command, run_
     plain = command("evaluate", run_folder, "--device", "cpu", "--split", "val", "--json", folder=run_folder).json
     scores = command("evaluate", path, "--device", "cpu", "--split", "val", "--json", folder=run_folder).json
     assert scores.pop("ece_uncalibrated") == pytest.approx(plain["ece"], abs=1e-6)
-    assert plain["ece"] == pytest.approx(told["ece_before"], abs=1e-6)
-    assert scores["ece"] == pytest.approx(told["ece"], abs=1e-6)
+    assert plain["ece"] == pytest.approx(result["ece_before"], abs=1e-6)
+    assert scores["ece"] == pytest.approx(result["ece"], abs=1e-6)
     assert scores["ece"] != plain["ece"]
     assert {**scores, "ece": plain["ece"]} == plain
     text = command("evaluate", path, "--device", "cpu", "--split", "val", folder=run_folder).out
@@ -78,14 +78,14 @@ def test_splits_that_are_not_meant_for_it_are_warned_of(calibrate):
     assert "use --split val" not in calibrate("--out", "val.safetensors").err
 
 
-def test_a_risen_error_and_an_end_of_the_range_are_told():
-    def told(temperature, ece):
+def test_a_risen_error_and_an_end_of_the_range_are_reported():
+    def result(temperature, ece):
         found = Calibration(temperature, 9, 9, loss=0.4, loss_before=0.5, ece=ece, ece_before=0.1)
         return [doubt.partition(";")[0] for doubt in _warnings(found, "val")]
 
-    assert told(1.5, 0.05) == []
-    assert [line.endswith("increases the calibration error") for line in told(1.5, 0.2)] == [True]
-    assert "end of the range" in told(20.0, 0.2)[0]
+    assert result(1.5, 0.05) == []
+    assert [line.endswith("increases the calibration error") for line in result(1.5, 0.2)] == [True]
+    assert "end of the range" in result(20.0, 0.2)[0]
 
 
 def test_failures_leave_the_checkpoint(calibrate):

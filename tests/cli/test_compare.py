@@ -46,15 +46,15 @@ def again(command, study):
     return run
 
 
-def test_runs_that_fail_are_told_and_stop_no_other(broken):
+def test_runs_that_fail_are_reported_and_stop_no_other(broken):
     assert broken.code == 1
     assert "Traceback" not in broken.err
-    told = "error: 2 of 2 runs failed; see study/failed; fix the cause and repeat the command"
-    assert broken.err.splitlines()[-1] == told
+    messages = "error: 2 of 2 runs failed; see study/failed; fix the cause and repeat the command"
+    assert broken.err.splitlines()[-1] == messages
     for name, error in ((NAMES[0], "killed, probably because memory"), ("pixelwise-none-wrong-seed0", "no labels")):
-        told = (broken.folder / f"study/failed/{name}.txt").read_text().splitlines()[0]
-        assert error in told
-        assert f"s: {told} (see study/failed/{name}.txt)" in broken.err
+        messages = (broken.folder / f"study/failed/{name}.txt").read_text().splitlines()[0]
+        assert error in messages
+        assert f"s: {messages} (see study/failed/{name}.txt)" in broken.err
     page = (broken.folder / "study/study.html").read_text()
     assert "Failures" in page
     assert "0 of 2 runs are finished" in page
@@ -71,15 +71,15 @@ def test_the_next_call_goes_on_from_there(study):
 
 
 def test_json_has_scores_budget_and_costs(study):
-    told = study.json
-    assert (told["budget"], told["split"], told["failed"]) == ("total", "test", {})
-    none, cscl = told["cells"]
+    messages = study.json
+    assert (messages["budget"], messages["split"], messages["failed"]) == ("total", "test", {})
+    none, cscl = messages["cells"]
     assert (none["runs"], none["planned"], none["epochs"], cscl["epochs"]) == (1, 1, "2", "1 + 1")
     assert none["steps"] == cscl["steps"] == 8
     assert cscl["baseline"] == "pixelwise-none"
     assert cscl["miou_difference"] == pytest.approx(cscl["miou"] - none["miou"])
     assert cscl["miou_low"] is None
-    for run, cell in zip(told["runs"], told["cells"], strict=True):
+    for run, cell in zip(messages["runs"], messages["cells"], strict=True):
         scores = json.loads((study.folder / "study/runs" / run["run"] / "metrics.json").read_text())["test"]
         for key in ("oa", "miou", "macro_f1"):
             assert cell[key] == run[key] == pytest.approx(scores[key], abs=1e-6)
@@ -90,7 +90,7 @@ def test_json_has_scores_budget_and_costs(study):
         assert cell["peak_memory"] > 1e7
 
 
-def test_a_finished_study_is_told_without_training(again, study):
+def test_a_finished_study_is_reported_without_training(again, study):
     ended = again()
     assert ended.code == 0, ended.err
     assert ended.err == ""
@@ -104,10 +104,10 @@ def test_a_finished_study_is_told_without_training(again, study):
 
 
 def test_another_split_of_the_same_runs(again, study):
-    told = again("--split", "val", "--json").json
+    messages = again("--split", "val", "--json").json
     scores = json.loads((study.folder / "study/runs" / NAMES[0] / "metrics.json").read_text())
-    assert told["cells"][0]["oa"] == pytest.approx(scores["val"]["oa"], abs=1e-6)
-    assert told["split"] == "val"
+    assert messages["cells"][0]["oa"] == pytest.approx(scores["val"]["oa"], abs=1e-6)
+    assert messages["split"] == "val"
 
 
 def test_the_study_that_is_kept_gives_the_same(again):
@@ -116,9 +116,9 @@ def test_the_study_that_is_kept_gives_the_same(again):
 
 
 def test_runs_of_another_recipe_are_refused(again):
-    told = again("--set", "batch_size=8").error
-    assert "the settings of the study differ from those of existing runs" in told
-    assert "batch_size 4 -> 8" in told
+    messages = again("--set", "batch_size=8").error
+    assert "the settings of the study differ from those of existing runs" in messages
+    assert "batch_size 4 -> 8" in messages
 
 
 def test_a_dry_run_lists_and_writes_nothing(again, study, command, tmp_path):
@@ -161,7 +161,7 @@ def test_shards_share_the_runs_out(again):
 
 
 @pytest.mark.parametrize(
-    ("text", "args", "told"),
+    ("text", "args", "messages"),
     [
         ("backbone: [pixelwise]", (), "study.yaml: unknown key 'backbone'; did you mean 'backbones'?"),
         ("seeds: 2", (), "the grid is empty: no backbones; give at least one value for each"),
@@ -183,16 +183,16 @@ def test_shards_share_the_runs_out(again):
         ("backbones: [pixelwise]", ("--config", "none.yaml"), "none.yaml: cannot be read"),
     ],
 )
-def test_what_is_wrong_is_told_before_anything_is_written(command, tmp_path, text, args, told):
+def test_what_is_wrong_is_reported_before_anything_is_written(command, tmp_path, text, args, messages):
     (tmp_path / "study.yaml").write_text(text)
-    assert told in command("compare", "study.yaml", *args, "--out", "new", folder=tmp_path).error
+    assert messages in command("compare", "study.yaml", *args, "--out", "new", folder=tmp_path).error
     assert [path.name for path in tmp_path.iterdir()] == ["study.yaml"]
 
 
 def test_the_users_own_study_file_is_not_replaced(command, tmp_path):
     (tmp_path / "study.yaml").write_text("backbones: [pixelwise]  # mine\n")
-    told = command("compare", "study.yaml", "--out", ".", folder=tmp_path).error
-    assert told == "folder '.' is not empty and not a study; choose another --out"
+    messages = command("compare", "study.yaml", "--out", ".", folder=tmp_path).error
+    assert messages == "folder '.' is not empty and not a study; choose another --out"
     assert (tmp_path / "study.yaml").read_text().endswith("# mine\n")
 
 

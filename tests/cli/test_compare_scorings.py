@@ -42,7 +42,7 @@ def test_every_run_is_scored_in_every_way(first, command):
         assert row["boundary_oa"] == pytest.approx(point["scores"]["boundary"]["oa"], abs=1e-6)
 
 
-def test_a_scoring_that_fails_is_told_and_stops_no_other(first):
+def test_a_scoring_that_fails_is_reported_and_stops_no_other(first):
     assert first.code == 1
     assert f"{NAME}: scoring finer failed: scoring with upsample 'bilinear'" in first.err
     assert first.err.splitlines()[-1] == (
@@ -51,9 +51,9 @@ def test_a_scoring_that_fails_is_told_and_stops_no_other(first):
 
 
 def test_json_and_page_have_what_failed(first):
-    (told,) = json.loads(first.out)["failed_scorings"].items()
-    assert told[0] == f"{NAME}, finer"
-    assert "nothing to upsample" in told[1]
+    (messages,) = json.loads(first.out)["failed_scorings"].items()
+    assert messages[0] == f"{NAME}, finer"
+    assert "nothing to upsample" in messages[1]
     page = (first.folder / "study/study.html").read_text()
     assert f"<summary>{NAME}, finer: " in page
 
@@ -76,10 +76,10 @@ def test_what_is_scored_is_not_scored_again(first, compare):
     assert "Additional scorings" in (first.folder / "study/study.html").read_text()
 
 
-def test_a_day_before_the_series_is_told_for_each_run(compare):
-    told = compare("--until", "07-01")
-    assert told.code == 1
-    assert f"{NAME}: scoring until 07-01 failed: --until 07-01; sample 'field-6' has no date by then" in told.err
+def test_a_day_before_the_series_is_reported_for_each_run(compare):
+    messages = compare("--until", "07-01")
+    assert messages.code == 1
+    assert f"{NAME}: scoring until 07-01 failed: --until 07-01; sample 'field-6' has no date by then" in messages.err
 
 
 def test_a_study_without_them_leaves_no_old_table(compare, command, first):

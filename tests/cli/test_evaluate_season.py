@@ -62,7 +62,7 @@ def test_two_processes_score_a_season_as_one(season, evaluate):
     ]
 
 
-def test_wrong_use_is_told_before_anything_is_scored(evaluate):
+def test_wrong_use_is_reported_before_anything_is_scored(evaluate):
     early = evaluate("--until", "07-01").error
     assert early.startswith("--until 07-01; sample 'field-6' has no date by then, its series goes from 2016-07-18 to")
     assert "it must be a day" in evaluate("--until", "mid June").error

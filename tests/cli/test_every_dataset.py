@@ -54,7 +54,7 @@ def test_a_conversion_of_other_files_is_not_mixed_in(command, dataset_options, t
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "messages"),
     [
         (["--from", "pastis42", "x"], "did you mean 'pastis24'"),
         (["--from", "mtlcc"], "--set dataset.root=FOLDER"),
@@ -64,8 +64,8 @@ def test_a_conversion_of_other_files_is_not_mixed_in(command, dataset_options, t
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wrong_use(command, tmp_path, words, told):
-    assert told in command("prepare", *words, "--out", "ds", folder=tmp_path).error
+def test_wrong_use(command, tmp_path, words, messages):
+    assert messages in command("prepare", *words, "--out", "ds", folder=tmp_path).error
     assert not list(tmp_path.iterdir())
 
 

@@ -129,31 +129,31 @@ def graphs(command, run_folder, tmp_path_factory):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     folder = tmp_path_factory.mktemp("graphs")
-    told = {}
+    messages = {}
     for form in ("onnx", "pt2"):
         ended = command("export", run_folder, "--format", form, "--out", f"model.{form}", folder=folder)
         assert ended.code == 0, ended.err
-        told[form] = ended
-    return told, folder
+        messages[form] = ended
+    return messages, folder
 
 
 @pytest.mark.parametrize("form", ["onnx", "pt2"])
 def test_a_graph_stands_with_its_check_card_and_item(graphs, run_folder, form):
-    told, folder = graphs
+    messages, folder = graphs
     check = json.loads((folder / f"model.{form}.check.json").read_text())
     assert check["largest"] <= check["tolerance"] == 1e-4
     assert check["real"]["series"] == 4
     assert check["dynamic"] == ["batch", "dates", "size"]
     assert check["sha256"] == sha256_of(folder / f"model.{form}")
     assert check["checkpoint_sha256"] == sha256_of(run_folder / "model.safetensors")
-    assert f"{check['random']['relative']:.1e}"[-3:] in told[form].out
+    assert f"{check['random']['relative']:.1e}"[-3:] in messages[form].out
     card = (folder / f"model.{form}.md").read_text()
     assert "Input `dates`" in card
     used = {"onnx": "`cropzoo predict model.onnx`", "pt2": '`torch.export.load("model.pt2").module()`'}
     assert used[form] in card
     item = json.loads((folder / f"model.{form}.stac.json").read_text())
     assert item["assets"]["model"]["href"] == f"./model.{form}"
-    assert "Warning" not in told[form].err
+    assert "Warning" not in messages[form].err
 
 
 def test_an_onnx_file_alone_knows_bands_and_classes(graphs):

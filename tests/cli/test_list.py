@@ -165,7 +165,7 @@ def cropzoo_backbones():
 """
 
 
-def test_what_cannot_be_built_or_listed_is_told_and_stops_nothing(write_plugin, module_folder, tmp_path, capsys):
+def test_what_cannot_be_built_or_listed_is_reported_and_stops_nothing(write_plugin, module_folder, tmp_path, capsys):
     plugin = str(write_plugin(module_folder / "broken_family.py", BROKEN))
     file = tmp_path / "mine.yaml"
     scores = "scores: [{data: D, miou: 50, source: me}]"

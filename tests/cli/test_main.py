@@ -225,8 +225,8 @@ def test_completion_offers_commands_and_options():
 def test_offline_reaches_the_libraries_that_plugins_use_and_is_taken_back(monkeypatch, write_plugin, tmp_path, capsys):
     monkeypatch.delenv("CROPZOO_OFFLINE", raising=False)
     plugin = write_plugin(
-        tmp_path / "told.py",
-        'import os, sys\nprint(os.environ["CROPZOO_OFFLINE"], file=sys.stderr)\n' + HOOK.format("told"),
+        tmp_path / "loaded.py",
+        'import os, sys\nprint(os.environ["CROPZOO_OFFLINE"], file=sys.stderr)\n' + HOOK.format("loaded"),
     )
     assert main(["-p", str(plugin), "--offline", "plugins"]) == 0
     assert capsys.readouterr().err.startswith("1\n")

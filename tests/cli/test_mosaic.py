@@ -75,7 +75,7 @@ def test_a_second_time_there_is_nothing_to_do(command: Any, shards: Any, tmp_pat
     assert "complete already" in ended.err
 
 
-def test_missing_chunks_are_told_with_their_shards(command: Any, shards: Any, tmp_path: Path) -> None:
+def test_missing_chunks_are_reported_with_their_shards(command: Any, shards: Any, tmp_path: Path) -> None:
     shards(made=(1, 3), count=4, leave=(0,))
     error = command("mosaic", "map.tif", folder=tmp_path).error.replace("\n", " ")
     assert "5 of its 9 chunks are missing (numbers 0, 1, 3, 5, 7)" in error
@@ -133,7 +133,7 @@ def test_a_full_disk(command: Any, shards: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prepare", "name", "told"),
+    ("prepare", "name", "messages"),
     [
         (lambda folder: None, "map.tif", "partial results 'map.tif.parts'; there is no order.json"),
         (lambda folder: (folder / "map.tif").mkdir(), "map.tif", "there is no order.json"),
@@ -141,9 +141,9 @@ def test_a_full_disk(command: Any, shards: Any, tmp_path: Path) -> None:
         (lambda folder: (folder / "map.tif.parts").mkdir(), "map.tif.parts", "there is no order.json"),
     ],
 )
-def test_no_parts(command: Any, tmp_path: Path, prepare: Any, name: str, told: str) -> None:
+def test_no_parts(command: Any, tmp_path: Path, prepare: Any, name: str, messages: str) -> None:
     prepare(tmp_path)
-    assert told in command("mosaic", name, folder=tmp_path).error
+    assert messages in command("mosaic", name, folder=tmp_path).error
 
 
 def test_a_folder_where_the_map_should_be(command: Any, shards: Any, tmp_path: Path) -> None:

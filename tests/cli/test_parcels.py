@@ -31,7 +31,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_declarations_are_checked_and_the_rest_is_told(command, folder):
+def test_declarations_are_checked_and_the_rest_is_reported(command, folder):
     words = ("parcels", "map.tif", "--parcels", "in.gpkg", "--crop-column", "crop", "--id-column", "farm")
     ended = command(*words, "--out", "out.gpkg", folder=folder, plugin=False)
     assert ended.code == 0, ended.err
@@ -41,9 +41,9 @@ def test_declarations_are_checked_and_the_rest_is_told(command, folder):
     assert ["grass", "2", "0.6", "50.0", "maize", "1"] in rows
     assert ["c", "grass", "0.000", "maize", "100", "30", "0.30"] in rows
     assert geopandas.read_file(folder / "out.gpkg").suspect.fillna(0).tolist() == [0, 0, 1, 0]
-    told = command(*words, "--out", "out.gpkg", "--overwrite", "--json", folder=folder, plugin=False).json
-    assert told["confusion"] == [[1, 1], [0, 1]]
-    assert told["suspects"][0]["name"] == "c"
+    reported = command(*words, "--out", "out.gpkg", "--overwrite", "--json", folder=folder, plugin=False).json
+    assert reported["confusion"] == [[1, 1], [0, 1]]
+    assert reported["suspects"][0]["name"] == "c"
 
 
 def test_numbers_are_not_compared_with_a_map_of_names(command, folder):
@@ -76,8 +76,8 @@ def test_the_encoding_of_a_shapefile_may_be_given(command, folder):
     assert "ISO-8859-1 is assumed; if names look wrong, give the encoding by --encoding" in guessed.err
     assert "no parcel has both" in guessed.out or guessed.code == 1
     more = ("--classes", "t.csv", "--overwrite", "--encoding")
-    told = command(*words, *more, "cp1250", folder=folder, plugin=False)
-    assert "agreement  2 of 3 parcels" in told.out
+    reported = command(*words, *more, "cp1250", folder=folder, plugin=False)
+    assert "agreement  2 of 3 parcels" in reported.out
     wrong = command(*words, *more, "cp12500", folder=folder, plugin=False)
     assert (wrong.code, "--encoding is 'cp12500'; it is unknown" in wrong.err) == (2, True)
 
@@ -117,9 +117,9 @@ def test_disagreements_have_the_test_precision_of_the_mapped_crop(command, folde
     assert "of the test pixels that the model mapped as this crop" in ended.out
     table = geopandas.read_file(folder / "out.gpkg")
     assert dict(zip(table.farm, table.map_prec.fillna(-1), strict=True)) == {"a": -1, "b": 0.25, "c": 0.25, "d": -1}
-    told = command(*words, "--out", "out.gpkg", "--overwrite", "--json", folder=folder, plugin=False).json
-    assert told["suspects"][0]["precision"] == 0.25
-    assert (told["scores"]["miou"], told["scores"]["baseline_miou"]) == (0.1, 0.6)
+    reported = command(*words, "--out", "out.gpkg", "--overwrite", "--json", folder=folder, plugin=False).json
+    assert reported["suspects"][0]["precision"] == 0.25
+    assert (reported["scores"]["miou"], reported["scores"]["baseline_miou"]) == (0.1, 0.6)
 
 
 def test_a_map_without_scores_says_so(command, folder):

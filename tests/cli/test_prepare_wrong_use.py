@@ -13,7 +13,7 @@ from shapely.geometry import box
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "messages"),
     [
         (["--crop-column", "crop"], "did you mean 'crop_name' or 'crop_code'"),
         (["--window", "4"], "--window is 4; it must be 8 pixels or more"),
@@ -32,8 +32,8 @@ from shapely.geometry import box
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wrong_use(order: Any, command: Any, site: Any, tmp_path: Path, words: list[str], told: str) -> None:
-    assert told in command(*order(site.folder), *words, folder=tmp_path).error
+def test_wrong_use(order: Any, command: Any, site: Any, tmp_path: Path, words: list[str], messages: str) -> None:
+    assert messages in command(*order(site.folder), *words, folder=tmp_path).error
     assert not list(tmp_path.iterdir())
 
 
@@ -76,14 +76,14 @@ def test_nothing_given(command: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "messages"),
     [
         (("--from", "synthetic", "--dry-run", "--window", "64"), "options --window, --dry-run; --from synthetic"),
         (("--parcels", "p.gpkg", "--images", "*.tif", "--set", "dataset.size=480"), "options --set; they require"),
     ],
 )
-def test_no_option_is_ignored_silently(command: Any, tmp_path: Path, words: tuple[str, ...], told: str) -> None:
-    assert told in command("prepare", *words, "--out", "ds", folder=tmp_path).error
+def test_no_option_is_ignored_silently(command: Any, tmp_path: Path, words: tuple[str, ...], messages: str) -> None:
+    assert messages in command("prepare", *words, "--out", "ds", folder=tmp_path).error
     assert not list(tmp_path.iterdir())
 
 

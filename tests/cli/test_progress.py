@@ -91,13 +91,13 @@ def test_a_clock_that_has_not_moved_is_no_mistake() -> None:
 def test_lines_come_at_the_end_and_seldom_before(
     capsys: pytest.CaptureFixture[str], clock: Callable[[float], None]
 ) -> None:
-    told = {}
+    messages = {}
     with pixel_progress() as advance:
         for done, seconds in ((1, 1.0), (10, 10.0), (11, 10.1), (20, 20.0), (22, 22.0), (30, 31.0), (100, 31.5)):
             clock(seconds)
             advance(done, 100)
-            told[seconds] = capsys.readouterr().err
-    assert {seconds: line for seconds, line in told.items() if line} == {
+            messages[seconds] = capsys.readouterr().err
+    assert {seconds: line for seconds, line in messages.items() if line} == {
         10.1: "11 % of 100 px, 1 px/s, 1 min 22 s left\n",
         22.0: "22 % of 100 px, 1 px/s, 1 min 18 s left\n",
         31.5: "100 % of 100 px, 3 px/s\n",
@@ -124,10 +124,10 @@ def test_a_terminal_has_a_bar(
     with pixel_progress() as advance:
         clock(2.0)
         advance(50, 200)
-    told = capsys.readouterr()
-    assert told.out == ""
-    *_, bar = (line for line in told.err.splitlines() if "pixels" in line)
-    assert "\x1b[" in told.err
+    messages = capsys.readouterr()
+    assert messages.out == ""
+    *_, bar = (line for line in messages.err.splitlines() if "pixels" in line)
+    assert "\x1b[" in messages.err
     runs = [len(run) for run in re.findall("[━╺]+", bar)]
     assert runs[0] == sum(runs) / 4
     assert "25 % of 200 px, 25 px/s, 6 s left" in bar

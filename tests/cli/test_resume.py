@@ -108,7 +108,7 @@ def test_nothing_to_resume(command, tmp_path):
     assert "has no run to resume" in command("train", *SMALL, "--resume", folder=tmp_path).error
 
 
-def test_damaged_state_is_told(command, tmp_path):
+def test_damaged_state_is_reported(command, tmp_path):
     ended = command("train", *SMALL, *STAGES, "--out", "k", folder=tmp_path, env={"PLOTS_END_AT": "6"})
     assert ended.code == -9
     last = tmp_path / "k" / "checkpoints" / "last.ckpt"

@@ -59,7 +59,7 @@ def test_what_training_took_stands_beside_what_it_ran_on(run_folder):
         (("--lr-scale", "backbone=0.1", "--label-fraction", "0.5"), "stage 1 of 1: segmentation, 1 epoch"),
     ],
 )
-def test_ways_of_training_are_told(command, tmp_path, args, line):
+def test_ways_of_training_are_reported(command, tmp_path, args, line):
     ended = command("train", *SMALL, "--epochs", "1", "--name", "way", *args, folder=tmp_path)
     assert ended.code == 0, ended.err
     assert line in ended.err
@@ -80,7 +80,7 @@ def test_ways_of_training_are_told(command, tmp_path, args, line):
         (("--test-years", "1999"), "split 'test' of years 1999; it has no such sample"),
     ],
 )
-def test_wrong_ways_are_told_before_a_run_begins(command, tmp_path, args, message):
+def test_wrong_ways_are_reported_before_a_run_begins(command, tmp_path, args, message):
     assert message in command("train", *SMALL, "--name", "wrong", *args, folder=tmp_path).error
     assert not (tmp_path / "runs").exists()
 

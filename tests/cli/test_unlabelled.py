@@ -141,7 +141,7 @@ def test_labeled_data_may_be_used_without_their_labels(command, sites, pretraine
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "messages"),
     [
         ((), "training with 'segmentation' on dataset 'geotiff'; the dataset has no labels"),
         (("--pretrain", "mtm"), "training with 'segmentation' on dataset 'geotiff'; the dataset has no labels"),
@@ -152,9 +152,9 @@ def test_labeled_data_may_be_used_without_their_labels(command, sites, pretraine
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_labels_that_are_needed_are_asked_for_before_a_folder_is_made(command, sites, pretrained, words, told):
+def test_labels_that_are_needed_are_asked_for_before_a_folder_is_made(command, sites, pretrained, words, messages):
     error = command(*TRAIN, *MTM[:-2], *words, "--out", "no", folder=sites).error
-    assert told in error
+    assert messages in error
     assert not (sites / "no").exists()
 
 

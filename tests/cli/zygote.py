@@ -1,4 +1,4 @@
-"""A process that has imported torch and cropzoo once and forks a child for every command it is told to run.
+"""A process that has imported torch and cropzoo once and forks a child for every command that it gets.
 
 Reads jobs from stdin, a JSON mapping a line; answers each with the list of its children's exit codes, -9 for a child
 that was killed. Importing takes seconds, forking milliseconds, and every child starts as clean as a new process.

@@ -37,6 +37,6 @@ def test_unknown_name_is_wrong_use():
 
 
 def test_a_long_list_of_known_names_is_cut_and_any_value_can_be_unknown() -> None:
-    told = str(UnknownName("network", None, [f"net{number:04}" for number in range(1000)]))
-    assert "unknown network None; known: net0000, " in told
-    assert told.endswith("net0011 and 988 more")
+    messages = str(UnknownName("network", None, [f"net{number:04}" for number in range(1000)]))
+    assert "unknown network None; known: net0000, " in messages
+    assert messages.endswith("net0011 and 988 more")

@@ -52,7 +52,7 @@ def test_the_target_is_untouched_until_the_end(tmp_path):
     assert path.read_text() == "new"
 
 
-def test_a_file_where_the_folder_should_be_is_told(tmp_path):
+def test_a_file_where_the_folder_should_be_is_reported(tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(CropzooError, match=r"cannot write '.*taken/note\.txt'"):
         write_text(tmp_path / "taken" / "note.txt", "text")

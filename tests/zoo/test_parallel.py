@@ -56,7 +56,7 @@ def test_a_bug_is_no_error_of_the_user() -> None:
         list(run_jobs(crash, None, range(8), 2))
 
 
-def test_a_process_that_dies_is_told() -> None:
+def test_a_process_that_dies_is_reported() -> None:
     with pytest.raises(CropzooError, match="terminated abruptly"):
         list(run_jobs(die, None, range(8), 2))
 

@@ -110,10 +110,10 @@ def test_steps_are_reported_without_a_terminal(
     trainer = make_trainer(Runtime("cpu"), max_epochs=2)
     trainer.fit(Counting(), data, data)
     trainer.test(Counting(), data, verbose=False)
-    told = [record.getMessage() for record in caplog.records]
+    messages = [record.getMessage() for record in caplog.records]
     epoch = ["step 1 of 3", "step 2 of 3", "step 3 of 3", *(f"scored {n} of 3 batches" for n in (1, 2, 3))]
-    assert told[:12] == [f"segmentation {n}/2  {line}" for n in (1, 2) for line in epoch]
-    assert [line.split("  ")[-1] for line in told[12:]] == epoch[3:]
+    assert messages[:12] == [f"segmentation {n}/2  {line}" for n in (1, 2) for line in epoch]
+    assert [line.split("  ")[-1] for line in messages[12:]] == epoch[3:]
     caplog.clear()
     monkeypatch.setattr("cropzoo.runtime._STEP_SECONDS", 9.0)
     make_trainer(Runtime("cpu"), max_epochs=2).fit(Counting(), data, data)

@@ -29,7 +29,7 @@ def write_again(own: Path, write: Callable[..., None], names: tuple[str, ...], d
         write(path, values[: len(names)] // divided_by, names)
 
 
-def test_a_damaged_image_is_told_and_the_rest_is_mapped(
+def test_a_damaged_image_is_reported_and_the_rest_is_mapped(
     predict: Any, own: Path, shape: tuple[int, int], tmp_path: Path
 ) -> None:
     path = own / "S2_2019-05-11.tif"

@@ -1,4 +1,4 @@
-"""`cropzoo predict`: a map from a run and images, what is told of it, and what its options change."""
+"""`cropzoo predict`: a map from a run and images, its messages, and what its options change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import rasterio
 from shapely.geometry import box
 
 
-def test_a_map_and_what_is_told_of_it(whole: Any, files: Any, outputs: Any) -> None:
+def test_a_map_and_what_is_reported_of_it(whole: Any, files: Any, outputs: Any) -> None:
     assert set(files(whole.folder)) == {
         "map.tif",
         "map.tif.aux.xml",
@@ -105,7 +105,7 @@ def test_a_pattern_that_a_shell_expands(predict: Any, scene: Path, whole: Any, t
 
 
 def test_dates_for_a_network_of_fixed_length(command: Any, scene: Path, tmp_path: Path) -> None:
-    """Shorter series are padded, longer ones sampled, and both are told."""
+    """Shorter series are padded, longer ones sampled, and both are reported."""
     train = ("train", "--backbone", "unet3df", "--dataset", "plots", "--set", "image_size=8", "--set", "length=8")
     sizes = ("-b", "4", "--device", "cpu", "--epochs", "1", "--name", "fixed")
     ended = command(*train, *sizes, folder=tmp_path)

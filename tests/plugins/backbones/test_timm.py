@@ -137,7 +137,7 @@ def test_a_copy_reads_with_its_own_encoder() -> None:
     assert not torch.allclose(twin(*batch()), backbone(*batch()), atol=1e-4)
 
 
-def test_names_are_told_without_building(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_are_reported_without_building(monkeypatch: pytest.MonkeyPatch) -> None:
     def build(*args: object, **options: object) -> None:
         raise AssertionError("an encoder was built")
 

@@ -160,7 +160,7 @@ def test_autocast_and_shapes_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "messages"),
     [
         ({"kernel_size": 4}, "use 3 or 5"),
         ({"kernel_size": 0}, "kernel_size"),
@@ -172,8 +172,8 @@ def test_autocast_and_shapes_alone() -> None:
         ({"in_channels": 0}, "in_channels"),
     ],
 )
-def test_options_out_of_range(option: dict[str, Any], told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_options_out_of_range(option: dict[str, Any], messages: str) -> None:
+    with pytest.raises(UsageError, match=messages):
         build(**option)
 
 

@@ -145,10 +145,10 @@ def test_without_padding_masked_and_published_are_the_same() -> None:
 def test_published_takes_images_of_zeros_for_padding() -> None:
     series, dates, valid = inputs()
     series[0, 1] = 0
-    told = valid.clone()
-    told[0, 1] = False
+    messages = valid.clone()
+    messages[0, 1] = False
     model = build(padding="published")
-    assert torch.equal(model.features(series, dates, valid), model.features(series, dates, told))
+    assert torch.equal(model.features(series, dates, valid), model.features(series, dates, messages))
     assert model.features(torch.zeros_like(series), dates, valid).isfinite().all()
 
 

@@ -23,9 +23,9 @@ def test_at_most_ten_unknown_keys_are_listed_with_their_number() -> None:
     state = {f"extra.{number}": ONE for number in range(25)}
     with pytest.raises(CropzooError) as caught:
         rename_keys(state, [], "net")
-    told = str(caught.value)
-    assert told.startswith(
+    messages = str(caught.value)
+    assert messages.startswith(
         "published weights of 'net'; 25 keys are not parameters of the published network: 'extra.0', "
     )
-    assert told.count("'extra.") == 10
-    assert "and 15 more; check" in told
+    assert messages.count("'extra.") == 10
+    assert "and 15 more; check" in messages

@@ -50,13 +50,13 @@ def write(tmp_path):
         ("version: 1\nentries: !!python/name:os.system\n", "mine.yaml: invalid YAML"),
     ],
 )
-def test_a_mistake_is_told_with_file_entry_field_and_what_is_allowed(write, text, message):
+def test_a_mistake_is_reported_with_file_entry_field_and_what_is_allowed(write, text, message):
     path = write(text)
     with pytest.raises(CropzooError) as caught:
         read_catalog(path)
-    told = str(caught.value)
-    assert told.replace("unknown setting in ", "").startswith(str(path))
-    assert message in told
+    messages = str(caught.value)
+    assert messages.replace("unknown setting in ", "").startswith(str(path))
+    assert message in messages
 
 
 def test_a_user_s_file_adds_entries_and_takes_no_name(write):
@@ -83,7 +83,7 @@ def test_an_unknown_entry_gets_the_close_names():
         ("Rude('RUDE')", "RuntimeError: no"),
     ],
 )
-def test_a_broken_catalog_of_a_plugin_is_told_and_the_others_go_on(make_plugin, write, tmp_path, file, reason):
+def test_a_broken_catalog_of_a_plugin_is_reported_and_the_others_go_on(make_plugin, write, tmp_path, file, reason):
     write("entries: {}\n", "BAD")
     good, bad = write(GOOD), file.replace("('", f"('{tmp_path}/")
     zoo = load_zoo(

@@ -125,7 +125,7 @@ def test_the_catalog_s_settings_for_a_stage_wait_until_it_is_asked_for(zoo):
         ({"backbone": "net", "batchsize": 5}, "unknown setting in layer 0: 'batchsize'; did you mean 'batch_size'"),
     ],
 )
-def test_what_is_unknown_is_told_with_close_names(zoo, layer, message):
+def test_what_is_unknown_is_reported_with_close_names(zoo, layer, message):
     with pytest.raises(UsageError) as caught:
         resolved(zoo, catalog(), layer)
     assert str(caught.value).startswith(message)

@@ -20,7 +20,7 @@ def test_a_new_folder_gets_its_recipe(tmp_path):
     assert not folder.finished
 
 
-def test_a_file_where_the_folder_should_be_is_told_and_stays(tmp_path):
+def test_a_file_where_the_folder_should_be_is_reported_and_stays(tmp_path):
     (tmp_path / "run").write_text("mine")
     for overwrite in (False, True):
         with pytest.raises(UsageError, match=r"run folder '.*run' is a file"):
@@ -79,7 +79,7 @@ def test_resuming_needs_a_run(tmp_path):
         RunFolder(tmp_path / "none").stored_recipe()
 
 
-def test_scores_of_a_split_that_was_not_scored_are_told(tmp_path):
+def test_scores_of_a_split_that_was_not_scored_are_reported(tmp_path):
     folder = RunFolder(tmp_path)
     write_json(folder.metrics, {"test": {"oa": 0.5}})
     assert folder.scores() == {"oa": 0.5}

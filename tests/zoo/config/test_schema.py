@@ -45,7 +45,7 @@ def test_good_values_are_taken():
         ({"name": "a", "inner": {"depth": 0}}, "a file: key 'inner.depth' is 0; input should be greater than or"),
     ],
 )
-def test_a_wrong_value_is_told_with_its_key_and_what_is_allowed(values, message):
+def test_a_wrong_value_is_reported_with_its_key_and_what_is_allowed(values, message):
     with pytest.raises(UsageError) as caught:
         Outer.parse(values, "a file")
     assert str(caught.value).startswith(message)

@@ -73,7 +73,7 @@ def test_none_joins_nothing() -> None:
         ({"train_years": "2018,then"}, "train_years is '2018,then'; it must be whole numbers"),
     ],
 )
-def test_wrong_values_are_told(values: dict[str, Any], message: str) -> None:
+def test_wrong_values_are_reported(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         recipe(**values)
 

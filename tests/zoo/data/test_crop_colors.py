@@ -70,7 +70,7 @@ def test_a_code_or_an_unknown_name_is_no_crop() -> None:
     assert [find_crop_color(name) for name in ("", "101", "code 7", "Phacelia", "none declared", "小麦")] == [""] * 6
 
 
-def test_colors_of_the_table_can_be_told_apart() -> None:
+def test_colors_of_the_table_can_be_reported_apart() -> None:
     table = [line.split(" ")[0] for line in crop_colors._TABLE.strip().splitlines()]
     rgb = np.array([list(bytes.fromhex(color[1:])) for color in table])
     distance = np.sqrt(((rgb[:, None] - rgb) ** 2).sum(-1)) + 1000 * np.eye(len(rgb))

@@ -29,14 +29,14 @@ def made(tmp_path: Path) -> Made:
     return make
 
 
-def told(legend: Legend) -> list[tuple[str, int | None, str]]:
+def rows(legend: Legend) -> list[tuple[str, int | None, str]]:
     """Name, code and sources of each class."""
     return [(entry.name, entry.code, source) for entry, source in zip(legend.classes, legend.sources, strict=True)]
 
 
 def test_each_crop_is_a_class_in_the_order_of_the_codes() -> None:
     legend = make_legend([30, 10, 20, 10, None], ["grass", "", "maize", "wheat", "x"])
-    assert told(legend) == [("none declared", 0, ""), ("wheat", 10, "10"), ("maize", 20, "20"), ("grass", 30, "30")]
+    assert rows(legend) == [("none declared", 0, ""), ("wheat", 10, "10"), ("maize", 20, "20"), ("grass", 30, "30")]
     assert legend.index_of == {10: 1, 20: 2, 30: 3, None: 255}
     assert legend.indices([20, None, 10]).tolist() == [2, 255, 1]
     assert (legend.background, legend.rare) == (0, {})
@@ -47,14 +47,14 @@ def test_each_crop_is_a_class_in_the_order_of_the_codes() -> None:
 
 def test_texts_are_in_sorted_order_and_have_no_codes() -> None:
     legend = make_legend(["WHT", "MAI", "7", "0"], ["wheat", "", "", ""])
-    assert told(legend) == [("none declared", 0, "0"), ("7", None, "7"), ("MAI", None, "MAI"), ("wheat", None, "WHT")]
+    assert rows(legend) == [("none declared", 0, "0"), ("7", None, "7"), ("MAI", None, "MAI"), ("wheat", None, "WHT")]
     assert legend.index_of == {"0": 0, "7": 1, "MAI": 2, "WHT": 3, None: 255}
 
 
 def test_texts_of_digits_are_compared_as_they_are_written(made: Made) -> None:
     crops = ("0101", "101", "02", "00")
     legend = make_legend(crops)
-    assert told(legend) == [("none declared", 0, "")] + [(crop, None, crop) for crop in ("00", "0101", "02", "101")]
+    assert rows(legend) == [("none declared", 0, "")] + [(crop, None, crop) for crop in ("00", "0101", "02", "101")]
     assert legend.indices(crops).tolist() == [2, 4, 3, 1]
     table = "code,name\n0101,Winter wheat\n101,Maize\n02,Grass\n00,Fallow\n"
     legend = made(table, crops=crops)
@@ -63,7 +63,7 @@ def test_texts_of_digits_are_compared_as_they_are_written(made: Made) -> None:
     with pytest.raises(CropzooError, match="it lacks '101', crops of the parcels"):
         made("code\n0101\n", crops=("101", "0101"))
     # Plain numbers in a column of texts keep their codes and their order.
-    assert told(make_legend(["11", "9", "101"]))[1:] == [("9", 9, "9"), ("11", 11, "11"), ("101", 101, "101")]
+    assert rows(make_legend(["11", "9", "101"]))[1:] == [("9", 9, "9"), ("11", 11, "11"), ("101", 101, "101")]
 
 
 def test_a_code_of_the_table_is_a_number_where_the_crops_are(made: Made) -> None:
@@ -91,7 +91,7 @@ def test_codes_that_may_be_made_up_are_dropped() -> None:
 
 def test_crop_0_is_ground_without_parcel() -> None:
     legend = make_legend([0, 5, -1], ["fallow", "hop", "odd"])
-    assert told(legend) == [("none declared", 0, "0"), ("odd", -1, "-1"), ("hop", 5, "5")]
+    assert rows(legend) == [("none declared", 0, "0"), ("odd", -1, "-1"), ("hop", 5, "5")]
 
 
 def test_a_table_gives_order_names_colors_and_classes(made: Made) -> None:
@@ -99,14 +99,14 @@ def test_a_table_gives_order_names_colors_and_classes(made: Made) -> None:
         "code,name,class,color\n3,meadow,,#00FF00\n1,winter wheat,cereals,\n2,,,\n9,spelt,cereals,#ffff00\n"
         "5,rye,cereals,\n8,rice,,\n"
     )
-    assert told(legend) == [("none declared", 0, ""), ("meadow", 3, "3"), ("cereals", 1, "1;5"), ("maize", 2, "2")]
+    assert rows(legend) == [("none declared", 0, ""), ("meadow", 3, "3"), ("cereals", 1, "1;5"), ("maize", 2, "2")]
     assert [entry.color for entry in legend.classes][1:3] == ["#00ff00", "#ffff00"]
     assert legend.index_of == {1: 2, 2: 3, 3: 1, 5: 2, None: 255}
 
 
 def test_a_crop_is_merged_into_another_by_its_name(made: Made) -> None:
     legend = made("code,name,class\n1,wheat,\n2,maize,\n3,meadow,wheat\n5,,\n")
-    assert told(legend)[1:] == [("wheat", 1, "1;3"), ("maize", 2, "2"), ("5", 5, "5")]
+    assert rows(legend)[1:] == [("wheat", 1, "1;3"), ("maize", 2, "2"), ("5", 5, "5")]
 
 
 def test_crops_of_one_name_in_the_parcel_file_stay_apart(made: Made) -> None:
@@ -117,19 +117,19 @@ def test_crops_of_one_name_in_the_parcel_file_stay_apart(made: Made) -> None:
 
 def test_ignored_crops_and_ground(made: Made) -> None:
     legend = made("code,name,class,color\n0,village,,#000000\n1,,,\n2,,ignore,\n3,,Ignore,\n5,,,\n")
-    assert told(legend) == [("village", 0, ""), ("wheat", 1, "1"), ("5", 5, "5")]
+    assert rows(legend) == [("village", 0, ""), ("wheat", 1, "1"), ("5", 5, "5")]
     assert legend.classes[0].color == "#000000"
     assert legend.index_of == {1: 1, 2: 255, 3: 255, 5: 2, None: 255}
     assert legend.background == 0
     legend = made("code,class\n0,ignore\n1,\n2,\n", crops=(0, 1, 2))
-    assert told(legend) == [("wheat", 1, "1"), ("maize", 2, "2")]
+    assert rows(legend) == [("wheat", 1, "1"), ("maize", 2, "2")]
     assert legend.background == 255
     assert legend.index_of == {0: 255, 1: 0, 2: 1, None: 255}
 
 
 def test_crops_that_are_as_good_as_ground(made: Made) -> None:
     legend = made("code,name,class\n0,other,\n1,,\n2,,other\n3,,\n5,,other\n")
-    assert told(legend) == [("other", 0, "2;5"), ("wheat", 1, "1"), ("grass", 3, "3")]
+    assert rows(legend) == [("other", 0, "2;5"), ("wheat", 1, "1"), ("grass", 3, "3")]
     assert legend.index_of[2] == legend.index_of[5] == 0
 
 
@@ -144,7 +144,7 @@ def test_ignored_ground_is_no_class(crops: Any) -> None:
 
 def test_crops_in_the_class_of_ignored_ground_remain_a_class(made: Made) -> None:
     legend = made("code,name,class\n0,other,\n1,,\n2,,other\n3,,\n5,,other\n", ignore_background=True)
-    assert told(legend) == [("other", 2, "2;5"), ("wheat", 1, "1"), ("grass", 3, "3")]
+    assert rows(legend) == [("other", 2, "2;5"), ("wheat", 1, "1"), ("grass", 3, "3")]
     assert (legend.background, legend.index_of[2], legend.index_of[5]) == (255, 0, 0)
 
 
@@ -152,7 +152,7 @@ def test_crops_without_a_row_are_kept_as_they_are(made: Made) -> None:
     text = "code,name,class,color\n1,,cereals,\n*,,keep,\n9,rye,cereals,\n2,corn,,#ffff00\n"
     legend = made(text, crops=(3, 1, 2, 5, 9, None))
     expected = [("none declared", 0, ""), ("cereals", 1, "1;9"), ("grass", 3, "3"), ("5", 5, "5"), ("corn", 2, "2")]
-    assert told(legend) == expected
+    assert rows(legend) == expected
     assert legend.index_of == {1: 1, 9: 1, 3: 2, 5: 3, 2: 4, None: 255}
     assert len({entry.color for entry in legend.classes}) == 5
     kept = made("code,class\n*,Keep\n")
@@ -162,18 +162,18 @@ def test_crops_without_a_row_are_kept_as_they_are(made: Made) -> None:
 def test_kept_crops_of_one_name_stay_apart(made: Made) -> None:
     """Also from a class of the table with that name."""
     legend = made("code,name,class\n1,,hop\n*,,keep\n", crops=(1, 4, 6))
-    assert told(legend)[1:] == [("hop", 1, "1"), ("hop (4)", 4, "4"), ("6", 6, "6")]
+    assert rows(legend)[1:] == [("hop", 1, "1"), ("hop (4)", 4, "4"), ("6", 6, "6")]
 
 
 def test_kept_texts_and_rare_crops(made: Made) -> None:
-    assert told(made("code,class\nWHT,keep\n*,keep\n", crops=("MAI", "WHT", "007")))[1:] == [
+    assert rows(made("code,class\nWHT,keep\n*,keep\n", crops=("MAI", "WHT", "007")))[1:] == [
         ("WHT", None, "WHT"),
         ("007", None, "007"),
         ("MAI", None, "MAI"),
     ]
     pixels = {1: 50, 2: 7, 3: 9, 5: 8}
     legend = made("code,class\n*,keep\n", pixels=pixels, min_pixels=9, rare="merge")
-    assert told(legend)[1:] == [("wheat", 1, "1"), ("grass", 3, "3"), ("other crops", 2, "2;5")]
+    assert rows(legend)[1:] == [("wheat", 1, "1"), ("grass", 3, "3"), ("other crops", 2, "2;5")]
 
 
 def test_crops_that_the_table_lacks(made: Made) -> None:
@@ -182,17 +182,17 @@ def test_crops_that_the_table_lacks(made: Made) -> None:
     ):
         made("code\n1\n3\n")
     legend = made("code,class\n3,\n*,\n1,\n")
-    assert told(legend)[1:] == [("grass", 3, "3"), ("other crops", 2, "2;5"), ("wheat", 1, "1")]
+    assert rows(legend)[1:] == [("grass", 3, "3"), ("other crops", 2, "2;5"), ("wheat", 1, "1")]
     assert made("code,class\n1,\n*,ignore\n").index_of == {1: 1, 2: 255, 3: 255, 5: 255, None: 255}
-    assert told(made("code,class\n1,\n*,rest\n"))[2:] == [("rest", 2, "2;3;5")]
+    assert rows(made("code,class\n1,\n*,rest\n"))[2:] == [("rest", 2, "2;3;5")]
 
 
 def test_texts_are_found_in_the_table_as_they_stand(made: Made) -> None:
     legend = made("code,name\nMAI,maize\n007,bond\nWHT,wheat\n", crops=("WHT", "007", "MAI"))
-    assert told(legend)[1:] == [("maize", None, "MAI"), ("bond", None, "007"), ("wheat", None, "WHT")]
+    assert rows(legend)[1:] == [("maize", None, "MAI"), ("bond", None, "007"), ("wheat", None, "WHT")]
     with pytest.raises(CropzooError, match="it lacks 'Mai'"):
         made("code,name\nMAI,maize\n", crops=("Mai",))
-    assert told(made("code,name\n0,village\nMAI,maize\n", crops=("MAI",)))[0] == ("village", 0, "")
+    assert rows(made("code,name\n0,village\nMAI,maize\n", crops=("MAI",)))[0] == ("village", 0, "")
 
 
 def test_the_table_of_a_prepared_dataset_gives_the_same_classes(made: Made) -> None:
@@ -221,7 +221,7 @@ def test_rare_classes(made: Made) -> None:
     assert legend.index_of == {1: 1, 2: 255, 3: 2, 5: 255, 6: 255, None: 255}
     assert legend.rare == {"2": 7, "5": 8, "6": 0}
     legend = make_legend([1, 2, 3, 5, 6], pixels=pixels, min_pixels=9, rare="merge")
-    assert told(legend)[1:] == [("1", 1, "1"), ("3", 3, "3"), ("other crops", 2, "2;5;6")]
+    assert rows(legend)[1:] == [("1", 1, "1"), ("3", 3, "3"), ("other crops", 2, "2;5;6")]
     assert make_legend([1, 2, 3, 5], pixels=pixels, min_pixels=16, rare="merge").index_of[3] == 2
     # Too few even together.
     assert make_legend([1, 2, 6], pixels=pixels, min_pixels=9, rare="merge").index_of == {
@@ -235,7 +235,7 @@ def test_rare_classes(made: Made) -> None:
     assert [entry.name for entry in legend.classes] == ["none declared", "wheat", "a"]
     # What the table calls so takes the rare ones in.
     legend = made("code,class\n1,other crops\n2,\n3,\n5,\n", pixels=pixels, min_pixels=9, rare="merge")
-    assert told(legend)[1:] == [("other crops", 1, "1;2;5"), ("grass", 3, "3")]
+    assert rows(legend)[1:] == [("other crops", 1, "1;2;5"), ("grass", 3, "3")]
 
 
 def test_too_many_classes_or_none() -> None:
@@ -269,7 +269,7 @@ def test_tables_that_do_not_hold(made: Made, text: str, problem: str) -> None:
 
 
 def test_tables_of_spreadsheets(tmp_path: Path, made: Made) -> None:
-    assert told(made('\ufeffcode; name; class\n1; "wheat, winter";\n2;maize;\n*;;ignore\n'))[1:] == [
+    assert rows(made('\ufeffcode; name; class\n1; "wheat, winter";\n2;maize;\n*;;ignore\n'))[1:] == [
         ("wheat, winter", 1, "1"),
         ("maize", 2, "2"),
     ]

@@ -54,7 +54,7 @@ def test_the_batch_given_stays_as_it_is(dtype, wanted):
     assert not torch.equal(found.series[0, 0], given.series[0, 0, :count].float())
 
 
-def test_a_missing_band_is_told_with_the_difference():
+def test_a_missing_band_is_reported_with_the_difference():
     with pytest.raises(CropzooError, match=r"needs bands a, d; the data lack d \(available: a, b, c\)"):
         Normalizer("abc", "ad", 1.0, (0.0, 0.0), (1.0, 1.0))
 

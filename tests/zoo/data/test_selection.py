@@ -50,7 +50,7 @@ def test_what_is_kept(years: tuple[int, ...], sites: tuple[str, ...], kept: list
     assert [id(each) for each in chosen[-1:]] == [id(SAMPLES[kept[-1]])]
 
 
-def test_nothing_left_is_told_with_what_there_is() -> None:
+def test_nothing_left_is_reported_with_what_there_is() -> None:
     with pytest.raises(
         UsageError, match=r"split 'test' of years 2017 and sites north; it has no such sample.*north in"
     ):

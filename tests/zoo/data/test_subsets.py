@@ -56,6 +56,6 @@ def test_series_without_labels_have_statistics() -> None:
     assert len(found.split("val")) == 3
 
 
-def test_no_label_at_all_is_told() -> None:
+def test_no_label_at_all_is_reported() -> None:
     with pytest.raises(CropzooError, match="the selected seasons and sites have no labeled training pixel"):
         restrict_dataset(Two(), [sample(10, [255, 255])])

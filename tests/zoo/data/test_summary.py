@@ -38,16 +38,16 @@ def test_days_of_a_tile_are_means_over_its_samples(make_fields):
 
 
 def test_every_sample_is_read_once_and_seen(make_fields):
-    fields, seen, told = make_fields(), [], []
+    fields, seen, messages = make_fields(), [], []
     describe_dataset(
         fields,
         SPLITS,
-        advance=lambda *numbers: told.append(numbers),
+        advance=lambda *numbers: messages.append(numbers),
         visit=lambda split, index, sample: seen.append(f"{split}-{index}" == sample.name),
     )
     assert len(fields.read) == len(set(fields.read)) == 6
     assert seen == [True] * 6
-    assert told == [(number, 6) for number in range(1, 7)]
+    assert messages == [(number, 6) for number in range(1, 7)]
 
 
 def test_without_reading(make_fields):
@@ -74,7 +74,7 @@ def test_finer_labels_and_what_is_missing(make_fields):
     assert bare.splits[0].pixels == 3 * 96
 
 
-def test_an_empty_split_is_told_and_no_error(make_fields):
+def test_an_empty_split_is_reported_and_no_error(make_fields):
     found = describe_dataset(make_fields({"train": 1, "val": 0}), ("train", "val"))
     assert (found.splits[1].samples, found.splits[1].pixels, found.splits[1].first) == (0, None, "")
 

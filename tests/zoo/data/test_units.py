@@ -1,4 +1,4 @@
-"""Units are told apart where all bands differ by one large factor, and only there."""
+"""Units are distinguished where all bands differ by one large factor, and only there."""
 
 from __future__ import annotations
 

@@ -81,16 +81,16 @@ def data_of(samples):
 
 
 def test_each_day_then_the_whole_series(scored, caplog):
-    told = []
+    reported = []
     data = data_of([sample(PASTIS), sample(SUMMER)])
     with caplog.at_level(logging.WARNING, "cropzoo"):
-        points = score_season(None, data, "test", parse_days("--until", "12-24,06-15,06-14"), None, told.append)
+        points = score_season(None, data, "test", parse_days("--until", "12-24,06-15,06-14"), None, reported.append)
     assert [(point.until, point.dates_left) for point in points] == [
         ("06-14", 4 / 9), ("06-15", 6 / 9), ("12-24", 1.0), (None, 1.0)
     ]  # fmt: skip
     assert [point.scores["oa"] for point in points] == [4, 6, 9, 9]
     assert scored == [[6, 3], [3, 1], [4, 2]]  # what leaves every date is not scored again
-    assert told == [
+    assert reported == [
         "scoring complete series", "scoring until 06-14, 44 % of the dates", "scoring until 06-15, 67 % of the dates"
     ]  # fmt: skip
     assert caplog.messages == ["--until 12-24: no series has a date after it; its scores are those of complete series"]

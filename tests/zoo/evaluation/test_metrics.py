@@ -109,7 +109,7 @@ def test_calibration_error_is_torchmetrics_own() -> None:
     assert score(batches)["ece"] == pytest.approx(float(expected), abs=1e-6)
 
 
-def test_a_temperature_changes_the_calibration_error_alone_and_the_old_one_is_told() -> None:
+def test_a_temperature_changes_the_calibration_error_alone_and_the_old_one_is_reported() -> None:
     batches = random_batches()
     plain, halved = score(batches), score([(logits / 2, batch) for logits, batch in batches])
     scorer = Scorer(plain["per_class"], temperature=2.0)

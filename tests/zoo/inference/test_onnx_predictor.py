@@ -30,7 +30,12 @@ def pair(scenes: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> tuple[
         folder / "model.safetensors", "ltae", options=LTAE, temperature=2.0, recipe={"dataset": {"min_clear": 0.3}}
     )
     export_model(
-        checkpoint, folder / "model.onnx", ExportFormat.ONNX, read_metadata(checkpoint), load_zoo(), lambda told: None
+        checkpoint,
+        folder / "model.onnx",
+        ExportFormat.ONNX,
+        read_metadata(checkpoint),
+        load_zoo(),
+        lambda messages: None,
     )
     return checkpoint, folder / "model.onnx"
 
@@ -58,9 +63,9 @@ def test_it_answers_as_the_checkpoint_does(pair: tuple[Path, Path], window: tupl
 
 def test_it_knows_the_same_of_itself(pair: tuple[Path, Path]) -> None:
     ours, theirs = (open_predictor(path, load_zoo(), "cpu").facts for path in pair)
-    told = {"sha256", "source"}
-    assert {k: v for k, v in vars(ours).items() if k not in told} == {
-        k: v for k, v in vars(theirs).items() if k not in told
+    messages = {"sha256", "source"}
+    assert {k: v for k, v in vars(ours).items() if k not in messages} == {
+        k: v for k, v in vars(theirs).items() if k not in messages
     }
     assert theirs.min_clear == 0.3
     assert len({ours.sha256, theirs.sha256}) == 2

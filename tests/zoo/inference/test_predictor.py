@@ -178,7 +178,9 @@ def test_a_device_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_device("cpu").type == "cpu"
 
 
-def test_memory_that_is_too_small_is_told(scenes: ModuleType, checkpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_is_too_small_is_reported(
+    scenes: ModuleType, checkpoint: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     predictor = TorchPredictor(checkpoint(), load_zoo(), "cpu")
 
     def full(*_: Any) -> None:

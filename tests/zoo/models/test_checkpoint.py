@@ -60,12 +60,12 @@ def test_tensors_that_share_memory_and_strange_layouts_are_written(tmp_path):
     assert all(torch.equal(back[name], value) for name, value in state.items())
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(CropzooError, match=r"checkpoint '.*none\.safetensors' does not exist"):
         read_metadata(tmp_path / "none.safetensors")
 
 
-def test_a_truncated_file_is_told_wherever_it_ends(checkpoint, tmp_path):
+def test_a_truncated_file_is_reported_wherever_it_ends(checkpoint, tmp_path):
     whole = checkpoint.read_bytes()
     short = tmp_path / "short.safetensors"
     for length in (0, 4, 8, 20, len(whole) // 2, len(whole) - 1):
@@ -76,7 +76,7 @@ def test_a_truncated_file_is_told_wherever_it_ends(checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04" + b"x" * 200, b"\x80\x02}q\x00.", b"\xff" * 100])
-def test_a_file_of_another_kind_is_told(tmp_path, content):
+def test_a_file_of_another_kind_is_reported(tmp_path, content):
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
     with pytest.raises(CropzooError, match="is not a valid safetensors file"):
@@ -86,13 +86,13 @@ def test_a_file_of_another_kind_is_told(tmp_path, content):
 @pytest.mark.parametrize(
     ("name", "more"), [("a.onnx", "predict` and `cropzoo show` accept"), ("a.pt2", "exported from$")]
 )
-def test_an_exported_graph_is_told(tmp_path, name, more):
+def test_an_exported_graph_is_reported(tmp_path, name, more):
     (tmp_path / name).write_bytes(b"graph")
     with pytest.raises(CropzooError, match=f"{name}' is an exported graph, not a checkpoint; .*{more}"):
         read_metadata(tmp_path / name)
 
 
-def test_a_safetensors_file_of_others_is_told(tmp_path):
+def test_a_safetensors_file_of_others_is_reported(tmp_path):
     path = tmp_path / "model.safetensors"
     save_file(STATE, path)
     with pytest.raises(CropzooError, match="has no cropzoo metadata; convert published weights with `cropzoo imp"):
@@ -120,7 +120,7 @@ def test_a_safetensors_file_of_others_is_told(tmp_path):
         (lambda v: v | {"dates": "weeks"}, "key 'dates' is 'weeks'"),
     ],
 )
-def test_metadata_that_cannot_be_are_told_and_are_no_wrong_use(checkpoint, change, message):
+def test_metadata_that_cannot_be_are_reported_and_are_no_wrong_use(checkpoint, change, message):
     rewrite(checkpoint, change)
     with pytest.raises(CropzooError, match=r"model\.safetensors") as caught:
         read_metadata(checkpoint)
@@ -129,7 +129,7 @@ def test_metadata_that_cannot_be_are_told_and_are_no_wrong_use(checkpoint, chang
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 200_000])
-def test_metadata_that_are_no_json_are_told(checkpoint, text):
+def test_metadata_that_are_no_json_are_reported(checkpoint, text):
     save_file(STATE, checkpoint, {KEY: text})
     with pytest.raises(CropzooError, match="has damaged metadata"):
         read_metadata(checkpoint)

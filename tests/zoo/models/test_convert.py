@@ -62,13 +62,13 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch, protocol):
 
 
 @pytest.mark.parametrize("content", [{}, {"epoch": 3}, [torch.zeros(1)], {"a": torch.zeros(1), "b": "text"}])
-def test_a_file_without_a_state_dict_is_told(tmp_path, content):
+def test_a_file_without_a_state_dict_is_reported(tmp_path, content):
     torch.save(content, tmp_path / "other.pth")
     with pytest.raises(CropzooError, match=r"other\.pth' contains no state dict"):
         read_published(tmp_path / "other.pth")
 
 
-def test_a_truncated_or_missing_file_is_told(published):
+def test_a_truncated_or_missing_file_is_reported(published):
     _, path = published
     path.write_bytes(path.read_bytes()[:300])
     for each in (path, path.with_name("none.pth")):
@@ -88,7 +88,7 @@ def test_a_truncated_or_missing_file_is_told(published):
         (PLAN, "mad", UsageError, "unknown dataset 'mad'; did you mean 'made'"),
     ],
 )
-def test_what_does_not_fit_is_told_and_nothing_is_written(
+def test_what_does_not_fit_is_reported_and_nothing_is_written(
     tiny_zoo, published, tmp_path, plan, statistics_of, kind, message
 ):
     out = tmp_path / "out.safetensors"
@@ -98,7 +98,7 @@ def test_what_does_not_fit_is_told_and_nothing_is_written(
     assert not out.exists()
 
 
-def test_a_dataset_of_another_size_is_told(tiny_zoo, tmp_path):
+def test_a_dataset_of_another_size_is_reported(tiny_zoo, tmp_path):
     model = create_model("tiny", in_channels=3, classes=2, zoo=tiny_zoo)
     torch.save(model.state_dict(), tmp_path / "three.pth")
     plan = PLAN | {"bands": 3}

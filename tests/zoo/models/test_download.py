@@ -121,7 +121,7 @@ def test_addresses_that_are_none(make, url):
 @pytest.mark.parametrize(
     "error", [http.client.IncompleteRead(b""), TimeoutError("slow"), ConnectionResetError("gone"), OSError("ssl")]
 )
-def test_a_broken_connection_is_told_as_such(make, cache, monkeypatch, error):
+def test_a_broken_connection_is_reported_as_such(make, cache, monkeypatch, error):
     def answer(url, timeout):
         raise error
 
@@ -172,7 +172,7 @@ def test_a_path_is_taken_before_an_entry_and_a_run_by_its_model(make, tmp_path, 
         ("none.safetensors", CropzooError, "checkpoint 'none.safetensors' does not exist"),
     ],
 )
-def test_what_is_nowhere_is_told(make, source, kind, message):
+def test_what_is_nowhere_is_reported(make, source, kind, message):
     with pytest.raises(kind) as caught:
         find_checkpoint(source, make())
     assert str(caught.value).startswith(message)

@@ -58,7 +58,7 @@ def test_a_model_gives_logits_and_takes_options(tiny_zoo):
         ({"name": "wrong"}, CropzooError, "backbone 'wrong' of plugin 'tiny-plugin': its factory returned NoBackbone"),
     ],
 )
-def test_what_cannot_be_built_is_told(tiny_zoo, call, kind, message):
+def test_what_cannot_be_built_is_reported(tiny_zoo, call, kind, message):
     with pytest.raises(kind) as caught:
         create(tiny_zoo, **call)
     assert str(caught.value).startswith(message)
@@ -103,7 +103,7 @@ def test_a_checkpoint_of_other_weights_lists_at_most_ten_differences(tiny_zoo, t
         ("tiny", {"zoo": 9}, "unknown option of backbone 'tiny': 'zoo'"),
     ],
 )
-def test_a_checkpoint_of_a_backbone_that_cannot_be_built_is_told(tiny_zoo, tmp_path, name, options, message):
+def test_a_checkpoint_of_a_backbone_that_cannot_be_built_is_reported(tiny_zoo, tmp_path, name, options, message):
     save_checkpoint(tmp_path / "m.safetensors", create(tiny_zoo).state_dict(), metadata(name, **options))
     with pytest.raises(CropzooError) as caught:
         load_model(tmp_path / "m.safetensors", zoo=tiny_zoo, catalog=NONE)
@@ -126,18 +126,18 @@ def test_published_weights_need_a_converter(tiny_zoo):
         convert_published("other", {}, zoo=tiny_zoo)
 
 
-TOLD_BANDS = """
+RECEIVED_BANDS = """
 from torch import nn
 
 from cropzoo.models.base import Backbone
 
 
-class Told(Backbone):
+class Received(Backbone):
     def __init__(self, in_channels, classes, image_size, length, *, source="none", bands=None):
         super().__init__()
         if source != "none" and bands is None:
             raise RuntimeError("weights are asked for without the names of bands")
-        self.told, self.out_channels = (source, bands), 2
+        self.received, self.out_channels = (source, bands), 2
         self.look = nn.Conv2d(in_channels, 2, 1)
 
     def forward(self, series, dates, valid):
@@ -146,18 +146,18 @@ class Told(Backbone):
 
 @hookimpl
 def cropzoo_backbones():
-    return [backbone("told", f"{__name__}:Told", initial=("source", "bands"))]
+    return [backbone("received", f"{__name__}:Received", initial=("source", "bands"))]
 """
 
 
-def test_initial_weights_are_told_the_bands_and_are_not_asked_for_where_a_checkpoint_brings_its_own(
+def test_initial_weights_receive_the_bands_and_are_not_asked_for_where_a_checkpoint_brings_its_own(
     make_plugin, tmp_path
 ):
-    zoo = load_zoo([make_plugin("told", TOLD_BANDS)])
-    recipe = Recipe.from_mapping({"backbone": {"name": "told", "source": "hub"}, "dataset": "any"}, "a test")
-    assert create_recipe_backbone(recipe, zoo, 2, 3, ("red", "nir")).told == ("hub", ("red", "nir"))
+    zoo = load_zoo([make_plugin("received", RECEIVED_BANDS)])
+    recipe = Recipe.from_mapping({"backbone": {"name": "received", "source": "hub"}, "dataset": "any"}, "a test")
+    assert create_recipe_backbone(recipe, zoo, 2, 3, ("red", "nir")).received == ("hub", ("red", "nir"))
     resumed = create_recipe_backbone(recipe, zoo, 2, 3)
-    assert resumed.told == ("none", None)
+    assert resumed.received == ("none", None)
     path = tmp_path / "m.safetensors"
-    save_checkpoint(path, Model(resumed, resumed.make_head(3)).state_dict(), metadata("told", source="hub"))
-    assert load_model(path, zoo=zoo, catalog=NONE).backbone.told == ("none", None)
+    save_checkpoint(path, Model(resumed, resumed.make_head(3)).state_dict(), metadata("received", source="hub"))
+    assert load_model(path, zoo=zoo, catalog=NONE).backbone.received == ("none", None)

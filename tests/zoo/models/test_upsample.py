@@ -113,7 +113,7 @@ def sample(scale: int) -> Sample:
 
 
 @pytest.mark.parametrize(("labels", "logits"), [(4, 1), (1, 2), (4, 2)])
-def test_labels_and_logits_of_different_resolutions_are_told_before_training(labels, logits):
+def test_labels_and_logits_of_different_resolutions_are_reported_before_training(labels, logits):
     with pytest.raises(
         UsageError, match=rf"head.upsample={logits}; .* have {labels} x .*set head.upsample={labels}, or"
     ):
@@ -155,12 +155,12 @@ def test_logits_are_left_as_they_are_unless_asked(tiny_zoo, caplog):
     assert match_labels(model, 1, 1, None) is model
     assert not caplog.messages
     assert match_labels(model, 1, 4, None) is model
-    [told] = caplog.messages
-    assert "is used for 4 x 4 labels" in told
+    [reported] = caplog.messages
+    assert "is used for 4 x 4 labels" in reported
 
 
 @pytest.mark.parametrize(
-    ("logits", "labels", "mode", "told"),
+    ("logits", "labels", "mode", "reported"),
     [
         (1, 1, "nearest", "nothing to upsample"),
         (4, 4, "bilinear", "nothing to upsample"),
@@ -168,6 +168,6 @@ def test_logits_are_left_as_they_are_unless_asked(tiny_zoo, caplog):
         (4, 2, "bilinear", "labels with the resolution of the logits"),
     ],
 )
-def test_grids_that_do_not_fit(tiny_zoo, logits, labels, mode, told):
-    with pytest.raises(UsageError, match=told):
+def test_grids_that_do_not_fit(tiny_zoo, logits, labels, mode, reported):
+    with pytest.raises(UsageError, match=reported):
         match_labels(make(tiny_zoo, logits), logits, labels, mode)

@@ -52,7 +52,7 @@ def test_later_plugin_with_a_taken_name_is_rejected_whole(make_plugin, good_plug
     assert zoo.broken[0].error == "backbone 'good' is already offered by plugin 'good-plugin'; rename it"
 
 
-def test_two_plugins_of_one_name_are_told_apart(make_plugin, good_plugin):
+def test_two_plugins_of_one_name_are_reported_apart(make_plugin, good_plugin):
     namesake = make_plugin("namesake", HOOK + "return [backbone('good')]")
     namesake = type(namesake)(name="good-plugin", value=namesake.value, group="cropzoo")
     assert "already offered by plugin 'good-plugin'" in load_zoo([good_plugin, namesake]).broken[0].error

@@ -124,7 +124,7 @@ def test_tiles_of_two_zones_are_cut_at_their_seam() -> None:
     assert not covered[-1, -1]
 
 
-def test_windows_across_180_degrees_are_told_apart() -> None:
+def test_windows_across_180_degrees_are_reported_apart() -> None:
     west = Transformer.from_crs(4326, 32701, always_xy=True).transform(-180, -16.8)
     x, y = round(west[0]) - 320, round(west[1])
     tile = grid(west=x, north=y, crs="EPSG:32701")

@@ -107,7 +107,7 @@ def test_tables_are_whole(metadata: dict[str, Any]) -> None:
         assert set(lines[1]) <= set("|-")
 
 
-def test_a_temperature_is_told_where_there_is_one(metadata: dict[str, Any]) -> None:
+def test_a_temperature_is_reported_where_there_is_one(metadata: dict[str, Any]) -> None:
     assert "temperature" not in model_card(metadata | {"temperature": 1.0})
     assert "the logits are divided by the temperature 0.856" in model_card(metadata | {"temperature": 0.8557})
 

@@ -168,13 +168,13 @@ def test_without_parcels_and_boundaries(make_run: Callable[..., Path], scores: d
     assert "by distance" not in page.text
 
 
-def test_accuracy_by_distance_is_drawn_and_told(make_run: Callable[..., Path], scores: dict[str, Any]) -> None:
+def test_accuracy_by_distance_is_drawn_and_listed(make_run: Callable[..., Path], scores: dict[str, Any]) -> None:
     pixels, correct = scores["distance"]["pixels"], scores["distance"]["correct"]
     page = report(make_run())
     first, last = (f"{100 * right / all_:.3g}" for right, all_ in ((correct[0], pixels[0]), (correct[-1], pixels[-1])))
-    told = str(page.all("svg")[0]["aria-label"])
-    assert told.startswith("Correct pixels by distance to the parcel boundary, %")
-    assert told.endswith(f"from {first} at px 1 to {last} at px 8.")
+    messages = str(page.all("svg")[0]["aria-label"])
+    assert messages.startswith("Correct pixels by distance to the parcel boundary, %")
+    assert messages.endswith(f"from {first} at px 1 to {last} at px 8.")
     assert f" 1 {100 * correct[0] / pixels[0]:.1f} {pixels[0]} 2 " in page.text
     assert f" 8 or more {100 * correct[-1] / pixels[-1]:.1f} {pixels[-1]} " in page.text
 

@@ -114,7 +114,7 @@ def test_every_parameter_is_listed_once_and_under_the_backbone() -> None:
     assert joint.backbone is backbone
 
 
-def test_all_are_told_the_counts() -> None:
+def test_all_are_reported_the_counts() -> None:
     joint, _ = joined(False)
     joint.set_class_counts(torch.tensor([1, 2]))
     assert [list(each.counts) for each in (joint.main, joint.others["other"])] == [[1, 2], [1, 2]]

@@ -58,17 +58,17 @@ def test_score_that_is_no_number_stops_the_stage(tmp_path: Path) -> None:
 
 
 def test_line_of_an_epoch_replaces_the_one_that_a_killed_run_left(tmp_path: Path) -> None:
-    path, told = tmp_path / "metrics.jsonl", []
+    path, messages = tmp_path / "metrics.jsonl", []
     older = [{"stage": "cscl", "epoch": 5}, {"stage": "made-up", "epoch": 0}, {"stage": "made-up", "epoch": 1}]
     path.write_text("".join(json.dumps(line) + "\n" for line in older))
-    log = EpochLog(path, told.append)
+    log = EpochLog(path, messages.append)
     log.on_train_epoch_start(trainer(1, 0.5), Module("max"))
     log.on_train_epoch_end(trainer(1, 0.5), Module("max"))
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines[:2] == older[:2]
     assert len(lines) == 3
     assert lines[2]["val_score"] == 0.5
-    assert told[0].startswith("made-up 2/9  train loss 2  ")
+    assert messages[0].startswith("made-up 2/9  train loss 2  ")
 
 
 def test_other_processes_write_nothing(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def cdl(root: Path, **options: Any) -> TorchGeo:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "messages"),
     [
         ({"images": "Sentinel-2"}, "image dataset of torchgeo: 'Sentinel-2'; did you mean 'Sentinel2'"),
         ({"images": "EuroCrops"}, "image dataset of torchgeo: 'EuroCrops'"),
@@ -52,14 +52,14 @@ def cdl(root: Path, **options: Any) -> TorchGeo:
         ({"label_options": {"class": []}}, "'label_options': 'class'; did you mean 'classes'"),
     ],
 )
-def test_unknown_names_give_the_close_ones(root: Path, options: dict[str, Any], told: str) -> None:
+def test_unknown_names_give_the_close_ones(root: Path, options: dict[str, Any], messages: str) -> None:
     with pytest.raises(UnknownName) as caught:
         build(root, **options)
-    assert told in str(caught.value)
+    assert messages in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "messages"),
     [
         ({"image_root": ""}, "give --set dataset.image_root=FOLDER"),
         ({"label_root": ""}, "give --set dataset.label_root=FOLDER"),
@@ -76,12 +76,12 @@ def test_unknown_names_give_the_close_ones(root: Path, options: dict[str, Any], 
         ({"labels": "Sentinel2"}, "option 'labels' is 'Sentinel2'; it contains images"),
     ],
 )
-def test_options_that_do_not_fit(root: Path, options: dict[str, Any], told: str) -> None:
+def test_options_that_do_not_fit(root: Path, options: dict[str, Any], messages: str) -> None:
     if options.get("labels") == "Sentinel2":
         options = {**options, "label_root": root / "images", "label_options": {"bands": ["B02"]}}
     with pytest.raises(UsageError) as caught:
         build(root, **options)
-    assert told in str(caught.value)
+    assert messages in str(caught.value)
 
 
 def test_labels_are_no_images(root: Path) -> None:
@@ -111,7 +111,7 @@ def test_eurocrops_without_its_table(files: ModuleType, root: Path, tmp_path: Pa
     build(root, label_root=tmp_path, label_options={"classes": ["3301010101", "3301060401"]}, split_seed=1)
 
 
-def test_what_torchgeo_refuses_is_told(root: Path) -> None:
+def test_what_torchgeo_refuses_is_reported(root: Path) -> None:
     with pytest.raises(CropzooError, match=r"torchgeo's CDL refuses them \(AssertionError: .*the following years"):
         cdl(root, label_options={"years": [1999]})
 
@@ -166,9 +166,9 @@ def test_images_and_labels_of_other_regions(files: ModuleType, root: Path, tmp_p
 
 def test_images_and_labels_of_other_times(files: ModuleType, root: Path, tmp_path: Path) -> None:
     files.make_images(tmp_path, bands=("B02",), days=("20190301", "20190601"))
-    told = "labels are of 2021, images from 2019-03-01 to 2019-06-01; .* time=all"
+    messages = "labels are of 2021, images from 2019-03-01 to 2019-06-01; .* time=all"
     for options in ({}, {"labels": "CDL", "label_root": root / "cdl"}):
-        with pytest.raises(CropzooError, match=told):
+        with pytest.raises(CropzooError, match=messages):
             build(root, image_root=tmp_path, **options)
 
 

@@ -39,7 +39,7 @@ def test_the_later_of_two_parcels_that_overlap_counts(files: ModuleType, made: A
 
 def test_classes_may_be_merged_up_the_hierarchy(files: ModuleType, made: Any) -> None:
     root, _, burnt, _ = made
-    # as YAML reads them: numbers; wheat and maize are cereals, barley is told apart
+    # as YAML reads them: numbers; wheat and maize are cereals, barley is a class of its own
     dataset = files.build(root, label_options={"classes": [3301010000, 3301060401]})
     assert [entry.code for entry in dataset.classes] == [0, 3301010000, 3301060401]
     for sample in dataset.split("test"):

@@ -49,7 +49,7 @@ def test_flags_go_over_the_file_and_the_last_settings_win():
 
 
 @pytest.mark.parametrize(
-    ("file", "told"),
+    ("file", "messages"),
     [
         ({"backbone": ["net"]}, r"study.yaml: unknown key 'backbone'; did you mean 'backbones'"),
         ({"baseline": {"variants": "a"}}, r"unknown key 'baseline.variants'; did you mean 'variant'"),
@@ -74,8 +74,8 @@ def test_flags_go_over_the_file_and_the_last_settings_win():
         ({"recipe": {"backbone": 3}}, "recipe: backbone is 3; it must be a name or a mapping"),
     ],
 )
-def test_what_is_wrong_is_named(file, told):
-    with pytest.raises(UsageError, match=told):
+def test_what_is_wrong_is_named(file, messages):
+    with pytest.raises(UsageError, match=messages):
         study(file)
 
 
@@ -108,7 +108,7 @@ def test_years_and_sites_of_a_scoring_are_those_of_the_split():
 
 
 @pytest.mark.parametrize(
-    ("file", "told"),
+    ("file", "messages"),
     [
         ({"until": "6-15"}, "study.yaml: key 'until' is '6-15'; it must be a day such as 2019-03-01 or 03-01"),
         ({"scorings": {"a": {"until": "June"}}}, "study.yaml: key 'scorings.a.until' is 'June'; it must be a day"),
@@ -123,6 +123,6 @@ def test_years_and_sites_of_a_scoring_are_those_of_the_split():
         ({"scorings": {"a": {"years": "last"}}}, "key 'scorings.a.years' is 'last'; it must be whole numbers"),
     ],
 )  # fmt: skip
-def test_scorings_that_cannot_be(file, told):
-    with pytest.raises(UsageError, match=re.escape(told)):
+def test_scorings_that_cannot_be(file, messages):
+    with pytest.raises(UsageError, match=re.escape(messages)):
         study(file)

@@ -46,12 +46,12 @@ def test_another_recipe_is_refused_with_what_differs(zoo, plan, folder, finish):
         finish(folder, run)
     with pytest.raises(UsageError) as error:
         folder.check(plan(seeds=3, epochs=12, recipe={"lr": 0.5}).runs, zoo)
-    told = str(error.value)
-    assert "choose another --out, or remove these folders" in told
-    assert "net-none-seed0': segmentation.epochs 10 -> 12; segmentation.lr 0.001 -> 0.5" in told
-    assert "cscl.lr 0.001 -> 0.5" in told
-    assert told.endswith("and 3 more")
-    assert "net-cscl-seed2" not in told
+    messages = str(error.value)
+    assert "choose another --out, or remove these folders" in messages
+    assert "net-none-seed0': segmentation.epochs 10 -> 12; segmentation.lr 0.001 -> 0.5" in messages
+    assert "cscl.lr 0.001 -> 0.5" in messages
+    assert messages.endswith("and 3 more")
+    assert "net-cscl-seed2" not in messages
 
 
 def test_differences_name_what_only_one_side_has(plan):
@@ -89,7 +89,7 @@ def test_a_folder_of_other_things_is_refused(plan, folder):
     folder.check_place()
 
 
-def test_a_file_in_the_way_is_told(plan, tmp_path):
+def test_a_file_in_the_way_is_reported(plan, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CropzooError, match=r"cannot create .*file/study'; Not a directory; choose another --out"):
         StudyFolder(tmp_path / "file" / "study").prepare(plan().study)

@@ -74,7 +74,7 @@ def test_the_baseline_can_be_chosen(plan):
 
 
 @pytest.mark.parametrize(
-    ("study", "told"),
+    ("study", "messages"),
     [
         ({"backbones": ["nett"]}, "run nett-none: unknown backbone 'nett'; did you mean 'net'"),
         ({"pretrain": ["none", "csl"]}, "unknown objective 'csl'; did you mean 'cscl'"),
@@ -93,8 +93,8 @@ def test_the_baseline_can_be_chosen(plan):
         ({"label_fractions": [0.1234561, 0.1234562]}, "two runs of the study have the name"),
     ],
 )
-def test_what_is_wrong_is_named(plan, study, told):
-    with pytest.raises(UsageError, match=told):
+def test_what_is_wrong_is_named(plan, study, messages):
+    with pytest.raises(UsageError, match=messages):
         plan(**study)
 
 

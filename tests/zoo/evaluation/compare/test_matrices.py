@@ -21,8 +21,8 @@ def test_a_score_is_that_of_torchmetrics(name, absent):
     predictions = np.where(draws.random(400) < 0.5, labels, draws.integers(5, size=400))
     metrics = region_metrics(len(CLASSES))
     metrics.update(torch.tensor(predictions)[None], torch.tensor(labels)[None])
-    told = region_scores(metrics.compute(), CLASSES)
-    assert compute_score(np.array(told["confusion"]), name) == pytest.approx(told[name], abs=1e-6)
+    messages = region_scores(metrics.compute(), CLASSES)
+    assert compute_score(np.array(messages["confusion"]), name) == pytest.approx(messages[name], abs=1e-6)
 
 
 def test_a_class_that_is_never_predicted_nor_there_counts_for_nothing():

@@ -34,23 +34,23 @@ def text_of(html):
 
 def test_it_tells_scores_differences_and_the_study(page):
     html = page(seeds=3, unfinished=1)
-    told = text_of(html)
-    assert "net on synthetic" in told
-    assert "5 of 6 runs are finished: 2 configurations, 3 seeds. Scored on the test split." in told
-    assert "90.5 ± 0.5" in told or "90.2 ± 0.4" in told
-    assert "Budget total: all runs have the same number of epochs and steps" in told
-    assert "Percentage points above the baseline (none) of the same backbone and seed." in told
-    assert "Accuracy by distance to the parcel boundary" in told
-    assert "pretrain: - none - cscl" in told
-    assert "Mean IoU by label fraction" not in told
+    messages = text_of(html)
+    assert "net on synthetic" in messages
+    assert "5 of 6 runs are finished: 2 configurations, 3 seeds. Scored on the test split." in messages
+    assert "90.5 ± 0.5" in messages or "90.2 ± 0.4" in messages
+    assert "Budget total: all runs have the same number of epochs and steps" in messages
+    assert "Percentage points above the baseline (none) of the same backbone and seed." in messages
+    assert "Accuracy by distance to the parcel boundary" in messages
+    assert "pretrain: - none - cscl" in messages
+    assert "Mean IoU by label fraction" not in messages
     assert html.count("<figure") == 3 + 1
     assert re.findall(r'<tr class=marked><th scope="row">([^<]*)', html) == ["none"]
 
 
 def test_backbones_are_compared(page):
-    told = text_of(page(backbones=["net", "other-net"]))
-    assert "Differences to net Percentage points above net with the same pre-training and seed." in told
-    assert "Warning" not in told
+    messages = text_of(page(backbones=["net", "other-net"]))
+    assert "Differences to net Percentage points above net with the same pre-training and seed." in messages
+    assert "Warning" not in messages
     assert "Differences to net" not in text_of(page())
 
 
@@ -66,22 +66,22 @@ def test_names_of_a_table_are_grouped_by_backbone(page):
     assert {len(re.findall("<t[hd]", line)) for line in rows if "group" not in line} == {1 + 13}
 
 
-def test_folds_and_labels_are_told(page):
-    told = text_of(page(dataset="folded", folds=[1, 2], label_fractions=[0.5, 1], seeds=2))
-    assert "2 seeds, 2 folds" in told
-    assert "the same backbone, label fraction, seed and fold." in told
-    assert "Mean IoU by label fraction" in told
-    assert "net, 50 % of the labels" in told
+def test_folds_and_labels_are_reported(page):
+    messages = text_of(page(dataset="folded", folds=[1, 2], label_fractions=[0.5, 1], seeds=2))
+    assert "2 seeds, 2 folds" in messages
+    assert "the same backbone, label fraction, seed and fold." in messages
+    assert "Mean IoU by label fraction" in messages
+    assert "net, 50 % of the labels" in messages
 
 
 def test_a_study_without_a_run_has_a_page(page):
-    told = text_of(page(unfinished=2))
-    assert "0 of 2 runs are finished" in told
-    assert "Differences to the baseline" not in told
-    assert "Accuracy by distance" not in told
+    messages = text_of(page(unfinished=2))
+    assert "0 of 2 runs are finished" in messages
+    assert "Differences to the baseline" not in messages
+    assert "Accuracy by distance" not in messages
 
 
-def test_failures_are_told_and_nothing_in_them_is_markup(page):
+def test_failures_are_reported_and_nothing_in_them_is_markup(page):
     html = page(unfinished=1, failed={"net-cscl-seed0": "no <script>alert(1)</script>\n\nline & more"})
     assert "Failures" in html
     assert "net-cscl-seed0: no &lt;script&gt;alert(1)&lt;/script&gt;</summary>" in html

@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_read_is_named_with_its_run(plan, folder, finish, 
         collect_scores(found, folder)
 
 
-def test_runs_of_other_classes_add_up_by_name_and_are_told(plan, folder, finish, caplog):
+def test_runs_of_other_classes_add_up_by_name_and_are_reported(plan, folder, finish, caplog):
     found = plan(dataset="folded", folds=[1, 2, 3], pretrain=["none"])
     for run, classes in zip(found.runs, ("ab", "bc", "ba"), strict=True):
         finish(folder, run, [[8, 2], [1, 9]], classes=classes)
@@ -83,7 +83,7 @@ def test_runs_of_other_classes_add_up_by_name_and_are_told(plan, folder, finish,
     assert "not all runs have the classes a, c; scores are over the classes of each run" in caplog.text
 
 
-def test_nothing_is_told_where_all_know_the_same(plan, folder, finish, caplog):
+def test_nothing_is_reported_where_all_know_the_same(plan, folder, finish, caplog):
     found = plan()
     for run in found.runs:
         finish(folder, run)

@@ -36,14 +36,14 @@ print("a line of progress", file=sys.stderr)
 
 @pytest.fixture
 def trainings(tmp_path):
-    """`trainings(body, jobs=1)`: training by a Python script with that body; `.told` is what was told."""
+    """`trainings(body, jobs=1)`: training by a Python script with that body; `.messages` is what was reported."""
 
     def make(body="", jobs=1, split="test", find_error=lambda run: ""):
         script = tmp_path / "fake.py"
         script.write_text(FAKE.format(body=body))
-        told = []
-        found = TrainingJobs((sys.executable, "-S", str(script)), jobs, told.append, find_error, split)
-        object.__setattr__(found, "told", told)
+        messages = []
+        found = TrainingJobs((sys.executable, "-S", str(script)), jobs, messages.append, find_error, split)
+        object.__setattr__(found, "messages", messages)
         return found
 
     return make
@@ -63,23 +63,23 @@ def test_each_run_is_trained_by_its_recipe_once(plan, folder, trainings):
         assert call.startswith(f"-c {folder.recipe(run)} --out {folder.run(run).path} OMP=")
         assert folder.recipe(run).is_file()
         assert folder.log(run).read_text() == "a line of progress\n"
-    assert how.told[0] == "[1/4] net-none-seed0: training"
-    assert how.told[1].startswith("net-none-seed0: finished in ")
-    assert how.told[1].endswith(" s, test mIoU 50.0")
-    assert len(how.told) == 8
+    assert how.messages[0] == "[1/4] net-none-seed0: training"
+    assert how.messages[1].startswith("net-none-seed0: finished in ")
+    assert how.messages[1].endswith(" s, test mIoU 50.0")
+    assert len(how.messages) == 8
 
 
-def test_a_run_without_a_head_is_told_and_stops_no_other(plan, folder, trainings):
+def test_a_run_without_a_head_is_reported_and_stops_no_other(plan, folder, trainings):
     found, how = plan(), trainings("test = {} if 'none' in out.name else test")
     assert train_runs(found.runs, folder, how) == {}
-    assert how.told[1].endswith(", without scores")
-    assert how.told[-1].endswith("test mIoU 50.0")
+    assert how.messages[1].endswith(", without scores")
+    assert how.messages[-1].endswith("test mIoU 50.0")
 
 
-def test_the_score_that_is_told_is_of_the_split_of_the_study(plan, folder, trainings):
+def test_the_score_that_is_reported_is_of_the_split_of_the_study(plan, folder, trainings):
     how = trainings(split="val")
     train_runs(plan().runs[:1], folder, how)
-    assert how.told[-1].endswith("val mIoU 25.0")
+    assert how.messages[-1].endswith("val mIoU 25.0")
 
 
 def test_a_run_that_was_begun_goes_on(plan, folder, trainings):
@@ -89,7 +89,7 @@ def test_a_run_that_was_begun_goes_on(plan, folder, trainings):
     how = trainings()
     train_runs([run], folder, how)
     assert calls(folder, run)[0].startswith(f"--resume --out {folder.run(run).path}")
-    assert how.told[0] == "[1/1] net-none-seed0: resuming"
+    assert how.messages[0] == "[1/1] net-none-seed0: resuming"
 
 
 FAILS = """
@@ -105,10 +105,10 @@ def test_a_run_that_fails_stops_no_other_and_is_tried_again(plan, folder, traini
     failed = train_runs(found.runs, folder, how)
     assert failed == dict.fromkeys(["net-cscl-seed0", "net-cscl-seed1"], "lr is too high; lower it")
     assert [folder.state(run) for run in found.runs] == ["unfinished", "finished"] * 2
-    told = folder.failures(found.runs)["net-cscl-seed0"]
-    assert told == "lr is too high; lower it\n\nfirst\nerror: lr is too high; lower it\nand more of it\n"
+    messages = folder.failures(found.runs)["net-cscl-seed0"]
+    assert messages == "lr is too high; lower it\n\nfirst\nerror: lr is too high; lower it\nand more of it\n"
     assert any(
-        "net-cscl-seed0: failed after" in line and str(folder.failure(found.runs[0])) in line for line in how.told
+        "net-cscl-seed0: failed after" in line and str(folder.failure(found.runs[0])) in line for line in how.messages
     )
     monkeypatch.setenv("MENDED", "1")
     assert train_runs(found.runs, folder, how) == {}
@@ -117,7 +117,7 @@ def test_a_run_that_fails_stops_no_other_and_is_tried_again(plan, folder, traini
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "messages"),
     [
         ("raise ValueError('no such thing')", "ValueError: no such thing"),
         ("sys.exit(3)", "ended with code 3"),
@@ -126,9 +126,9 @@ def test_a_run_that_fails_stops_no_other_and_is_tried_again(plan, folder, traini
         ("sys.exit(0)", "ended with code 0"),
     ],
 )
-def test_how_a_run_failed_is_told(plan, folder, trainings, body, told):
+def test_how_a_run_failed_is_reported(plan, folder, trainings, body, messages):
     (error,) = train_runs(plan().runs[:1], folder, trainings(body)).values()
-    assert error.startswith(told)
+    assert error.startswith(messages)
 
 
 def test_the_error_is_that_of_the_last_try(plan, folder, trainings):
@@ -192,9 +192,9 @@ def test_run_that_another_process_trains_is_waited_for(plan, folder, trainings, 
     other.join()
     assert [folder.state(run) for run in found.runs] == ["finished", "finished"]
     assert len(calls(folder, run)) == 1
-    assert how.told[0].startswith("[1/2] net-none-seed0: waiting for another process that trains it: cannot write ")
-    assert f"process {os.getpid()} on host " in how.told[0]
-    assert len(how.told) == 3
+    assert how.messages[0].startswith("[1/2] net-none-seed0: waiting for another process that trains it: cannot write ")
+    assert f"process {os.getpid()} on host " in how.messages[0]
+    assert len(how.messages) == 3
 
 
 WAITS = """
@@ -290,7 +290,7 @@ def test_training_of_a_killed_study_is_waited_for_and_resumed(plan, folder, trai
     study.wait()
 
     def end():
-        while not how.told:
+        while not how.messages:
             time.sleep(0.02)
         os.kill(training, signal.SIGKILL)
 
@@ -299,8 +299,8 @@ def test_training_of_a_killed_study_is_waited_for_and_resumed(plan, folder, trai
     other.start()
     assert train_runs(found, folder, how) == {}
     other.join()
-    assert how.told[0].startswith("[1/1] net-none-seed0: waiting for another process that trains it: cannot write ")
-    assert how.told[1] == "[1/1] net-none-seed0: resuming"
+    assert how.messages[0].startswith("[1/1] net-none-seed0: waiting for another process that trains it: cannot write ")
+    assert how.messages[1] == "[1/1] net-none-seed0: resuming"
     assert len(calls(folder, found[0])) == 2
     assert folder.state(found[0]) == "finished"
 
@@ -348,7 +348,7 @@ def test_a_study_that_refuses_every_run_stops_at_the_first(plan, folder, trainin
     assert [len(calls(folder, run)) for run in found.runs] == [1, 0, 0, 0, 0, 0]
     assert checked == ["net-cscl-seed2"], "each configuration is checked once, and the refused one is not"
     assert [failed[run.name] for run in found.runs] == ["no data", *["not started; no data"] * 5]
-    assert how.told[-1] == "all configurations are refused before training; 5 runs are not started"
+    assert how.messages[-1] == "all configurations are refused before training; 5 runs are not started"
 
 
 def test_a_study_that_refuses_some_runs_trains_the_others(plan, folder, trainings):

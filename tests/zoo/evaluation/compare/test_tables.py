@@ -105,28 +105,28 @@ def test_parts_fit_a_terminal_and_leave_no_column_out(study):
     assert len(split_table(found, difference_table(found, summaries))) == 2
 
 
-def test_the_budget_is_told(plan):
+def test_the_budget_is_reported(plan):
     assert budget_text(plan()).startswith("budget total: all runs have the same number of epochs")
     assert budget_text(plan(budget="finetune")).startswith("budget finetune: all runs have the same epochs in the last")
 
 
 @pytest.mark.parametrize(
-    ("estimate", "told"), [(None, "-"), (Estimate(0.81249, None), "81.2"), (Estimate(0.5, 0.0126), "50.0 ± 1.3")]
+    ("estimate", "messages"), [(None, "-"), (Estimate(0.81249, None), "81.2"), (Estimate(0.5, 0.0126), "50.0 ± 1.3")]
 )
-def test_estimates(estimate, told):
-    assert estimate_text(estimate) == told
+def test_estimates(estimate, messages):
+    assert estimate_text(estimate) == messages
 
 
 @pytest.mark.parametrize(
-    ("difference", "told"),
+    ("difference", "messages"),
     [
         (None, "-"),
         (PairedDifference(-0.004, 1, None, None), "-0.4"),
         (PairedDifference(0.012, 5, -0.003, 0.02), "+1.2 [-0.3,+2.0]"),
     ],
 )
-def test_differences(difference, told):
-    assert difference_text(difference) == told
+def test_differences(difference, messages):
+    assert difference_text(difference) == messages
 
 
 def test_other_scorings_stand_beside_that_of_the_training(study, other_scores):

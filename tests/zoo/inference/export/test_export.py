@@ -78,8 +78,13 @@ def test_files_that_are_not_what_they_should_be(written: dict[str, Any], tmp_pat
     (tmp_path / "half.onnx").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CropzooError, match=r"half.onnx' is not a valid ONNX file"):
         OnnxSession(tmp_path / "half.onnx")
-    for text, told in ((None, "no notes"), ("{", "damaged"), ('{"format": 2}', "format 2"), ('{"format": 1}', "miss")):
-        with pytest.raises(CropzooError, match=told):
+    for text, messages in (
+        (None, "no notes"),
+        ("{", "damaged"),
+        ('{"format": 2}', "format 2"),
+        ('{"format": 1}', "miss"),
+    ):
+        with pytest.raises(CropzooError, match=messages):
             read_notes(text, "here")
 
 

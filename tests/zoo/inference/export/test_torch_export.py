@@ -42,7 +42,7 @@ def test_temperature_and_statistics_are_part_of_the_graph(made: Callable[..., An
     assert abs(program_runner(traced(made, "mean").program)(given)[0] - answers[0]).max() < 1e-5
 
 
-def test_a_size_that_is_fixed_is_told(made: Callable[..., Any]) -> None:
+def test_a_size_that_is_fixed_is_reported(made: Callable[..., Any]) -> None:
     found = traced(made, "one-size")
     assert found.dynamic == ("batch", "dates")
     assert "size" in found.refused

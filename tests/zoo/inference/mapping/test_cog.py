@@ -224,11 +224,11 @@ def test_a_full_disk_leaves_what_was_there_and_the_parts(made_parts, tmp_path, s
         parts.out.write_text("mine")
         parts.out.with_name("map.tif.aux.xml").write_text("mine")
         parts.out.with_name("map.qml").write_text("mine")
-    with largest_file(size), pytest.raises(CropzooError, match=r"cannot write .*map.tif'") as told:
+    with largest_file(size), pytest.raises(CropzooError, match=r"cannot write .*map.tif'") as messages:
         put_together(order, parts)
-    assert "disk is full" in str(told.value)
-    assert "See previous exception" not in str(told.value)
-    assert "cropzoo mosaic" in str(told.value)
+    assert "disk is full" in str(messages.value)
+    assert "See previous exception" not in str(messages.value)
+    assert "cropzoo mosaic" in str(messages.value)
     files = {path.name for path in tmp_path.iterdir() if path.is_file()}
     assert files == ({"map.tif", "map.tif.aux.xml", "map.qml"} if older else set())
     if older:

@@ -1,4 +1,4 @@
-"""A map by a Dask cluster: the bytes of one process, with a worker killed, and what is wrong told."""
+"""A map by a Dask cluster: the bytes of one process, with a worker killed, and reported faults."""
 
 from __future__ import annotations
 
@@ -77,19 +77,19 @@ def straight(ground: Any, folder: Path) -> dict[str, bytes]:
 def test_the_bytes_of_one_process(ground: Any, address: str, tmp_path: Path) -> None:
     plan, checkpoint, predictor = ground
     parts, order = begin(plan, predictor, tmp_path / "cluster")
-    told: list[tuple[int, int]] = []
+    messages: list[tuple[int, int]] = []
     run_on_cluster(
         Cluster(address, checkpoint, device="cpu"),
         plan,
         parts,
         plan.chunks,
-        advance=lambda done, total: told.append((done, total)),
+        advance=lambda done, total: messages.append((done, total)),
     )
-    assert told[-1] == (3000, 3000)
+    assert messages[-1] == (3000, 3000)
     assert whole(parts, order) == straight(ground, tmp_path / "straight")
 
 
-def test_an_image_that_cannot_be_read_is_told_and_the_rest_goes_on(
+def test_an_image_that_cannot_be_read_is_reported_and_the_rest_goes_on(
     ground: Any, address: str, tmp_path: Path, scenes: Any
 ) -> None:
     plan, checkpoint, predictor = ground
@@ -100,15 +100,19 @@ def test_an_image_that_cannot_be_read_is_told_and_the_rest_goes_on(
         last = int(source.get_tag_item("BLOCK_OFFSET_0_7", "TIFF", bidx=1))
     whole_file = image.read_bytes()
     image.write_bytes(whole_file[:last] + bytes(60) + whole_file[last + 60 :])
-    told: list[str] = []
+    messages: list[str] = []
     run_on_cluster(
-        Cluster(address, checkpoint, device="cpu"), plan, parts, plan.chunks, fail=lambda chunk, why: told.append(why)
+        Cluster(address, checkpoint, device="cpu"),
+        plan,
+        parts,
+        plan.chunks,
+        fail=lambda chunk, why: messages.append(why),
     )
     failed = parts.failures()
     assert 0 < len(failed) < len(plan.chunks)
     assert parts.done() == {chunk.number for chunk in plan.chunks} - failed.keys()
-    assert "S2_2019-07-20.tif" in told[0]
-    assert sorted(failed.values()) == sorted(told)
+    assert "S2_2019-07-20.tif" in messages[0]
+    assert sorted(failed.values()) == sorted(messages)
 
 
 def test_a_network_that_cannot_be_opened_is_one_error(ground: Any, address: str, tmp_path: Path, scenes: Any) -> None:

@@ -99,7 +99,7 @@ def test_shards_join_and_do_not_remove_what_others_made(parts, order, made_parts
     assert parts.shards() == {3: {1, 2}}
 
 
-def test_a_failure_is_told_until_the_chunk_is_made(parts, order, made_parts):
+def test_a_failure_is_reported_until_the_chunk_is_made(parts, order, made_parts):
     parts.start(order)
     parts.fail(2, "'S2.tif' is truncated")
     assert parts.failures() == {2: "'S2.tif' is truncated"}

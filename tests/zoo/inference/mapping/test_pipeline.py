@@ -59,12 +59,12 @@ def test_order_does_not_change_a_byte(plan: MapPlan, make: Make) -> None:
 
 
 @pytest.mark.parametrize("readers", [0, 2])
-def test_pixels_done_are_told_as_they_are_written(plan: MapPlan, make: Make, readers: int) -> None:
-    told: list[tuple[int, int]] = []
-    make("map", readers=readers, advance=lambda done, total: told.append((done, total)))
-    assert told[-1] == (3000, 3000)
-    assert len(told) == len(plan.chunks)
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+def test_pixels_done_are_reported_as_they_are_written(plan: MapPlan, make: Make, readers: int) -> None:
+    messages: list[tuple[int, int]] = []
+    make("map", readers=readers, advance=lambda done, total: messages.append((done, total)))
+    assert messages[-1] == (3000, 3000)
+    assert len(messages) == len(plan.chunks)
+    assert [done for done, _ in messages] == sorted(done for done, _ in messages)
 
 
 def damage(plan: MapPlan) -> Path:

@@ -120,7 +120,7 @@ def test_a_season_leaves_dates_out(plan: Make, scenes: ModuleType, tmp_path: Pat
     assert any("without an image in the season are left out: two" in note for note in both.notes)
 
 
-def test_dates_that_are_left_out_or_padded_are_told(plan: Make) -> None:
+def test_dates_that_are_left_out_or_padded_are_reported(plan: Make) -> None:
     assert "at most 3 per window are used, evenly spaced" in plan(max_dates=3).notes[0]
     assert "the clearest" in plan({"max_dates": 3, "date_sampling": "clearest"}).notes[0]
     assert "takes 9 dates; shorter series are padded" in plan({"length": 9}).notes[0]

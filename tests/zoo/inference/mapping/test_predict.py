@@ -158,12 +158,12 @@ def test_a_hole_is_filled_when_the_image_is_mended(plan: MapPlan, network: Any, 
     path = plan.tiles[0].acquisitions[2].files["B04"][0].path
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2] + b"\xff" * 1500 + whole[len(whole) // 2 + 1500 :])
-    told: list[str] = []
+    messages: list[str] = []
     out("two").parent.mkdir()
-    made = run_map(plan, network, out("two"), RunOptions(), warn=told.append)
+    made = run_map(plan, network, out("two"), RunOptions(), warn=messages.append)
     assert made.failures
     assert made.parts == ChunkStore.next_to(out("two")).folder
-    assert [line for line in told if str(path) in line]
+    assert [line for line in messages if str(path) in line]
     with rasterio.open(out("one")) as good, rasterio.open(out("two")) as holed:
         expected, found = good.read(1), holed.read(1)
     assert (found == 255).sum() > (expected == 255).sum()

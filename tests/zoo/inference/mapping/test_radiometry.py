@@ -20,7 +20,7 @@ from cropzoo.inference.mapping.radiometry import check_pixel_size, check_radiome
 FACTS = {"mean": (0.06, 0.3), "std": (0.03, 0.08)}
 
 
-def told(
+def messages(
     scenes: ModuleType, folder: Path, change: Any, clear: Any = None, trained: float = 1e-4, **options: Any
 ) -> list[str]:
     rng = np.random.default_rng(0)
@@ -36,11 +36,11 @@ def numbers(series: Any) -> Any:
 
 
 def test_numbers_as_in_training_are_fine(scenes: ModuleType, tmp_path: Path) -> None:
-    assert told(scenes, tmp_path, numbers) == []
+    assert messages(scenes, tmp_path, numbers) == []
 
 
 def test_another_season_is_fine(scenes: ModuleType, tmp_path: Path) -> None:
-    assert told(scenes, tmp_path, lambda series: numbers(series + np.array([300, -900])[:, None, None])) == []
+    assert messages(scenes, tmp_path, lambda series: numbers(series + np.array([300, -900])[:, None, None])) == []
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_another_season_is_fine(scenes: ModuleType, tmp_path: Path) -> None:
         (lambda series: numbers(series[:, ::-1]), "check their unit, offset and processing level"),
     ],
 )
-def test_what_is_wrong_is_told(scenes: ModuleType, tmp_path: Path, change: Any, message: str) -> None:
-    (line,) = told(scenes, tmp_path, change)
+def test_what_is_wrong_is_reported(scenes: ModuleType, tmp_path: Path, change: Any, message: str) -> None:
+    (line,) = messages(scenes, tmp_path, change)
     assert re.search(message, line), line
     assert len(f"warning: {line}") <= 200
     assert line.count("training 0.") == 1  # the worst band alone
@@ -83,10 +83,10 @@ def test_another_unit_is_refused_unless_the_scale_is_given(
         return (series * 1e-4 / unit).astype(kind)
 
     with pytest.raises(CropzooError, match=message) as refused:
-        told(scenes, tmp_path / "refused", change, trained=trained)
+        messages(scenes, tmp_path / "refused", change, trained=trained)
     assert f"to map them as they are, pass --scale {trained:g}" in str(refused.value)
-    assert told(scenes, tmp_path / "right", change, trained=trained, scale=unit) == []
-    (line,) = told(scenes, tmp_path / "wrong", change, trained=trained, scale=trained)
+    assert messages(scenes, tmp_path / "right", change, trained=trained, scale=unit) == []
+    (line,) = messages(scenes, tmp_path / "wrong", change, trained=trained, scale=trained)
     assert "check their unit" in line
 
 
@@ -98,13 +98,13 @@ def test_dates_of_two_units_are_refused(scenes: ModuleType, tmp_path: Path, scal
         return series.astype(np.float32)
 
     with pytest.raises(CropzooError, match="have another unit than those of other dates; store all images in one unit"):
-        told(scenes, tmp_path, change, scale=scale)
+        messages(scenes, tmp_path, change, scale=scale)
 
 
 def test_too_few_clear_pixels_refuse_nothing(scenes: ModuleType, tmp_path: Path) -> None:
     clear = np.zeros((5, 40, 40), bool)
     clear[0, 20, :30] = True
-    assert told(scenes, tmp_path, lambda series: (series * 1e-4).astype(np.float32), clear) == []
+    assert messages(scenes, tmp_path, lambda series: (series * 1e-4).astype(np.float32), clear) == []
 
 
 @pytest.mark.parametrize(("trained", "lines"), [(10.0, 0), (None, 0), (60.0, 1), (2.5, 1)])
@@ -136,10 +136,10 @@ def reading(scenes: ModuleType, folder: Path, facts: dict[str, Any], **options: 
 def test_clear_classes_are_those_of_the_training(
     scenes: ModuleType, tmp_path: Path, trained: Any, given: Any, used: tuple[int, ...], lines: int
 ) -> None:
-    plan, told = reading(scenes, tmp_path, {"clear_scl": trained}, clear_scl=given)
+    plan, messages = reading(scenes, tmp_path, {"clear_scl": trained}, clear_scl=given)
     assert plan.clear_scl == used
-    assert len(told) == lines
-    assert all("--clear-scl 4,5,6 differs from the clear classes of the training, 4,5,6,7" in line for line in told)
+    assert len(messages) == lines
+    assert all("--clear-scl 4,5,6 differs from the clear classes of the training, 4,5,6,7" in line for line in messages)
 
 
 @pytest.mark.parametrize(
@@ -148,25 +148,25 @@ def test_clear_classes_are_those_of_the_training(
 def test_an_offset_given_to_the_training_is_missed(
     scenes: ModuleType, tmp_path: Path, trained: int | None, given: int | None, lines: int
 ) -> None:
-    _, told = reading(scenes, tmp_path, {"offset": trained}, offset=given)
-    assert len(told) == lines
-    assert all(f"pass --offset {trained} if" in line and len(f"warning: {line}") <= 240 for line in told)
+    _, messages = reading(scenes, tmp_path, {"offset": trained}, offset=given)
+    assert len(messages) == lines
+    assert all(f"pass --offset {trained} if" in line and len(f"warning: {line}") <= 240 for line in messages)
 
 
 def test_an_offset_that_is_given_is_taken_off_before(scenes: ModuleType, tmp_path: Path) -> None:
-    assert told(scenes, tmp_path, lambda series: numbers(series + 1000), offset=1000) == []
+    assert messages(scenes, tmp_path, lambda series: numbers(series + 1000), offset=1000) == []
 
 
 def test_clouds_and_empty_images_tell_nothing(scenes: ModuleType, tmp_path: Path) -> None:
     clear = np.zeros((5, 40, 40), bool)
-    assert told(scenes, tmp_path / "dark", lambda series: numbers(series + 1000), clear) == []
+    assert messages(scenes, tmp_path / "dark", lambda series: numbers(series + 1000), clear) == []
     clear[:, 10:30] = True
 
     def cloudy(series: Any) -> Any:
         series[:, :, :10] = series[:, :, 30:] = 9000
         return numbers(series)
 
-    assert told(scenes, tmp_path / "cloudy", cloudy, clear) == []
+    assert messages(scenes, tmp_path / "cloudy", cloudy, clear) == []
 
 
 @pytest.mark.parametrize(("added", "lines"), [((1000, 1000, 1000), 1), ((0, 0, 0), 0), ((300, 900, 1300), 0)])
@@ -179,6 +179,6 @@ def test_the_offset_is_seen_where_training_was_as_varied(
     series = np.random.default_rng(0).normal(means[:, None, None], 200, (5, 3, 40, 40)).clip(1)
     images = scenes.write_images(tmp_path, numbers(series), bands=facts.bands)
     plan = make_plan(find_images(images), facts, MapOptions((images,)))
-    told = check_radiometry(plan, ChunkReader(plan))
-    assert len(told) == lines
-    assert all("too high by about 1000" in line for line in told)
+    messages = check_radiometry(plan, ChunkReader(plan))
+    assert len(messages) == lines
+    assert all("too high by about 1000" in line for line in messages)
