@@ -22,7 +22,7 @@ _SHARD = re.compile(r"(\d+)/(\d+)")
 
 
 class BaselineCommand(click.Command):
-    """A command whose option --baseline may stand without a value, which then is "knn".
+    """A command whose option --baseline needs no value; the default is "knn".
 
     The next word is its value only if it names a baseline, so that an argument may follow.
     """

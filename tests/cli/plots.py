@@ -104,7 +104,7 @@ class Plots:
 
 
 class Fields(Sequence[Sample]):
-    """The samples of a split; a "late nan" stands in one that no statistics have seen."""
+    """The samples of a split; a "late nan" is in one that no statistics have seen."""
 
     def __init__(self, plots: Plots, numbers: range) -> None:
         self.plots, self.numbers = plots, numbers

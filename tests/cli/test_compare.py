@@ -29,7 +29,7 @@ def broken(command, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def study(command, broken):
-    """Without what was wrong, and with pre-training beside none, as JSON."""
+    """Without what was wrong, and with pre-training next to none, as JSON."""
     return command("compare", *STUDY, "--json", folder=broken.folder)
 
 

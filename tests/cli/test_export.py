@@ -1,4 +1,4 @@
-"""`cropzoo export`: a file that stands for itself, with its model card."""
+"""`cropzoo export`: a self-contained file with its model card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cropzoo predict --report`: the page beside the map."""
+"""`cropzoo predict --report`: the page next to the map."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_killed_at_any_point_it_resumes_to_the_same_result(
 
 
 def assert_same(one: Path, other: Path) -> None:
-    """All that a reader of the dataset reads is the same, byte for byte, and there is nothing beside it."""
+    """All that a reader of the dataset reads is the same, byte for byte, and there is nothing else."""
     files = [{path.relative_to(root) for path in root.rglob("*") if path.is_file()} for root in (one, other)]
     assert files[0] == files[1]
     for path in files[0]:

@@ -133,7 +133,7 @@ def test_it_is_shown(command, pretrained, sites):
 
 
 def test_labeled_data_may_be_used_without_their_labels(command, sites, pretrained):
-    """Classes are those of the data, so that parts of the network that stand for them are kept as well."""
+    """Classes are those of the data, so that parts of the network that depend on them are kept as well."""
     ended = command(*TRAIN, *MTM, "--set", "dataset.root=fields", "--out", "same", folder=sites)
     assert ended.code == 0, ended.err
     words = ("--dataset", "geotiff", "--set", "dataset.root=fields", "--weights", "same", "--out", "on")

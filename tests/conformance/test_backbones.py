@@ -48,7 +48,7 @@ OPTIONS = {
     "fpn-convlstm": [
         {"stem_widths": [4, 8], "levels": 3, "channels": 8, "hidden_dim": 8},
         {"stem_widths": [4, 8], "channels": 8, "hidden_dim": 8, "mid_conv": False},
-        # published, its recurrence goes on over padded dates: two dates leave the check of padding without any
+        # published, its recurrence continues over padded dates: two dates leave the check of padding without any
         {"stem_widths": [4, 8], "levels": 3, "channels": 8, "hidden_dim": 8, "padding": "published", "length": 2},
     ],
     "utae": [

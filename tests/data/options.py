@@ -70,4 +70,4 @@ OPTIONS = {
     "t31tfm": t31tfm,
     "torchgeo": torchgeo,
 }
-"""By name: a function that puts files into a folder by the generators beside this file, and returns the options."""
+"""By name: a function that puts files into a folder by the generators next to this file, and returns the options."""

@@ -30,10 +30,10 @@ def test_suggest(name, known, says):
 
 
 def test_unknown_name_is_wrong_use():
-    error = UnknownName("band", "B2", ["B02", "B03"], "bands stand in the spec")
+    error = UnknownName("band", "B2", ["B02", "B03"], "bands are listed in the spec")
     assert isinstance(error, UsageError)
     assert isinstance(error, CropzooError)
-    assert str(error) == "unknown band 'B2'; did you mean 'B02'?; bands stand in the spec"
+    assert str(error) == "unknown band 'B2'; did you mean 'B02'?; bands are listed in the spec"
 
 
 def test_a_long_list_of_known_names_is_cut_and_any_value_can_be_unknown() -> None:

@@ -60,7 +60,7 @@ def write_image() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def files() -> Callable[[Path], dict[str, bytes]]:
-    """`files(folder)`: what stands in a folder but images."""
+    """`files(folder)`: files in a folder but images."""
     return files_but_images
 
 

@@ -21,7 +21,7 @@ Spoil = Callable[[Path, Callable[..., None]], None]
 
 
 def write_again(own: Path, write: Callable[..., None], names: tuple[str, ...], divided_by: int = 1) -> None:
-    """A scene's images written anew, with one band for each name."""
+    """A scene's images written again, with one band for each name."""
     for path in own.glob("S2_*.tif"):
         with rasterio.open(path) as source:
             values: NDArray[Any] = source.read()
@@ -79,7 +79,7 @@ def named(*names: str) -> Spoil:
     return lambda own, write: write_again(own, write, names)
 
 
-def beside(**profile: Any) -> Spoil:
+def neighbor(**profile: Any) -> Spoil:
     """One image more, elsewhere."""
     return lambda own, write: write(own / "S2_2019-08-20.tif", np.ones((3, 72, 60)), **profile)
 
@@ -97,13 +97,13 @@ def nothing(own: Path, write: Callable[..., None]) -> None:
     [
         (named(*BANDS[:2]), (), "the network reads B02, B04, B08, and the images lack B08 (they have B02, B04)"),
         (named("", "", ""), (), "its bands have no descriptions, so their order is unknown"),
-        (beside(crs="EPSG:32632", transform=Affine(10, 0, 300_000, 0, -10, 5_600_000)), (), "their CRS differ"),
+        (neighbor(crs="EPSG:32632", transform=Affine(10, 0, 300_000, 0, -10, 5_600_000)), (), "their CRS differ"),
         (
-            beside(transform=Affine(10, 0, 510_005, 0, -10, 5_600_000)),
+            neighbor(transform=Affine(10, 0, 510_005, 0, -10, 5_600_000)),
             (),
             "their grids are shifted by 0.00 rows and 0.50 columns",
         ),
-        (beside(transform=Affine(10, 0, 500_100, 0, -10, 5_600_000)), (), "overlap without being equal"),
+        (neighbor(transform=Affine(10, 0, 500_100, 0, -10, 5_600_000)), (), "overlap without being equal"),
         (undated, (), "S2_spring.tif'; neither its name nor its tags hold a date"),
         (nothing, ("--aoi", "none.gpkg"), "area 'none.gpkg'; there is no such file"),
         (nothing, ("--aoi", "plain.gpkg"), "area 'plain.gpkg'; it has no CRS"),

@@ -54,7 +54,7 @@ def make_pastis24(
         windows: samples of a patch.
         size: pixels on a side.
         step: days between images, from 17 September 2018 to November 2019; at 73 one day of the year comes twice.
-        metadata: put PASTIS's metadata.geojson beside it.
+        metadata: put PASTIS's metadata.geojson next to it.
         channels: write labels with channels before them, as (3, H, W).
         seed: of all values.
     """

@@ -123,7 +123,7 @@ def test_a_link_is_refused(archive):
 
 
 def refusal(archive):
-    """Why an archive is refused; nothing is left beside it."""
+    """Why an archive is refused; no other file is left."""
     with pytest.raises(CropzooError) as caught:
         Pastis(archive.parent)
     assert [path.name for path in archive.parent.iterdir()] == ["PASTIS-R.zip"]

@@ -10,7 +10,7 @@ from cropzoo.data.subsets import subsample_labels
 
 
 def make_sample(number: int) -> Sample:
-    """40 parcels of two pixels beside ground of none: 30 of class 1, ten of class 2 with a pixel ignored."""
+    """40 parcels of two pixels next to ground without any: 30 of class 1, ten of class 2 with a pixel ignored."""
     parcels = np.zeros((9, 10), np.int32)
     parcels[:8] = np.arange(1, 41).repeat(2).reshape(8, 10)
     labels = np.where(parcels == 0, 0, np.where(parcels <= 30, 1, 2)).astype(np.uint8)

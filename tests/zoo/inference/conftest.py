@@ -11,7 +11,7 @@ import pytest
 
 
 def _load(name: str) -> ModuleType:
-    """A module beside this file."""
+    """A module next to this file."""
     spec = spec_from_file_location(f"map_{name}", Path(__file__).parent / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -23,13 +23,13 @@ def _load(name: str) -> ModuleType:
 
 @pytest.fixture(scope="session")
 def scenes() -> ModuleType:
-    """The generator of tiny images and networks, scenes.py beside this file."""
+    """The generator of tiny images and networks, scenes.py next to this file."""
     return _load("scenes")
 
 
 @pytest.fixture(scope="session")
 def made_parts() -> ModuleType:
-    """Orders of small maps and their parts, made_parts.py beside this file."""
+    """Orders of small maps and their parts, made_parts.py next to this file."""
     return _load("made_parts")
 
 

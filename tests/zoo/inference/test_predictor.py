@@ -107,7 +107,7 @@ def test_a_map_shows_what_evaluation_scores(
 def test_blending_makes_the_seams_of_a_far_seeing_network_smaller(
     scenes: ModuleType, checkpoint: Any, tmp_path: Path
 ) -> None:
-    """TSViT sees its whole window. What a dense overlap says is the measure, beside the seams of no overlap."""
+    """TSViT sees its whole window. What a dense overlap says is the measure, compared with the seams of no overlap."""
     coarse = scenes.random_series(10, 10)
     images = scenes.write_images(tmp_path / "images", coarse.repeat(5, axis=2).repeat(5, axis=3))
     predictor = TorchPredictor(checkpoint(image_size=16), load_zoo(), "cpu")

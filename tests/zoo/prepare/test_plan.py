@@ -21,7 +21,7 @@ YEARS = {2018: "train", 2019: "val", 2020: "test"}
 
 @pytest.fixture
 def options(tmp_path: Path) -> PrepareOptions:
-    """32 x 32 pixels in three years; the same four strips of two crops every year, which the column deals by year."""
+    """32 x 32 pixels in three years; the same four strips of two crops every year, which the column splits by year."""
     profile = {"driver": "GTiff", "height": 32, "width": 32, "count": 1, "dtype": "uint16", "crs": "EPSG:32631"}
     corner = rasterio.transform.from_origin(500000, 5600000, 10, 10)
     rows: list[dict[str, Any]] = []

@@ -74,13 +74,13 @@ _TABLE = """
 #efe3c2 cropland, arable
 #4d4a44 background
 """
-"""Color of the classes whose names hold all words of one of the names after it; `*` stands for any start of a word."""
+"""Color of the classes whose names hold all words of one of the names after it; `*` matches any start of a word."""
 
 _GOLDEN = 0.618033988749895
 """Step between hues: multiples of the golden ratio keep any number of hues apart."""
 
 _MIN_DISTANCE = 24.0
-"""Least distance in RGB of two colors that can be told apart on a map and in its legend."""
+"""Least distance in RGB of two colors that readers of a map and its legend distinguish."""
 
 _GOOD_DISTANCE = 60.0
 """Distance in RGB of colors that nobody takes for one another, used as long as there are such colors."""
@@ -110,7 +110,7 @@ def color_classes(classes: Sequence[LabelClass]) -> tuple[LabelClass, ...]:
     unless it would be similar to that of another class.
 
     Args:
-        classes: Classes; a color of "" stands for none yet.
+        classes: Classes; "" is no color yet.
     """
     colors = {index: each.color for index, each in enumerate(classes) if each.color}
     known = [find_crop_color(each.name) for each in classes]

@@ -135,7 +135,7 @@ def read_color(row: Mapping[str, str], where: str) -> str:
 def read_crop_table(path: Path) -> CropTable:
     """Read the crops of a CSV file with the columns code, name, class and color; only code is required.
 
-    `code` is a crop as in the parcel file; 0 stands for pixels outside all parcels, `*` for all crops without a row.
+    `code` is a crop as in the parcel file; 0 means pixels outside all parcels, `*` all crops without a row.
     Crops with the same `class` form one class, a crop without a class is a class of its own, and the class `ignore` is
     ignored. In row `*`, the class `keep` makes each crop a class of its own; without a class they form one. The
     classes.csv of a prepared dataset is also accepted: its column `sources` lists the crops of each class.
@@ -186,7 +186,7 @@ class Legend:
         classes: Classes by label index. The first is the area outside all parcels, code 0, even if it has no pixel,
             unless that area is ignored. The code of a class is that of its first crop; it is None if the crops are
             texts that are no numbers.
-        index_of: Label index of each crop of the parcels, 255 to ignore it. The key None stands for parcels without a
+        index_of: Label index of each crop of the parcels, 255 to ignore it. The key None means parcels without a
             crop.
         sources: Crops of each class, joined by ";"; empty for the area outside all parcels.
         background: Label of pixels outside all parcels, for `rasterize_labels`: 0, or 255 if they are ignored.
@@ -225,7 +225,7 @@ def drop_made_up_codes(classes: Sequence[LabelClass]) -> tuple[LabelClass, ...]:
     """Return the classes of a file of an earlier version without the codes that cropzoo may have made up.
 
     Earlier versions numbered crops given as texts 1, 2, ... and stored these numbers as codes. Codes that equal the
-    label indices cannot be told from such numbers, unless the classes are named by them; they become None.
+    label indices cannot be distinguished from such numbers, unless the classes are named by them; they become None.
     """
     codes = [each.code for each in classes]
     if codes != list(range(len(classes))) or all(each.name == str(each.code) for each in classes[1:]):

@@ -1,4 +1,4 @@
-"""Units of pixel values, which are told apart by their order of magnitude, and sizes of pixels."""
+"""Units of pixel values, recognized by their order of magnitude, and sizes of pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIN_PIXELS = 200
 """Minimum number of clear pixels for a comparison of values."""
 
 _DATES, _SIDE = 10, 64
-"""Largest number of dates, and of rows and columns, that stand for a sample."""
+"""Largest number of dates, and of rows and columns, that are read of a sample."""
 
 _UNIT_RATIO = 20.0
 """Ratio by which all bands differ only if their unit does; seasons and regions change single bands by up to five."""
@@ -55,7 +55,7 @@ def find_unit(medians: ArrayLike, mean: Sequence[float], scale: float) -> float 
         scale: Reflectance of one stored unit of the training data.
 
     Returns:
-        A power of ten; None if the unit is that of the training, or cannot be told.
+        A power of ten; None if the unit is that of the training, or unknown.
     """
     values, expected = np.asarray(medians, np.float64), np.asarray(mean, np.float64)
     usable = (values > 0) & (expected > 0) & np.isfinite(values)
@@ -73,7 +73,7 @@ def find_mixed_unit(medians: NDArray[np.float64]) -> int | None:
 
     Args:
         medians: (T, C), median of the stored values of each band on each date. With one band, which may be an index
-            around 0, units cannot be told apart.
+            around 0, units cannot be distinguished.
     """
     if min(medians.shape) < 2:
         return None

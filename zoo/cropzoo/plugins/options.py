@@ -61,7 +61,7 @@ def check_options(
 
 
 def complete_options(spec: Spec, factory: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """All options with their values as plain data, in the order of the signature; unknown ones stand at the end.
+    """All options with their values as plain data, in the order of the signature; unknown ones come last.
 
     Left out are what cropzoo passes itself, options without a default that are not given, and defaults that are no
     plain data.
@@ -125,7 +125,7 @@ def _convert(value: Any, annotation: Any) -> Any:
     """The value in the annotated type.
 
     Raises:
-        TypeError: If it has another type, and not one that stands for it in a recipe.
+        TypeError: If it has another type, and not one that represents it in a recipe.
     """
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
@@ -229,7 +229,7 @@ _COLLECTIONS: dict[Any, type | None] = {
     Sequence: None,
     Collection: None,
 }
-"""Types that a list in a recipe stands for, with the class that it becomes."""
+"""Types that a recipe writes as a list, with the class that the list becomes."""
 
 
 def _describe(annotation: Any) -> str:

@@ -30,7 +30,7 @@ def make_site_legend(
 
     Raises:
         CropzooError: classes.csv lacks a code, or there are fewer than 2 or more than 255 classes, or crops given as
-            texts have no code that could stand next to those of a label raster.
+            texts have no code to compare with those of a label raster.
         UsageError: `ignore_codes` is not valid.
     """
     path = root / TABLE
@@ -97,7 +97,7 @@ def _check_table(
 
 
 def _check_made_up(sites: Sequence[Site], codes: Sequence[NDArray[np.int64]], crops: CropNumbers) -> None:
-    """Raise if numbers that stand for texts would be taken for the codes of a label raster."""
+    """Raise if numbers assigned to texts would be taken for the codes of a label raster."""
     if not crops.made_up:
         return
     for site, raster in zip(sites, codes, strict=True):

@@ -1,4 +1,4 @@
-"""Windows on the images' grid, and how they are dealt."""
+"""Windows on the images' grid, and their assignment to splits."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def grid(rows: int, columns: int) -> list[Window]:
 @pytest.mark.parametrize("gap", [0, 1])
 def test_blocks_go_to_one_split_together(gap: int) -> None:
     windows = grid(20, 20)
-    dealt = split_windows(windows, 8, 4, gap, (0.6, 0.2, 0.2), 0)
-    owner = {(windows[i].row // 8, windows[i].column // 8): split for split, mine in dealt.items() for i in mine}
+    assigned = split_windows(windows, 8, 4, gap, (0.6, 0.2, 0.2), 0)
+    owner = {(windows[i].row // 8, windows[i].column // 8): split for split, mine in assigned.items() for i in mine}
     pitch = 4 + gap
     assert len(owner) == (20 // pitch * 4) ** 2
     blocks: dict[tuple[int, int], set[str]] = {}
@@ -63,18 +63,18 @@ def test_blocks_go_to_one_split_together(gap: int) -> None:
         assert column % pitch < 4
         blocks.setdefault((row // pitch, column // pitch), set()).add(split)
     assert all(len(splits) == 1 for splits in blocks.values())
-    shares = [len(dealt[split]) / len(owner) for split in ("train", "val", "test")]
+    shares = [len(assigned[split]) / len(owner) for split in ("train", "val", "test")]
     assert shares == pytest.approx([0.6, 0.2, 0.2], abs=0.05)
-    assert split_windows(windows, 8, 4, gap, (0.6, 0.2, 0.2), 0) == dealt
-    assert split_windows(windows, 8, 4, gap, (0.6, 0.2, 0.2), 1) != dealt
+    assert split_windows(windows, 8, 4, gap, (0.6, 0.2, 0.2), 0) == assigned
+    assert split_windows(windows, 8, 4, gap, (0.6, 0.2, 0.2), 1) != assigned
 
 
 def test_blocks_are_smaller_where_they_would_be_few() -> None:
-    dealt = split_windows(grid(4, 4), 8, 4, 0, (0.6, 0.2, 0.2), 0)
-    assert [len(dealt[split]) for split in ("train", "val", "test")] == [10, 3, 3]
+    assigned = split_windows(grid(4, 4), 8, 4, 0, (0.6, 0.2, 0.2), 0)
+    assert [len(assigned[split]) for split in ("train", "val", "test")] == [10, 3, 3]
 
 
 def test_missing_windows_make_no_blocks() -> None:
     windows = [window for window in grid(20, 20) if window.row >= 128 and window.column >= 64]
-    dealt = split_windows(windows, 8, 2, 0, (0.5, 0.25, 0.25), 0)
-    assert [len(dealt[split]) for split in ("train", "val", "test")] == [24, 12, 12]
+    assigned = split_windows(windows, 8, 2, 0, (0.5, 0.25, 0.25), 0)
+    assert [len(assigned[split]) for split in ("train", "val", "test")] == [24, 12, 12]

@@ -201,7 +201,7 @@ def test_what_cannot_be_shown_is_not_shown(file: Path, first: bytes, lists: byte
 
 
 def test_a_registered_extension(file: Path) -> None:
-    """A code of copyreg stands for a name; it is refused before anyone looks it up."""
+    """A code of copyreg means a name; it is refused before anyone looks it up."""
     copyreg.add_extension(__name__, "boom", 240)
     try:
         assert "uses EXT1" in refusal(file, b"\x80\2\x82\xf0(tR.")

@@ -1,4 +1,4 @@
-"""What stands in the folder of a study, and when it may be used."""
+"""Files in the folder of a study, and when it may be used."""
 
 from __future__ import annotations
 

@@ -130,8 +130,8 @@ def test_an_area_outside_the_images(tmp_path, grid):
         assert "it covers longitude 3.012" in str(raised.value)
         assert "the images cover longitude 3.0000 to 3.0127" in str(raised.value)
     assert not area.mask(grid, whole(grid)).any()
-    beside = replace(grid, transform=Affine(10, 0, X + 900, 0, -10, Y))
-    area.check_overlap([grid, beside])
+    neighbor = replace(grid, transform=Affine(10, 0, X + 900, 0, -10, Y))
+    area.check_overlap([grid, neighbor])
     other_side = read_aoi(write(tmp_path / "pole.geojson", box(170, -80, 175, -75), crs="EPSG:4326"))
     with pytest.raises(CropzooError, match="and they do not overlap"):
         other_side.window(grid)

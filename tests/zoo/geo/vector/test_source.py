@@ -67,7 +67,7 @@ def test_integers_next_to_empty_fields_are_exact(tmp_path: Path, name: str, colu
         whole, near = source.read_range(0, 4), source.read_near([None], [column])
         assert sorted(fields(whole[column]), key=str) == sorted(ids, key=str)
         assert fields(near[column]) == fields(whole[column])
-        if name != "p.fgb":  # whose index orders the features anew
+        if name != "p.fgb":  # whose index reorders the features
             assert fields(source.read_range(1, 2, [column])[column]) == ids[1:3]
             assert fields(source.read_near([(1.6, 0, 2.2, 1), (0, 0, 0.1, 1)], [column])[column]) == [ids[0], ids[2]]
 

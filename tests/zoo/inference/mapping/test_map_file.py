@@ -1,4 +1,4 @@
-"""Opening a map and what lies beside it."""
+"""Opening a map and the files next to it."""
 
 from __future__ import annotations
 
@@ -95,12 +95,12 @@ def test_what_is_no_map_or_does_not_fit_is_named(tmp_path: Path) -> None:
         open_map(tmp_path / "sure.tif")
     with pytest.raises(CropzooError, match="there is no such file"):
         open_map(tmp_path / "none.tif")
-    beside = _write(tmp_path / "map_confidence.tif", width=6)
+    confidence_file = _write(tmp_path / "map_confidence.tif", width=6)
     with pytest.raises(
         CropzooError, match=r"map_confidence\.tif.*does not fit the map.*4 x 6 pixels against 4 x 5|4 x 5"
     ):
         open_map(path)
-    beside.unlink()
+    confidence_file.unlink()
     _write(tmp_path / "map_probabilities.tif", bands=3)
     with pytest.raises(CropzooError, match=r"map_probabilities\.tif.*3 band\(s\) of uint8 against 2"):
         open_map(path)

@@ -27,7 +27,7 @@ PLACE = Affine(10, 0, WEST, 0, -10, NORTH)
 
 @pytest.fixture
 def make_map(tmp_path: Path) -> Callable[..., Path]:
-    """`make_map(labels, probabilities=None, confidence=None, transform=PLACE)`: a class map and what lies beside it."""
+    """`make_map(labels, probabilities=None, confidence=None, transform=PLACE)`: a class map and its outputs."""
 
     def make(
         labels: Any,

@@ -95,7 +95,7 @@ def test_every_format_says_the_same(
     options = ZonalOptions(crop_column="crop", min_pixels=2)
     map_parcels(make_map(LABELS, probabilities), parcels, out, options, piece=piece)
     table = geopandas.read_parquet(out) if suffix in PARQUET else _read(out)
-    if suffix == ".fgb":  # whose index orders the parcels anew
+    if suffix == ".fgb":  # whose index reorders the parcels
         table = table.set_index(table.geometry.to_crs("EPSG:3035").map(_key)).loc[_read(parcels).geometry.map(_key)]
     assert _texts(table.map_crop) == ["grass", "maize", "winter wheat", None, None]
     np.testing.assert_allclose(table.map_share[:3], [16 / 17, 1, 1], atol=0.01)
@@ -276,7 +276,7 @@ def test_parcels_without_crs_or_a_map_that_is_none_are_refused(
     _read(parcels).set_crs(None, allow_override=True).to_file(tmp_path / "bare.shp")
     with pytest.raises(CropzooError, match=r"bare\.shp.*no CRS"):
         map_parcels(path, tmp_path / "bare.shp", tmp_path / "out.gpkg")
-    beside = tmp_path / "map_confidence.tif"
-    beside.write_bytes(beside.read_bytes()[:200])
+    confidence_file = tmp_path / "map_confidence.tif"
+    confidence_file.write_bytes(confidence_file.read_bytes()[:200])
     with pytest.raises(CropzooError, match=r"map_confidence\.tif"):
         map_parcels(path, parcels, tmp_path / "out.gpkg")

@@ -117,7 +117,7 @@ class Study(Schema):
     Args:
         backbones: Names of backbones.
         pretrain: Pre-training objectives; "none" for no pre-training, "cscl+mtm" for two stages in sequence.
-        seeds: Random seeds of the runs. An integer N stands for 0 to N - 1.
+        seeds: Random seeds of the runs. An integer N means 0 to N - 1.
         folds: Values of `dataset.fold`. The confusion matrices of a seed's folds are summed before scores are computed.
         label_fractions: Fractions of the training parcels whose labels are used.
         variants: Settings in the recipe's mapping form, by the name of the variant.

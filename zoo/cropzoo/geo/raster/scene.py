@@ -48,7 +48,7 @@ class Acquisition:
     Args:
         day: Days since 1970-01-01.
         products: Files by band name of each product of that day, the preferred product first. All have the bands of
-            the stack; masks such as "SCL" stand under their own names, see `cropzoo.geo.raster.quality`.
+            the stack; masks such as "SCL" have keys of their own, see `cropzoo.geo.raster.quality`.
     """
 
     day: int
