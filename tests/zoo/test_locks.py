@@ -114,7 +114,20 @@ def test_file_system_without_locks_is_reported(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(fcntl, "flock", fail)
     with caplog.at_level(logging.WARNING, "cropzoo"), exclusive_folder(tmp_path):
         (tmp_path / "file").touch()
+        check_unlocked(tmp_path / ".lock")
     assert "has no locks" in caplog.text
+
+
+def test_a_lock_that_cannot_be_read_does_not_count_as_free(tmp_path, monkeypatch):
+    import fcntl
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    (tmp_path / ".lock").touch()
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(CropzooError, match="Input/output error"):
+        check_unlocked(tmp_path / ".lock")
 
 
 def test_folder_that_cannot_be_written_is_an_error(tmp_path):

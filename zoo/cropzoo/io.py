@@ -136,33 +136,25 @@ def exclusive_file(path: Path, *, wait: float = 0.0) -> Iterator[None]:
 
 @contextmanager
 def _exclusive(target: Path, path: Path, wait: float) -> Iterator[None]:
-    from filelock import FileLock, Timeout  # 0.1 s, which `cropzoo --help` saves
-
-    lock = FileLock(path, fallback_to_soft=False)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=max(wait, 0.1))  # `is_locked` may hold it for a moment
-    except Timeout:
-        raise _locked(target, path) from None
-    except (OSError, NotImplementedError) as error:
-        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
-            raise CropzooError(f"cannot write {str(target)!r}; {error.strerror or error}") from error
-        _log.warning(
-            "the file system of %r has no locks; do not run two commands that write to it at the same time", str(target)
-        )
-        yield
-        return
-    try:
+    # `check_unlocked` may hold the lock for a moment.
+    with _lock(target, path, max(wait, 0.1), create=True) as held:
+        if not held:
+            _log.warning(
+                "the file system of %r has no locks; do not run two commands that write to it at the same time",
+                str(target),
+            )
+            yield
+            return
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}
-        with path.open("rb+", buffering=0) as file:
-            file.seek(1)  # Windows lets no other process read the first byte, which is locked
-            file.write(json.dumps(holder).encode())
-            file.truncate()
-        yield
-    finally:
-        with suppress(OSError):  # Windows removes no open file
-            path.unlink()
-        lock.release()
+        try:
+            with path.open("rb+", buffering=0) as file:
+                file.seek(1)  # Windows lets no other process read the first byte, which is locked
+                file.write(json.dumps(holder).encode())
+                file.truncate()
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes no open file
+                path.unlink()
 
 
 def check_unlocked(path: Path) -> None:
@@ -173,19 +165,37 @@ def check_unlocked(path: Path) -> None:
 
     Raises:
         LockedError: Another process holds the lock.
+        CropzooError: The lock file cannot be opened.
     """
-    from filelock import FileLock, Timeout
+    if path.is_file():
+        with _lock(path.parent, path, 0.0):
+            pass
 
-    if not path.is_file():
-        return
+
+@contextmanager
+def _lock(target: Path, path: Path, wait: float, *, create: bool = False) -> Iterator[bool]:
+    """Hold the lock of a file; yields False, without a lock, where the file system has none."""
+    from filelock import FileLock, Timeout  # 0.1 s, which `cropzoo --help` saves
+
     lock = FileLock(path, fallback_to_soft=False)
     try:
-        lock.acquire(timeout=0)
+        if create:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=wait)
     except Timeout:
-        raise _locked(path.parent, path) from None
-    except (OSError, NotImplementedError):  # no locks on this file system
-        return
-    lock.release()
+        raise _locked(target, path) from None
+    except NotImplementedError:
+        held = False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise CropzooError(f"cannot write {str(target)!r}; {error.strerror or error}") from error
+        held = False
+    else:
+        held = True
+    try:
+        yield held
+    finally:
+        lock.release()
 
 
 def _locked(target: Path, path: Path) -> LockedError:
