@@ -14,6 +14,7 @@ from cropzoo.data.sample import LabelClass
 from cropzoo.inference.mapping.map_file import class_tags
 
 CLASSES = (LabelClass("grass", 60, "#33aa33"), LabelClass("maize", 201, "#ddbb22"))
+CHECK = ("parcels", "map.tif", "--parcels", "in.gpkg", "--crop-column", "crop", "--id-column", "farm")
 
 
 @pytest.fixture
@@ -32,8 +33,7 @@ def folder(tmp_path):
 
 
 def test_declarations_are_checked_and_the_rest_is_reported(command, folder):
-    words = ("parcels", "map.tif", "--parcels", "in.gpkg", "--crop-column", "crop", "--id-column", "farm")
-    ended = command(*words, "--out", "out.gpkg", folder=folder, plugin=False)
+    ended = command(*CHECK, "--out", "out.gpkg", folder=folder, plugin=False)
     assert ended.code == 0, ended.err
     assert "1 parcel(s) are outside the map" in ended.err
     assert "agreement  2 of 3 parcels (66.7 %), 0.6 of 0.9 ha (66.7 %)" in ended.out
@@ -41,7 +41,7 @@ def test_declarations_are_checked_and_the_rest_is_reported(command, folder):
     assert ["grass", "2", "0.6", "50.0", "maize", "1"] in rows
     assert ["c", "grass", "0.000", "maize", "100", "30", "0.30"] in rows
     assert geopandas.read_file(folder / "out.gpkg").suspect.fillna(0).tolist() == [0, 0, 1, 0]
-    reported = command(*words, "--out", "out.gpkg", "--overwrite", "--json", folder=folder, plugin=False).json
+    reported = command(*CHECK, "--out", "out.gpkg", "--overwrite", "--json", folder=folder, plugin=False).json
     assert reported["confusion"] == [[1, 1], [0, 1]]
     assert reported["suspects"][0]["name"] == "c"
 
@@ -107,8 +107,7 @@ def test_disagreements_have_the_test_precision_of_the_mapped_crop(command, folde
     scores["per_class"] = {"grass": {"precision": None}, "maize": {"precision": 0.25}}
     with rasterio.open(folder / "map.tif", "r+") as file:
         file.update_tags(**read_model_scores(scores, "tsvit", "fields").as_tags([each.name for each in CLASSES]))
-    words = ("parcels", "map.tif", "--parcels", "in.gpkg", "--crop-column", "crop", "--id-column", "farm")
-    ended = command(*words, "--out", "out.gpkg", folder=folder, plugin=False)
+    ended = command(*CHECK, "--out", "out.gpkg", folder=folder, plugin=False)
     assert ended.code == 0, ended.err
     assert "model: tsvit, test OA 35.0 %, mIoU 10.0 % (knn baseline 80.0 %, 60.0 %), dataset fields" in ended.err
     assert "warning: the model scores below its knn baseline in mIoU (10.0 against 60.0 %) and OA" in ended.err
@@ -117,7 +116,7 @@ def test_disagreements_have_the_test_precision_of_the_mapped_crop(command, folde
     assert "of the test pixels that the model mapped as this crop" in ended.out
     table = geopandas.read_file(folder / "out.gpkg")
     assert dict(zip(table.farm, table.map_prec.fillna(-1), strict=True)) == {"a": -1, "b": 0.25, "c": 0.25, "d": -1}
-    reported = command(*words, "--out", "out.gpkg", "--overwrite", "--json", folder=folder, plugin=False).json
+    reported = command(*CHECK, "--out", "out.gpkg", "--overwrite", "--json", folder=folder, plugin=False).json
     assert reported["suspects"][0]["precision"] == 0.25
     assert (reported["scores"]["miou"], reported["scores"]["baseline_miou"]) == (0.1, 0.6)
 

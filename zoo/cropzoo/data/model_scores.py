@@ -130,21 +130,17 @@ def read_score_tags(tags: Mapping[str, str], classes: Sequence[str]) -> ModelSco
         tags: Tags of the map.
         classes: Names of the classes by index.
     """
-    precision = {
-        name: value
-        for index, name in enumerate(classes)
-        if (value := _fraction(tags.get(f"PRECISION_{index}"))) is not None
+    scores = {
+        "oa": tags.get("TEST_OA"),
+        "miou": tags.get("TEST_MIOU"),
+        "baseline": {
+            "name": tags.get("BASELINE", ""),
+            "oa": tags.get("BASELINE_OA"),
+            "miou": tags.get("BASELINE_MIOU"),
+        },
+        "per_class": {name: {"precision": tags.get(f"PRECISION_{index}")} for index, name in enumerate(classes)},
     }
-    return ModelScores(
-        model=_printable(tags.get("MODEL") or tags.get("CHECKPOINT", "")),
-        dataset=_printable(tags.get("DATASET", "")),
-        oa=_fraction(tags.get("TEST_OA")),
-        miou=_fraction(tags.get("TEST_MIOU")),
-        baseline=_printable(tags.get("BASELINE", "")),
-        baseline_oa=_fraction(tags.get("BASELINE_OA")),
-        baseline_miou=_fraction(tags.get("BASELINE_MIOU")),
-        precision=precision,
-    )
+    return read_model_scores(scores, tags.get("MODEL") or tags.get("CHECKPOINT", ""), tags.get("DATASET", ""))
 
 
 def baseline_of(scores: Mapping[str, Any]) -> Mapping[str, Any]:

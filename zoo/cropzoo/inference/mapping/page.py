@@ -90,33 +90,23 @@ def write_map_page(
     source = open_map(map_path)
     grid = source.grid
     orientation = Orientation.of(grid.transform)
+    # What the page shows: the map with north on top, whatever the order of its rows and columns in the file.
+    shown = orientation.turn_grid(grid)
     curves = read_curves(images, -(-grid.height // upsample), -(-grid.width // upsample), advance)
     picture = read_picture(images, curves, grid, upsample)
     confidence = confidence_picture(source)
     rows = _area_rows(source)
-    shown_facts = {name: source.tags[tag] for tag, name in _TAGS.items() if source.tags.get(tag)}
-    # What the page shows: the map with north on top, whatever the order of its rows and columns in the file.
-    shown = orientation.turn_grid(grid)
-    orientation_fact = _describe_orientation(grid, shown)
     height, width = picture_size(shown)
     # The side in meters of a square with the area of a pixel.
     pixel = 100 * float(row_hectares(grid)[grid.height // 2]) ** 0.5
-    scores = source.scores
-    shown_facts |= {
-        "Test scores": scores.summary,
-        "CRS": format_crs(grid.crs),
-        "Pixels": f"{grid.height} × {grid.width} of {pixel:.3g} m",
-        **({"Orientation": orientation_fact} if orientation_fact else {}),
-        **(facts or {}),
-    }
     html = make_environment("cropzoo.inference.mapping").get_template("map.html.j2").render(
         title=title or map_path.name,
         map_name=map_path.name,
         rows=rows,
         total=float(sum(row.hectares for row in rows)),
-        facts=shown_facts,
-        deficit=scores.deficit,
-        baseline=scores.baseline,
+        facts={**_list_facts(source, shown, pixel), **(facts or {})},
+        deficit=source.scores.deficit,
+        baseline=source.scores.baseline,
         coarser=max(shown.height / height, shown.width / width),
         pixel=pixel,
         curve_name=curves[0].name if curves else "",
@@ -138,6 +128,25 @@ def write_map_page(
         version=__version__,
     )  # fmt: skip
     write_text(path, html)
+
+
+def _list_facts(source: MapFile, shown: Grid, pixel: float) -> dict[str, str]:
+    """The facts about a map that its page lists, by label.
+
+    Args:
+        source: The map.
+        shown: Grid of the map as the page shows it.
+        pixel: Side of a pixel in meters.
+    """
+    grid = source.grid
+    facts = {name: source.tags[tag] for tag, name in _TAGS.items() if source.tags.get(tag)}
+    facts |= {
+        "Test scores": source.scores.summary,
+        "CRS": format_crs(grid.crs),
+        "Pixels": f"{grid.height} × {grid.width} of {pixel:.3g} m",
+    }
+    orientation = _describe_orientation(grid, shown)
+    return facts | ({"Orientation": orientation} if orientation else {})
 
 
 def collect_page_images(plan: MapPlan) -> list[PageImages]:
