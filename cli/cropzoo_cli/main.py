@@ -30,7 +30,7 @@ DONE, FAILED, WRONG_USE = 0, 1, 2
 
 COMMANDS = {
     "list": LazyCommand("cropzoo_cli.listing:list_zoo", "List backbones, datasets, objectives and catalog entries."),
-    "show": LazyCommand("cropzoo_cli.show:show", "Show an entry of the zoo or the catalog, a dataset or a checkpoint."),
+    "show": LazyCommand("cropzoo_cli.show:show", "Show an entry of the zoo, a dataset, a run, a checkpoint or a map."),
     "plugins": LazyCommand("cropzoo_cli.plugins:plugins", "List the plugins and the errors of broken ones."),
     "prepare": LazyCommand("cropzoo_cli.prepare:prepare", "Build a dataset from parcels and images, or convert one."),
     "train": LazyCommand("cropzoo_cli.train:train", "Train a backbone on a dataset, with or without pre-training."),

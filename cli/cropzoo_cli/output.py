@@ -101,15 +101,15 @@ QUIET_SECONDS = 10.0
 
 
 @dataclass
-class _Said:
-    """The last line of progress, and when a line was printed and when work on this one began."""
+class _Progress:
+    """The last line of progress, and when a line was printed and when this one was."""
 
     line: str = ""
     printed: float = 0.0
-    begun: float = 0.0
+    since: float = 0.0
 
 
-_said = _Said()
+_progress = _Progress()
 
 
 def warn(message: str) -> None:
@@ -120,8 +120,8 @@ def warn(message: str) -> None:
 def note(message: str) -> None:
     """Print progress to stderr, from the first process of a distributed run."""
     if is_rank_zero():
-        _said.line = message.splitlines()[0] if message else ""
-        _said.printed = _said.begun = monotonic()
+        _progress.line = message.splitlines()[0] if message else ""
+        _progress.printed = _progress.since = monotonic()
         echo(message, err=True)
 
 
@@ -132,16 +132,16 @@ def report_silence() -> Iterator[None]:
         yield
         return
     ended = threading.Event()
-    _said.line, _said.printed = "", monotonic()
-    _said.begun = _said.printed
+    _progress.line, _progress.printed = "", monotonic()
+    _progress.since = _progress.printed
 
     def watch() -> None:
-        while not ended.wait(max(0.05, _said.printed + QUIET_SECONDS - monotonic())):
+        while not ended.wait(max(0.05, _progress.printed + QUIET_SECONDS - monotonic())):
             now = monotonic()
-            if now - _said.printed >= QUIET_SECONDS:
-                _said.printed = now
-                last = f" (last: {_said.line})" if _said.line else ""
-                echo(f"still running after {now - _said.begun:.0f} s{last}", err=True)
+            if now - _progress.printed >= QUIET_SECONDS:
+                _progress.printed = now
+                last = f" (last: {_progress.line})" if _progress.line else ""
+                echo(f"still running after {now - _progress.since:.0f} s{last}", err=True)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cropzoo_cli.output import table_lines
+from cropzoo_cli.output import escape, table_lines
 
 _WIDTH = 80
 _MAX_NAME = 28
@@ -46,7 +46,7 @@ def map_lines(facts: Mapping[str, Any]) -> list[str]:
     lines = []
     width = max(map(len, properties)) + 2
     for name, text in properties.items():
-        wrapped = [part for line in text.splitlines() for part in textwrap.wrap(_plain(line), _WIDTH - width)]
+        wrapped = [part for line in text.splitlines() for part in textwrap.wrap(escape(line, kept=""), _WIDTH - width)]
         lines += [f"{name if number == 0 else '':<{width}}{part}" for number, part in enumerate(wrapped)]
     return [
         *lines,
@@ -85,7 +85,7 @@ def _class_table(facts: Mapping[str, Any]) -> list[str]:
     classes = sorted(facts["classes"], key=lambda each: -each["hectares"])
     rows = [
         [
-            _plain(textwrap.shorten(each["name"], _MAX_NAME, placeholder="…")),
+            escape(textwrap.shorten(each["name"], _MAX_NAME, placeholder="…"), kept=""),
             each["value"],
             "-" if each["code"] is None else each["code"],
             *_right(each["pixels"], each["hectares"], each["share"]),
@@ -100,8 +100,3 @@ def _class_table(facts: Mapping[str, Any]) -> list[str]:
 
 def _right(pixels: int, hectares: float, share: float) -> tuple[str, str, str]:
     return f"{pixels:>12,}", f"{hectares:>11,.1f}", f"{100 * share:>5.1f}"
-
-
-def _plain(text: str) -> str:
-    """Text without control characters, which could change a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

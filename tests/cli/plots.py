@@ -23,8 +23,8 @@ CLASSES = ("wheat", "maize", "grass")
 SHARES = {"train": (0, 4), "val": (4, 6), "test": (6, 8)}
 FLAWS = ("", "nan", "late nan", "one date", "ignored", "no labels", "single pixels", "unsorted", "same date", "memory")
 
-if "PLOTS_MEETING_SECONDS" in os.environ:
-    runtime._MEETING_SECONDS, runtime._NOTICE_SECONDS = int(os.environ["PLOTS_MEETING_SECONDS"]), 1
+if "PLOTS_START_SECONDS" in os.environ:
+    runtime._START_SECONDS, runtime._NOTICE_SECONDS = int(os.environ["PLOTS_START_SECONDS"]), 1
 
 
 def end_process() -> None:

@@ -135,7 +135,7 @@ def test_run_is_not_resumed_with_other_processes(command, tmp_path, first, secon
     ids=["stale variables", "SLURM without srun"],
 )
 def test_missing_processes_are_reported(command, tmp_path, variables):
-    ended = command("train", *SMALL, folder=tmp_path, env=variables | {"PLOTS_MEETING_SECONDS": "3"})
+    ended = command("train", *SMALL, folder=tmp_path, env=variables | {"PLOTS_START_SECONDS": "3"})
     assert "process 0 waits for the other processes of a run of 2" in ended.error
     assert "start all processes with torchrun or srun, or unset these variables" in ended.error
     assert ended.err.startswith("run runs/pixelwise-plots: importing torch\nwarning: process 0 waits for the other")

@@ -188,19 +188,19 @@ def init_distributed(runtime: Runtime, precision: str) -> None:
     trainer = make_trainer(runtime, precision=precision)
     if get_world_size() > 1:
         strategy: Any = trainer.strategy
-        store = _meet(strategy.cluster_environment)
+        store = _await_processes(strategy.cluster_environment)
         strategy.setup_environment()
         del store  # which the process group shares on the first process
 
 
-_MEETING_SECONDS = 300
+_START_SECONDS = 300
 """Seconds to wait for the other processes of a distributed run to start."""
 
 _NOTICE_SECONDS = 10
 """Seconds after which a process says what it waits for."""
 
 
-def _meet(environment: Any) -> Any:
+def _await_processes(environment: Any) -> Any:
     """Wait for the other processes to start, which Lightning would do for half an hour and in silence.
 
     Args:
@@ -222,10 +222,10 @@ def _meet(environment: Any) -> Any:
     notice.start()
     address = f"tcp://{environment.main_address}:{environment.main_port}"
     try:
-        return next(rendezvous(address, rank, size, timeout=timedelta(seconds=_MEETING_SECONDS)))[0]
+        return next(rendezvous(address, rank, size, timeout=timedelta(seconds=_START_SECONDS)))[0]
     except RuntimeError as error:
         raise CropzooError(
-            f"{what}; they have not started in {_MEETING_SECONDS} seconds; start all processes with torchrun or srun, "
+            f"{what}; they have not started in {_START_SECONDS} seconds; start all processes with torchrun or srun, "
             "or unset these variables to run a single one"
         ) from error
     finally:

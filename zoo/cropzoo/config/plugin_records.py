@@ -78,11 +78,11 @@ def components_of(recipe: Recipe) -> list[str]:
 
 def record_plugins(zoo: Zoo, components: Iterable[str]) -> tuple[PluginRecord, ...]:
     """Which plugins provide the components, which `components_of` lists."""
-    shelves = {registry.kind: registry for registry in zoo.registries}
+    registries = {registry.kind: registry for registry in zoo.registries}
     found: dict[tuple[str, str, str], list[str]] = {}
     for component in components:
         kind, _, name = component.partition(" ")
-        owner = shelves[kind][name].owner
+        owner = registries[kind][name].owner
         origin = Path(owner.origin).name if owner.origin.endswith(".py") else owner.origin
         key = (owner.distribution, owner.version, "" if owner.distribution else origin)
         found.setdefault(key, []).append(component)
@@ -124,19 +124,19 @@ def check_plugins(zoo: Zoo, records: Iterable[PluginRecord], where: str, needed:
     Raises:
         UsageError: a component is missing; the message names the plugin that provided it.
     """
-    shelves = {registry.kind: registry for registry in zoo.registries}
+    registries = {registry.kind: registry for registry in zoo.registries}
     for record in records:
         for component in record.provides:
             kind, _, name = component.partition(" ")
             if (
                 record.distribution == PROJECT
-                or kind not in shelves
+                or kind not in registries
                 or (needed is not None and component not in needed)
             ):
                 continue
-            if name not in shelves[kind]:
+            if name not in registries[kind]:
                 raise UsageError(f"{where} needs {kind} {name!r}; {_describe_missing(zoo, record)}")
-            owner = shelves[kind][name].owner
+            owner = registries[kind][name].owner
             old, new = (record.distribution, record.version), (owner.distribution, owner.version)
             if all((*old, *new)) and old != new:
                 was, now = " ".join(old), " ".join(new)

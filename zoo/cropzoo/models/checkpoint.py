@@ -207,9 +207,7 @@ class Metadata(Schema):
     @classmethod
     def _check_scores(cls, value: dict[str, Any]) -> dict[str, Any]:
         check_scores(value)
-        if "baseline" in value:
-            if not isinstance(value["baseline"], dict):
-                raise ValueError(f"baseline must be a mapping of scores, not {value['baseline']!r}")
+        if value.get("baseline") is not None:
             BaselineScores.model_validate(value["baseline"])
         return value
 

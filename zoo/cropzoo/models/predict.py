@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from cropzoo.data.batch import Batch
-from cropzoo.data.dates import DateOptions, encode_dates, limit_dates, select_clear_dates
+from cropzoo.data.dates import DateOptions, limit_dates, select_clear_dates
+from cropzoo.data.loader import Collate
 from cropzoo.data.normalize import Normalizer
+from cropzoo.data.patches import PatchItem
 from cropzoo.data.sample import Sample
 from cropzoo.data.units import describe_unit, find_unit, sample_medians
 from cropzoo.errors import UsageError
@@ -161,23 +164,13 @@ def _check_unit(samples: Sequence[Sample], metadata: Metadata, scale: float) -> 
 
 def _make_batch(samples: Sequence[Sample], options: DateOptions, metadata: Metadata) -> Batch:
     """The dates of each series that the network uses, as one batch that is padded and not normalized."""
-    chosen = [
-        limit_dates(
-            select_clear_dates(sample, options.min_clear), options.limit, options.sampling, np.random.default_rng(0)
-        )
-        for sample in samples
-    ]
-    longest = options.length or max(len(sample.dates) for sample in chosen)
-    first = chosen[0].series
-    series = np.zeros((len(chosen), longest, *first.shape[1:]), first.dtype)
-    dates, valid = np.zeros((len(chosen), longest), np.int64), np.zeros((len(chosen), longest), np.bool_)
-    for row, (sample, whole) in enumerate(zip(chosen, samples, strict=True)):
-        count = len(sample.dates)
-        series[row, :count] = sample.series
-        dates[row, :count] = encode_dates(sample.dates, metadata.dates, int(whole.dates[0]))
-        valid[row, :count] = True
-    if series.dtype.kind == "f" and not np.isfinite(series).all():
-        raise UsageError(
-            f"{_WHAT} with values that are NaN or infinite; replace them by 0, and mark them False in clear"
-        )
-    return Batch(*(torch.from_numpy(array) for array in (series, dates, valid)))
+    items = []
+    for sample in samples:
+        clear = select_clear_dates(sample, options.min_clear)
+        chosen = limit_dates(clear, options.limit, options.sampling, np.random.default_rng(0))
+        if chosen.series.dtype.kind == "f" and not np.isfinite(chosen.series).all():
+            raise UsageError(
+                f"{_WHAT} with values that are NaN or infinite; replace them by 0, and mark them False in clear"
+            )
+        items.append(PatchItem(replace(chosen, clear=None), first=int(sample.dates[0])))
+    return Collate(metadata.dates, options.length)(items)
