@@ -212,9 +212,7 @@ class _GDALSource:
             frame = pyogrio.read_dataframe(self.address, layer=self.layer, columns=list(columns), **options)
             inexact = [name for name in columns if self.kinds.get(name) in ("i", "u") and _is_inexact(frame[name])]
             exact = self._read_integers(inexact, selection) if inexact else {}
-            if self.address.lower().endswith(
-                ".shp"
-            ):  # whose integers of 19 digits GDAL reads as floating-point numbers
+            if self.address.lower().endswith(".shp"):  # GDAL reads its integers of 19 digits as floating-point numbers
                 wide = [name for name in columns if self.kinds.get(name) == "f" and _has_inexact_integers(frame[name])]
                 exact |= self._read_integers(wide, {**selection, "ADJUST_TYPE": "YES"}) if wide else {}
         return tidy(frame.assign(**exact), self.kinds, self.problems)

@@ -30,8 +30,8 @@ MAX_PIXELS = 2**40
 def class_tags(classes: Sequence[LabelClass]) -> dict[str, str]:
     """Tags with the name, code and color of each class: CLASS_0, CODE_0, COLOR_0 and so on.
 
-    A class without a code in the training data has no tag of it. The tag CODES tells such maps from those of versions
-    before 0.2, which made up numbers instead.
+    A class without a code in the training data has no tag of it. The tag CODES distinguishes such maps from those of
+    versions before 0.2, which made up numbers instead.
     """
     tags = {"CODES": "source"}
     for index, each in enumerate(classes):
