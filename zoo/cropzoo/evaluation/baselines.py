@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 
 from cropzoo.data.boundary import CLASS_BOUNDARY, boundary_bits
+from cropzoo.data.composite import composite_array, fill_gaps_array
 from cropzoo.data.sample import IGNORE, Sample
 from cropzoo.errors import CropzooError
 from cropzoo.evaluation.metrics import region_metrics, region_scores
@@ -172,7 +173,7 @@ def _finite_features(sample: Sample, flat: NDArray[np.intp], months: NDArray[np.
 
 def _monthly_features(sample: Sample, flat: NDArray[np.intp], months: NDArray[np.int64]) -> NDArray[np.float32]:
     """Monthly medians of some pixels, (N, months * C)."""
-    length, bands, _, columns = sample.series.shape
+    length, columns = len(sample.series), sample.series.shape[-1]
     place = np.divmod(flat, columns)  # flattening would copy the whole series where it is a window of a larger array
     values = np.asarray(sample.series)[:, :, *place].astype(np.float32)
     clear = np.ones((length, len(flat)), bool)
@@ -180,35 +181,6 @@ def _monthly_features(sample: Sample, flat: NDArray[np.intp], months: NDArray[np
         clear = np.asarray(sample.clear)[:, *place]
         clear[:, ~clear.any(axis=0)] = True
     of_month = _months(sample.dates)
-    monthly = np.zeros((len(months), bands, len(flat)), np.float32)
-    known = np.zeros((len(months), len(flat)), bool)
-    for index, month in enumerate(months):
-        dates = of_month == month
-        if dates.any():
-            monthly[index], known[index] = _clear_median(values[dates], clear[dates])
-    known[:, ~known.any(axis=0)] = True
-    return _interpolate(monthly, known).reshape(-1, len(flat)).T
-
-
-def _clear_median(
-    values: NDArray[np.float32], clear: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Median over clear dates, (C, N), and whether there is a clear value, (N,)."""
-    ordered = np.sort(np.where(clear[:, None], values, np.inf), axis=0)
-    count = clear.sum(axis=0)
-    middle = [np.maximum(position, 0)[None, None] for position in ((count - 1) // 2, count // 2)]
-    low, high = (np.take_along_axis(ordered, np.minimum(place, len(values) - 1), axis=0)[0] for place in middle)
-    known = count > 0
-    return np.where(known, (np.where(known, low, 0) + np.where(known, high, 0)) / 2, 0).astype(np.float32), known
-
-
-def _interpolate(monthly: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Interpolate unknown months of (M, C, N) linearly between the nearest known ones."""
-    months = len(known)
-    index = np.arange(months)[:, None]
-    before = np.maximum.accumulate(np.where(known, index, -1), axis=0)
-    after = np.minimum.accumulate(np.where(known, index, months)[::-1], axis=0)[::-1]
-    before, after = np.where(before < 0, after, before), np.where(after == months, before, after)
-    share = ((index - before) / np.maximum(after - before, 1)).astype(np.float32)[:, None]
-    low, high = (np.take_along_axis(monthly, place[:, None], axis=0) for place in (before, after))
-    return np.asarray(low * (1 - share) + high * share, np.float32)
+    slots = np.where(np.isin(of_month, months), np.searchsorted(months, of_month), -1)
+    monthly = fill_gaps_array(*composite_array(values, slots, clear, len(months)))
+    return monthly.reshape(-1, len(flat)).T
