@@ -114,3 +114,37 @@ def test_tiles_that_overlap_label_every_pixel_once(
     assert plan.counts.sum() == labeled
     assert all((each.counts == np.bincount(each.labels.ravel(), minlength=256)).all() for each in labels)
     assert any("border of two tiles" in note for note in plan.notes) == (shift > 16)
+
+
+def test_a_tile_without_a_parcel_is_reported(options: PrepareOptions, tmp_path: Path) -> None:
+    profile = {"driver": "GTiff", "height": 32, "width": 40, "count": 1, "dtype": "uint16", "crs": "EPSG:32631"}
+    corner = rasterio.transform.from_origin(400_000, 5_700_000, 10, 10)
+    with rasterio.open(tmp_path / "S2_far_2018-05-01.tif", "w", transform=corner, **profile) as file:
+        file.write(np.ones((1, 32, 40), np.uint16))
+        file.descriptions = ("B04",)
+    plan = plan_of(options)
+    assert len(plan.samples) == 12
+    [note] = [note for note in plan.notes if "has no parcel and is left out; check its CRS" in note]
+    assert "S2_far_2018-05-01.tif" in note
+    # 6 windows of the far tile in each of three years; the last column is 8 pixels wide.
+    assert "18 windows without a parcel are left out; --keep-empty keeps them" in plan.notes
+
+
+def test_windows_are_listed_where_parcels_are_on_an_enormous_image(options: PrepareOptions, tmp_path: Path) -> None:
+    near = plan_of(options)
+    frame = geopandas.read_file(tmp_path / "parcels.gpkg")
+    frame.geometry = frame.scale(0.01, 0.01, origin=(500_000, 5_600_000))  # pixels are as much smaller
+    frame.to_file(tmp_path / "parcels.gpkg")
+    place = "<SRS>EPSG:32631</SRS><GeoTransform>-400000, 0.1, 0, 5600000, 0, -0.1</GeoTransform>"
+    size = 'xSize="32" ySize="32"'
+    part = f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="9000000" yOff="0" {size}/>'
+    for year in YEARS:
+        source = f'<SourceFilename relativeToVRT="1">S2_{year}-05-01.tif</SourceFilename>'
+        (tmp_path / f"wide_{year}-05-01.vrt").write_text(
+            f'<VRTDataset rasterXSize="16000000" rasterYSize="16000000">{place}'
+            '<VRTRasterBand dataType="UInt16" band="1"><Description>B04</Description><NoDataValue>0</NoDataValue>'
+            f"<SimpleSource>{source}{part}</SimpleSource></VRTRasterBand></VRTDataset>"
+        )
+    wide = plan_of(options, images=(str(tmp_path / "wide_*.vrt"),))
+    moved = [sample.window._replace(column=sample.window.column + 9_000_000) for sample in near.samples]
+    assert [sample.window for sample in wide.samples] == moved

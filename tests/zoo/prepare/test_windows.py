@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
+import pyproj
 import pytest
+import shapely
 from pyproj import Transformer
 from rasterio import Affine
 from rasterio.warp import transform
+from shapely.geometry import MultiPolygon, Polygon, box
+from shapely.geometry.base import BaseGeometry
 
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Grid, Window
+from cropzoo.geo.vector.parcel_table import ParcelTable
 from cropzoo.prepare.windows import (
     SampleWindow,
     bounding_window,
     find_covered,
     find_overlaps,
+    locate_parcels,
     split_windows,
     window_lon_lat,
 )
@@ -137,5 +145,62 @@ def test_windows_across_180_degrees_are_reported_apart() -> None:
 
 
 def test_too_many_windows_are_refused_before_they_are_listed() -> None:
-    with pytest.raises(CropzooError, match=r"these are 444,444,888,889 windows.*crop the images to the parcels"):
+    with pytest.raises(CropzooError, match=r"more than 10,000,000 windows.*crop the images.*leave out --keep-empty"):
         split_windows(16_000_000, 16_000_000, 24)
+    everywhere = np.array([[0, 0, 16e6, 16e6]])
+    with pytest.raises(CropzooError, match=r"more than 10,000,000 windows near parcels.*enlarge --window$"):
+        split_windows(16_000_000, 16_000_000, 24, boxes=everywhere)
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(300, 520, 32), (70, 50, 32), (20, 30, 64), (129, 1000, 8)])
+@pytest.mark.parametrize("block", [(1, 1), (1, 1000), (256, 256)])
+@pytest.mark.parametrize("count", [0, 1, 4, 60])
+def test_windows_near_boxes_are_those_that_intersect_one_in_the_same_order_and_regions(
+    height: int, width: int, size: int, block: tuple[int, int], count: int
+) -> None:
+    rng = np.random.default_rng(count)
+    starts = rng.uniform(-60, (height + 60, width + 60), (count, 2))
+    boxes = np.hstack([starts, starts + rng.uniform(0, 90, (count, 2))])
+
+    def is_near(window: Window) -> bool:
+        row, column, high, wide = window
+        return any(
+            top < row + high and bottom >= row and left < column + wide and right >= column
+            for top, left, bottom, right in boxes
+        )
+
+    expected = [list(filter(is_near, region)) for region in split_windows(height, width, size, block)]
+    assert split_windows(height, width, size, block, boxes) == [region for region in expected if region]
+
+
+def test_windows_near_boxes_of_an_enormous_raster_take_no_memory_for_the_rest() -> None:
+    boxes = np.array([[50.0, 70.0, 60.0, 90.0], [15_999_990.0, 12_000_001.0, 15_999_995.0, 12_000_002.0]])
+    tracemalloc.start()
+    found = split_windows(16_000_000, 16_000_000, 24, boxes=boxes)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == [[Window(48, 48, 24, 24), Window(48, 72, 24, 24)], [Window(15_999_984, 12_000_000, 16, 24)]]
+    assert peak < 64 << 20
+
+
+def parcels_of(*shapes: BaseGeometry, crs: str = "EPSG:32631") -> ParcelTable:
+    numbers = np.arange(1, len(shapes) + 1, dtype=np.int32)
+    names = ("",) * len(shapes)
+    return ParcelTable(np.array(shapes, object), pyproj.CRS(crs), numbers, tuple(range(len(shapes))), names)
+
+
+def test_parts_of_a_parcel_are_located_apart() -> None:
+    far = MultiPolygon([box(500_000, 5_599_900, 500_100, 5_600_000), box(509_900, 5_590_000, 510_000, 5_590_200)])
+    expected = [[-1, -1, 11, 11], [979, 989, 1001, 1001]]
+    np.testing.assert_allclose(locate_parcels(parcels_of(far), grid(side=1000)), expected, atol=1e-6)
+
+
+def test_parcels_are_located_on_a_rotated_grid_of_another_zone() -> None:
+    turned = Grid(64, 64, Affine(8.66, 5, 712_000, 5, -8.66, 5_600_000), "EPSG:32631")
+    corners = [turned.locate(row, column) for row, column in ((10, 20), (10, 30), (25, 30), (25, 20))]
+    to_zone_32 = Transformer.from_crs(32631, 32632, always_xy=True).transform
+    moved = shapely.transform(Polygon(corners), to_zone_32, interleaved=False)
+    ((top, left, bottom, right),) = locate_parcels(parcels_of(moved, crs="EPSG:32632"), turned)
+    assert top <= 9 <= 26 <= bottom
+    assert left <= 19 <= 31 <= right
+    assert (bottom - top) * (right - left) < 4 * 15 * 10 + 200

@@ -138,7 +138,7 @@ def fold_samples(
     known = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     if len(known) < MIN_FOLDS:
         single = Folds((1,) * len(samples), tuple(make_rotations(MIN_FOLDS)), "one fold")
-        smaller = max(MIN_WINDOW, min(min(size) for size in sizes) // 4)
+        smaller = max(MIN_WINDOW, min(options.window // 2, *(min(size) // 4 for size in sizes)))
         return single, [
             f"{len(known)} spatial block(s) cannot be split into train, val and test, so training will fail; "
             f"use smaller windows, such as --window {smaller}, or a larger area"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
@@ -26,7 +26,14 @@ from cropzoo.parallel import run_jobs
 from cropzoo.prepare.folds import ANY_FOLD, Folds, fold_samples
 from cropzoo.prepare.inputs import PixelCounts, PrepareInputs
 from cropzoo.prepare.options import BLOCKS, GROUND_IGNORE, YEAR, PrepareOptions
-from cropzoo.prepare.windows import PlacedWindow, SampleWindow, find_overlaps, split_windows
+from cropzoo.prepare.windows import (
+    PlacedWindow,
+    SampleWindow,
+    count_windows,
+    find_overlaps,
+    locate_parcels,
+    split_windows,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,20 +94,19 @@ def make_plan(options: PrepareOptions, workers: int, log: Log) -> PreparePlan:
     """
     table = None if options.classes is None else read_crop_table(options.classes)
     inputs = _find_inputs(options, log)
-    samples, notes = _choose_windows(inputs)
+    samples, empty, notes = _choose_windows(inputs)
     log(f"rasterizing {len(inputs.parcels)} parcels on {len(samples)} windows")
     counted = _count_all_pixels(inputs, samples, workers)
     notes = [*inputs.parcels.notes, *notes]
     known = np.array([crop is not None for crop in inputs.parcels.crops])
     used = [bool(known[found.parcels].any()) for found in counted]
     if not any(used):
-        raise CropzooError(
-            "no pixel of the images is in a parcel with a crop; check the crop column, and the CRS of parcels and "
-            "images"
-        )
-    if not options.keep_empty and not all(used):
-        notes += _note_tiles_without_parcels(inputs, samples, used)
-        notes.append(f"{used.count(False)} windows without a parcel are left out; --keep-empty keeps them")
+        raise _no_crop_error()
+    if not options.keep_empty and (empty or not all(used)):
+        with_parcels = {sample.stack for sample, keep in zip(samples, used, strict=True) if keep}
+        notes += _note_tiles_without_parcels(inputs, {sample.stack for sample in samples} - with_parcels)
+        left_out = empty + used.count(False)
+        notes.append(f"{left_out} windows without a parcel are left out; --keep-empty keeps them")
         samples = [sample for sample, keep in zip(samples, used, strict=True) if keep]
         counted = [found for found, keep in zip(counted, used, strict=True) if keep]
     legend, rare = _make_legend(inputs, counted, table)
@@ -145,15 +151,35 @@ def _find_inputs(options: PrepareOptions, log: Log) -> PrepareInputs:
     return PrepareInputs(options, stacks, parcels, aoi)
 
 
-def _choose_windows(inputs: PrepareInputs) -> tuple[list[SampleWindow], list[str]]:
-    """Windows of every stack and year, without areas of an earlier stack and years without images; and warnings."""
-    size = inputs.options.window
-    regions = [split_windows(stack.grid.height, stack.grid.width, size, stack.block) for stack in inputs.stacks]
-    windows = [[(region, window) for region, group in enumerate(found) for window in group] for found in regions]
-    overlaps = find_overlaps(
-        [stack.grid for stack in inputs.stacks], [[window for _, window in mine] for mine in windows]
+def _no_crop_error() -> CropzooError:
+    return CropzooError(
+        "no pixel of the images is in a parcel with a crop; check the crop column, and the CRS of parcels and images"
     )
-    notes = _note_overlaps(overlaps)
+
+
+def _choose_windows(inputs: PrepareInputs) -> tuple[list[SampleWindow], int, list[str]]:
+    """Windows of every stack and year, without areas of an earlier stack and years without images.
+
+    Unless windows without a parcel are kept, only those near parcels with a crop are listed.
+
+    Returns:
+        The windows, the number of those that are not listed, and warnings.
+    """
+    size, grids = inputs.options.window, [stack.grid for stack in inputs.stacks]
+    boxes: list[NDArray[np.float64] | None] = [None] * len(grids)
+    if not inputs.options.keep_empty:
+        with_crop = inputs.parcels.subset(np.array([crop is not None for crop in inputs.parcels.crops]))
+        boxes = [locate_parcels(with_crop, grid) for grid in grids]
+    regions = [
+        split_windows(stack.grid.height, stack.grid.width, size, stack.block, near)
+        for stack, near in zip(inputs.stacks, boxes, strict=True)
+    ]
+    windows = [[(region, window) for region, group in enumerate(found) for window in group] for found in regions]
+    if not any(windows):
+        raise _no_crop_error()
+    overlaps = find_overlaps(grids, [[window for _, window in mine] for mine in windows])
+    notes = _note_tiles_without_parcels(inputs, [number for number, mine in enumerate(windows) if not mine])
+    notes += _note_overlaps(overlaps)
     samples = [
         SampleWindow("", number, window, year, region, earlier)
         for number, (mine, theirs) in enumerate(zip(windows, overlaps, strict=True))
@@ -172,7 +198,9 @@ def _choose_windows(inputs: PrepareInputs) -> tuple[list[SampleWindow], list[str
         notes.append(
             f"no image is in the season of {', '.join(map(str, missing))}; the parcels of that year are left out"
         )
-    return dated, notes
+    years = {sample.year for sample in dated}
+    total = sum(count_windows(grid.height, grid.width, size) for grid in grids)
+    return dated, (total - sum(map(len, windows))) * len(years), notes
 
 
 def _note_overlaps(overlaps: Sequence[Sequence[tuple[PlacedWindow, ...] | None]]) -> list[str]:
@@ -185,13 +213,10 @@ def _note_overlaps(overlaps: Sequence[Sequence[tuple[PlacedWindow, ...] | None]]
     return notes
 
 
-def _note_tiles_without_parcels(
-    inputs: PrepareInputs, samples: Sequence[SampleWindow], used: Sequence[bool]
-) -> list[str]:
-    """Warning for each tile without a parcel: an image with a wrong CRS is elsewhere, and its date is missing."""
-    with_parcels = {sample.stack for sample, has in zip(samples, used, strict=True) if has}
+def _note_tiles_without_parcels(inputs: PrepareInputs, numbers: Collection[int]) -> list[str]:
+    """Warning for each of these tiles: an image with a wrong CRS is elsewhere, and its date is missing."""
     notes = []
-    for number in sorted({sample.stack for sample in samples} - with_parcels):
+    for number in sorted(numbers):
         stack = inputs.stacks[number]
         image = str(stack.acquisitions[0].files[stack.bands[0]][0].path)
         notes.append(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from rasterio.warp import transform
 from shapely import STRtree, union_all
@@ -15,6 +16,7 @@ from shapely.geometry import Polygon
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.geo.vector.longitudes import align_longitudes, join_at_180
+from cropzoo.geo.vector.parcel_table import ParcelTable
 
 _MIN_REGION_WINDOWS = 4
 """Windows per side of a region of images stored in small blocks: few reads, and work for all processes."""
@@ -23,7 +25,7 @@ _MAX_REGION_PIXELS = 2**22
 """Largest region in pixels; one date of ten bands then takes 84 MB."""
 
 MAX_WINDOWS = 10_000_000
-"""Largest number of windows of a stack; with 24 pixels of 10 m they cover Germany and France."""
+"""Largest number of listed windows of a stack; with 24 pixels of 10 m they cover Germany and France."""
 
 _MIN_WIDTH = 0.25
 """A window narrower than this fraction of the others would be drawn in training as often as they are."""
@@ -62,7 +64,13 @@ class SampleWindow:
     earlier: tuple[PlacedWindow, ...] = ()
 
 
-def split_windows(height: int, width: int, size: int, block: tuple[int, int] = (1, 1)) -> list[list[Window]]:
+def split_windows(
+    height: int,
+    width: int,
+    size: int,
+    block: tuple[int, int] = (1, 1),
+    boxes: NDArray[np.float64] | None = None,
+) -> list[list[Window]]:
     """Windows that cover a raster without overlap, from its upper left corner, grouped into regions.
 
     If the size does not divide the raster, the last row and column of windows are smaller, or larger by less than a
@@ -74,37 +82,101 @@ def split_windows(height: int, width: int, size: int, block: tuple[int, int] = (
         height, width: Size of the raster in pixels.
         size: Pixels per side of a window.
         block: Height and width of the blocks in which the images are stored.
+        boxes: First row, first column, last row and last column of rectangles in pixels, (n, 4); only windows that
+            one of them intersects are listed, and time and memory do not grow with the rest. None for all windows.
 
     Raises:
         CropzooError: There are more than ten million windows.
     """
-    windows = -(-height // size) * -(-width // size)
-    if windows > MAX_WINDOWS:
-        raise CropzooError(
-            f"samples of {size} pixels from images of {height} x {width} pixels; these are {windows:,} windows, and "
-            f"{MAX_WINDOWS:,} are the most; crop the images to the parcels (gdalwarp -te), or enlarge --window"
-        )
     rows, columns = _split_length(height, size), _split_length(width, size)
     across = max(_MIN_REGION_WINDOWS, -(-min(block[1], width) // size))
     down = max(_MIN_REGION_WINDOWS, -(-min(block[0], height) // size))
     down = max(1, min(down, _MAX_REGION_PIXELS // (min(across, len(columns)) * size * size)))
-    return [
-        [Window(row, column, high, wide) for row, high in band for column, wide in group]
-        for band in _batch(rows, down)
-        for group in _batch(columns, across)
-    ]
+    listed, count = [], 0
+    for row, numbers in _list_columns(rows, columns, boxes):
+        listed.append((row, numbers))
+        count += len(numbers)
+        if count > MAX_WINDOWS:
+            near = "" if boxes is None else " near parcels"
+            raise CropzooError(
+                f"samples of {size} pixels from images of {height} x {width} pixels; these are more than "
+                f"{MAX_WINDOWS:,} windows{near}, and no image may have more; crop the images to the parcels "
+                f"(gdalwarp -te), enlarge --window{', or leave out --keep-empty' if boxes is None else ''}"
+            )
+    regions: dict[tuple[int, int], list[Window]] = {}
+    for row, numbers in listed:
+        top, bottom = rows[row : row + 2].tolist()
+        edges = zip(numbers.tolist(), columns[numbers].tolist(), columns[numbers + 1].tolist(), strict=True)
+        for column, left, right in edges:
+            window = Window(top, left, bottom - top, right - left)
+            regions.setdefault((row // down, column // across), []).append(window)
+    return [regions[key] for key in sorted(regions)]
 
 
-def _split_length(length: int, size: int) -> list[tuple[int, int]]:
-    pieces = [(start, min(size, length - start)) for start in range(0, length, size)]
-    if len(pieces) > 1 and pieces[-1][1] < _MIN_WIDTH * size:
-        *pieces, (start, _), (_, rest) = pieces
-        pieces.append((start, size + rest))
-    return pieces
+def count_windows(height: int, width: int, size: int) -> int:
+    """Number of windows that cover a raster, see `split_windows`."""
+    return (len(_split_length(height, size)) - 1) * (len(_split_length(width, size)) - 1)
 
 
-def _batch(pieces: Sequence[tuple[int, int]], count: int) -> Iterator[Sequence[tuple[int, int]]]:
-    return (pieces[start : start + count] for start in range(0, len(pieces), count))
+def _split_length(length: int, size: int) -> NDArray[np.int64]:
+    """Edges of the windows along an axis, from 0 to the length, (windows + 1)."""
+    starts = np.arange(0, length, size)
+    if len(starts) > 1 and length - starts[-1] < _MIN_WIDTH * size:
+        starts = starts[:-1]
+    return np.append(starts, length)
+
+
+def _list_columns(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], boxes: NDArray[np.float64] | None
+) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Number of each row of windows, and the numbers of its windows that a box intersects, increasing.
+
+    Args:
+        rows, columns: Edges of the windows along each axis.
+        boxes: See `split_windows`.
+    """
+    if boxes is None:
+        everything = np.arange(len(columns) - 1)
+        yield from ((row, everything) for row in range(len(rows) - 1))
+        return
+    inside = (boxes[:, :2] <= (rows[-1], columns[-1])).all(axis=1) & (boxes[:, 2:] >= 0).all(axis=1)
+    boxes = boxes[inside]
+    first_row, last_row = (_find_interval(rows, boxes[:, side]) for side in (0, 2))
+    first_column, last_column = (_find_interval(columns, boxes[:, side]) for side in (1, 3))
+    order = np.argsort(first_row, kind="stable")
+    starts, open_boxes, row = 0, order[:0], -1
+    while starts < len(order) or len(open_boxes):
+        row = row + 1 if len(open_boxes) else int(first_row[order[starts]])
+        stop = int(np.searchsorted(first_row, row, "right", sorter=order))
+        open_boxes = np.append(open_boxes, order[starts:stop])
+        starts = stop
+        changes = np.zeros(len(columns), np.int64)
+        np.add.at(changes, first_column[open_boxes], 1)
+        np.add.at(changes, last_column[open_boxes] + 1, -1)
+        yield row, np.flatnonzero(np.cumsum(changes))
+        open_boxes = open_boxes[last_row[open_boxes] > row]
+
+
+def _find_interval(edges: NDArray[np.int64], positions: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Number of the interval between edges that contains each position; the nearest one for those outside."""
+    found: NDArray[np.intp] = np.clip(np.searchsorted(edges, positions, "right") - 1, 0, len(edges) - 2)
+    return found
+
+
+def locate_parcels(table: ParcelTable, grid: Grid) -> NDArray[np.float64]:
+    """Rectangles around the parts of parcels in pixels of a grid, for `split_windows`, (n, 4).
+
+    They are a pixel larger, since rasterization rounds corners. Parts outside the area of the CRS have none.
+
+    Args:
+        table: Parcels.
+        grid: Grid of the images.
+    """
+    bounds = shapely.bounds(shapely.get_parts(table.to_crs(grid.crs).geometry))
+    west, south, east, north = bounds[np.isfinite(bounds).all(axis=1)].T
+    x, y = np.stack([west, west, east, east]), np.stack([south, north, south, north])
+    columns, rows = _apply_affine(~grid.transform, x, y)
+    return np.stack([rows.min(axis=0) - 1, columns.min(axis=0) - 1, rows.max(axis=0) + 1, columns.max(axis=0) + 1], 1)
 
 
 def bounding_window(windows: Sequence[Window]) -> Window:
@@ -135,7 +207,9 @@ def find_overlaps(
     """
     found: list[list[tuple[PlacedWindow, ...] | None]] = []
     outlines: list[Any] = []
-    longitude = window_lon_lat(grids[0], windows[0][0])[0][0] if grids else 0.0
+    longitude = next(
+        (window_lon_lat(grid, mine[0])[0][0] for grid, mine in zip(grids, windows, strict=True) if mine), 0.0
+    )
     placed: list[PlacedWindow] = []
     for number, (grid, mine) in enumerate(zip(grids, windows, strict=True)):
         tree = STRtree(outlines)
