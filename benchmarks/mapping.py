@@ -98,7 +98,7 @@ def time_bare(plan: Any, predictor: Any) -> tuple[float, float]:
         batches = list(make_batches(plan, reader.read(chunk)))
         start, busy_start = perf_counter(), process_time()
         for batch in batches:
-            predictor.probabilities(batch.series, batch.dates, batch.valid, batch.first)
+            batch.predict(predictor)
         seconds += perf_counter() - start
         busy += process_time() - busy_start
     return seconds, busy
@@ -166,7 +166,7 @@ class TrivialNetwork:
         )
 
     def probabilities(
-        self, series: NDArray[Any], dates: NDArray[np.int64], valid: NDArray[np.bool_], first: int
+        self, series: NDArray[Any], dates: NDArray[np.int64], valid: NDArray[np.bool_], first: int, **inputs: Any
     ) -> NDArray[np.float32]:
         """Share of each band in the sum of bands, (B, C, S, S)."""
         means = series.mean(axis=1, dtype=np.float32) + 1

@@ -49,7 +49,7 @@ class Boundary(Objective):
 
     def forward(self, batch: Batch) -> Losses:
         """Loss of a batch; `parts` are the accuracies of boundary and interior pixels, and the boundary share."""
-        features = self.backbone(batch.series, batch.dates, batch.valid)
+        features = self.features(batch)
         labels = require_labels(features, batch.labels, "boundary")
         edges = self.boundaries(labels, batch.parcels)
         known = labels != IGNORE

@@ -143,7 +143,7 @@ class CSCL(Objective):
 
     def forward(self, batch: Batch) -> Losses:
         """Loss of a batch; `parts` are the mean similarities of pairs of the same class and of different classes."""
-        features = self.backbone(batch.series, batch.dates, batch.valid)
+        features = self.features(batch)
         labels = require_labels(features, batch.labels, "cscl")
         similarity = self.similarity(features)
         same, different = self.select_pairs(labels)

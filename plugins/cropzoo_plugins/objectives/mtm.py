@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -77,7 +79,7 @@ class MaskedTime(Objective):
         dates = hide_dates(batch.valid, self.date_ratio, draws)
         patches = hide_patches(batch.series, self.patch_ratio, self.patch_size, draws)
         patches &= (batch.valid & ~dates)[:, :, None, None]
-        features = self.features(batch, dates, patches)
+        features = self.visible_features(batch, dates, patches)
         hidden = {"dates": dates[:, :, None, None].expand_as(patches), "patches": patches}
         sums, counts = [], []
         for places in hidden.values():
@@ -89,7 +91,7 @@ class MaskedTime(Objective):
         parts = {name: sums[i].detach() / counts[i].clamp(min=1) for i, name in enumerate(hidden)}
         return Losses(torch.stack(sums).sum() / torch.stack(counts).sum().clamp(min=1), parts)
 
-    def features(self, batch: Batch, dates: Tensor, patches: Tensor) -> Tensor:
+    def visible_features(self, batch: Batch, dates: Tensor, patches: Tensor) -> Tensor:
         """Features of the backbone without the hidden values, at the resolution of the series, (B, D, H, W).
 
         Args:
@@ -99,9 +101,17 @@ class MaskedTime(Objective):
         """
         # networks with padding="published" read invalid dates, so their values are set to zero
         covered = patches | dates[:, :, None, None]
-        series = batch.series.masked_fill(covered[:, :, None], 0)
-        features: Tensor = self.backbone(series, batch.dates.masked_fill(dates, 0), batch.valid & ~dates)
-        scale = features.shape[-1] // series.shape[-1]
+        features = self.features(
+            replace(
+                batch,
+                series=batch.series.masked_fill(covered[:, :, None], 0),
+                dates=batch.dates.masked_fill(dates, 0),
+                valid=batch.valid & ~dates,
+                clear=~covered if batch.clear is None else batch.clear & ~covered,
+                padded=True,
+            )
+        )
+        scale = features.shape[-1] // batch.series.shape[-1]
         return F.avg_pool2d(features, scale) if scale > 1 else features
 
     def errors(self, features: Tensor, batch: Batch, chosen: Tensor) -> Tensor:

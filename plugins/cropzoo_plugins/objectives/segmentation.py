@@ -72,7 +72,7 @@ class Segmentation(Objective):
 
     def forward(self, batch: Batch) -> Losses:
         """Sum of the losses of a batch; `parts` contains each loss by name."""
-        logits = self.head(self.backbone(batch.series, batch.dates, batch.valid))
+        logits = self.head(self.features(batch))
         labels = require_labels(logits, batch.labels, "segmentation")
         terms = {name: self._loss(name, logits, labels) for name in self.losses}
         parts = {name: term.detach() for name, term in terms.items()}

@@ -61,7 +61,7 @@ class SupCon(Objective):
 
     def forward(self, batch: Batch) -> Losses:
         """Loss of a batch; `parts` are the mean cosines of pairs of the same class and of different classes."""
-        features = self.backbone(batch.series, batch.dates, batch.valid)
+        features = self.features(batch)
         labels = require_labels(features, batch.labels, "supcon").flatten()
         chosen = sample_by_class(labels, self.pixels, get_generator(self, labels.device))
         rows = features.movedim(1, -1).flatten(0, 2)[chosen]

@@ -73,7 +73,7 @@ def test_what_is_hidden_never_reaches_the_features(finer: int) -> None:
     torch.manual_seed(0)
     objective, batch = MaskedTime(Mean(finer=finer), 4), random_batch(4, length=7, size=12)
     dates, patches = masks(batch)
-    features = objective.features(batch, dates, patches)
+    features = objective.visible_features(batch, dates, patches)
     assert features.shape == (2, 4, 12, 12)
     hidden = (patches | dates[:, :, None, None])[:, :, None]
     moved = replace(
@@ -81,9 +81,9 @@ def test_what_is_hidden_never_reaches_the_features(finer: int) -> None:
         series=torch.where(hidden, torch.randn(batch.series.shape) * 99, batch.series),
         dates=torch.where(dates, 200, batch.dates),
     )
-    assert torch.equal(objective.features(moved, dates, patches), features)
+    assert torch.equal(objective.visible_features(moved, dates, patches), features)
     seen = replace(batch, series=torch.where(hidden, batch.series, batch.series + 1))
-    assert not torch.equal(objective.features(seen, dates, patches), features)
+    assert not torch.equal(objective.visible_features(seen, dates, patches), features)
 
 
 def test_a_step_shows_the_backbone_zeros_and_invalid_dates() -> None:
@@ -109,7 +109,7 @@ def brute_force(objective: MaskedTime, batch: Batch, dates: Tensor, patches: Ten
 
     The decoder written out: features and day through one hidden layer.
     """
-    features = objective.features(batch, dates, patches).detach()
+    features = objective.visible_features(batch, dates, patches).detach()
     bands = batch.series.shape[2]
     read, day, out = objective.read, objective.day, objective.bands
     losses = []

@@ -90,7 +90,7 @@ class Network:
     shown: list[tuple[Any, ...]] = field(default_factory=list)
 
     def probabilities(
-        self, series: NDArray[Any], dates: NDArray[np.int64], valid: NDArray[np.bool_], first: int
+        self, series: NDArray[Any], dates: NDArray[np.int64], valid: NDArray[np.bool_], first: int, **inputs: Any
     ) -> NDArray[np.float32]:
         self.shown.append((series.shape, dates.copy(), valid.copy(), first))
         return np.stack([self.look(*item) for item in zip(series, dates, valid, strict=True)])

@@ -183,9 +183,9 @@ def test_memory_that_is_too_small_is_reported(
 ) -> None:
     predictor = TorchPredictor(checkpoint(), load_zoo(), "cpu")
 
-    def full(*_: Any) -> None:
+    def full(*_: Any, **inputs: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(predictor, "_model", full)
+    monkeypatch.setattr(predictor._model, "forward", full)
     with pytest.raises(CropzooError, match=r"2 windows of 8 pixels and 5 dates.*--batch-size"):
         predictor.probabilities(*batch(scenes))

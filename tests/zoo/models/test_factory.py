@@ -155,9 +155,9 @@ def test_initial_weights_receive_the_bands_and_are_not_asked_for_where_a_checkpo
 ):
     zoo = load_zoo([make_plugin("received", RECEIVED_BANDS)])
     recipe = Recipe.from_mapping({"backbone": {"name": "received", "source": "hub"}, "dataset": "any"}, "a test")
-    assert create_recipe_backbone(recipe, zoo, 2, 3, ("red", "nir")).received == ("hub", ("red", "nir"))
-    resumed = create_recipe_backbone(recipe, zoo, 2, 3)
-    assert resumed.received == ("none", None)
+    assert create_recipe_backbone(recipe, zoo, ("red", "nir"), 3, pretrained=True).received == ("hub", ("red", "nir"))
+    resumed = create_recipe_backbone(recipe, zoo, ("red", "nir"), 3)
+    assert resumed.received == ("none", ("red", "nir"))
     path = tmp_path / "m.safetensors"
     save_checkpoint(path, Model(resumed, resumed.make_head(3)).state_dict(), metadata("received", source="hub"))
     assert load_model(path, zoo=zoo, catalog=NONE).backbone.received == ("none", None)

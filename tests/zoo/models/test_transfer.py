@@ -33,8 +33,8 @@ def trained(tiny_zoo, tmp_path):
 
 
 def begin(zoo, backbone, path, bands, adapt_bands, *, name="tiny", classes=CLASSES):
-    def rebuild(count, labels):
-        return make(zoo, bands=count, classes=labels).backbone
+    def rebuild(names, labels):
+        return make(zoo, bands=len(names), classes=labels).backbone
 
     return load_initial_weights(backbone, name, path, bands, adapt_bands, classes, rebuild)
 

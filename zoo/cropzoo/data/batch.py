@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ class Batch:
     """Batch of series with their labels.
 
     Args:
-        series: (B, T, C, H, W), float32, normalized by the dataset's statistics; zero at invalid dates.
+        series: (B, T, C, H, W), float32, normalized as the backbone's spec declares; zero at invalid dates.
         dates: (B, T), int64, in the encoding that the backbone's spec declares; zero at invalid dates.
         valid: (B, T), bool, False = padding.
         labels: (B, H, W) (or s times finer), int64, 255 = ignore.
@@ -23,6 +25,9 @@ class Batch:
             another parcel, the others the distance to a boundary, see `cropzoo.data.boundary.boundary_bits`; only in
             evaluation.
         sample: (B,), int64, index of each item's sample in its split; only in evaluation.
+        location: (B, 2), float32, latitude and longitude of the center of each item in degrees, NaN if unknown; only
+            for backbones that declare it.
+        padded: Whether any date is invalid, known without reading `valid` from the device.
     """
 
     series: Tensor
@@ -33,6 +38,12 @@ class Batch:
     clear: Tensor | None = None
     boundary: Tensor | None = None
     sample: Tensor | None = None
+    location: Tensor | None = None
+    padded: bool = True
+
+    def select_inputs(self, names: Iterable[str]) -> dict[str, Any]:
+        """The further inputs of a backbone by name, as keywords of its `forward`."""
+        return {name: getattr(self, name) for name in names}
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
         """Copy the batch to a device."""

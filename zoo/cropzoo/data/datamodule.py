@@ -31,7 +31,7 @@ from cropzoo.data.subsets import (
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.parallel import get_rank, get_world_size
 from cropzoo.plugins.registry import Zoo
-from cropzoo.plugins.specs import DateEncoding
+from cropzoo.plugins.specs import BackboneInput, DateEncoding, Normalization
 
 SPLITS = ("train", "val", "test")
 
@@ -44,6 +44,8 @@ class ModelInputs:
 
     Args:
         dates: encoding of dates.
+        inputs: further inputs of its backbone.
+        normalization: values of the series that it receives.
         size_multiple: number that divides the height and width of its images.
         bands: names of its bands, in order; those of the dataset if empty.
         mean: mean of each band, of scaled values.
@@ -52,6 +54,8 @@ class ModelInputs:
     """
 
     dates: DateEncoding
+    inputs: tuple[BackboneInput, ...] = ()
+    normalization: Normalization = "dataset"
     size_multiple: int = 1
     bands: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
@@ -100,10 +104,10 @@ class DataModule(pl.LightningDataModule):
         self.split_names, self.workers = split_names, workers
         self.classes = tuple(dataset.classes if inputs.classes is None else inputs.classes)
         self.options = patch_options(recipe)
-        self.collate = Collate(inputs.dates, recipe.length)
+        self.collate = Collate(inputs.dates, recipe.length, inputs.inputs)
         trained = (inputs.bands, dataset.scale, inputs.mean, inputs.std)
         own = (dataset.bands, dataset.scale, dataset.mean, dataset.std)
-        self.normalizer = Normalizer(dataset.bands, *(trained if inputs.bands else own))
+        self.normalizer = Normalizer(dataset.bands, *(trained if inputs.bands else own), inputs.normalization)
         self.stage = 0
         self.until: Day | None = None
         self._opened: dict[str, Sequence[Sample]] = {}
@@ -232,7 +236,8 @@ def open_training_data(zoo: Zoo, recipe: Recipe, workers: int = 0) -> DataModule
         )
     if recipe.train_years or recipe.train_sites:
         dataset = restrict_dataset(dataset, _select(recipe, open_split(dataset, "train", spec.splits), "train"))
-    inputs = ModelInputs(zoo.backbones[recipe.backbone.name].spec.dates)
+    backbone = zoo.backbones[recipe.backbone.name].spec
+    inputs = ModelInputs(backbone.dates, backbone.inputs, backbone.normalization)
     data = DataModule(dataset, recipe, inputs, split_names=spec.splits, workers=workers)
     if needing:
         data.check_labels()

@@ -48,7 +48,7 @@ def encode_dates(dates: NDArray[np.int32], encoding: DateEncoding, first: int | 
         dates: (T,), days since 1970-01-01.
         encoding: "doy" day of year, 1 to 366; "days" since 1 September before the first date, the reference of
             PASTIS (Garnot and Landrieu 2021, arXiv:2107.07933), so a day of September itself counts from that month;
-            "none" zeros.
+            "epoch" days since 1970-01-01, unchanged; "none" zeros.
         first: first date of the complete series, days since 1970-01-01, where `dates` are a part of it: the reference
             must not depend on which dates are used.
 
@@ -58,6 +58,8 @@ def encode_dates(dates: NDArray[np.int32], encoding: DateEncoding, first: int | 
     days = dates.astype("datetime64[D]")
     if encoding == "none":
         return np.zeros(len(dates), np.int64)
+    if encoding == "epoch":
+        return dates.astype(np.int64)
     if encoding == "doy":
         of_year: NDArray[np.int64] = (days - days.astype("datetime64[Y]")).astype(np.int64) + 1
         return of_year

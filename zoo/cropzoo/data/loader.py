@@ -15,9 +15,10 @@ from torch.utils.data import Dataset as TorchDataset
 
 from cropzoo.data.batch import Batch
 from cropzoo.data.dates import encode_dates
+from cropzoo.data.location import find_center
 from cropzoo.data.patches import Crops, PatchItem, PatchKey, Tiles
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.plugins.specs import DateEncoding
+from cropzoo.plugins.specs import BackboneInput, DateEncoding
 
 
 def make_loader(
@@ -64,10 +65,13 @@ class Collate:
     Args:
         encoding: encoding of dates.
         length: number of dates of a fixed-length backbone, to which series are padded instead; None for any number.
+        inputs: further inputs of the backbone; a sample without a mask of clear pixels is clear if "clear" is one of
+            them.
     """
 
     encoding: DateEncoding
     length: int | None = None
+    inputs: tuple[BackboneInput, ...] = ()
 
     def __call__(self, items: list[PatchItem]) -> Batch:
         samples = [item.sample for item in items]
@@ -77,14 +81,16 @@ class Collate:
         series = np.zeros(shape, common)
         dates = np.zeros(shape[:2], np.int64)
         valid = np.zeros(shape[:2], np.bool_)
-        clear = np.zeros((*shape[:2], *shape[3:]), np.bool_) if all(s.clear is not None for s in samples) else None
+        masked = [sample.clear is not None for sample in samples]
+        has_clear = any(masked) if "clear" in self.inputs else all(masked)
+        clear = np.zeros((*shape[:2], *shape[3:]), np.bool_) if has_clear else None
         for row, (item, sample) in enumerate(zip(items, samples, strict=True)):
             count = len(sample.dates)
             series[row, :count] = sample.series
             dates[row, :count] = encode_dates(sample.dates, self.encoding, item.first)
             valid[row, :count] = True
-            if clear is not None and sample.clear is not None:
-                clear[row, :count] = sample.clear
+            if clear is not None:
+                clear[row, :count] = True if sample.clear is None else sample.clear
         labels = _stack([sample.labels for sample in samples], np.int64)
         return Batch(
             series=torch.from_numpy(series),
@@ -95,7 +101,15 @@ class Collate:
             clear=_tensor(clear),
             boundary=_tensor(_stack([item.boundary for item in items], np.uint8)),
             sample=torch.tensor([item.number for item in items]) if items[0].number >= 0 else None,
+            location=self._locate(items) if "location" in self.inputs else None,
+            padded=not valid.all(),
         )
+
+    @staticmethod
+    def _locate(items: list[PatchItem]) -> torch.Tensor:
+        """Latitude and longitude of each patch in degrees, (B, 2), float32, NaN if unknown."""
+        places = [(item.place or item.sample.place, item.sample.series.shape[-2:]) for item in items]
+        return torch.tensor([find_center(place, *shape) for place, shape in places], dtype=torch.float32)
 
 
 class EpochSampler(Sampler[PatchKey]):

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from cropzoo.data.batch import Batch
 from cropzoo.errors import CropzooError
+from cropzoo.plugins.specs import Normalization
 
 
 class Normalizer(nn.Module):
-    """Scales and standardizes a series, and selects bands by name.
+    """Scales and standardizes a series, or only scales it, and selects bands by name.
 
     Args:
         given: names of the input bands.
@@ -22,6 +23,7 @@ class Normalizer(nn.Module):
         scale: reflectance of one stored unit.
         mean: mean of each output band, of scaled values.
         std: standard deviation of each output band, of scaled values.
+        normalization: "dataset" to standardize by `mean` and `std`, "reflectance" to only scale.
 
     Raises:
         CropzooError: a wanted band is missing, or the statistics are not one finite number per band with standard
@@ -39,6 +41,7 @@ class Normalizer(nn.Module):
         scale: float,
         mean: Sequence[float],
         std: Sequence[float],
+        normalization: Normalization = "dataset",
     ) -> None:
         super().__init__()
         missing = [band for band in wanted if band not in given]
@@ -53,7 +56,10 @@ class Normalizer(nn.Module):
                 f"statistics of bands {', '.join(wanted)}; scale {scale!r}, mean {tuple(mean)!r}, std {tuple(std)!r}; "
                 "each band needs a finite number, and scale and std must be above 0; fix the dataset's statistics"
             )
+        if normalization == "reflectance":
+            mean, std = [0.0] * len(mean), [1.0] * len(std)
         self.same = list(given) == list(wanted)
+        self.shifted = any(mean)
         deviation = torch.tensor(std, dtype=torch.float64)
         self.register_buffer("picks", torch.tensor([list(given).index(band) for band in wanted]), persistent=False)
         self.register_buffer("factor", _per_band(scale / deviation), persistent=False)
@@ -66,7 +72,8 @@ class Normalizer(nn.Module):
             series = series.index_select(2, self.picks)
         # One new tensor, then in place: a batch of 60 dates is large, and memory is what limits these operations.
         series = series * self.factor if series is batch.series else series.mul_(self.factor)
-        series.sub_(self.shift)
+        if self.shifted:
+            series.sub_(self.shift)
         # On a device, filling costs less than waiting for the answer whether any date is invalid.
         # An exported graph cannot branch on it: it must hold for every batch.
         if series.device.type != "cpu" or torch.compiler.is_compiling() or not bool(batch.valid.all()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from mmap import mmap
 from typing import Any, NamedTuple
@@ -56,12 +56,14 @@ class PatchItem:
         boundary: (H, W) like the labels, uint8 bits of `boundary_bits`.
         number: index of the sample in its split; -1 in training.
         first: first date of the complete series, used or not, days since 1970-01-01.
+        place: georeference of the patch before augmentation; that of the sample if empty.
     """
 
     sample: Sample
     boundary: NDArray[np.uint8] | None = None
     number: int = -1
     first: int | None = None
+    place: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Crops(TorchDataset[PatchItem]):
@@ -91,9 +93,10 @@ class Crops(TorchDataset[PatchItem]):
         crop = temporal_dropout(select_clear_dates(crop, options.dates.min_clear), options.temporal_dropout, rng)
         crop = limit_dates(crop, options.dates.limit, options.dates.sampling, rng)
         crop = pad_sample(_load(crop), size)  # last: padding is not clear, and would outweigh a small sample
+        place = crop.place
         if options.flip_rotate:
             crop = flip_rotate(crop, int(rng.integers(8)))
-        return PatchItem(crop, first=int(sample.dates[0]))
+        return PatchItem(crop, first=int(sample.dates[0]), place=place)
 
 
 class Tiles(TorchDataset[PatchItem]):

@@ -89,7 +89,7 @@ class _PredictionModule(pl.LightningModule):
 
     def test_step(self, batch: Batch, index: int) -> None:
         batch = self.normalizer(batch)
-        self.collector.update(self.model(batch.series, batch.dates, batch.valid), batch)
+        self.collector.update(self.model.predict_batch(batch), batch)
 
     def on_test_epoch_end(self) -> None:
         self.result = self.collector.compute()
@@ -115,7 +115,7 @@ def predict_sample(model: Model, data: DataModule, sample: Sample) -> tuple[NDAr
         chunk = range(start, min(start + data.recipe.batch_size, len(tiles)))
         batch = data.normalizer(data.collate([tiles[PatchKey(0, position)] for position in chunk]))
         batch = batch.to(next(model.parameters()).device)
-        output = model(batch.series, batch.dates, batch.valid).float().cpu().numpy()
+        output = model.predict_batch(batch).float().cpu().numpy()
         if len(logits) != output.shape[1]:
             logits = np.zeros((output.shape[1], height, width), np.float32)
         for values, position in zip(output, chunk, strict=True):
@@ -165,6 +165,8 @@ def open_evaluation(
     model = load_weights(path, metadata, zoo)
     inputs = ModelInputs(
         dates=metadata.dates,
+        inputs=metadata.inputs,
+        normalization=metadata.normalization,
         size_multiple=model.backbone.size_multiple,
         bands=metadata.bands,
         mean=metadata.mean,

@@ -14,7 +14,7 @@ from cropzoo.data.model_scores import ModelScores, scores_of
 from cropzoo.data.sample import LabelClass
 from cropzoo.io import sha256_of
 from cropzoo.models.checkpoint import Metadata, check_statistics
-from cropzoo.plugins.specs import DateEncoding
+from cropzoo.plugins.specs import BackboneInput, DateEncoding, Normalization
 
 
 def make_model_info(metadata: Metadata, recipe: Recipe, path: Path, multiple: int) -> ModelInfo:
@@ -38,6 +38,8 @@ def make_model_info(metadata: Metadata, recipe: Recipe, path: Path, multiple: in
         std=metadata.std,
         image_size=metadata.image_size,
         dates=metadata.dates,
+        inputs=metadata.inputs,
+        normalization=metadata.normalization,
         length=metadata.length,
         upsample=metadata.upsample,
         size_multiple=multiple,
@@ -66,6 +68,8 @@ class ModelInfo:
         std: Standard deviation of each band in training, reflectance.
         image_size: Side of the training images, px.
         dates: Date encoding.
+        inputs: Further inputs.
+        normalization: Values of the series that it receives.
         length: Number of dates that it takes; None for any number.
         upsample: Factor by which its output is finer than the images.
         size_multiple: Number that must divide height and width.
@@ -89,6 +93,8 @@ class ModelInfo:
     std: tuple[float, ...]
     image_size: int
     dates: DateEncoding
+    inputs: tuple[BackboneInput, ...] = ()
+    normalization: Normalization = "dataset"
     length: int | None = None
     upsample: int = 1
     size_multiple: int = 1
@@ -120,7 +126,13 @@ class Predictor(Protocol):
     def precision(self) -> str: ...
 
     def probabilities(
-        self, series: NDArray[Any], dates: NDArray[np.int64], valid: NDArray[np.bool_], first: int
+        self,
+        series: NDArray[Any],
+        dates: NDArray[np.int64],
+        valid: NDArray[np.bool_],
+        first: int,
+        clear: NDArray[np.bool_] | None = None,
+        location: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """Predict the probability of each class at each pixel.
 
@@ -131,6 +143,10 @@ class Predictor(Protocol):
             valid: (B, T), bool, False for padding; every item has a valid date.
             first: First date of the complete series, used or not, days since 1970-01-01; the origin of the encoding
                 "days" is the last 1 September on or before it.
+            clear: (B, T, S, S), bool, False for clouds, shadows and no data; None if all pixels are clear. Only read by
+                a network with this input.
+            location: (B, 2), latitude and longitude of the center in degrees, NaN if unknown. Only read by a network
+                with this input.
 
         Returns:
             (B, K, s * S, s * S), float32, with a sum of 1 at each pixel, s = `facts.upsample`.

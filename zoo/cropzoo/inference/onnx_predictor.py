@@ -44,13 +44,24 @@ class OnnxPredictor:
         self._batched = "batch" in notes.dynamic
 
     def probabilities(
-        self, series: NDArray[Any], dates: NDArray[np.int64], valid: NDArray[np.bool_], first: int
+        self,
+        series: NDArray[Any],
+        dates: NDArray[np.int64],
+        valid: NDArray[np.bool_],
+        first: int,
+        clear: NDArray[np.bool_] | None = None,
+        location: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """See `Predictor.probabilities`."""
         series = series.astype(np.float32, copy=False)
         if self.facts.dates == "days" and not _have_origin(dates, valid, first):
             series, dates, valid = _prepend_date(series, dates, valid, first)
-        inputs = {"series": series, "dates": dates, "valid": valid}
+        inputs: dict[str, NDArray[Any]] = {"series": series, "dates": dates, "valid": valid}
+        if "clear" in self._session.inputs:
+            shape = (*series.shape[:2], *series.shape[3:])
+            inputs["clear"] = np.ones(shape, np.bool_) if clear is None else clear
+        if "location" in self._session.inputs:
+            inputs["location"] = np.full((len(series), 2), np.nan, np.float32) if location is None else location
         if self._batched:
             return self._compute(inputs)
         rows = [{name: value[row : row + 1] for name, value in inputs.items()} for row in range(len(series))]

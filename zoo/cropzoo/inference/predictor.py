@@ -56,11 +56,18 @@ class TorchPredictor:
         model = load_weights(path, metadata, zoo)
         self.facts = make_model_info(metadata, recipe, path, model.backbone.size_multiple)
         self._model = model.to(self.device)
-        given = self.facts.bands
-        self._normalizer = Normalizer(given, given, self.facts.scale, self.facts.mean, self.facts.std).to(self.device)
+        facts = self.facts
+        statistics = facts.scale, facts.mean, facts.std, facts.normalization
+        self._normalizer = Normalizer(facts.bands, facts.bands, *statistics).to(self.device)
 
     def probabilities(
-        self, series: NDArray[Any], dates: NDArray[np.int64], valid: NDArray[np.bool_], first: int
+        self,
+        series: NDArray[Any],
+        dates: NDArray[np.int64],
+        valid: NDArray[np.bool_],
+        first: int,
+        clear: NDArray[np.bool_] | None = None,
+        location: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """See `Predictor.probabilities`."""
         import torch
@@ -70,13 +77,20 @@ class TorchPredictor:
         encoded = np.zeros(dates.shape, np.int64)
         for row, days, real in zip(encoded, dates, valid, strict=True):
             row[real] = encode_dates(days[real].astype(np.int32), self.facts.dates, first)
-        batch = Batch(torch.from_numpy(series), torch.from_numpy(encoded), torch.from_numpy(valid)).to(self.device)
+        batch = Batch(
+            torch.from_numpy(series),
+            torch.from_numpy(encoded),
+            torch.from_numpy(valid),
+            clear=None if clear is None else torch.from_numpy(clear),
+            location=None if location is None else torch.from_numpy(location),
+            padded=not valid.all(),
+        ).to(self.device)
         half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(self.precision)
         try:
             with torch.inference_mode():
                 batch = self._normalizer(batch)
                 with torch.autocast(self.device.type, half, enabled=half is not None):
-                    logits = self._model(batch.series, batch.dates, batch.valid)
+                    logits = self._model.predict_batch(batch)
                 probabilities = logits.float().softmax(dim=1)
                 return cast(NDArray[np.float32], probabilities.cpu().numpy())
         except torch.OutOfMemoryError as error:

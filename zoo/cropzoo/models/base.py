@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +13,16 @@ from torch import Tensor, nn
 from cropzoo.data.batch import Batch
 from cropzoo.errors import UsageError
 from cropzoo.plugins.renamed import METHODS, check_renamed
-from cropzoo.plugins.specs import DateEncoding
+from cropzoo.plugins.specs import BackboneInput, DateEncoding
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-_DATE_RANGES = {"doy": (0, 366, "days of the year, 1 to 366"), "days": (0, 3660, "days since 1 September, 0 to 3660")}
+_DATE_RANGES = {
+    "doy": (0, 366, "days of the year, 1 to 366"),
+    "days": (0, 3660, "days since 1 September, 0 to 3660"),
+    "epoch": (0, 47481, "days since 1970-01-01, up to the year 2099"),
+}
 """Smallest and largest encoded date, and their description. Padding may be 0; no series is longer than ten years."""
 
 
@@ -41,22 +46,31 @@ class Backbone(nn.Module, ABC):
 
     The factory is called with the keywords `in_channels`, `classes`, `image_size` and `length`, and the user's
     options. Options are explicit keyword parameters with defaults, not `**kwargs`, so that unknown options are
-    detected.
+    detected. A factory with a parameter `bands` receives the names of the bands of the series, in order, or None.
 
     Attributes:
         out_channels: Number of feature channels, D.
         size_multiple: Divisor of the image height and width that `forward` accepts.
+        inputs: Further inputs that its spec declares; set by cropzoo.
     """
 
     out_channels: int
     size_multiple: int = 1
+    inputs: tuple[BackboneInput, ...] = ()
 
     @abstractmethod
     def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
         """Compute dense features.
 
+        A network whose spec declares further inputs takes these as keywords, each of which may be missing:
+        `forward(series, dates, valid, *, clear=None, padded=True, location=None)`. They are `clear` (B, T, H, W) bool,
+        False for clouds, shadows and no data, of any value at invalid dates, None if all pixels are clear; `padded`
+        bool, whether any date is invalid; and `location` (B, 2) float32, latitude and longitude in degrees, NaN or
+        None if unknown.
+
         Args:
-            series: Normalized series, (B, T, C, H, W), float32.
+            series: Series, (B, T, C, H, W), float32: standardized, or reflectance if the spec's `normalization` says
+                so.
             dates: Dates in the encoding of the spec, (B, T), int64.
             valid: Mask of valid dates, (B, T), bool; False marks padding, whose values must not affect the features.
                 Each sample has at least one valid date.
@@ -109,6 +123,12 @@ class Objective(nn.Module, ABC):
     def set_class_counts(self, counts: Tensor) -> None:
         """Receive the number of training pixels of each class, (classes,), int64. Called once before training."""
 
+    def features(self, batch: Batch) -> Tensor:
+        """Dense features of the backbone for a batch, (B, D, H, W), with all inputs that it declares."""
+        inputs = batch.select_inputs(self.backbone.inputs)
+        features: Tensor = self.backbone(batch.series, batch.dates, batch.valid, **inputs)
+        return features
+
     @abstractmethod
     def forward(self, batch: Batch) -> Losses:
         """Compute the losses of one batch. The total is zero with a gradient path if the batch has no usable labels."""
@@ -138,7 +158,13 @@ class Model(nn.Module):
         self.temperature = 1.0
         self.metadata: dict[str, Any] = {}
 
-    def predict(self, values: ArrayLike | Tensor, dates: ArrayLike, clear: ArrayLike | None = None) -> Tensor:
+    def predict(
+        self,
+        values: ArrayLike | Tensor,
+        dates: ArrayLike,
+        clear: ArrayLike | None = None,
+        location: ArrayLike | None = None,
+    ) -> Tensor:
         """Predict the probability of each class at each pixel, as `cropzoo predict` does within one window.
 
         Values are normalized by the statistics of the checkpoint. Dates that the training would leave out (too few
@@ -151,6 +177,8 @@ class Model(nn.Module):
                 since 1970-01-01. NaT after the last date of a series marks padding.
             clear: (B, T, H, W), or (T, H, W) for one series: bool, False = cloud, shadow or no data. None if unknown,
                 which keeps all dates.
+            location: (2,) for all series or (B, 2): latitude and longitude of the center in degrees, NaN or None if
+                unknown; only read by networks that use it.
 
         Returns:
             (B, K, H, W), or finer for an upsampled model: float32, with a sum of 1 at each pixel, on the device of the
@@ -162,34 +190,48 @@ class Model(nn.Module):
         """
         from cropzoo.models.predict import predict  # reads checkpoints, which need this module
 
-        return predict(self, values, dates, clear)
+        return predict(self, values, dates, clear, location)
 
-    def features(self, series: Tensor, dates: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Dense features, (B, D, H, W), or finer for an upsampled model. If `valid` is None, all dates are valid."""
+    def features(self, series: Tensor, dates: Tensor, valid: Tensor | None = None, **inputs: Any) -> Tensor:
+        """Dense features, (B, D, H, W), or finer for an upsampled model; arguments as in `forward`."""
         if valid is None:
             valid = torch.ones(dates.shape, dtype=torch.bool, device=dates.device)
-        features: Tensor = self.backbone(series, dates, valid)
+            inputs = {**inputs, "padded": False}
+        declared = {name: inputs[name] for name in self.backbone.inputs if name in inputs}
+        features: Tensor = self.backbone(series, dates, valid, **declared)
         return features
 
-    def forward(self, series: Tensor, dates: Tensor, valid: Tensor | None = None) -> Tensor:
+    def forward(self, series: Tensor, dates: Tensor, valid: Tensor | None = None, **inputs: Any) -> Tensor:
         """Logits divided by the temperature, (B, K, H, W), or finer for an upsampled model.
 
         Args:
             series: As in `Backbone.forward`.
             dates: As in `Backbone.forward`.
             valid: As in `Backbone.forward`; None if all dates are valid.
+            inputs: `clear`, `padded` and `location` as in `Backbone.forward`; the backbone receives those that it
+                declares.
 
         Raises:
             UsageError: `series` or `dates` have the wrong type, or, on the CPU, a date is outside the encoding.
                 Compiled and exported models do not check.
         """
         if not torch.compiler.is_compiling():
-            self._check_inputs(series, dates)
-        logits: Tensor = self.head(self.features(series, dates, valid))
+            self._check_inputs(series, dates, inputs)
+        logits: Tensor = self.head(self.features(series, dates, valid, **inputs))
         return logits if self.temperature == 1 else logits.float() / self.temperature
 
-    def _check_inputs(self, series: Tensor, dates: Tensor) -> None:
+    def predict_batch(self, batch: Batch) -> Tensor:
+        """Logits of a batch, as `forward` returns them."""
+        logits: Tensor = self(batch.series, batch.dates, batch.valid, **batch.select_inputs(self.backbone.inputs))
+        return logits
+
+    def _check_inputs(self, series: Tensor, dates: Tensor, inputs: Mapping[str, Any]) -> None:
         """Raise `UsageError` for input that is not normalized or not encoded, without waiting for a device."""
+        if unknown := [name for name in inputs if name not in get_args(BackboneInput)]:
+            raise UsageError(
+                f"model(series, dates, valid) with {unknown[0]!r}; further inputs are "
+                f"{', '.join(get_args(BackboneInput))}"
+            )
         if not series.is_floating_point():
             raise UsageError(
                 f"model(series, dates) with a series of {_dtype(series)}; it takes normalized floats; "

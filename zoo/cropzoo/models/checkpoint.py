@@ -27,6 +27,7 @@ from cropzoo.errors import CropzooError, UnknownName, UsageError, find_open_limi
 from cropzoo.io import atomic_write
 from cropzoo.plugins.options import known_options
 from cropzoo.plugins.registry import Zoo, load_target
+from cropzoo.plugins.specs import BackboneInput, DateEncoding, Normalization
 
 _SUBSETS = ("train_years", "train_sites", "test_years", "test_sites")
 
@@ -146,6 +147,8 @@ class Metadata(Schema):
         scale: reflectance of one stored unit.
         mean, std: mean and standard deviation of the scaled values, per band.
         dates: date encoding.
+        inputs: further inputs of the backbone.
+        normalization: values of the series that the network receives.
         temperature: divisor of the logits from temperature scaling (`cropzoo calibrate`); 1 if uncalibrated.
         scores: scores of the test split as `cropzoo evaluate --baseline --json` prints them; empty if not evaluated,
             and without "baseline" if none was scored.
@@ -176,7 +179,9 @@ class Metadata(Schema):
     scale: Real | None = Field(None, gt=0)
     mean: tuple[Real, ...] = ()
     std: tuple[Real, ...] = ()
-    dates: Literal["doy", "days", "none"]
+    dates: DateEncoding
+    inputs: tuple[BackboneInput, ...] = ()
+    normalization: Normalization = "dataset"
     temperature: Real = Field(default=1.0, gt=0)
     scores: dict[str, Any] = Field(default_factory=dict)
     pixel_size: Real | None = Field(None, gt=0)

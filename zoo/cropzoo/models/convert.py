@@ -93,6 +93,8 @@ def import_published(
         image_size=sizes.image_size,
         length=sizes.length,
         dates=spec.dates,
+        inputs=spec.inputs,
+        normalization=spec.normalization,
         citation=spec.source,
         versions=versions(),
         plugins=record_plugins(zoo, [f"backbone {name}"]),

@@ -75,7 +75,7 @@ def create_backbone(
 
     Raises:
         UnknownName: the name or an option does not exist.
-        UsageError: a size or option is not allowed.
+        UsageError: a size or option is not allowed, or there is not one name per band.
         CropzooError: the factory returned something that is not a backbone.
     """
     name, member = zoo.resolve_backbone(name)
@@ -84,6 +84,8 @@ def create_backbone(
     if reserved:
         raise UsageError(f"backbone {name!r}: {reserved[0]!r} is not an option; it is determined by data and recipe")
     shape.check(name, entry.spec.fixed_length)
+    if bands is not None and len(bands) != shape.in_channels:
+        raise UsageError(f"backbone {name!r} with {shape.in_channels} bands and {len(bands)} names of bands")
     has_option = "bands" in known_options(load_target(entry.spec.build, f"backbone {name!r}"))
     if bands is not None and has_option and options.get("bands") is None:
         options = {**options, "bands": tuple(bands)}
@@ -93,6 +95,7 @@ def create_backbone(
             f"backbone {name!r} of plugin {entry.owner.name!r}: its factory returned {type(backbone).__name__}; "
             "it must return a cropzoo.Backbone with an integer out_channels"
         )
+    backbone.inputs = entry.spec.inputs
     check_image_size(name, backbone.size_multiple, shape.image_size)
     return backbone if shape.upsample == 1 else Upsampled(backbone, shape.upsample)
 
@@ -105,6 +108,7 @@ def create_model(
     image_size: int = 24,
     length: int | None = None,
     upsample: int = 1,
+    bands: Sequence[str] | None = None,
     zoo: Zoo | None = None,
     **options: Any,
 ) -> Model:
@@ -117,6 +121,7 @@ def create_model(
         image_size: height and width of the images, px.
         length: number of dates; required by fixed-length backbones.
         upsample: 2 or 4 for logits that are that many times finer than the images.
+        bands: names of the bands of the series, in order, such as ("B02", "B03"), for a backbone that uses them.
         zoo: plugins, by which the name is looked up; the installed ones if None.
         options: options of the backbone.
 
@@ -129,7 +134,7 @@ def create_model(
     """
     shape = Shape(in_channels, classes, image_size, length, upsample)
     zoo = zoo or load_zoo()
-    backbone = create_backbone(name, shape, zoo=zoo, options=options)
+    backbone = create_backbone(name, shape, zoo=zoo, options=options, bands=bands)
     return Model(backbone, backbone.make_head(classes), zoo.backbones[zoo.resolve_backbone(name)[0]].spec.dates)
 
 
@@ -199,7 +204,7 @@ def model_from(metadata: Metadata, zoo: Zoo) -> Model:
     name, classes = metadata.backbone.name, len(metadata.classes)
     shape = Shape(metadata.in_channels, classes, metadata.image_size, metadata.length, metadata.upsample)
     options = zoo.backbones[name].spec.architecture(metadata.backbone.options)
-    backbone = create_backbone(name, shape, zoo=zoo, options=options)
+    backbone = create_backbone(name, shape, zoo=zoo, options=options, bands=metadata.bands or None)
     return Model(backbone, backbone.make_head(classes), metadata.dates)
 
 

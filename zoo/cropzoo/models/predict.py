@@ -31,7 +31,13 @@ _CHECKED = 4
 """Largest number of series whose unit is checked."""
 
 
-def predict(model: Model, values: ArrayLike | Tensor, dates: ArrayLike, clear: ArrayLike | None) -> Tensor:
+def predict(
+    model: Model,
+    values: ArrayLike | Tensor,
+    dates: ArrayLike,
+    clear: ArrayLike | None,
+    location: ArrayLike | None,
+) -> Tensor:
     """See `Model.predict`."""
     metadata, scale = _metadata(model)
     series = _series(values, metadata, model.backbone.size_multiple)
@@ -45,13 +51,13 @@ def predict(model: Model, values: ArrayLike | Tensor, dates: ArrayLike, clear: A
         seen = None if masks is None else masks[item][real]
         samples.append(Sample(series[item][real], days[item][real].astype(np.int32), clear=seen))
     _check_unit(samples, metadata, scale)
-    batch = _make_batch(samples, options, metadata)
+    batch = replace(_make_batch(samples, options, metadata), location=_location(location, len(series)))
     device = next(model.parameters()).device
-    normalizer = Normalizer(metadata.bands, metadata.bands, scale, metadata.mean, metadata.std).to(device)
+    statistics = scale, metadata.mean, metadata.std, metadata.normalization
+    normalizer = Normalizer(metadata.bands, metadata.bands, *statistics).to(device)
     with torch.inference_mode():
         batch = normalizer(batch.to(device))
-        logits: Tensor = model(batch.series, batch.dates, batch.valid)
-        return logits.float().softmax(dim=1)
+        return model.predict_batch(batch).float().softmax(dim=1)
 
 
 def _metadata(model: Model) -> tuple[Metadata, float]:
@@ -141,6 +147,22 @@ def _clear(clear: ArrayLike | None, shape: Sequence[int]) -> NDArray[np.bool_] |
     return found
 
 
+def _location(location: ArrayLike | None, count: int) -> Tensor:
+    """Latitude and longitude of each series in degrees, (B, 2), float32, NaN if unknown."""
+    found = np.asarray((np.nan, np.nan) if location is None else location)
+    if found.dtype.kind not in "iuf" or found.shape not in ((2,), (count, 2)):
+        raise UsageError(
+            f"{_WHAT} with location of type {found.dtype} and shape {found.shape}; give latitude and longitude in "
+            f"degrees, shape (2,) or {(count, 2)}, NaN if unknown"
+        )
+    latitudes, longitudes = np.moveaxis(found, -1, 0)
+    if (np.abs(latitudes) > 90).any() or (np.abs(longitudes) > 360).any():
+        raise UsageError(
+            f"{_WHAT} with location {found.tolist()}; give latitude (-90 to 90) and longitude in degrees, in this order"
+        )
+    return torch.from_numpy(np.broadcast_to(found, (count, 2)).astype(np.float32))
+
+
 def _check_unit(samples: Sequence[Sample], metadata: Metadata, scale: float) -> None:
     """Raise `UsageError` if the values have another unit than those of the training data."""
     medians = [found for sample in samples[:_CHECKED] if (found := sample_medians(sample)) is not None]
@@ -172,5 +194,5 @@ def _make_batch(samples: Sequence[Sample], options: DateOptions, metadata: Metad
             raise UsageError(
                 f"{_WHAT} with values that are NaN or infinite; replace them by 0, and mark them False in clear"
             )
-        items.append(PatchItem(replace(chosen, clear=None), first=int(sample.dates[0])))
-    return Collate(metadata.dates, options.length)(items)
+        items.append(PatchItem(chosen, first=int(sample.dates[0])))
+    return Collate(metadata.dates, options.length, metadata.inputs)(items)

@@ -13,6 +13,8 @@ from cropzoo.models.base import Backbone
 from cropzoo.models.checkpoint import read_metadata, read_state
 from cropzoo.models.upsample import match_weights
 
+_OTHER_BAND = "another band"
+
 
 @dataclass(frozen=True)
 class Transfer:
@@ -34,7 +36,7 @@ def load_initial_weights(
     bands: Sequence[str],
     adapt_bands: bool,
     classes: Sequence[str],
-    rebuild: Callable[[int, int], Backbone],
+    rebuild: Callable[[Sequence[str], int], Backbone],
 ) -> Transfer:
     """Load the weights of a checkpoint that match a backbone in name, shape, bands and classes.
 
@@ -47,7 +49,7 @@ def load_initial_weights(
             number of bands are then newly initialized.
         classes: Names of the classes of the data; if they differ from those of the checkpoint, parameters whose shape
             depends on the number of classes are newly initialized.
-        rebuild: Builds the same backbone for a number of bands and of classes.
+        rebuild: Builds the same backbone for bands and a number of classes.
 
     Raises:
         CropzooError: If the file is not a valid checkpoint, or none of its weights fits.
@@ -67,10 +69,10 @@ def load_initial_weights(
     mismatched: dict[str, str] = {}
     if metadata.bands:  # imported weights may have no band names; then bands and classes are taken to match
         if list(metadata.bands) != list(bands):
-            keys = _find_size_dependent(backbone, rebuild, len(bands) + 1, len(classes))
+            keys = _find_size_dependent(backbone, rebuild, [*bands, _OTHER_BAND], len(classes))
             mismatched |= dict.fromkeys(keys, "trained for other bands")
         if [label.name for label in metadata.classes] != list(classes):
-            keys = _find_size_dependent(backbone, rebuild, len(bands), len(classes) + 1)
+            keys = _find_size_dependent(backbone, rebuild, bands, len(classes) + 1)
             mismatched |= dict.fromkeys(keys, "trained for other classes")
     own = backbone.state_dict()  # detached from autograd, so that the values can be replaced in place
     loaded, newly_initialized = [], []
@@ -90,7 +92,7 @@ def load_initial_weights(
 
 
 def _find_size_dependent(
-    backbone: Backbone, rebuild: Callable[[int, int], Backbone], bands: int, classes: int
+    backbone: Backbone, rebuild: Callable[[Sequence[str], int], Backbone], bands: Sequence[str], classes: int
 ) -> list[str]:
     """Names of the parameters that have another shape in the same backbone built for these numbers."""
     with torch.random.fork_rng(devices=[]):

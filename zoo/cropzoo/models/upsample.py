@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -45,11 +46,12 @@ class Upsampled(Backbone):
         self.base = backbone
         self.scale = scale
         self.out_channels, self.size_multiple = backbone.out_channels, backbone.size_multiple
+        self.inputs = backbone.inputs
         self.stages = nn.Sequential(*(_UpsampleStage(self.out_channels) for _ in range(SCALES.index(scale))))
 
-    def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
+    def forward(self, series: Tensor, dates: Tensor, valid: Tensor, **inputs: Any) -> Tensor:
         """Dense features, (B, D, scale * H, scale * W); arguments as in `Backbone.forward`."""
-        features: Tensor = self.stages(self.base(series, dates, valid))
+        features: Tensor = self.stages(self.base(series, dates, valid, **inputs))
         return features
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -14,7 +14,9 @@ from typing import Any, ClassVar, Literal, Self, get_args
 from cropzoo.errors import CropzooError
 from cropzoo.plugins.renamed import SPEC_FIELDS, check_renamed
 
-DateEncoding = Literal["doy", "days", "none"]
+DateEncoding = Literal["doy", "days", "epoch", "none"]
+BackboneInput = Literal["clear", "padded", "location"]
+Normalization = Literal["dataset", "reflectance"]
 
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, overrides of the text direction, and surrogates, which no encoding has."""
@@ -133,13 +135,22 @@ def _plain(value: object) -> object:
     raise TypeError(value)
 
 
+def _one_of(literal: Any) -> str:
+    return f"one of {', '.join(map(repr, get_args(literal)))}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class BackboneSpec(Spec):
     """Spec of a network that maps a series to dense features.
 
     Args:
         dates: Encoding of the dates that the network reads: "doy" (day of year, 1..366), "days" (days since
-            1 September before the first date), or "none" for a network that does not use dates.
+            1 September before the first date), "epoch" (days since 1970-01-01), or "none" for a network that does not
+            use dates.
+        inputs: Further inputs that `forward` takes as keywords: "clear" (mask of clear pixels), "padded" (whether any
+            date is invalid) and "location" (latitude and longitude); see `cropzoo.Backbone.forward`.
+        normalization: Values of the series that the network receives: "dataset" (standardized by the statistics of the
+            dataset) or "reflectance" (only scaled, for a network that normalizes by constants of its own).
         fixed_length: Whether the network works only with the number of dates that it was built for.
         size_multiple: Divisor of the image height and width at the default options.
         convert: `"package.module:function"` that converts a published state dict to the keys of cropzoo; empty if
@@ -157,6 +168,8 @@ class BackboneSpec(Spec):
     supplied: ClassVar[tuple[str, ...]] = ("in_channels", "classes", "image_size", "length", "bands", "name")
 
     dates: DateEncoding
+    inputs: tuple[BackboneInput, ...] = ()
+    normalization: Normalization = "dataset"
     fixed_length: bool = False
     size_multiple: int = 1
     convert: str = ""
@@ -174,7 +187,10 @@ class BackboneSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check(self.dates in get_args(DateEncoding), "dates", "one of 'doy', 'days', 'none'")
+        self.check(self.dates in get_args(DateEncoding), "dates", _one_of(DateEncoding))
+        self.check_names("inputs")
+        self.check(set(self.inputs) <= set(get_args(BackboneInput)), "inputs", f"a tuple of {_one_of(BackboneInput)}")
+        self.check(self.normalization in get_args(Normalization), "normalization", _one_of(Normalization))
         self.check(isinstance(self.fixed_length, bool), "fixed_length", "True or False")
         self.check(type(self.size_multiple) is int and self.size_multiple > 0, "size_multiple", "a positive integer")
         options = isinstance(self.published, Mapping) and all(isinstance(name, str) for name in self.published)

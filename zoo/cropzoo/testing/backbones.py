@@ -12,11 +12,15 @@ from torch import Tensor
 
 from cropzoo.errors import CropzooError
 from cropzoo.models.base import Backbone
-from cropzoo.plugins.registry import Entry, Zoo, load_zoo
+from cropzoo.plugins.options import known_options
+from cropzoo.plugins.registry import Entry, Zoo, load_target, load_zoo
 from cropzoo.plugins.specs import BackboneSpec
 from cropzoo.testing.subjects import Checker, check_gradients, check_signature, equal_states, find_entry, random_series
 
-CHANNELS, CLASSES = 3, 4
+BANDS = ("B04", "B08", "B11")
+"""Bands of the test series, unless an option `bands` names others."""
+
+CLASSES = 4
 
 
 def check_backbone(
@@ -35,7 +39,8 @@ def check_backbone(
         image_size: Height and width in pixels; if None, the smallest multiple of the spec's size_multiple that is at
             least 8.
         length: Number of dates of the test series.
-        options: Options of the backbone; small sizes make the checks fast.
+        options: Options of the backbone; small sizes make the checks fast. The test series have as many bands as an
+            option `bands` names.
 
     Raises:
         AssertionError: If the backbone violates the contract.
@@ -61,21 +66,42 @@ class BackboneCase:
     length: int
     options: dict[str, Any]
 
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands of the test series."""
+        return tuple(self.options.get("bands") or BANDS)
+
     def build(self, train: bool = False) -> Backbone:
         """Build the backbone."""
+        takes_bands = "bands" in known_options(load_target(self.entry.spec.build, self.check.what))
         backbone = self.entry.build(
-            in_channels=CHANNELS, classes=CLASSES, image_size=self.size, length=self.length, **self.options
+            in_channels=len(self.bands),
+            classes=CLASSES,
+            image_size=self.size,
+            length=self.length,
+            **({"bands": self.bands} if takes_bands else {}),
+            **{name: value for name, value in self.options.items() if name != "bands"},
         )
         self.check.expect(
             isinstance(backbone, Backbone), f"its factory returned {type(backbone)}, not a cropzoo.Backbone"
         )
         built: Backbone = backbone.train(train)
+        built.inputs = self.entry.spec.inputs
         return built
+
+    def further(self, series: Tensor, valid: Tensor) -> dict[str, Any]:
+        """Random further inputs that the spec declares; the first location is unknown."""
+        clear = torch.rand(series[:, :, 0].shape) < 0.8
+        location = torch.rand(len(series), 2) * 100 - 50
+        location[:1] = torch.nan
+        given = {"clear": clear, "padded": not bool(valid.all()), "location": location}
+        return {name: given[name] for name in self.entry.spec.inputs}
 
     def series(self, batch: int = 2, length: int | None = None, extra: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Random series, dates and valid mask; images are `extra` pixels wider than `size`."""
-        shape = (batch, length or self.length, CHANNELS, self.size, self.size + extra)
-        return random_series(shape, self.entry.spec.dates)
+        shape = (batch, length or self.length, len(self.bands), self.size, self.size + extra)
+        series, dates, valid = random_series(shape, self.entry.spec.dates)
+        return series.abs() if self.entry.spec.normalization == "reflectance" else series, dates, valid
 
 
 def _check_shape(case: BackboneCase) -> None:
@@ -123,6 +149,8 @@ def _check_head(case: BackboneCase) -> None:
 
 def _check_gradient_flow(case: BackboneCase) -> None:
     backbone = case.build(train=True)
+    if not any(parameter.requires_grad for parameter in backbone.parameters()):
+        return
     features = backbone(*case.series())
     check_gradients(case.check, backbone, (features * torch.randn_like(features)).sum(), "in training")
 
@@ -139,25 +167,66 @@ def _check_padding(case: BackboneCase) -> None:
     series[1, ~valid[1]], dates[1, ~valid[1]] = 0, 0
     garbage, other = series.clone(), dates.clone()
     garbage[1, ~valid[1]], other[1, ~valid[1]] = 1e4 * torch.randn_like(garbage[1, ~valid[1]]), 200
+    further = case.further(series, valid)
+    cloudy = dict(further)
+    if "clear" in further:
+        cloudy["clear"] = torch.where(valid[:, :, None, None], further["clear"], ~further["clear"])
     with torch.no_grad():
-        plain = backbone(series, dates, valid)
-        filled = backbone(garbage, other, valid)
+        plain = backbone(series, dates, valid, **further)
+        filled = backbone(garbage, other, valid, **cloudy)
         same = torch.equal(plain, filled)
         check.expect(same, f"values at invalid dates affect the features{_format_difference(plain, filled)}")
         if not case.entry.spec.fixed_length:
-            short = backbone(series[1:, valid[1]], dates[1:, valid[1]], valid[1:, valid[1]])
+            alone = {name: value[1:] if isinstance(value, Tensor) else False for name, value in further.items()}
+            if "clear" in alone:
+                alone["clear"] = alone["clear"][:, valid[1]]
+            short = backbone(series[1:, valid[1]], dates[1:, valid[1]], valid[1:, valid[1]], **alone)
             close = torch.allclose(plain[1:], short, rtol=1e-4, atol=1e-5)
             check.expect(
                 close, f"the number of invalid dates affects the features{_format_difference(plain[1:], short)}"
             )
 
 
+def _check_further_inputs(case: BackboneCase) -> None:
+    """Each further input may be missing or unknown, and affects the features of its own sample only."""
+    backbone, check, names = case.build(), case.check, case.entry.spec.inputs
+    series, dates, valid = case.series()
+    given = case.further(series, valid)
+    with torch.no_grad():
+        features = backbone(series, dates, valid, **given)
+        check.expect(
+            bool(torch.isfinite(features).all()), f"with the inputs {', '.join(names)} the features are not finite"
+        )
+        if "clear" in names:
+            every = torch.ones_like(given["clear"])
+            same = _close(backbone(series, dates, valid, clear=every), backbone(series, dates, valid))
+            check.expect(same, "without `clear` the features differ from those of clear pixels")
+            none = backbone(series, dates, valid, clear=~every)
+            check.expect(bool(torch.isfinite(none).all()), "without a clear pixel the features are not finite")
+            hidden = torch.where(given["clear"][:, :, None], series, 0)
+            same = _close(backbone(hidden, dates, valid, **given), features)
+            check.expect(same, "values of pixels that are not clear affect the features")
+        if "padded" in names:
+            same = _close(backbone(series, dates, valid, padded=True), backbone(series, dates, valid, padded=False))
+            check.expect(same, "without padding, `padded` affects the features")
+        if "location" in names:
+            nowhere = torch.full_like(given["location"], torch.nan)
+            same = _close(backbone(series, dates, valid, location=nowhere), backbone(series, dates, valid))
+            check.expect(same, "without `location` the features differ from those of an unknown location (NaN)")
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
 def _check_batch_independence(case: BackboneCase) -> None:
     backbone = case.build()
     series, dates, valid = case.series(batch=3)
+    further = case.further(series, valid)
+    first = {name: value[:1] if isinstance(value, Tensor) else value for name, value in further.items()}
     with torch.no_grad():
-        together = backbone(series, dates, valid)[:1]
-        alone = backbone(series[:1], dates[:1], valid[:1])
+        together = backbone(series, dates, valid, **further)[:1]
+        alone = backbone(series[:1], dates[:1], valid[:1], **first)
     close = torch.allclose(together, alone, rtol=1e-4, atol=1e-5)
     case.check.expect(
         close,
@@ -210,6 +279,7 @@ def _format_difference(a: Tensor, b: Tensor) -> str:
 
 CHECKS: tuple[Callable[[BackboneCase], None], ...] = (
     _check_shape,
+    _check_further_inputs,
     _check_determinism,
     _check_head,
     _check_gradient_flow,

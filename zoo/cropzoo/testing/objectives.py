@@ -130,7 +130,7 @@ def _check_head(case: ObjectiveCase) -> None:
         return
     batch = random_batch(CLASSES, channels=CHANNELS)
     with torch.no_grad():
-        logits = objective.head(objective.backbone(batch.series, batch.dates, batch.valid))
+        logits = objective.head(objective.features(batch))
         returned = case.losses(objective, batch, "in evaluation mode").logits
     wanted = (2, CLASSES, 8, 8)
     case.check.expect(

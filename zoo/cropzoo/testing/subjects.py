@@ -97,9 +97,13 @@ def equal_states(first: nn.Module, second: nn.Module) -> list[str]:
 def random_series(shape: tuple[int, int, int, int, int], encoding: DateEncoding) -> tuple[Tensor, Tensor, Tensor]:
     """Random series of `shape` (B, T, C, H, W), with dates up to the end of the encoding, all of them valid."""
     batch, length = shape[:2]
-    top = 366 if encoding == "doy" else 430  # the origin of "days" is at most 365 days before the first date
-    dates = torch.linspace(1, top, length).round().long() if length > 1 else torch.tensor([top])
+    first, last = _DATES.get(encoding, (1, 430))
+    dates = torch.linspace(first, last, length).round().long() if length > 1 else torch.tensor([last])
     return torch.randn(shape), dates.repeat(batch, 1), torch.ones(batch, length, dtype=torch.bool)
+
+
+_DATES = {"doy": (1, 366), "epoch": (17775, 18170)}
+"""First and last date; the origin of the encoding "days" is at most 365 days before the first one."""
 
 
 def random_batch(classes: int, size: int = 8, channels: int = 3, length: int = 4, batch: int = 2) -> Batch:

@@ -61,16 +61,18 @@ class SharedFeatures(Backbone):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.out_channels, self.size_multiple = backbone.out_channels, backbone.size_multiple
+        self.inputs = backbone.inputs
         self._backbone = (backbone,)  # in a tuple: as an attribute torch would count its parameters twice
         self._computed: list[tuple[Any, Tensor]] = []
         self._hook: RemovableHandle | None = None
 
-    def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> Tensor:
+    def forward(self, series: Tensor, dates: Tensor, valid: Tensor, **inputs: Any) -> Tensor:
         """The backbone's features of these tensors."""
-        for inputs, features in self._computed:
-            if all(map(is_, inputs, (series, dates, valid))):
+        given = (series, dates, valid, *inputs.values())
+        for arguments, features in self._computed:
+            if len(arguments) == len(given) and all(map(is_, arguments, given)):
                 return features
-        computed: Tensor = self._backbone[0](series, dates, valid)
+        computed: Tensor = self._backbone[0](series, dates, valid, **inputs)
         return computed
 
     def make_head(self, classes: int) -> nn.Module:
@@ -79,7 +81,7 @@ class SharedFeatures(Backbone):
 
     def __enter__(self) -> None:
         """Keep features from now on."""
-        self._hook = self._backbone[0].register_forward_hook(self._keep)
+        self._hook = self._backbone[0].register_forward_hook(self._keep, with_kwargs=True)
 
     def __exit__(self, *error: object) -> None:
         """Discard the features."""
@@ -88,5 +90,5 @@ class SharedFeatures(Backbone):
         self._hook = None
         self._computed.clear()
 
-    def _keep(self, backbone: nn.Module, inputs: tuple[Any, ...], features: Tensor) -> None:
-        self._computed.append((inputs, features))
+    def _keep(self, backbone: nn.Module, arguments: tuple[Any, ...], inputs: dict[str, Any], features: Tensor) -> None:
+        self._computed.append(((*arguments, *inputs.values()), features))

@@ -164,6 +164,8 @@ def _metadata(data: DataModule, zoo: Zoo, head: bool, scores: dict[str, Any]) ->
         mean=dataset.mean,
         std=dataset.std,
         dates=backbone.dates,
+        inputs=backbone.inputs,
+        normalization=backbone.normalization,
         scores=scores,
         pixel_size=sample_pixel_size(data.splits["train"][0]),
         clear_scl=getattr(dataset, "clear_scl", None),

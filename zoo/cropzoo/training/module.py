@@ -70,7 +70,18 @@ class StageModule(pl.LightningModule):
             check_frozen(objective, recipe)
             objective.backbone.requires_grad_(False)
         check_scales(objective, self.scales, self.frozen)
+        if objective.backbone.inputs:
+            objective.backbone.register_forward_pre_hook(self._check_inputs, with_kwargs=True)
         self.train()
+
+    def _check_inputs(self, backbone: nn.Module, arguments: tuple[Any, ...], inputs: dict[str, Any]) -> None:
+        """Refuse an objective that calls the backbone without inputs that evaluation passes."""
+        missing = [name for name in self.objective.backbone.inputs if name not in inputs]
+        if missing:
+            raise CropzooError(
+                f"training {self.stage.objective!r}; it calls the backbone {self.recipe.backbone.name!r} without its "
+                f"inputs {', '.join(missing)}; the objective must call self.features(batch) instead of self.backbone"
+            )
 
     def train(self, mode: bool = True) -> StageModule:
         """Set the mode of all modules except a frozen backbone, which stays in evaluation mode."""
@@ -154,7 +165,7 @@ class StageModule(pl.LightningModule):
             if logits is None:
                 head = self.objective.head
                 assert isinstance(head, nn.Module)
-                logits = head(self.objective.backbone(batch.series, batch.dates, batch.valid))
+                logits = head(self.objective.features(batch))
             self.scorer.update(logits, batch)
 
     def on_validation_epoch_end(self) -> None:

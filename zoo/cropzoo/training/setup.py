@@ -62,8 +62,8 @@ def initialize_backbone(recipe: Recipe, data: DataModule, resources: Resources, 
         resuming: whether the run has weights already; then no other weights are looked for.
     """
     bands, classes = data.dataset.bands, data.class_names
-    initial = None if resuming or recipe.weights else bands
-    backbone = create_recipe_backbone(recipe, resources.zoo, len(bands), len(classes), initial)
+    pretrained = not (resuming or recipe.weights)
+    backbone = create_recipe_backbone(recipe, resources.zoo, bands, len(classes), pretrained)
     if recipe.weights is None or resuming:
         return backbone
     path = find_checkpoint(recipe.weights, resources.catalog, resources.offline)
@@ -86,23 +86,22 @@ def initialize_backbone(recipe: Recipe, data: DataModule, resources: Resources, 
 
 
 def create_recipe_backbone(
-    recipe: Recipe, zoo: Zoo, in_channels: int, classes: int, bands: Sequence[str] | None = None
+    recipe: Recipe, zoo: Zoo, bands: Sequence[str], classes: int, pretrained: bool = False
 ) -> Backbone:
     """Create the backbone of a recipe with random or pretrained initial weights.
 
     Args:
         recipe: the recipe.
         zoo: plugins, by which the backbone is looked up.
-        in_channels: number of bands.
+        bands: names of the bands.
         classes: number of classes; a network for data without labels is built for one.
-        bands: names of the bands, by which pretrained initial weights are matched; None leaves out the options that
-            only name such weights, since the backbone gets other ones.
+        pretrained: whether to load the initial weights that options of the backbone select.
     """
     torch.manual_seed(derive_seed(recipe.seed, "backbone"))
     name, options = recipe.backbone.name, recipe.backbone.options
-    if bands is None:
+    if not pretrained:
         options = zoo.backbones[name].spec.architecture(options)
-    shape = Shape(in_channels, max(classes, 1), recipe.image_size, recipe.length, recipe.head.upsample)
+    shape = Shape(len(bands), max(classes, 1), recipe.image_size, recipe.length, recipe.head.upsample)
     return create_backbone(name, shape, zoo=zoo, options=options, bands=bands)
 
 

@@ -95,11 +95,11 @@ class Broken:
     def __init__(self, network: Any) -> None:
         self.network, self.facts, self.precision, self.left = network, network.facts, network.precision, 2
 
-    def probabilities(self, *batch: Any) -> Any:
+    def probabilities(self, *batch: Any, **inputs: Any) -> Any:
         self.left -= 1
         if self.left < 0:
             raise CropzooError("no memory left")
-        return self.network.probabilities(*batch)
+        return self.network.probabilities(*batch, **inputs)
 
 
 @pytest.mark.parametrize("readers", [0, 2])

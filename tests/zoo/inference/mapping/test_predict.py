@@ -60,11 +60,11 @@ class Stopping:
     def __init__(self, network: Any, at: int) -> None:
         self.network, self.facts, self.precision, self.left = network, network.facts, network.precision, at
 
-    def probabilities(self, *batch: Any) -> Any:
+    def probabilities(self, *batch: Any, **inputs: Any) -> Any:
         self.left -= 1
         if self.left < 0:
             raise Interrupted
-        return self.network.probabilities(*batch)
+        return self.network.probabilities(*batch, **inputs)
 
 
 def test_a_map_holds_what_was_asked_for(plan: MapPlan, network: Any, out: Any) -> None:

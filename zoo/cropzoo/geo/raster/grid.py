@@ -68,8 +68,8 @@ class Grid:
         ends = ((row, column), (row, column + width), (row + height, column + width), (row + height, column))
         return [self.locate(*end) for end in ends]
 
-    def locate(self, row: int, column: int) -> tuple[float, float]:
-        """Upper left corner of a pixel in CRS units."""
+    def locate(self, row: float, column: float) -> tuple[float, float]:
+        """Upper left corner of a pixel, or a point within one, in CRS units."""
         a, b, c, d, e, f = tuple(self.transform)[:6]
         return a * column + b * row + c, d * column + e * row + f
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from cropzoo.errors import CropzooError
 from cropzoo.inference.export.formats import ExportFormat, GraphNotes, sidecar_path
-from cropzoo.inference.export.graph import INPUTS, OUTPUTS, ExportGraph
+from cropzoo.inference.export.graph import OUTPUTS, ExportGraph, describe_inputs
 from cropzoo.inference.export.onnx import OnnxSession, check_installed, write_onnx
 from cropzoo.inference.export.stac import ExportedFile, make_item
 from cropzoo.inference.export.torch_export import TracedGraph, program_runner, read_pt2, trace_graph, write_pt2
@@ -114,7 +114,7 @@ def _export_model(
         checkpoint_sha256=sha256_of(checkpoint),
         dynamic=traced.dynamic,
         size_multiple=multiple,
-        inputs=INPUTS,
+        inputs=describe_inputs(metadata.inputs),
         outputs=OUTPUTS,
     )
     real, unread = _read_dataset_inputs(read_metadata(checkpoint), zoo)
@@ -233,7 +233,7 @@ def _usage_section(result: ExportResult, notes: GraphNotes, file_format: ExportF
         "The same model as one graph, which includes normalization, date encoding, temperature and softmax. "
         + _USAGE[file_format].format(file=result.path.name),
         "",
-        *(f"- Input `{name}`: {description}." for name, description in INPUTS.items()),
+        *(f"- Input `{name}`: {description}." for name, description in notes.inputs.items()),
         *(f"- Output `{name}`: {description}." for name, description in OUTPUTS.items()),
         f"- Axes of any length: {', '.join(notes.dynamic) or 'none'}. Fixed axes: {', '.join(fixed) or 'none'}. "
         f"Height and width must be multiples of {notes.size_multiple}.",

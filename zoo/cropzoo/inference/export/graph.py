@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,7 @@ from cropzoo.data.batch import Batch
 from cropzoo.data.normalize import Normalizer
 from cropzoo.models.base import Model
 from cropzoo.models.checkpoint import Metadata, check_statistics
-from cropzoo.plugins.specs import DateEncoding
+from cropzoo.plugins.specs import BackboneInput, DateEncoding
 
 _MARCH_0000 = 719468
 """Days from 1 March of year 0 to 1970-01-01."""
@@ -30,6 +32,12 @@ INPUTS = {
     "may keep its day: the first day of the series is the origin of some date encodings",
     "valid": "(batch, dates), bool: False for padding and for dates to ignore; at least one True per series",
 }
+
+FURTHER_INPUTS = {
+    "clear": "(batch, dates, height, width), bool: False for clouds, shadows and no data; True everywhere if unknown",
+    "location": "(batch, 2), float32: latitude and longitude of the center in degrees; NaN if unknown",
+}
+"""Inputs that a graph has if its backbone declares them, after `INPUTS`."""
 
 OUTPUTS = {
     "logits": "(batch, classes, height, width), float32: class scores divided by the temperature",
@@ -52,13 +60,32 @@ class ExportGraph(nn.Module):
         super().__init__()
         scale = check_statistics(metadata, "exporting a graph, which normalizes stored values")
         self.model = model
-        self.normalizer = Normalizer(metadata.bands, metadata.bands, scale, metadata.mean, metadata.std)
+        statistics = scale, metadata.mean, metadata.std, metadata.normalization
+        self.normalizer = Normalizer(metadata.bands, metadata.bands, *statistics)
         self.encoding = metadata.dates
 
-    def forward(self, series: Tensor, dates: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        batch = self.normalizer(Batch(series, encode_days(dates, valid, self.encoding), valid))
-        logits = self.model(batch.series, batch.dates, batch.valid)
+    def forward(
+        self,
+        series: Tensor,
+        dates: Tensor,
+        valid: Tensor,
+        clear: Tensor | None = None,
+        location: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        encoded = encode_days(dates, valid, self.encoding)
+        logits = self.model.predict_batch(
+            self.normalizer(Batch(series, encoded, valid, clear=clear, location=location))
+        )
         return logits, logits.softmax(1)
+
+
+def describe_inputs(inputs: Sequence[BackboneInput]) -> dict[str, str]:
+    """Descriptions of a graph's inputs by name, in order.
+
+    Args:
+        inputs: Further inputs of the backbone.
+    """
+    return {**INPUTS, **{name: text for name, text in FURTHER_INPUTS.items() if name in inputs}}
 
 
 def encode_days(days: Tensor, valid: Tensor, encoding: DateEncoding) -> Tensor:
@@ -74,6 +101,8 @@ def encode_days(days: Tensor, valid: Tensor, encoding: DateEncoding) -> Tensor:
     """
     if encoding == "none":
         return torch.zeros_like(days)
+    if encoding == "epoch":
+        return days.masked_fill(~valid, 0)
     encoded = _day_of_year(days) if encoding == "doy" else days - _september_before(_first(days))
     return encoded.masked_fill(~valid, 0)
 

@@ -95,7 +95,8 @@ class OnnxSession:
                 str(path), options, providers=list(providers), enable_fallback=0
             )
             self._notes: str | None = self._session.get_modelmeta().custom_metadata_map.get(KEY)
-            names = {each.name for each in (*self._session.get_inputs(), *self._session.get_outputs())}
+            self.inputs = tuple(each.name for each in self._session.get_inputs())
+            names = {*self.inputs, *(each.name for each in self._session.get_outputs())}
         except Exception as error:  # onnxruntime's error classes have no common base
             raise CropzooError(
                 f"{str(path)!r} is not a valid ONNX file (truncated?); {_short(error)}; export it again"

@@ -92,7 +92,7 @@ def program_runner(program: ExportedProgram) -> Callable[[GraphInputs], ModelOut
 
     def run(inputs: GraphInputs) -> ModelOutputs:
         with torch.no_grad():
-            logits, probabilities = module(*(torch.from_numpy(value) for value in inputs.as_dict().values()))
+            logits, probabilities = module(*inputs.as_tensors())
         return logits.numpy(), probabilities.numpy()
 
     return run
@@ -122,9 +122,13 @@ def _trace(graph: ExportGraph, metadata: Metadata, axes: tuple[Axis, ...], multi
     if "dates" in axes:
         date_axes[1] = Dim.DYNAMIC
     series_axes = {**date_axes, 3: Dim.DYNAMIC, 4: Dim.DYNAMIC} if "size" in axes else date_axes
-    inputs = tuple(torch.from_numpy(value) for value in random_input(metadata, *shape).as_dict().values())
+    clear_axes = {**date_axes, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if "size" in axes else date_axes
+    batch_axes = {axis: dim for axis, dim in date_axes.items() if axis == 0}
+    inputs = random_input(metadata, *shape).as_tensors()
+    dynamic = (series_axes, date_axes, date_axes, clear_axes, batch_axes)[: len(inputs)]
+    dynamic_shapes = tuple(None if value is None else dims for value, dims in zip(inputs, dynamic, strict=True))
     with silenced(), torch.no_grad():
-        program = torch.export.export(graph, inputs, dynamic_shapes=(series_axes, date_axes, date_axes))
+        program = torch.export.export(graph, inputs, dynamic_shapes=dynamic_shapes)
     # torch.export turns comparisons of shapes during tracing into guards of every later call, among them that there
     # is more than one date. The graph is verified on other shapes instead.
     program._guards_code = []

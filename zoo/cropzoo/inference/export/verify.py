@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from cropzoo.data.batch import Batch
 from cropzoo.data.dates import encode_dates
+from cropzoo.data.loader import Collate
 from cropzoo.data.normalize import Normalizer
 from cropzoo.data.open import open_dataset, open_split
-from cropzoo.data.patches import PatchItem, PatchKey, Tiles
+from cropzoo.data.patches import PatchKey, Tiles
 from cropzoo.errors import CropzooError
+from cropzoo.inference.export.graph import FURTHER_INPUTS
 from cropzoo.models.base import Model
 from cropzoo.models.checkpoint import Metadata, scoring_recipe
 from cropzoo.plugins.registry import Zoo
@@ -38,15 +40,27 @@ class GraphInputs:
         series: (B, T, C, H, W), float32, as stored; zero at padding.
         dates: (B, T), int64, days since 1970-01-01; 0 at padding.
         valid: (B, T), bool.
+        clear: (B, T, H, W), bool; None for a graph without this input.
+        location: (B, 2), float32; None for a graph without this input.
     """
 
     series: NDArray[np.float32]
     dates: NDArray[np.int64]
     valid: NDArray[np.bool_]
+    clear: NDArray[np.bool_] | None = None
+    location: NDArray[np.float32] | None = None
 
     def as_dict(self) -> dict[str, NDArray[Any]]:
-        """The inputs by name, in the order of the graph's arguments."""
-        return {"series": self.series, "dates": self.dates, "valid": self.valid}
+        """The inputs of the graph by name."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def as_tensors(self) -> tuple[torch.Tensor | None, ...]:
+        """The arguments of the graph in order; None for an input that it lacks."""
+        given = [getattr(self, field.name) for field in fields(self)]
+        while given[-1] is None:
+            given.pop()
+        return tuple(None if value is None else torch.from_numpy(value) for value in given)
 
 
 def random_input(metadata: Metadata, batch: int, length: int, height: int, width: int, seed: int = 0) -> GraphInputs:
@@ -64,7 +78,11 @@ def random_input(metadata: Metadata, batch: int, length: int, height: int, width
     valid[np.arange(batch), rng.integers(0, length, batch)] = True
     if batch > 1:
         valid[0] = True
-    return GraphInputs(series, np.where(valid, days, 0), valid)
+    clear = rng.random((batch, length, height, width)) < 0.7 if "clear" in metadata.inputs else None
+    location = rng.uniform(-60, 60, (batch, 2)).astype(np.float32) if "location" in metadata.inputs else None
+    if location is not None:
+        location[1:2] = np.nan
+    return GraphInputs(series, np.where(valid, days, 0), valid, clear, location)
 
 
 def random_inputs(metadata: Metadata, dynamic: Collection[str], multiple: int) -> list[GraphInputs]:
@@ -96,21 +114,18 @@ def dataset_inputs(metadata: Metadata, zoo: Zoo, split: str = "test", most: int 
     samples = open_split(dataset, split, zoo.datasets[recipe.dataset.name].spec.splits)
     tiles = Tiles(samples, patch_options(recipe))
     chosen = np.unique(np.linspace(0, len(tiles) - 1, min(most, len(tiles))).round().astype(int))
-    items = [tiles[PatchKey(0, int(position))] for position in chosen]
-    return _make_batch(items, [dataset.bands.index(band) for band in metadata.bands], metadata.length)
-
-
-def _make_batch(items: Sequence[PatchItem], picks: Sequence[int], length: int | None) -> GraphInputs:
-    """Tiles as one batch, padded to the longest series or to `length`."""
-    longest = length or max(len(item.sample.dates) for item in items)
-    height, width = items[0].sample.series.shape[-2:]
-    series = np.zeros((len(items), longest, len(picks), height, width), np.float32)
-    dates, valid = np.zeros(series.shape[:2], np.int64), np.zeros(series.shape[:2], np.bool_)
-    for row, item in enumerate(items):
-        count = len(item.sample.dates)
-        series[row, :count] = item.sample.series[:, picks]
-        dates[row, :count], valid[row, :count] = item.sample.dates, True
-    return GraphInputs(series, dates, valid)
+    batch = Collate("epoch", metadata.length, metadata.inputs)([tiles[PatchKey(0, int(each))] for each in chosen])
+    picks = [dataset.bands.index(band) for band in metadata.bands]
+    clear = batch.clear
+    if "clear" in metadata.inputs and clear is None:
+        clear = torch.ones((*batch.valid.shape, *batch.series.shape[-2:]), dtype=torch.bool)
+    return GraphInputs(
+        batch.series[:, :, picks].float().numpy(),
+        batch.dates.numpy(),
+        batch.valid.numpy(),
+        clear.numpy() if clear is not None and "clear" in metadata.inputs else None,
+        None if batch.location is None else batch.location.numpy(),
+    )
 
 
 @dataclass(frozen=True)
@@ -183,7 +198,11 @@ def reference_output(model: Model, metadata: Metadata, inputs: GraphInputs) -> M
     encoded = np.zeros_like(inputs.dates)
     for row, days, real in zip(encoded, inputs.dates, inputs.valid, strict=True):
         row[real] = encode_dates(days[real].astype(np.int32), metadata.dates)
-    normalizer = Normalizer(metadata.bands, metadata.bands, metadata.scale or 1.0, metadata.mean, metadata.std)
-    batch = normalizer(Batch(*(torch.from_numpy(value) for value in (inputs.series, encoded, inputs.valid))))
-    logits = model(batch.series, batch.dates, batch.valid)
+    statistics = metadata.scale or 1.0, metadata.mean, metadata.std, metadata.normalization
+    series, _, valid, *_ = inputs.as_tensors()
+    assert series is not None
+    assert valid is not None
+    further = {name: torch.from_numpy(value) for name, value in inputs.as_dict().items() if name in FURTHER_INPUTS}
+    batch = Batch(series, torch.from_numpy(encoded), valid, **further)
+    logits = model.predict_batch(Normalizer(metadata.bands, metadata.bands, *statistics)(batch))
     return logits.numpy(), logits.softmax(1).numpy()

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo.data.dates import limit_dates, select_clear_dates
+from cropzoo.data.location import to_degrees
 from cropzoo.data.sample import Sample
 from cropzoo.errors import CropzooError
-from cropzoo.geo.raster.grid import Window
+from cropzoo.geo.raster.grid import Window, format_crs
 from cropzoo.geo.raster.reader import StackReader
 from cropzoo.inference.mapping.blending import Blend
 from cropzoo.inference.mapping.outputs import quantize
@@ -56,6 +57,8 @@ class InferenceBatch:
         dates: (B, T), days since 1970-01-01.
         valid: (B, T), False for padding.
         first: First date of the series, days since 1970-01-01.
+        clear: (B, T, S, S), False for clouds, shadows and no data; None for a network without this input.
+        location: (B, 2), latitude and longitude of the centers, degrees; None for a network without this input.
     """
 
     corners: Sequence[tuple[int, int]]
@@ -63,6 +66,14 @@ class InferenceBatch:
     dates: NDArray[np.int64]
     valid: NDArray[np.bool_]
     first: int
+    clear: NDArray[np.bool_] | None = None
+    location: NDArray[np.float32] | None = None
+
+    def predict(self, predictor: Predictor) -> NDArray[np.float32]:
+        """The probabilities of the windows."""
+        return predictor.probabilities(
+            self.series, self.dates, self.valid, self.first, clear=self.clear, location=self.location
+        )
 
 
 class ChunkReader:
@@ -161,15 +172,20 @@ def make_batches(plan: MapPlan, pixels: ChunkPixels) -> Iterator[InferenceBatch]
         longest = plan.facts.length or len(kept[batch[-1]])
         shape = len(batch), longest, pixels.series.shape[1], size, size
         series = np.zeros(shape, dtype if factor == 1 else np.float32)
+        clear = np.zeros((*shape[:2], size, size), np.bool_) if "clear" in plan.facts.inputs else None
         dates, valid = np.zeros((len(batch), longest), np.int64), np.zeros((len(batch), longest), np.bool_)
         for item, corner in enumerate(batch):
             used = kept[corner]
             _copy_window(pixels, corner, used, series[item, : len(used)])
             dates[item, : len(used)] = plan.dates(chunk.tile)[used]
             valid[item, : len(used)] = True
+            if clear is not None:
+                window = pixels.clear[used][(slice(None), *_window_slices(pixels, corner, size))]
+                clear[item, : len(used), : window.shape[1], : window.shape[2]] = window
         if factor != 1:
             series *= np.float32(factor)
-        yield InferenceBatch(batch, series, dates, valid, first)
+        location = _locate(plan, chunk, batch) if "location" in plan.facts.inputs else None
+        yield InferenceBatch(batch, series, dates, valid, first, clear, location)
 
 
 def make_chunk(predictor: Predictor, reader: ChunkReader, chunk: Chunk) -> ChunkOutputs:
@@ -181,7 +197,7 @@ def make_chunk(predictor: Predictor, reader: ChunkReader, chunk: Chunk) -> Chunk
     plan, pixels = reader.plan, reader.read(chunk)
     blend = Blend(plan.lattices[chunk.tile], chunk.window, len(plan.facts.classes))
     for batch in make_batches(plan, pixels):
-        add_to_blend(blend, batch, predictor.probabilities(batch.series, batch.dates, batch.valid, batch.first))
+        add_to_blend(blend, batch, batch.predict(predictor))
     return make_outputs(plan, pixels.seen, blend)
 
 
@@ -224,6 +240,15 @@ def _copy_window(pixels: ChunkPixels, corner: tuple[int, int], used: NDArray[np.
     out[..., :height, :width] = pixels.series[used, :, rows, columns]
     out[..., height:, :width] = out[..., height - 1 : height, :width]
     out[..., width:] = out[..., width - 1 : width]
+
+
+def _locate(plan: MapPlan, chunk: Chunk, corners: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+    """Latitude and longitude of the centers of windows, (B, 2), degrees, NaN if unknown."""
+    grid, half = plan.tiles[chunk.tile].grid, plan.size / 2
+    if not grid.crs:
+        return np.full((len(corners), 2), np.nan, np.float32)
+    centers = [grid.locate(row + half, column + half) for row, column in corners]
+    return np.array([to_degrees(format_crs(grid.crs), *center) for center in centers], np.float32)
 
 
 def _window_slices(pixels: ChunkPixels, corner: tuple[int, int], size: int) -> tuple[slice, slice]:

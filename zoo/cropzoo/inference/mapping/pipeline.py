@@ -191,8 +191,7 @@ def run_chunks(
                 seen = step.seen
             elif isinstance(step, InferenceBatch):
                 assert blend is not None
-                probabilities = predictor.probabilities(step.series, step.dates, step.valid, step.first)
-                later(add_to_blend, blend, step, probabilities)
+                later(add_to_blend, blend, step, step.predict(predictor))
             else:
                 if isinstance(step, _ChunkFailure):
                     parts.fail(step.chunk.number, step.reason)
