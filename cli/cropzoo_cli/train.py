@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cropzoo.training.fit import Start
 
 RECIPE_FLAGS = (
-    "backbone", "dataset", "pretrain", "objective", "weights", "epochs", "pretrain_epochs", "batch_size", "lr",
+    "backbone", "dataset", "pretrain", "objective", "weights", "epochs", "steps", "pretrain_epochs", "batch_size", "lr",
     "weight_decay", "seed", "precision", "max_dates", "date_sampling", "label_fraction", "train_years", "test_years",
     "train_sites", "test_sites", "baseline",
 )  # fmt: skip
@@ -50,6 +50,9 @@ RECIPE_FLAGS = (
     help="Learning-rate multiplier of a module in the last stage, such as backbone=0.1. Repeatable.",
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs of the last stage.")
+@click.option(
+    "--steps", type=click.IntRange(min=1), help="Number of steps (updates) of the last stage, instead of --epochs."
+)
 @click.option("--pretrain-epochs", type=click.IntRange(min=1), help="Number of epochs of each pre-training stage.")
 @click.option(
     "-b",
@@ -78,7 +81,7 @@ RECIPE_FLAGS = (
     metavar="SITE[,SITE]",
     help="Sites or tiles of the training and validation splits, patterns such as T31* included; default: all.",
 )
-@click.option("--test-sites", metavar="SITE[,SITE]", help="Seasons of the test split; default: all.")
+@click.option("--test-sites", metavar="SITE[,SITE]", help="Sites of the test split; default: all.")
 @click.option("--seed", type=click.IntRange(min=0), help="Random seed of initial weights, order and crops.")
 @click.option("--precision", metavar="32|bf16|16", help="Floating-point precision of the computation.")
 @click.option(
@@ -127,6 +130,8 @@ def train(
         raise UsageError("--out and --name both name the run folder; give one of them")
     if resume and overwrite:
         raise UsageError("--resume resumes a run and --overwrite replaces it; give one of them")
+    if flags["epochs"] and flags["steps"]:
+        raise UsageError("--epochs and --steps both set the budget of the last stage; give one of them")
     layers, entry = _layers(settings.zoo, config, assignments, flags)
     if resume:
         if name is None and out is None:

@@ -289,3 +289,17 @@ def test_a_dataset_with_a_name_that_is_no_path():
     for name in ("9" * 5000, "a\0b"):
         with pytest.raises(UnknownName, match="unknown dataset"):
             resolve_recipe(load_zoo(), Catalog({}, {}), ("a test", {"backbone": "utae", "dataset": name}))
+
+
+def test_epochs_above_replace_steps_below_and_steps_win_over_epochs_of_a_lower_layer(zoo):
+    def budget(*layers):
+        recipe, _ = resolved(zoo, catalog(), *layers)
+        return recipe.stages[-1].epochs, recipe.stages[-1].steps
+
+    net = {"backbone": "net", "dataset": "fields"}
+    assert budget({**net, "epochs": 7}, {"steps": 50}) == (7, 50)
+    assert budget({**net, "steps": 50}, {"epochs": 7}) == (7, None)
+    assert budget({**net, "segmentation.steps": 50}, {"epochs": 7}) == (7, None)
+    assert budget({**net, "segmentation.steps": 50}, {"steps": 60})[1] == 60
+    assert budget({**net, "steps": 50}, {"segmentation.steps": 60})[1] == 60
+    assert budget({**net, "stages": [{"objective": "segmentation", "steps": 50}]}, {"epochs": 7}) == (7, None)

@@ -12,6 +12,7 @@ import pytest
 from cropzoo.config.catalog import load_catalog
 from cropzoo.config.recipe import Recipe
 from cropzoo.config.run_dir import RunFolder
+from cropzoo.data.datamodule import open_training_data
 from cropzoo.errors import CropzooError
 from cropzoo.models.checkpoint import read_metadata
 from cropzoo.plugins.registry import load_zoo
@@ -52,3 +53,43 @@ def test_data_that_are_no_reflectance_are_reported(
     with caplog.at_level(logging.WARNING, "cropzoo"):
         train(tmp_path / "run", baseline="none")
     assert any("set dataset.scale=1 (in `prepare`: --scale 1)" in line for line in caplog.messages)
+
+
+def lines_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("steps", "epochs", "last"), [(3, 1, 3), (4, 1, 4), (5, 2, 4)])
+def test_a_budget_in_steps(tmp_path: Path, steps: int, epochs: int, last: int) -> None:
+    """An epoch of this dataset has four steps."""
+    train(tmp_path / "run", steps=steps, epochs=9, warmup_epochs=0, baseline="none")
+    lines = lines_of(tmp_path / "run")
+    assert [line["epoch"] for line in lines] == list(range(epochs))
+    assert lines[-1]["steps"] == last
+    assert lines[-1]["lr"] < 1e-4  # the schedule ends with the budget
+    stored = read_metadata(tmp_path / "run/model.safetensors").recipe["stages"][0]
+    assert (stored["steps"], stored["epochs"]) == (steps, 9)
+
+
+def test_a_short_training_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "cropzoo"):
+        train(tmp_path / "short", epochs=2, baseline="none")
+        assert "stage segmentation has 8 steps, and networks usually need 200 or more" in caplog.text
+        caplog.clear()
+        train(tmp_path / "long", steps=200, val_fraction=0.1, baseline="none")
+    assert "steps" not in caplog.text
+
+
+def test_a_share_of_the_validation_tiles_is_scored_after_an_epoch(tmp_path: Path) -> None:
+    zoo = load_zoo(modules=(str(PLOTS),))
+    data = open_training_data(zoo, Recipe.from_mapping({**TINY, "val_fraction": 0.5, "seed": 3}, "test"))
+    every = data.tiles(data.split("val"))
+    share = every.draw(0.5, 3)
+    assert len(share) == round(len(every) / 2) > 1
+    assert share.places == [place for place in every.places if place in share.places] != every.places
+    assert len(every.draw(0.01, 3)) == 1
+    assert every.draw(0.5, 4).places != share.places
+    batches = list(data.val_dataloader())
+    assert sum(len(batch.series) for batch in batches) == len(share)
+    scores = train(tmp_path / "run", val_fraction=0.5, baseline="none")
+    assert scores["pixels"] == sum(data.counts["test"])

@@ -37,7 +37,8 @@ def merge(lower: Settings, upper: Settings) -> Settings:
 
     - A list of stages replaces the list below; `pretrain` and `objective` rebuild the list, in which a stage that stays
       keeps its settings. The settings of an objective that is not used any more are dropped.
-    - A rate or number of epochs for all stages replaces that of single stages below.
+    - A rate or number of epochs for all stages replaces that of single stages below. A number of epochs also replaces
+      a number of steps below.
     - Another name of a backbone or dataset drops the options of the name below.
     """
     merged = deepcopy(lower)
@@ -117,6 +118,8 @@ def _drop_overridden(merged: Settings, upper: Settings) -> None:
         for field in RATE_FIELDS:
             if field in upper:
                 section.pop(field, None)
+    if "epochs" in upper:
+        merged.pop("steps", None)
     stages = merged.get("stages")
     last = upper.get("objective", merged.get("objective", DEFAULT_OBJECTIVE))
     if isinstance(upper.get("stages"), list) and upper["stages"]:
@@ -124,11 +127,18 @@ def _drop_overridden(merged: Settings, upper: Settings) -> None:
     elif isinstance(stages, list) and stages:
         last = stages[-1]["objective"]
         for stage in stages:
-            if ("epochs" if stage is stages[-1] else "pretrain_epochs") in upper:
-                stage.pop("epochs", None)
+            _drop_budget(stage, upper, stage is stages[-1])
     for name, section in merged.get("objectives", {}).items():
-        if ("epochs" if name == last else "pretrain_epochs") in upper:
-            section.pop("epochs", None)
+        _drop_budget(section, upper, name == last)
+
+
+def _drop_budget(section: Settings, upper: Settings, is_last: bool) -> None:
+    """Remove the budget of a stage or objective that `upper` gives for all of them."""
+    if ("epochs" if is_last else "pretrain_epochs") in upper:
+        section.pop("epochs", None)
+        section.pop("steps", None)
+    elif is_last and "steps" in upper:
+        section.pop("steps", None)
 
 
 def _overlay_objective(merged: Settings, name: str, section: Settings) -> None:

@@ -24,23 +24,35 @@ class Auxiliary(Schema):
 
 
 class Stage(Schema):
-    """One objective with its own number of epochs and learning rate.
+    """One objective with its own budget and learning rate.
 
-    The learning rate rises linearly over `warmup_epochs`, then falls on a cosine to `lr_min`; it changes every step.
+    The budget is a number of epochs, or of steps (optimizer updates), which replaces that of epochs: training ends with
+    the epoch that reaches it, within the first one if that is longer. The learning rate rises linearly over
+    `warmup_epochs`, then falls on a cosine to `lr_min`; it changes every step.
     """
 
     objective: str
     options: dict[str, Any] = Field(default_factory=dict)
     auxiliary: tuple[Auxiliary, ...] = ()
     epochs: Whole = Field(20, ge=1)
+    steps: Whole | None = Field(None, ge=1)
     lr: Real = Field(1e-3, gt=0)
     lr_min: Real = Field(5e-6, ge=0)
     warmup_epochs: Real = Field(1.0, ge=0)
     weight_decay: Real = Field(0.01, ge=0)
 
+    def fit_epochs(self, steps: int) -> Stage:
+        """The stage with the number of epochs of `steps` steps that its budget gives."""
+        return self if self.steps is None else self.model_copy(update={"epochs": -(-self.steps // steps)})
+
+    def count_steps(self, steps: int) -> int:
+        """Number of steps in all epochs, each of `steps` steps or, if the only one, of the budget."""
+        return self.epochs * (min(steps, self.steps or steps) if self.epochs == 1 else steps)
+
     def to_mapping(self) -> Settings:
         """The mapping form, with every default written out."""
-        values = {"objective": self.objective, **{field: getattr(self, field) for field in STAGE_FIELDS}}
+        fields = [field for field in STAGE_FIELDS if field != "steps" or self.steps is not None]
+        values = {"objective": self.objective, **{field: getattr(self, field) for field in fields}}
         if self.auxiliary:
             values["auxiliary"] = [each.model_dump(mode="json", exclude_defaults=True) for each in self.auxiliary]
         return {**values, **({"options": dict(self.options)} if self.options else {})}
@@ -89,6 +101,8 @@ class Recipe(Schema):
         date_sampling: selection of these dates in training; evaluation replaces "random" by "uniform".
         min_clear: share of clear pixels that a date of a crop needs to be used; 0 keeps all dates.
         batch_size: crops per step, over all processes together.
+        val_fraction: share of the tiles of the validation split that are scored after each epoch, drawn once; the
+            final scores are those of all tiles.
         flip_rotate: random flips and quarter turns in training.
         temporal_dropout: share of dates that are dropped at random in training.
         end_early: share of training crops whose series end at a random date, for maps early in a season.
@@ -118,6 +132,7 @@ class Recipe(Schema):
     date_sampling: DateSampling = "uniform"
     min_clear: Real = Field(0.0, ge=0, le=1)
     batch_size: Whole = Field(16, ge=1)
+    val_fraction: Real = Field(1.0, gt=0, le=1)
     flip_rotate: Flag = True
     temporal_dropout: Real = Field(0.0, ge=0, lt=1)
     end_early: Real = Field(0.0, ge=0, le=1)

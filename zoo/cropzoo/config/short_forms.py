@@ -9,7 +9,8 @@
     batch_size: 16
 
 The short forms serve layers of settings that name only a part. `pretrain` and `objective` name the stages; `epochs`,
-`pretrain_epochs` and the learning-rate settings apply to all of them; `objectives` holds settings by objective. A key
+`pretrain_epochs` and the learning-rate settings apply to all of them, `steps` to the last; `objectives` holds settings
+by objective. A key
 with dots is a path: `cscl.window` is `objectives.cscl.options.window`, and `stages.0.lr` belongs to the first stage.
 """
 
@@ -27,7 +28,7 @@ VERSION: Final = 2
 """Version of the mapping form that is written."""
 
 RATE_FIELDS = ("lr", "lr_min", "warmup_epochs", "weight_decay")
-STAGE_FIELDS = ("epochs", *RATE_FIELDS)
+STAGE_FIELDS = ("epochs", "steps", *RATE_FIELDS)
 SHORT_KEYS = ("version", "plugins", "objectives", "pretrain", "objective", "pretrain_epochs", *STAGE_FIELDS)
 """Keys of settings that are no fields of a recipe."""
 
@@ -291,8 +292,12 @@ def list_stages(settings: Mapping[str, Any], where: str) -> list[Settings]:
     found = []
     for number, stage in enumerate(stages):
         section = objectives.get(stage["objective"], {})
-        epochs = settings.get("epochs" if number == len(stages) - 1 else "pretrain_epochs")
-        values = {**shared, **({} if epochs is None else {"epochs": epochs}), **section, **stage}
+        is_last = number == len(stages) - 1
+        budget = {"epochs": settings.get("epochs" if is_last else "pretrain_epochs")}
+        if is_last:
+            budget["steps"] = settings.get("steps")
+        given = {key: value for key, value in budget.items() if value is not None}
+        values = {**shared, **given, **section, **stage}
         values["options"] = {**section.get("options", {}), **stage.get("options", {})}
         values["auxiliary"] = [
             {**each, "options": {**objectives.get(each["objective"], {}).get("options", {}), **each.get("options", {})}}

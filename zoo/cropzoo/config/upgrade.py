@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from cropzoo.config.schema import rename_keys
-from cropzoo.config.short_forms import SECTIONS, SHORT_KEYS, STAGE_FIELDS, VERSION, Settings, expand_auxiliary
+from cropzoo.config.short_forms import RATE_FIELDS, SECTIONS, SHORT_KEYS, VERSION, Settings, expand_auxiliary
 from cropzoo.errors import UsageError
 
 RENAMED_KEYS = {"turns": "flip_rotate", "date_drop": "temporal_dropout", "clip_norm": "gradient_clip_norm"}
@@ -42,7 +42,7 @@ def upgrade_recipe(values: Mapping[str, Any], objectives: Iterable[str] = ()) ->
         for key, value in list(settings.items())
         if isinstance(value, Mapping) and key not in _KEYS and "." not in key and _is_objective(key, known)
     }
-    if names and all(set(STAGE_FIELDS) <= sections.get(name, {}).keys() for name in names):
+    if names and all({"epochs", *RATE_FIELDS} <= sections.get(name, {}).keys() for name in names):
         del settings["pretrain"], settings["objective"]
         settings["stages"] = _make_stages(names, sections)
         sections = {name: section for name, section in sections.items() if name not in _used(settings["stages"])}
@@ -67,7 +67,7 @@ def _stage_names(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _upgrade_section(section: Mapping[str, Any]) -> Settings:
-    own = {key: section[key] for key in (*STAGE_FIELDS, "auxiliary") if key in section}
+    own = {key: section[key] for key in ("epochs", *RATE_FIELDS, "auxiliary") if key in section}
     options = {key: value for key, value in section.items() if key not in own}
     return {**own, **({"options": options} if options else {})}
 

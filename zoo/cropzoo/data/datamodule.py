@@ -185,8 +185,9 @@ class DataModule(pl.LightningDataModule):
         return self._make_loader(Crops(self.training_samples, self.options, stream), stream)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """A loader of the tiles of `val`."""
-        return self.tile_loader("val")
+        """A loader of the tiles of `val`, or of the recipe's share of them."""
+        tiles, share = self.tiles(self.split("val")), self.recipe.val_fraction
+        return self._make_loader(tiles if share == 1 else tiles.draw(share, self.recipe.seed))
 
     def test_dataloader(self) -> DataLoader[Any]:
         """A loader of the tiles of `test`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from mmap import mmap
 from typing import Any, NamedTuple
@@ -113,6 +114,13 @@ class Tiles(TorchDataset[PatchItem]):
             (number, tile) for number in range(len(samples)) for tile in tile_positions(samples[number], options.size)
         ]
         self._bits: tuple[int, NDArray[np.uint8]] | None = None
+
+    def draw(self, share: float, seed: int) -> Tiles:
+        """A random share of the tiles, at least one, in their order."""
+        drawn = copy(self)
+        chosen = np.random.default_rng(seed).permutation(len(self.places))[: max(1, round(share * len(self.places)))]
+        drawn.places = [self.places[position] for position in np.sort(chosen)]
+        return drawn
 
     def __len__(self) -> int:
         return len(self.places)

@@ -177,7 +177,9 @@ def _check_padding(case: BackboneCase) -> None:
         same = torch.equal(plain, filled)
         check.expect(same, f"values at invalid dates affect the features{_format_difference(plain, filled)}")
         if not case.entry.spec.fixed_length:
-            alone = {name: value[1:] if isinstance(value, Tensor) else False for name, value in further.items()}
+            alone: dict[str, Any] = {
+                name: value[1:] if isinstance(value, Tensor) else False for name, value in further.items()
+            }
             if "clear" in alone:
                 alone["clear"] = alone["clear"][:, valid[1]]
             short = backbone(series[1:, valid[1]], dates[1:, valid[1]], valid[1:, valid[1]], **alone)

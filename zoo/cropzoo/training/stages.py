@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from cropzoo.training.callbacks import BestWeights, EpochLog, LastState
 from cropzoo.training.module import StageModule, derive_seed
 from cropzoo.training.optim import check_frozen, check_scales, count_parameters
 from cropzoo.training.setup import Resources
+
+_log = logging.getLogger("cropzoo")
 
 
 @dataclass(frozen=True)
@@ -99,17 +102,27 @@ class StageRunner:
             torch.manual_seed(derive_seed(recipe.seed, "objective", number))
             objective = self._build_objective(number)
             module = StageModule(objective, self.data.normalizer, recipe, number, self.data.class_names)
+            self.data.stage = number
+            steps = len(self.data.train_dataloader())
+            module.stage = stage.fit_epochs(steps)
             best = BestWeights(self.folder.best(number))
-            log(_describe(module))
+            log(_describe(module, steps))
+            if (total := module.stage.count_steps(steps)) < _FEW_STEPS:
+                _log.warning(
+                    "stage %s has %d steps, and networks usually need %d or more; set --steps, or more epochs",
+                    stage.objective,
+                    total,
+                    _FEW_STEPS,
+                )
             resuming = state is not None and number == reached
-            if not (resuming and state is not None and _is_finished(state, stage.epochs)):
-                self._fit(module, best, resuming)
+            if not (resuming and state is not None and _is_finished(state, module.stage.epochs)):
+                self._fit(module, best, steps, resuming)
             best.restore(module)
         assert objective is not None
         return objective
 
-    def _fit(self, module: StageModule, best: BestWeights, resuming: bool) -> None:
-        """Train a stage, from last.ckpt if it is resumed."""
+    def _fit(self, module: StageModule, best: BestWeights, steps: int, resuming: bool) -> None:
+        """Train a stage whose epochs have `steps` steps, from last.ckpt if it is resumed."""
         recipe, folder = self.data.recipe, self.folder
         callbacks: list[Callback] = [EpochLog(folder.epochs, self.resources.log), best]
         if recipe.patience:
@@ -120,11 +133,11 @@ class StageRunner:
             self.resources.runtime,
             callbacks,
             max_epochs=module.stage.epochs,
+            limit_train_batches=module.stage.count_steps(steps) // module.stage.epochs,
             precision=recipe.precision,
             gradient_clip_val=recipe.gradient_clip_norm or None,
             default_root_dir=folder.path,
         )
-        self.data.stage = module.number
         resume_from = folder.last if resuming else None
         with interruptible():
             trainer.fit(module, datamodule=self.data, ckpt_path=resume_from, weights_only=True)
@@ -154,13 +167,18 @@ class StageRunner:
         return objective
 
 
-def _describe(module: StageModule) -> str:
-    """One line about a stage: its objectives and epochs, what it starts from, and what it trains."""
+_FEW_STEPS = 200
+"""Steps below which a training is usually too short."""
+
+
+def _describe(module: StageModule, steps: int) -> str:
+    """One line about a stage: its objectives, epochs and their steps, what it starts from, and what it trains."""
     stage, stages = module.stage, module.recipe.stages
     line = f"stage {module.number + 1} of {len(stages)}: {stage.objective}"
     for auxiliary in stage.auxiliary:
         line += f" + {auxiliary.weight:g} {auxiliary.objective}"
-    line += f", {stage.epochs} epoch{'s' if stage.epochs > 1 else ''}"
+    length = stage.count_steps(steps) // stage.epochs
+    line += f", {stage.epochs} epoch{'s' if stage.epochs > 1 else ''} of {length} step{'s' if length > 1 else ''}"
     if module.number:
         line += f"; starts from the backbone of {stages[module.number - 1].objective}"
     trained, total = count_parameters(module.objective)

@@ -9,7 +9,7 @@ from typing import Any
 
 from cropzoo.config.catalog import Catalog
 from cropzoo.config.merge import resolve_recipe
-from cropzoo.config.recipe import Recipe
+from cropzoo.config.recipe import Recipe, Stage
 from cropzoo.config.short_forms import DEFAULT_OBJECTIVE, expand_short_forms, iterate_sections
 from cropzoo.errors import UnknownName, UsageError
 from cropzoo.evaluation.compare.config import Budget, Study, objectives_of
@@ -112,15 +112,26 @@ def _within(budget: Budget, recipe: Recipe) -> Recipe:
     *given, last = recipe.stages
     if budget == "finetune" or not given:
         return recipe
-    share = {"epochs": max(1, round(SHARE * last.epochs))}
-    before = [stage if "epochs" in stage.model_fields_set else stage.model_copy(update=share) for stage in given]
-    spent = sum(stage.epochs for stage in before)
-    if spent >= last.epochs:
+    unit = "epochs" if last.steps is None else "steps"
+    total = getattr(last, unit)
+    share = {unit: max(1, round(SHARE * total))}
+    before = [stage if _has_budget(stage) else stage.model_copy(update=share) for stage in given]
+    if any((stage.steps is None) != (last.steps is None) for stage in before):
         raise UsageError(
-            f"the budget is {last.epochs} epochs in total; pre-training takes {spent} and leaves none for "
+            f"the budget is {total} {unit} in total; a stage of pre-training has another unit; give all budgets in "
+            "epochs or all in steps, or use --budget finetune"
+        )
+    spent = sum(getattr(stage, unit) for stage in before)
+    if spent >= total:
+        raise UsageError(
+            f"the budget is {total} {unit} in total; pre-training takes {spent} and leaves none for "
             f"{last.objective}; use more --epochs, fewer --pretrain-epochs, or --budget finetune"
         )
-    return recipe.model_copy(update={"stages": (*before, last.model_copy(update={"epochs": last.epochs - spent}))})
+    return recipe.model_copy(update={"stages": (*before, last.model_copy(update={unit: total - spent}))})
+
+
+def _has_budget(stage: Stage) -> bool:
+    return bool({"epochs", "steps"} & stage.model_fields_set)
 
 
 def check_objectives(study: Study, zoo: Zoo) -> None:

@@ -202,7 +202,9 @@ def reference_output(model: Model, metadata: Metadata, inputs: GraphInputs) -> M
     series, _, valid, *_ = inputs.as_tensors()
     assert series is not None
     assert valid is not None
-    further = {name: torch.from_numpy(value) for name, value in inputs.as_dict().items() if name in FURTHER_INPUTS}
+    further: dict[str, Any] = {
+        name: torch.from_numpy(value) for name, value in inputs.as_dict().items() if name in FURTHER_INPUTS
+    }
     batch = Batch(series, torch.from_numpy(encoded), valid, **further)
     logits = model.predict_batch(Normalizer(metadata.bands, metadata.bands, *statistics)(batch))
     return logits.numpy(), logits.softmax(1).numpy()
