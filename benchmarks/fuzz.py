@@ -15,6 +15,7 @@ import argparse
 import logging
 import multiprocessing
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -30,7 +31,7 @@ from typing import Any
 import numpy as np
 from fuzz_files import CHANGES, MAKERS, change_json
 
-CASES = {"checkpoint": 2000, "yaml": 500, "raster": 300, "vector": 300, "stac": 200, "onnx": 100}
+CASES = {"checkpoint": 2000, "yaml": 500, "raster": 300, "vector": 300, "stac": 200, "onnx": 100, "table": 200}
 """Number of cases of each kind in a complete run."""
 
 
@@ -136,9 +137,28 @@ def read_vector(path: Path) -> None:
     read_aoi(path).mask(grid, Window(0, 0, 64, 64))
 
 
+def read_class_table(path: Path) -> None:
+    from cropzoo.data.legend import make_legend, read_crop_table
+    from cropzoo.data.pastis.metadata import read_classes
+    from cropzoo_plugins.datasets.sites.class_table import number_crops, read_table
+
+    if path.name.startswith("crops"):
+        table = read_crop_table(path)
+        crops = [row.text for row in table.rows]
+        make_legend((1, 2, 101, 7, None), (), table)
+        make_legend((*crops, "0101", "WHT"), crops, table, dict.fromkeys(crops, 9))
+    elif path.name.startswith("classes"):
+        codes = [str(each.code) for each in read_table(path)]
+        number_crops((*codes, "Maize"), path)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copy(path, Path(folder) / "classes.csv")
+            read_classes(Path(folder))
+
+
 _READERS: dict[str, Callable[[Path], None]] = {
     "checkpoint": read_checkpoint, "yaml": read_yaml, "raster": read_raster, "vector": read_vector,
-    "stac": read_raster, "onnx": read_onnx,
+    "stac": read_raster, "onnx": read_onnx, "table": read_class_table,
 }  # fmt: skip
 
 
@@ -183,14 +203,20 @@ def serve(connection: Connection, seed: int, seeds: Seeds) -> None:
 
 
 def resident_bytes(process: int) -> int:
+    """Memory of a process in bytes."""
     return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 class Worker:
-    """A process that runs one case after the other, and is replaced where a case ends it."""
+    """A process that runs one case after the other, and is replaced where a case ends it.
+
+    Attributes:
+        peak: Largest rise of memory in bytes during a case.
+    """
 
     def __init__(self, seed: int, seeds: Seeds) -> None:
         self._seed, self._seeds = seed, seeds
+        self.peak = 0
         self._start()
 
     def _start(self) -> None:
@@ -209,12 +235,18 @@ class Worker:
             while not self.connection.poll(0.05):
                 if time.monotonic() > deadline:
                     return self._replace(f"hang: more than {timeout:.0f} s")
-                if self.process.is_alive() and resident_bytes(self.process.pid or 0) - before > memory:
+                if self.process.is_alive() and self._measure(before) > memory:
                     return self._replace(f"memory: more than {memory >> 20} MiB")
+            self._measure(before)
             outcome: str = self.connection.recv()
         except (EOFError, OSError):
             return self._replace("crash: the process ended")
         return outcome
+
+    def _measure(self, before: int) -> int:
+        rise = resident_bytes(self.process.pid or 0) - before
+        self.peak = max(self.peak, rise)
+        return rise
 
     def _replace(self, outcome: str) -> str:
         self.process.kill()
@@ -233,7 +265,7 @@ def run(args: argparse.Namespace) -> int:
             count = args.cases or CASES[kind]
             numbers = [int(args.case.partition(":")[2])] if args.case else range(count)
             outcomes: Counter[str] = Counter()
-            start, slowest = time.monotonic(), 0.0
+            start, slowest, worker.peak = time.monotonic(), 0.0, 0
             for number in numbers:
                 began = time.monotonic()
                 outcome = worker.run(kind, number, args.timeout, args.memory << 20)
@@ -254,7 +286,8 @@ def run(args: argparse.Namespace) -> int:
                         path.rename(args.keep / f"{kind}-{number}-{path.name}")
             seconds = time.monotonic() - start
             shown = ", ".join(f"{value} {key}" for key, value in sorted(outcomes.items()))
-            print(f"{kind}: {shown}; {seconds:.0f} s, slowest {slowest:.1f} s", flush=True)
+            rise = f"largest rise of memory {worker.peak >> 20} MiB"
+            print(f"{kind}: {shown}; {seconds:.0f} s, slowest {slowest:.1f} s, {rise}", flush=True)
         worker.process.kill()
     for failure, times in failures.most_common():
         print(f"{times} x {failure}")

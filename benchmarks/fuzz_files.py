@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import tempfile
 from collections.abc import Callable
@@ -184,6 +186,15 @@ def make_vectors(folder: Path) -> None:
     (folder / "b.shp.zip").rename(folder / "b.zip")
 
 
+def make_tables(folder: Path) -> None:
+    rows = "1,wheat,cereals,#e8c547\n2,rye,cereals,\n0101,beet,,#00ff00\nWHT,hop,,\n0,none,ignore,\n*,,keep,\n"
+    (folder / "crops.csv").write_text(f"code,name,class,color\n{rows}")
+    (folder / "classes.csv").write_text("code,name,color\n30,Meadow,#00FF00\n10,Wheat,\n20,Maize,#ffff00\n")
+    (folder / "prepared.csv").write_text(
+        "index,code,name,color,sources\n0,0,none,#000000,\n1,10,cereals,#111111,10;11\n2,,void,#ffffff,\n"
+    )
+
+
 def make_stac(folder: Path) -> None:
     names = ("B02", "B03", "B04", "B08")
     write_raster(folder.parent / "image.tif")
@@ -229,6 +240,18 @@ def change_safetensors(content: bytes, rng: np.random.Generator) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
+def change_table(content: bytes, rng: np.random.Generator) -> bytes:
+    """Mutate the bytes, or replace, remove or repeat fields and rows."""
+    if rng.random() < 0.3:
+        return mutate_bytes(content, rng)
+    rows = mutate_json(list(csv.reader(io.StringIO(content.decode()))), rng, int(rng.integers(1, 4)))
+    text = io.StringIO()
+    writer = csv.writer(text)
+    for row in rows if isinstance(rows, list) else [rows]:
+        writer.writerow(row if isinstance(row, list) else [row])
+    return text.getvalue().encode("utf-8", "replace")
+
+
 def change_yaml(content: bytes, rng: np.random.Generator) -> bytes:
     import yaml
 
@@ -272,9 +295,9 @@ def change_onnx(content: bytes, rng: np.random.Generator) -> bytes:
 Change = Callable[[bytes, np.random.Generator], bytes]
 MAKERS: dict[str, Callable[[Path], None]] = {
     "checkpoint": make_checkpoints, "yaml": make_yaml, "raster": make_rasters, "vector": make_vectors,
-    "stac": make_stac, "onnx": make_onnx,
+    "stac": make_stac, "onnx": make_onnx, "table": make_tables,
 }  # fmt: skip
 CHANGES: dict[str, Change] = {
     "checkpoint": change_safetensors, "yaml": change_yaml, "raster": mutate_bytes, "vector": mutate_bytes,
-    "stac": change_json, "onnx": change_onnx,
+    "stac": change_json, "onnx": change_onnx, "table": change_table,
 }  # fmt: skip

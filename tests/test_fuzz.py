@@ -20,5 +20,5 @@ def test_mutated_files_are_read_or_refused():
     )
     assert ended.returncode == 0, ended.stdout
     lines = [line for line in ended.stdout.splitlines() if " read" in line]
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert all(" refused" in line for line in lines)

@@ -35,6 +35,7 @@ def empty(tmp_path_factory):
         (["--set", "image_size=25"], "multiple of 3, not 25; use 24 or 27"),
         (["--set", "image_size=2"], "multiple of 3, not 2; use 3"),
         (["--device", "gpu"], "device 'gpu' is not known; use auto, cpu, cuda, cuda:N or mps"),
+        (["--device", "cuda:\u00b2"], "device 'cuda:\u00b2' is not known; use auto, cpu, cuda, cuda:N or mps"),
         (["--device", "cpu:x"], "device 'cpu:x' is not known"),
         (["--precision", "8"], "'precision' is '8'"),
         (["--precision", "16"], "needs a GPU"),

@@ -41,6 +41,15 @@ def describe_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
+_QUOTED = 80
+"""Maximum number of characters of a value in a message."""
+
+
+def quote(text: str) -> str:
+    """Return a text in quotes for a message; of a long one, the start and its length."""
+    return repr(text) if len(text) <= _QUOTED else f"{text[:_QUOTED]!r}... ({len(text)} characters)"
+
+
 CLOSE = 3
 """Maximum number of similar names in a message."""
 

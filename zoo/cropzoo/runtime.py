@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -51,7 +52,7 @@ def choose_device(name: str) -> torch.device:
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if kind == "auto" and not colon:
         return torch.device(next(each for each, there in available.items() if there))
-    if kind not in available or (colon and not index.isdigit()):
+    if kind not in available or (colon and not re.fullmatch("[0-9]{1,6}", index)):
         raise UsageError(f"device {name!r} is not known; use auto, cpu, cuda, cuda:N or mps")
     if not available[kind]:
         raise UsageError(f"device {name!r} is not available on this machine; use --device auto")

@@ -90,6 +90,11 @@ def test_min_clear_stands_alone_or_in_the_dataset():
         ),
         ({"stages.last.lr": 1}, UsageError, "a file: 'stages.last.lr'; a stage is addressed by its index from 0"),
         (
+            {f"stages.{'9' * 5000}.lr": 1},
+            UsageError,
+            f"a file: 'stages.{'9' * 73}'... (5010 characters); a stage is addressed by its index from 0",
+        ),
+        (
             {"stages": ["cscl", "cscl"], "objectives": {"cscl": {"lr": 1}}},
             UsageError,
             "a file: settings are given for 'cscl', which is the objective of stages.0 and stages.1; address one of "

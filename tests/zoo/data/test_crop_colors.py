@@ -93,6 +93,13 @@ def test_no_color_occurs_twice() -> None:
     assert all(HEX_COLOR.fullmatch(color) for color in found.values())
 
 
+def test_a_list_of_more_classes_than_colors_has_a_color_each() -> None:
+    few, many = (colors_of(*(f"crop {number}" for number in range(count))) for count in (255, 20_000))
+    assert list(many.items())[:255] == list(few.items())
+    assert all(HEX_COLOR.fullmatch(color) for color in many.values())
+    assert colors_of(*map(str, range(300)), **{"299": "#123456"})["299"] == "#123456"
+
+
 def test_the_color_of_another_class_depends_on_its_name_alone() -> None:
     alone = colors_of("phacelia")["phacelia"]
     assert colors_of("wheat", "phacelia", "grass")["phacelia"] == alone

@@ -278,3 +278,25 @@ def test_tables_of_spreadsheets(tmp_path: Path, made: Made) -> None:
         read_crop_table(tmp_path / "latin.csv")
     with pytest.raises(CropzooError, match=r"none.csv'; No such file or directory; check its name"):
         read_crop_table(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("digits", ["9" * 20, "-" + "1" * 5000, "9" * 120_000])
+def test_a_code_of_thousands_of_digits_is_a_text(made: Made, digits: str) -> None:
+    names = [entry.name for entry in made(f"code,name,class\n{digits},none,\n*,,keep\n").classes]
+    assert names == ["none declared", "wheat", "maize", "grass", "5"]
+    legend = made(f"code,name\n{digits},long\n1,wheat\n", crops=(digits, "1"))
+    assert [(entry.name, entry.code) for entry in legend.classes[1:]] == [("long", None), ("wheat", None)]
+
+
+def test_zeros_in_front_of_a_code_are_no_digits(made: Made) -> None:
+    assert made("code,name\n" + "0" * 5000 + "2,corn\n*,,\n", crops=(1, 2)).classes[1].name == "corn"
+
+
+def test_a_lacking_crop_of_thousands_of_letters_is_shortened(made: Made) -> None:
+    with pytest.raises(CropzooError, match=r"lacks 'x{80}'\.\.\. \(5000 characters\), crops of the parcels; add"):
+        made("code,name\nbeet,\n", crops=("x" * 5000, "beet"))
+
+
+def test_a_table_of_all_crops_of_a_country_is_read_in_linear_time(made: Made) -> None:
+    text = "code,name\n" + "".join(f"{number},crop {number}\n" for number in range(1, 50_001))
+    assert [entry.name for entry in made(text, crops=(7, 40_000)).classes[1:]] == ["crop 7", "crop 40000"]

@@ -12,7 +12,7 @@ import pytest
 import rasterio
 from shapely.geometry import box
 
-from cropzoo.errors import UsageError
+from cropzoo.errors import CropzooError, UsageError
 from cropzoo.prepare.options import PrepareOptions
 from cropzoo.prepare.plan import PreparePlan, make_plan
 
@@ -114,6 +114,20 @@ def test_tiles_that_overlap_label_every_pixel_once(
     assert plan.counts.sum() == labeled
     assert all((each.counts == np.bincount(each.labels.ravel(), minlength=256)).all() for each in labels)
     assert any("border of two tiles" in note for note in plan.notes) == (shift > 16)
+
+
+@pytest.mark.parametrize(
+    ("part", "shown"),
+    [("9" * 5000, r"'9{80}'\.\.\. \(5000 characters\)"), ("\u00b2", "'\u00b2'"), ("5000000000", "'50{9}'")],
+)
+def test_a_fold_that_is_no_number_or_absurd_is_refused(
+    options: PrepareOptions, tmp_path: Path, part: str, shown: str
+) -> None:
+    frame = geopandas.read_file(tmp_path / "parcels.gpkg")
+    frame["part"] = [part, *(["1", "2"] * len(frame))[: len(frame) - 1]]
+    frame.to_file(tmp_path / "parcels.gpkg")
+    with pytest.raises(CropzooError, match=f"contains '1', '2', {shown}; .* or fold numbers from 1 to 1000"):
+        plan_of(options)
 
 
 def test_a_tile_without_a_parcel_is_reported(options: PrepareOptions, tmp_path: Path) -> None:

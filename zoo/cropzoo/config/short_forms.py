@@ -16,11 +16,12 @@ with dots is a path: `cscl.window` is `objectives.cscl.options.window`, and `sta
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Final
 
-from cropzoo.errors import UnknownName, UsageError
+from cropzoo.errors import UnknownName, UsageError, quote
 
 Settings = dict[str, Any]
 
@@ -109,7 +110,7 @@ def set_path(settings: Settings, path: str, value: Any, where: str) -> None:
     """
     first, *rest = path.split(".")
     if not all((first, *rest)):
-        raise UsageError(f"{where}: {path!r} is not a setting; write key, section.key or objective.key")
+        raise UsageError(f"{where}: {quote(path)} is not a setting; write key, section.key or objective.key")
     if not rest:
         section = settings.get(first)
         if first in SECTIONS and isinstance(section, dict) and isinstance(value, str):
@@ -122,14 +123,14 @@ def set_path(settings: Settings, path: str, value: Any, where: str) -> None:
         if not isinstance(section, dict):
             section = settings[first] = {} if section is None else {"name": section}
     elif first in ("stages", "objectives"):
-        section, rest = _section_at(settings, first, rest[0], f"{where}: {path!r}"), rest[1:]
+        section, rest = _section_at(settings, first, rest[0], f"{where}: {quote(path)}"), rest[1:]
     else:
-        section = _section_at(settings, "objectives", first, f"{where}: {path!r}")
+        section = _section_at(settings, "objectives", first, f"{where}: {quote(path)}")
     if first not in SECTIONS and rest and rest[0] not in _SECTION_KEYS[:-1]:
         rest = rest[1:] if rest[0] == "options" else rest
         section = section.setdefault("options", {})
     if len(rest) != 1:
-        raise UsageError(f"{where}: {path!r} is not a setting; it has {'too many' if rest else 'too few'} parts")
+        raise UsageError(f"{where}: {quote(path)} is not a setting; it has {'too many' if rest else 'too few'} parts")
     section[rest[0]] = value
 
 
@@ -137,7 +138,7 @@ def _section_at(settings: Settings, key: str, name: str, what: str) -> Settings:
     """The settings of one stage, by index, or of one objective, by name; new if they do not exist."""
     group = settings.setdefault(key, {})
     if key == "stages":
-        if not name.isdecimal():
+        if not re.fullmatch("[0-9]{1,6}", name):
             raise UsageError(f"{what}; a stage is addressed by its index from 0, such as stages.0.lr")
         if isinstance(group, list) and int(name) < len(group) and isinstance(group[int(name)], dict):
             section: Settings = group[int(name)]

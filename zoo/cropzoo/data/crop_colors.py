@@ -88,6 +88,9 @@ _GOOD_DISTANCE = 60.0
 _CANDIDATES = 600
 """Colors of the palette to choose from: more than a map has classes, without those that are close to the table's."""
 
+_DISTINCT = 255
+"""Number of classes whose colors differ; a map has no more, but a table may list all crops of a country."""
+
 _SHADES = ((255, 0.4), (0, 0.25), (255, 0.65), (0, 0.45))
 """Shades of a color for further classes of the same crop: gray value and its share."""
 
@@ -103,24 +106,26 @@ def make_palette(count: int) -> list[str]:
 
 
 def color_classes(classes: Sequence[LabelClass]) -> tuple[LabelClass, ...]:
-    """Return the classes of a legend with a color each; no color occurs twice, except those that are set already.
+    """Return classes with a color each; none of the first 255 occurs twice, except those that are set already.
 
     Crops have the color that maps usually give them, by their name in English, Dutch, French or German; further classes
     of the same crop have lighter and darker shades of it. Other classes have a color that depends on their name alone,
-    unless it would be similar to that of another class.
+    unless it would be similar to that of another class. From the 256th class on, it depends on the name in any case.
 
     Args:
         classes: Classes; "" is no color yet.
     """
-    colors = {index: each.color for index, each in enumerate(classes) if each.color}
-    known = [find_crop_color(each.name) for each in classes]
+    colors = {index: each.color for index, each in enumerate(classes[:_DISTINCT]) if each.color}
+    known = [find_crop_color(each.name) for each in classes[:_DISTINCT]]
     crops = [index for index, color in enumerate(known) if color]
     # By name, so that the colors of other classes do not depend on the order of the legend.
     others = sorted((index for index, color in enumerate(known) if not color), key=lambda index: classes[index].name)
     for index in [*crops, *others]:
         if index not in colors:
             colors[index] = _first_free(known[index], classes[index].name, tuple(colors.values()))
-    return tuple(replace(each, color=colors[index]) for index, each in enumerate(classes))
+    further = (each.color or _spare_colors()[_first_choice(each.name)] for each in classes[_DISTINCT:])
+    found = [*(colors[index] for index in range(len(known))), *further]
+    return tuple(replace(each, color=color) for each, color in zip(classes, found, strict=True))
 
 
 def find_crop_color(name: str) -> str:
@@ -166,9 +171,14 @@ def _first_free(known: str, name: str, taken: Sequence[str]) -> str:
                 return color
     spare = _spare_colors()
     distances = _nearest(spare, taken)
-    order = np.roll(np.arange(len(spare)), -(zlib.crc32(name.encode()) % len(spare)))
+    order = np.roll(np.arange(len(spare)), -_first_choice(name))
     least = next(least for least in (_GOOD_DISTANCE, _MIN_DISTANCE, 1) if distances.max() >= least)
     return spare[next(index for index in order if distances[index] >= least)]
+
+
+def _first_choice(name: str) -> int:
+    """Position in the palette of the color of a class, if it is free."""
+    return zlib.crc32(name.encode()) % len(_spare_colors())
 
 
 def _shades(color: str) -> Iterator[str]:

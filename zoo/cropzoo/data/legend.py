@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cropzoo.data.crop_colors import color_classes
 from cropzoo.data.sample import HEX_COLOR, IGNORE, LabelClass
-from cropzoo.errors import CropzooError, UnknownName
+from cropzoo.errors import CropzooError, UnknownName, quote
 from cropzoo.geo.vector.fields import Crop, is_plain_integer, normalize_text, read_number
 
 OTHERS = "*"
@@ -84,8 +84,8 @@ class CropTable:
             other = found.setdefault(row.crop(texts), row)
             if other is not row:
                 raise CropzooError(
-                    f"class table {str(self.path)!r}; codes {other.text!r} and {row.text!r} are one crop, since the "
-                    "crops of the parcels are numbers; keep one of the rows"
+                    f"class table {str(self.path)!r}; codes {quote(other.text)} and {quote(row.text)} are one crop, "
+                    "since the crops of the parcels are numbers; keep one of the rows"
                 )
         return found
 
@@ -128,7 +128,7 @@ def read_color(row: Mapping[str, str], where: str) -> str:
     """
     color = row.get("color", row.get("colour", ""))
     if color and not HEX_COLOR.fullmatch(color):
-        raise CropzooError(f"{where}; the color is {color!r}; use a color like '#8fb339', or leave it empty")
+        raise CropzooError(f"{where}; the color is {quote(color)}; use a color like '#8fb339', or leave it empty")
     return color.lower()
 
 
@@ -145,6 +145,8 @@ def read_crop_table(path: Path) -> CropTable:
             is not "#rrggbb". The message names file and line.
     """
     rows: list[CropRow] = []
+    texts: set[str] = set()
+    classes: set[str] = set()
     for where, fields in read_csv_rows(path):
         if "code" not in fields:
             raise CropzooError(f"{where}; column 'code' is missing; the header is: code,name,class,color")
@@ -160,22 +162,19 @@ def read_crop_table(path: Path) -> CropTable:
         else:
             raise CropzooError(f"{where}; the code is empty; enter the crop as in the parcel file, or '*'")
         for row in found:
-            _check_unique(row, rows, where)
+            if row.text in texts:
+                raise CropzooError(f"{where}; code {quote(row.text)} occurs twice; keep one row for each crop")
+            if row.name in classes and not row.group:
+                raise CropzooError(
+                    f"{where}; name {quote(row.name)} occurs twice; rename one crop, or enter the same class for both "
+                    "to merge them"
+                )
+            texts.add(row.text)
+            classes |= {row.name} if row.name and not row.group else set()
             rows.append(row)
     if not rows:
         raise CropzooError(f"class table {str(path)!r}; it has no rows; add one for each crop")
     return CropTable(path, tuple(rows))
-
-
-def _check_unique(row: CropRow, rows: list[CropRow], where: str) -> None:
-    for other in rows:
-        if row.text == other.text:
-            raise CropzooError(f"{where}; code {row.text!r} occurs twice; keep one row for each crop")
-        if row.name and row.name == other.name and not row.group and not other.group:
-            raise CropzooError(
-                f"{where}; name {row.name!r} occurs twice; rename one crop, or enter the same class for both "
-                "to merge them"
-            )
 
 
 @dataclass(frozen=True)
@@ -317,10 +316,11 @@ def _group_by_table(
     line_of = table.by_crop(texts)
     others = [crop for crop in crops if crop not in line_of]
     if others and OTHERS not in line_of:
+        lacking = ", ".join(quote(crop) if isinstance(crop, str) else str(crop) for crop in others)
         raise CropzooError(
-            f"class table {str(table.path)!r}; it lacks {', '.join(map(repr, others))}, crops of the parcels; "
-            f"add a row for each, or one with code {OTHERS} for all crops without a row: '{OTHERS},,{KEPT},' keeps "
-            f"each as a class, '{OTHERS},,,' merges them"
+            f"class table {str(table.path)!r}; it lacks {lacking}, crops of the parcels; add a row for each, or "
+            f"one with code {OTHERS} for all crops without a row: '{OTHERS},,{KEPT},' keeps each as a class, "
+            f"'{OTHERS},,,' merges them"
         )
     background, rows = 0, list(table.rows)
     for row in [row for row in rows if row.crop(texts) in (0, "0")]:

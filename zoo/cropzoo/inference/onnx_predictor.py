@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -127,4 +128,4 @@ def _providers(device: str) -> list[str]:
 def _threads() -> int:
     """Threads per operation from OMP_NUM_THREADS, as in PyTorch; 0 for one per core."""
     threads = os.environ.get("OMP_NUM_THREADS", "")
-    return int(threads) if threads.isdigit() else 0
+    return int(threads) if re.fullmatch("[0-9]{1,6}", threads) else 0

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropzoo.data.pastis.schema import make_rotations
-from cropzoo.errors import CropzooError
+from cropzoo.errors import SHOWN, CropzooError, quote
 from cropzoo.geo.raster.scene import ImageStack
+from cropzoo.geo.vector.fields import read_number
 from cropzoo.geo.vector.parcel_table import ParcelTable
 from cropzoo.prepare.options import BLOCKS, MIN_WINDOW, YEAR, PrepareOptions
 from cropzoo.prepare.windows import SampleWindow
@@ -81,6 +82,10 @@ def assign_folds(counts: NDArray[np.int64], folds: int, seed: int) -> list[int]:
 
 MIN_FOLDS = 3
 """Number of folds that a split into train, val and test needs."""
+
+
+MAX_FOLD = 1000
+"""Largest number of a fold in a column; larger numbers are more likely to be years or ids."""
 
 
 ANY_FOLD = -1
@@ -180,13 +185,13 @@ def _split_by_column(
     if known <= FIXED.keys() and known:
         number = dict(FIXED)
         split_rotations: tuple[dict[str, list[int]], ...] = ({name: [fold] for name, fold in FIXED.items()},)
-    elif known and all(value.isdigit() and int(value) > 0 for value in known):
-        number = {value: int(value) for value in known}
+    elif known and all((read_number(value) or 0) in range(1, MAX_FOLD + 1) for value in known):
+        number = {value: read_number(value) or 0 for value in known}
         split_rotations = tuple(make_rotations(max(MIN_FOLDS, *number.values())))
     else:
         raise CropzooError(
-            f"--split-by {column!r}; the column contains {', '.join(sorted(known)) or 'nothing'}; "
-            "it must contain train, val and test, or fold numbers from 1"
+            f"--split-by {column!r}; the column contains {', '.join(map(quote, sorted(known)[:SHOWN])) or 'nothing'}; "
+            f"it must contain train, val and test, or fold numbers from 1 to {MAX_FOLD}"
         )
     folds = []
     for sample in samples:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cropzoo import CropzooError, UnknownName, UsageError
+from cropzoo.geo.vector.fields import read_number
 from cropzoo_plugins.datasets.sites.class_table import read_table
 
 ATTRIBUTES = ("all_bands", "date_format", "filename_glob", "filename_regex", "is_image", "label_name", "separate_files")
@@ -189,4 +190,5 @@ def _read_hcat_names(path: Path, code_column: str) -> dict[int, str]:
         column = next((name for name in reader.fieldnames or () if name and "name" in name.lower()), None)
         if column is None:
             return {}
-        return {int(row[code_column]): row[column].replace("_", " ") for row in reader if row[code_column].isdigit()}
+        codes = ((read_number(row[code_column]), row[column]) for row in reader)
+        return {code: name.replace("_", " ") for code, name in codes if code is not None}

@@ -14,6 +14,7 @@ from rasterio.features import rasterize
 
 from cropzoo import CropzooError
 from cropzoo.errors import suggest
+from cropzoo.geo.vector.fields import read_number
 from cropzoo_plugins.datasets.geo.labels import make_transform
 from cropzoo_plugins.datasets.geo.windows import Bounds
 
@@ -116,6 +117,7 @@ class PolygonLabels:
             if codes in table.columns and names in table.columns:
                 pairs = table[[codes, names]].dropna().drop_duplicates()
                 for code, name in pairs.itertuples(index=False):
-                    if str(code).isdigit():
-                        found.setdefault(int(code), str(name).replace("_", " "))
+                    number = read_number(str(code))
+                    if number is not None:
+                        found.setdefault(number, str(name).replace("_", " "))
         return found

@@ -11,7 +11,8 @@ from pathlib import Path
 from cropzoo import CropzooError, LabelClass
 from cropzoo.data.crop_colors import color_classes
 from cropzoo.data.legend import NO_PARCEL, find_codes, read_color, read_csv_rows
-from cropzoo.geo.vector.fields import is_plain_integer
+from cropzoo.errors import quote
+from cropzoo.geo.vector.fields import is_plain_integer, read_number
 
 MISSING = -(2**63)
 """Number of a pixel of unknown crop, which is ignored."""
@@ -28,20 +29,24 @@ def read_table(path: Path) -> list[LabelClass]:
             a color is not "#rrggbb". The message names file and line.
     """
     rows: dict[str, LabelClass] = {}
+    names: set[str] = set()
     for where, row in read_csv_rows(path):
         found = _read_row(row, where)
-        _add_unique(rows, str(found.code), found, where)
+        _add_unique(rows, names, str(found.code), found, where)
     return list(color_classes(list(rows.values())))
 
 
 def _read_row(row: Mapping[str, str], where: str) -> LabelClass:
     if "code" not in row or "name" not in row:
         raise CropzooError(f"{where}; 'code' or 'name' is missing; the header is: code,name,color")
-    if not re.fullmatch(r"-?\d+", row["code"]):
-        raise CropzooError(f"{where}; the code is {row['code']!r}; it must be an integer, as in the label raster")
+    code = read_number(row["code"]) if re.fullmatch(r"-?[0-9]+", row["code"]) else None
+    if code is None:
+        raise CropzooError(
+            f"{where}; the code is {quote(row['code'])}; it must be an integer of 64 bits, as in the label raster"
+        )
     if not row["name"]:
         raise CropzooError(f"{where}; the name is empty; enter a name")
-    return LabelClass(name=row["name"], code=int(row["code"]), color=read_color(row, where))
+    return LabelClass(name=row["name"], code=code, color=read_color(row, where))
 
 
 def make_table(codes: Iterable[int], names: Mapping[int, str]) -> list[LabelClass]:
@@ -113,8 +118,8 @@ def number_crops(texts: Collection[str], path: Path | None, ignored: Collection[
     lacking = sorted(text for text, row in found.items() if row is None and text not in ignored)
     if lacking and not plain:
         raise CropzooError(
-            f"class table {TABLE!r}; it has no class with the code or name {lacking[0]!r}, a crop of the parcels; "
-            "add it"
+            f"class table {TABLE!r}; it has no class with the code or name {quote(lacking[0])}, a crop of the "
+            "parcels; add it"
         )
     known = {text: row.code or 0 for text, row in found.items() if row is not None}
     return CropNumbers({**dict.fromkeys(texts, MISSING), **plain, **known}, made_up, list(rows.values()))
@@ -126,15 +131,19 @@ def _read_text_rows(path: Path) -> dict[str, LabelClass]:
     integers = [int(row["code"]) for _, row in lines if is_plain_integer(row.get("code", ""))]
     free = itertools.count(min([0, *integers]) - 1, -1)
     rows: dict[str, LabelClass] = {}
+    names: set[str] = set()
     for where, row in lines:
         text = row.get("code", "")
         number = row if is_plain_integer(text) or not text else {**row, "code": str(next(free))}
-        _add_unique(rows, text, _read_row(number, where), where)
+        _add_unique(rows, names, text, _read_row(number, where), where)
     return dict(zip(rows, color_classes(list(rows.values())), strict=True))
 
 
-def _add_unique(rows: dict[str, LabelClass], text: str, found: LabelClass, where: str) -> None:
+def _add_unique(rows: dict[str, LabelClass], names: set[str], text: str, found: LabelClass, where: str) -> None:
     """Add a class, unless its code or name is taken."""
-    if any(text == code or found.name == other.name for code, other in rows.items()):
-        raise CropzooError(f"{where}; code {text} or name {found.name!r} occurs twice; make codes and names unique")
+    if text in rows or found.name in names:
+        raise CropzooError(
+            f"{where}; code {quote(text)} or name {quote(found.name)} occurs twice; make codes and names unique"
+        )
     rows[text] = found
+    names.add(found.name)

@@ -53,10 +53,16 @@ def test_crops_as_texts_are_found_by_the_table_s_names(geotiff: ModuleType, tmp_
         ("id,name\n1,a\n", "line 2; 'code' or 'name' is missing; the header is: code,name,color"),
         ("code,name\n1\n", "line 2; 'code' or 'name' is missing"),
         ("code,name\n1,a\nx,b\n", "line 3; the code is 'x'; it must be an integer"),
+        (
+            "code,name\n" + "9" * 5000 + ",a\n",
+            r"line 2; the code is '9{80}'\.\.\. \(5000 characters\); it must be an inte",
+        ),
+        ("code,name\n-" + "9" * 19 + ",a\n", "line 2; the code is '-9{19}'; it must be an integer of 64 bits"),
+        ("code,name\n1," + "n" * 5000 + "\n2," + "n" * 5000, r"name 'n{80}'\.\.\. \(5000 characters\) occurs twice"),
         ("code,name\n1,\n", "line 2; the name is empty"),
         ("code,name,color\n1,a,red\n", "line 2; the color is 'red'; use a color like"),
-        ("code,name\n1,a\n1,b\n", "line 3; code 1 or name 'b' occurs twice"),
-        ("code,name\n1,a\n2,a\n", "line 3; code 2 or name 'a' occurs twice"),
+        ("code,name\n1,a\n1,b\n", "line 3; code '1' or name 'b' occurs twice"),
+        ("code,name\n1,a\n2,a\n", "line 3; code '2' or name 'a' occurs twice"),
         ("code,name\n1,\xff\n", "not a CSV file in UTF-8"),
     ],
 )

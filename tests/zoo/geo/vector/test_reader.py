@@ -186,12 +186,34 @@ def test_a_column_that_is_missing(write: Write, read: Read, option: str) -> None
 
 @pytest.mark.parametrize(
     ("field", "problem"),
-    [("0", "'0'"), ("-3", "'-3'"), ("x", "'x'"), (None, "''"), ("2147483648", "'2147483648'"), ("1.5", "'1.5'")],
+    [
+        ("0", "'0'"),
+        ("-3", "'-3'"),
+        ("x", "'x'"),
+        (None, "''"),
+        ("2147483648", "'2147483648'"),
+        ("1.5", "'1.5'"),
+        ("9" * 5000, r"'9{80}'\.\.\. \(5000 characters\)"),
+    ],
 )
 def test_ids_that_are_none(write: Write, read: Read, field: Any, problem: str) -> None:
     path = write("p.gpkg", number=["1", field, "3", "4"])
     with pytest.raises(CropzooError, match=rf"p.gpkg'; column 'number' contains {problem}; parcel ids are integers"):
         read(path, id_column="number")
+
+
+@pytest.mark.parametrize("year", ["9" * 5000, "0" * 5000, "-" + "2" * 60_000])
+def test_a_year_of_thousands_of_digits_is_refused(write: Write, read: Read, year: str) -> None:
+    path = write("p.geojson", year=["2019", year, "2019", "2019"])
+    with pytest.raises(
+        CropzooError, match=r"column 'year' contains '[-029]{80}'\.\.\. \(\d+ characters\), which is not a y"
+    ):
+        read(path, year_column="year")
+
+
+def test_crops_of_thousands_of_digits_are_texts(write: Write, read: Read) -> None:
+    path = write("p.geojson", crops=["9" * 5000, "1", "9" * 25, "2"])
+    assert read(path, crop_column="crops").crops == ("9" * 5000, "1", "9" * 25)
 
 
 def test_an_id_twice(write: Write, read: Read) -> None:

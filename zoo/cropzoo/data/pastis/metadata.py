@@ -27,7 +27,7 @@ from cropzoo.data.pastis.schema import (
 )
 from cropzoo.data.running_stats import RunningStats
 from cropzoo.data.sample import HEX_COLOR, IGNORE, LabelClass
-from cropzoo.errors import CropzooError
+from cropzoo.errors import CropzooError, quote
 from cropzoo.geo.raster.dates import EPOCH
 from cropzoo.geo.vector.fields import is_plain_integer
 from cropzoo.geo.vector.longitudes import cut_at_180
@@ -135,11 +135,11 @@ def read_classes(folder: Path) -> tuple[LabelClass, ...]:
         code, name, color = (row.get(key) or "" for key in ("code", "name", "color" if "color" in row else "colour"))
         void = index == len(rows) - 1
         right = row.get("index") == str(index) and bool(name) and bool(HEX_COLOR.fullmatch(color))
-        if not right or not (code == "" if void else re.fullmatch(r"(-?[0-9]{1,18})?", code)):
+        if not right or not (code == "" if void else re.fullmatch(r"(-?[0-9]{1,19})?", code)):
             raise CropzooError(
                 f"{str(path)!r}, line {index + 2}; columns index, code, name and color must be {index}, an "
                 f"integer or nothing (nothing in the last line, void), a name and a color like '#7fb069'; they are "
-                f"{row.get('index')!r}, {code!r}, {name!r}, {color!r}; fix the table"
+                f"{', '.join(map(quote, (row.get('index') or '', code, name, color)))}; fix the table"
             )
         if not void:
             has_code = code and not (named and index)

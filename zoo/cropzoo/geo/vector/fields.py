@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.errors import CropzooError
+from cropzoo.errors import CropzooError, quote
 
 Crop = int | str | None
 """Crop as stored in the file: a number in a column of numbers, a text in a column of texts; None if the field is empty.
@@ -20,8 +20,9 @@ Crop = int | str | None
 "0101", "101" and "00" in a column of texts are three crops, and none of them is 0.
 """
 
-_PLAIN_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.0*)?")
+_PLAIN_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_NUMBER = re.compile(r"([+-]?)0*([0-9]{1,19})(\.0*)?")
+_INT64 = range(-(2**63), 2**63)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _YEARS = range(1900, 2101)
 
@@ -42,13 +43,17 @@ def format_field(value: Any) -> str:
 
 
 def is_plain_integer(text: str) -> bool:
-    """Whether a text is an integer in the only way that Python writes it: no leading zero, plus sign or decimals."""
-    return bool(_PLAIN_INTEGER.fullmatch(text))
+    """Whether a text is a 64-bit integer as Python writes it: without a leading zero, plus sign or decimals."""
+    return bool(_PLAIN_INTEGER.fullmatch(text)) and int(text) in _INT64
 
 
 def read_number(text: str) -> int | None:
-    """Integer that a text means where numbers are expected: 101 for "0101", "+101" and "101.0"; None for others."""
-    return int(text.partition(".")[0]) if _NUMBER.fullmatch(text) else None
+    """64-bit integer that a text means where numbers are expected: 101 for "0101" and "+101.0"; None for others."""
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        return None
+    number = int(found[1] + found[2])
+    return number if number in _INT64 else None
 
 
 def parse_crops(values: Sequence[Any]) -> tuple[Crop, ...]:
@@ -77,7 +82,7 @@ def parse_years(values: Iterable[Any], path: Path, column: str) -> tuple[int, ..
         year = read_number(text[:4] if _DAY.match(text) else text)
         if year is None or year not in _YEARS:
             raise CropzooError(
-                f"parcels {str(path)!r}; column {column!r} contains {text!r}, which is not a year; "
+                f"parcels {str(path)!r}; column {column!r} contains {quote(text)}, which is not a year; "
                 "set a year such as 2019 for every parcel, or remove parcels without one"
             )
         years.append(year)
@@ -100,7 +105,7 @@ def parse_ids(values: Iterable[Any], path: Path, column: str) -> NDArray[np.int3
         text = format_field(value)
         if not is_plain_integer(text) or not 1 <= int(text) <= np.iinfo(np.int32).max:
             raise CropzooError(
-                f"parcels {str(path)!r}; column {column!r} contains {text!r}; parcel ids are integers from 1 to "
+                f"parcels {str(path)!r}; column {column!r} contains {quote(text)}; parcel ids are integers from 1 to "
                 "2147483647 without leading zeros; choose another column, or none to number the parcels"
             )
         ids.append(int(text))

@@ -9,6 +9,7 @@ from typing import Any
 import pyproj
 
 from cropzoo.geo.raster.grid import format_crs
+from cropzoo.geo.vector.fields import read_number
 from cropzoo.inference.mapping.areas import MappedAreas, measure_areas
 from cropzoo.inference.mapping.map_file import MapFile, open_map
 from cropzoo.inference.mapping.outputs import NODATA, OUTPUTS, target_paths
@@ -38,7 +39,7 @@ class MapDescription:
         a, b, _, d, e, _ = tuple(grid.transform)[:6]
         total = float(self.areas.hectares.sum())
         dates = {
-            "dates": int(tags["DATES"]) if tags.get("DATES", "").isdecimal() else None,
+            "dates": read_number(tags.get("DATES", "")),
             "first_date": tags.get("FIRST_DATE"),
             "last_date": tags.get("LAST_DATE"),
             "bands": tags.get("BANDS", "").split() or None,
