@@ -92,6 +92,20 @@ OPTIONS = {
             "length": 12,
         },
     ],
+    "exchanger": [
+        {"embed_dims": [8, 16], "tokens": [4, 3], "heads": [2, 4], "date_dim": 8, "unet_width": 4, "unet_levels": 3},
+        {
+            "embed_dims": [8],
+            "tokens": [1],
+            "heads": [1],
+            "date_dim": 4,
+            "mixer_depth": 2,
+            "unet_width": 6,
+            "unet_levels": 1,
+            "image_size": 5,
+            "recompute": True,
+        },
+    ],
     "pixel-transformer": [
         {"dim": 16, "depth": 2, "heads": 2},
         {"dim": 5, "depth": 1, "heads": 1, "mlp_ratio": 1, "dropout": 0.1, "image_size": 3},

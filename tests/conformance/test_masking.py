@@ -45,11 +45,11 @@ def test_hidden_values_stay_hidden_and_every_parameter_learns(name, options):
     hidden = (patches | dates[:, :, None, None])[:, :, None]
     other = torch.where(hidden, torch.randn(batch.series.shape) * 9, batch.series)
     with torch.no_grad():
-        features = objective.features(batch, dates, patches)
-        blind = objective.features(
+        features = objective.visible_features(batch, dates, patches)
+        blind = objective.visible_features(
             replace(batch, series=other, dates=torch.where(dates, 200, batch.dates)), dates, patches
         )
-        seen = objective.features(replace(batch, series=other), dates, torch.zeros_like(patches))
+        seen = objective.visible_features(replace(batch, series=other), dates, torch.zeros_like(patches))
     assert features.shape == (2, backbone.out_channels, 24, 24)
     assert torch.equal(blind, features)
     assert not torch.allclose(seen, features)

@@ -159,4 +159,26 @@ PUBLISHED = (
             "of 60 dates of 32 x 32 px takes 3.0 instead of 3.7 GFLOPs.",
         ),
     ),
+    BackboneSpec(
+        name="exchanger",
+        build="cropzoo_plugins.backbones.exchanger:Exchanger",
+        convert="cropzoo_plugins.backbones.exchanger:convert",
+        summary="Latent tokens that exchange information with the dates of each pixel, then a U-Net",
+        source="Cai et al. 2023, arXiv:2305.02086",
+        license="Apache-2.0",
+        dates="days",
+        inputs=("padded",),
+        size_multiple=8,
+        use="The highest published score on PASTIS among these backbones; needs a GPU, because its temporal encoder "
+        "processes every date of every pixel.",
+        deviations=(
+            "Padded dates are excluded from the statistics of the batch norms.",
+            "Stochastic depth drops the branches of single pixels.",
+            "The bias of the head starts at the default of PyTorch; equal biases, as in the paper, do not change a "
+            "softmax.",
+            "Keys of the first attention are not computed explicitly, and the U-Net reduces channels before it "
+            "interpolates; results are equal to 1e-5.",
+            "Dates up to ten years after the reference are encoded, instead of 1000 days.",
+        ),
+    ),
 )
