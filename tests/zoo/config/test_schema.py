@@ -93,6 +93,38 @@ def test_merge_keys_work():
     assert parse_yaml(text, "here")["other"] == {"a": 1, "b": 3}
 
 
+def nest_aliases(kind: str) -> str:
+    """A text of ten lines, each of which refers ten times to the line before."""
+    item = {"list": "[{}]", "mapping": "{{{}}}"}[kind]
+    lines = ["a0: &a0 " + item.format("x: 1" if kind == "mapping" else "1")]
+    for number in range(1, 10):
+        parts = [f"{f'k{key}: ' if kind == 'mapping' else ''}*a{number - 1}" for key in range(10)]
+        lines.append(f"a{number}: &a{number} {item.format(', '.join(parts))}")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        nest_aliases("list"),
+        nest_aliases("mapping"),
+        "a: &a " + "x" * 1_000_000 + "\nb: [" + "*a, " * 200 + "]",
+        "a: &a {" + ", ".join(f"k{key}: 1" for key in range(1000)) + "}\nb: [" + "{<<: *a}, " * 200 + "]",
+    ],
+    ids=["lists", "mappings", "long text", "merge keys"],
+)
+def test_aliases_that_make_a_short_text_enormous_are_refused(text):
+    with pytest.raises(CropzooError, match=r"^here: invalid YAML; its aliases stand for more than 100,000 values;"):
+        parse_yaml(text, "here")
+
+
+def test_usual_aliases_are_read_also_in_a_large_file(monkeypatch):
+    monkeypatch.setattr("cropzoo.config.schema._MAX_ADDED", 11)
+    text = "a: &a [1, 2]\nb: {c: *a, d: [*a, *a]}\ne: &e x\nf: *e\n" + "g: [" + "1, " * 100 + "*e]"
+    found = parse_yaml(text, "here")
+    assert (found["b"], found["f"]) == ({"c": [1, 2], "d": [[1, 2], [1, 2]]}, "x")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -111,6 +143,8 @@ def test_merge_keys_work():
         ("a: [1", "expected"),
         ("? [a, b]\n: 1", "unhashable key"),
         ("[" * 5000, "recursion"),
+        ("a: &a [*a]", r"alias '\*a' refers to a value that contains it; write"),
+        ("a: &a {b: {c: *a}}", r"alias '\*a' refers to a value that contains it; write"),
     ],
 )
 def test_yaml_that_is_no_plain_data_is_refused_with_its_place(text, reason):

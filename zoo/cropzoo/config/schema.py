@@ -151,8 +151,24 @@ class _CoreSchema:
         return merged
 
 
+_MAX_ADDED = 100_000
+"""Largest number of values that aliases add to a YAML text, each counted as often as it is referred to."""
+
+
+_COUNTED_AS_ONE = 64
+"""Number of characters of a text that count as a further value."""
+
+
 class _Loader(_CoreSchema, yaml.SafeLoader):
-    """For files from anywhere: libyaml crashes the process on deeply nested input. Tags are rejected."""
+    """For files from anywhere: libyaml crashes the process on deeply nested input.
+
+    Tags are rejected, and so are aliases that refer to their own value or make a short text enormous.
+    """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._expanded = self._added = 0
+        self._sizes: dict[int, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -161,8 +177,27 @@ class _Loader(_CoreSchema, yaml.SafeLoader):
             raise yaml.composer.ComposerError(
                 None, None, f"tag {tag!r} is not supported; remove it, and put a text in quotes", event.start_mark
             )
+        before = self._expanded
         node: yaml.Node | None = super().compose_node(parent, index)
+        if isinstance(event, yaml.AliasEvent):
+            self._expand_alias(node, event)
+        else:
+            length = len(node.value) if isinstance(node, yaml.ScalarNode) else 0
+            self._expanded += 1 + length // _COUNTED_AS_ONE
+            self._sizes[id(node)] = self._expanded - before
         return node
+
+    def _expand_alias(self, node: yaml.Node | None, event: Any) -> None:
+        problem = ""
+        if id(node) not in self._sizes:
+            problem = f"alias '*{event.anchor}' refers to a value that contains it; write the value out"
+        size = self._sizes.get(id(node), 0)
+        self._expanded += size
+        self._added += size
+        if self._added > _MAX_ADDED:
+            problem = f"its aliases stand for more than {_MAX_ADDED:,} values; write the values out, or use fewer"
+        if problem:
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
 
 
 class _FastLoader(_CoreSchema, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -187,7 +222,8 @@ def parse_yaml(text: str, where: str, ours: bool = False) -> Any:
         ours: whether the text is part of cropzoo and needs no protection against hostile input.
 
     Raises:
-        CropzooError: the text is not valid YAML, has a tag or a duplicate key; the message names `where` and the line.
+        CropzooError: the text is not valid YAML, has a tag or a duplicate key, or its aliases stand for more than
+            100,000 values; the message names `where` and the line.
     """
     try:
         return yaml.load(text, Loader=_FastLoader if ours else _Loader)
