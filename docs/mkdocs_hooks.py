@@ -32,6 +32,20 @@ ROOT_PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.m
 API = "reference/api/"
 CLI = "reference/cli/"
 TESTING = "testing"
+OTHER_LIBRARIES = """
+## Coming from timm or torchgeo
+
+| there | here |
+|---|---|
+| `timm.list_models("*resnet*", pretrained=True)` | `cropzoo.list_models("*resnet*", pretrained=True)` |
+| `timm.create_model(name, in_chans=10, num_classes=19)` | `cropzoo.create_model(name, in_channels=10, classes=19)` |
+| `features_only=True`: a list of maps | `features_only=True`: one map of features (B, D, H, W) at full resolution |
+| `timm.create_model(name, checkpoint_path=path)` | `cropzoo.load_model(path)` |
+| `torchgeo.datasets.PASTIS(root)` | `cropzoo.load_dataset("pastis", root=root).split("train")` |
+| a loss of segmentation_models_pytorch | `cropzoo.create_objective("segmentation", model.backbone, classes=19)` |
+"""
+"""What users of other libraries look for, in the index of the API reference."""
+
 KINDS = ("Functions", "Classes", "Exceptions", "Constants")
 """Sections of the API reference."""
 
@@ -169,7 +183,7 @@ def api_pages() -> Pages:
         rows = [f"| [`{name}`]({name}.md) | {_summary(values[name])} |" for name in names]
         lines += [f"## {kind}", "", *_table("name", rows)]
     rows = [f"| [`cropzoo.testing`]({TESTING}.md) | {_summary(cropzoo.testing)} |"]
-    pages = {f"{API}index.md": "\n".join([*lines, "## Modules", "", *_table("name", rows)])}
+    pages = {f"{API}index.md": "\n".join([*lines, "## Modules", "", *_table("name", rows), OTHER_LIBRARIES])}
     for name in (name for names in kinds.values() for name in names):
         pages[f"{API}{name}.md"] = _reference(f"cropzoo.{name}", 1)
     members = [_reference(f"cropzoo.testing.{name}", 2) for name in cropzoo.testing.__all__]

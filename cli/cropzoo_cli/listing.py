@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import Any
 
 import click
 
 from cropzoo.config.catalog import Catalog
-from cropzoo.errors import CropzooError, UsageError, describe_error, suggest
+from cropzoo.errors import CropzooError, UsageError, suggest
+from cropzoo.models.names import list_members, matches
 from cropzoo.plugins.registry import Zoo
 from cropzoo_cli.costs import DEFAULT_SIZE, format_size
 from cropzoo_cli.options import pass_catalog
@@ -96,28 +96,18 @@ def _print_datasets(zoo: Zoo, pattern: str, as_json: bool) -> None:
 
 
 def family_records(zoo: Zoo, pattern: str) -> list[dict[str, Any]]:
-    """Records of the members of a family, for a pattern such as "timm/*"; no member is built.
-
-    Raises:
-        CropzooError: If the plugin's function that lists the members fails.
-    """
-    family, slash, _ = pattern.partition("/")
-    if not slash or family not in zoo.backbones or not zoo.backbones[family].spec.members:
-        return []
-    from cropzoo.plugins.registry import load_target
-
-    entry = zoo.backbones[family]
-    what = f"members of backbone {family!r} of plugin {entry.owner.name!r}"
-    try:
-        names = [str(name) for name in load_target(entry.spec.members, what)()]
-    except (CropzooError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # a plugin's function may raise anything
-        raise CropzooError(
-            f"{what} cannot be listed; {describe_error(error)}; report it to the plugin's author"
-        ) from error
-    facts = {"license": entry.spec.license, "owner": entry.owner.name, "summary": entry.spec.summary}
-    return [{"kind": "backbone", "name": f"{family}/{name}", **facts} for name in names]
+    """Records of the members of a family, for a pattern such as "timm/*"; no member is built."""
+    family = pattern.partition("/")[0]
+    return [
+        {
+            "kind": "backbone",
+            "name": name,
+            "license": zoo.backbones[family].spec.license,
+            "owner": zoo.backbones[family].owner.name,
+            "summary": zoo.backbones[family].spec.summary,
+        }
+        for name in list_members(zoo, pattern)
+    ]
 
 
 def zoo_records(zoo: Zoo) -> dict[str, list[dict[str, Any]]]:
@@ -143,9 +133,3 @@ def catalog_records(catalog: Catalog) -> list[dict[str, Any]]:
         {"kind": "entry", "name": name, **entry.model_dump(mode="json"), "owner": catalog.owners[name]}
         for name, entry in catalog.entries.items()
     ]
-
-
-def matches(name: str, pattern: str) -> bool:
-    """Whether a shell pattern matches the name, or text without wildcards is part of it."""
-    is_glob = any(character in pattern for character in "*?[")
-    return fnmatchcase(name, pattern.lower() if is_glob else f"*{pattern.lower()}*")

@@ -9,7 +9,6 @@ import sys
 import pytest
 
 from cropzoo import load_zoo
-from cropzoo_cli.listing import matches
 from cropzoo_cli.main import main
 from cropzoo_cli.output import print_table
 
@@ -86,24 +85,6 @@ def test_nothing_found_is_an_error_with_close_names(pattern, says, capsys):
     assert out == ""
     assert err.startswith(f"error: nothing in the zoo matches {pattern!r}; ")
     assert says in err
-
-
-@pytest.mark.parametrize(
-    ("name", "pattern", "fits"),
-    [
-        ("tsvit", "*", True),
-        ("tsvit", "vit", True),
-        ("tsvit", "TSViT", True),
-        ("tsvit", "*vit*", True),
-        ("tsvit", "vit*", False),
-        ("tsvit-s.pastis", "tsvit*.pastis", True),
-        ("unet3d", "unet[23]d", True),
-        ("unet3d", "unet?d", True),
-        ("unet3df", "unet?d", False),
-    ],
-)
-def test_matches(name, pattern, fits):
-    assert matches(name, pattern) is fits
 
 
 def test_plain_table_is_aligned_and_never_cut(capsys):

@@ -13,10 +13,13 @@ from cropzoo.plugins.renamed import RenamedModuleFinder
 
 if TYPE_CHECKING:
     from cropzoo.data.batch import Batch
+    from cropzoo.data.open import load_dataset
     from cropzoo.data.sample import IGNORE, Dataset, LabelClass, Sample
     from cropzoo.errors import CropzooError, UnknownName, UsageError
     from cropzoo.models.base import Backbone, Losses, Model, Objective
     from cropzoo.models.factory import convert_published, create_model, load_model
+    from cropzoo.models.names import list_models
+    from cropzoo.models.objectives import create_objective
     from cropzoo.plugins.hookspecs import hookimpl
     from cropzoo.plugins.registry import Zoo, load_zoo
     from cropzoo.plugins.specs import BackboneSpec, DatasetSpec, ObjectiveSpec
@@ -24,9 +27,12 @@ if TYPE_CHECKING:
 _NAMES = {
     "models.base": ("Backbone", "Losses", "Model", "Objective"),
     "data.batch": ("Batch",),
+    "data.open": ("load_dataset",),
     "errors": ("CropzooError", "UnknownName", "UsageError"),
     "plugins.hookspecs": ("hookimpl",),
     "models.factory": ("convert_published", "create_model", "load_model"),
+    "models.names": ("list_models",),
+    "models.objectives": ("create_objective",),
     "data.sample": ("IGNORE", "Dataset", "LabelClass", "Sample"),
     "plugins.specs": ("BackboneSpec", "DatasetSpec", "ObjectiveSpec"),
     "plugins.registry": ("Zoo", "load_zoo"),
@@ -53,7 +59,10 @@ __all__ = [
     "Zoo",
     "convert_published",
     "create_model",
+    "create_objective",
     "hookimpl",
+    "list_models",
+    "load_dataset",
     "load_model",
     "load_zoo",
 ]

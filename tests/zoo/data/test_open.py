@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cropzoo.data.open import open_split
+import cropzoo
+from cropzoo.data.open import load_dataset, open_split
 from cropzoo.data.sample import Sample
-from cropzoo.errors import CropzooError
+from cropzoo.errors import CropzooError, UnknownName, UsageError
 
 
 class Split:
@@ -46,3 +47,22 @@ def test_dates_that_do_not_increase_are_refused_by_name(dates):
 def test_empty_split_is_refused():
     with pytest.raises(CropzooError, match="split 'train' of the dataset is empty"):
         open_split(Split(count=0), "train", ["train"])
+
+
+def test_a_dataset_is_loaded_by_name(tiny_zoo):
+    assert load_dataset("made", zoo=tiny_zoo).bands == ("red", "nir")
+    dataset = cropzoo.load_dataset("synthetic", size=160, block=32, dates=4, years=1)
+    assert dataset.split("train")[0].series.shape == (4, 10, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "message"),
+    [
+        ("syntetic", {}, UnknownName, "unknown dataset 'syntetic'; did you mean 'synthetic'"),
+        ("synthetic", {"sizes": 3}, UnknownName, "unknown option of dataset 'synthetic': 'sizes'; did you mean 'size'"),
+        ("synthetic", {"split": "train"}, UsageError, r"leave split out, and call .split\('train'\) of the dataset"),
+    ],
+)
+def test_a_dataset_that_cannot_be_loaded_is_reported(name, options, error, message):
+    with pytest.raises(error, match=message):
+        load_dataset(name, **options)

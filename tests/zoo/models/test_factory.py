@@ -64,6 +64,81 @@ def test_what_cannot_be_built_is_reported(tiny_zoo, call, kind, message):
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "right"),
+    [
+        ({"in_chans": 2, "num_classes": 3}, "in_channels=2"),
+        ({"in_channels": 2, "num_classes": 3}, "classes=3"),
+        ({"in_channels": 2, "classes": 3, "img_size": 8}, "image_size=8"),
+    ],
+)
+def test_names_of_timm_are_answered_with_the_right_ones(tiny_zoo, arguments, right):
+    with pytest.raises(UsageError, match=rf"create_model\('tiny', \w+=\d\); the argument is called .*; use {right}$"):
+        create_model("tiny", zoo=tiny_zoo, **arguments)
+
+
+def test_a_name_of_timm_may_be_an_option_of_a_backbone(make_plugin):
+    body = """
+from cropzoo.models.base import Backbone
+
+
+class Named(Backbone):
+    out_channels = 2
+
+    def __init__(self, in_channels, classes, image_size, length, *, img_size=1):
+        super().__init__()
+        self.img_size = img_size
+
+    def forward(self, series, dates, valid):
+        return series[:, 0, :2]
+
+
+@hookimpl
+def cropzoo_backbones():
+    return [backbone("named", f"{__name__}:Named")]
+"""
+    zoo = load_zoo([make_plugin("named", body)])
+    assert create_model("named", in_channels=2, classes=3, img_size=7, zoo=zoo).backbone.img_size == 7
+    with pytest.raises(UsageError, match="use classes=3"):
+        create_model("named", in_channels=2, num_classes=3, zoo=zoo)
+
+
+@pytest.mark.parametrize(("missing", "word"), [("in_channels", "in_channels=10"), ("classes", "classes=19")])
+def test_a_missing_size_is_reported(tiny_zoo, missing, word):
+    sizes = {"in_channels": 2, "classes": 3}
+    del sizes[missing]
+    with pytest.raises(UsageError, match=rf"create_model\('tiny'\) without the number of .*{word}"):
+        create_model("tiny", zoo=tiny_zoo, **sizes)
+
+
+def test_names_of_bands_give_their_number():
+    assert create_model("ltae", bands=("B02", "B03", "B04"), classes=2).backbone.embed.in_features == 3
+    with pytest.raises(UsageError, match="with 2 bands and 3 names of bands"):
+        create_model("ltae", in_channels=2, bands=("B02", "B03", "B04"), classes=2)
+
+
+def test_features_only_gives_the_features_of_the_backbone():
+    model = create_model("ltae", in_channels=2, features_only=True)
+    full = create_model("ltae", in_channels=2, classes=3)
+    full.backbone.load_state_dict(model.backbone.state_dict())
+    series, dates = torch.randn(2, 4, 2, 8, 8), torch.tensor([[10, 100, 200, 0]] * 2)
+    valid = torch.tensor([[True, True, True, False]] * 2)
+    features = model.eval()(series, dates, valid)
+    assert features.shape == (2, model.backbone.out_channels, 8, 8)
+    assert torch.equal(features, full.eval().features(series, dates, valid))
+    assert set(model.state_dict()) == {key for key in full.state_dict() if not key.startswith("head.")}
+    finer = create_model("ltae", in_channels=2, features_only=True, upsample=2)
+    assert finer.eval()(series, dates).shape[-2:] == (16, 16)
+
+
+def test_features_that_depend_on_the_classes_need_their_number():
+    tsvit = {"image_size": 4, "dim": 8, "temporal_depth": 1, "spatial_depth": 1, "heads": 1, "head_dim": 8}
+    with pytest.raises(UsageError, match=r"create_model\('tsvit', features_only=True\) without the number of classes"):
+        create_model("tsvit", in_channels=2, features_only=True, **tsvit)
+    model = create_model("tsvit", in_channels=2, classes=3, features_only=True, **tsvit)
+    assert model(torch.randn(1, 2, 2, 4, 4), torch.ones(1, 2, dtype=torch.int64)).shape == (1, 3, 4, 4)
+
+
 def test_a_new_process_gets_bit_equal_logits(tmp_path):
     """Of the real network, as a user would load it."""
     model = create_model("tsvit", in_channels=2, classes=3, image_size=4, dim=8, temporal_depth=1, spatial_depth=1,

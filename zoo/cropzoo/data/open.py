@@ -10,8 +10,34 @@ from typing import Any
 import numpy as np
 
 from cropzoo.data.sample import IGNORE, Dataset, Sample
-from cropzoo.errors import CropzooError, UnknownName
-from cropzoo.plugins.registry import Zoo
+from cropzoo.errors import CropzooError, UnknownName, UsageError
+from cropzoo.plugins.options import known_options
+from cropzoo.plugins.registry import Zoo, load_target, load_zoo
+
+
+def load_dataset(name: str, *, zoo: Zoo | None = None, **options: Any) -> Dataset:
+    """Open a dataset by name and check it against the contract.
+
+    Args:
+        name: name of the dataset.
+        zoo: plugins, by which the name is looked up; the installed ones if None.
+        options: options of the dataset, such as root="fields/".
+
+    Returns:
+        The dataset, with bands, classes and statistics of its training split; `dataset.split("train")` has the samples.
+
+    Raises:
+        UnknownName: the name or an option does not exist.
+        CropzooError: the files are missing or wrong, or the factory returned something that is not a valid dataset.
+    """
+    zoo = zoo or load_zoo()
+    entry = zoo.datasets[name]
+    if "split" in options and "split" not in known_options(load_target(entry.spec.build, f"dataset {name!r}")):
+        raise UsageError(
+            f"load_dataset({name!r}, split={options['split']!r}); a dataset has all its splits; leave split out, and "
+            f"call .split({options['split']!r}) of the dataset"
+        )
+    return open_dataset(zoo, name, options)
 
 
 def open_dataset(zoo: Zoo, name: str, options: Mapping[str, Any]) -> Dataset:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +103,13 @@ def create_backbone(
 def create_model(
     name: str,
     *,
-    in_channels: int,
-    classes: int,
+    in_channels: int | None = None,
+    classes: int | None = None,
     image_size: int = 24,
     length: int | None = None,
     upsample: int = 1,
     bands: Sequence[str] | None = None,
+    features_only: bool = False,
     zoo: Zoo | None = None,
     **options: Any,
 ) -> Model:
@@ -116,26 +117,67 @@ def create_model(
 
     Args:
         name: name of a backbone, or FAMILY/MEMBER such as timm/resnet18.
-        in_channels: number of bands of the series.
-        classes: number of classes.
+        in_channels: number of bands of the series; required unless `bands` is given.
+        classes: number of classes; required, except for `features_only` with a backbone whose features do not depend
+            on the classes.
         image_size: height and width of the images, px.
         length: number of dates; required by fixed-length backbones.
         upsample: 2 or 4 for logits that are that many times finer than the images.
         bands: names of the bands of the series, in order, such as ("B02", "B03"), for a backbone that uses them.
+        features_only: whether the model returns the dense features of its backbone instead of logits.
         zoo: plugins, by which the name is looked up; the installed ones if None.
         options: options of the backbone.
 
     Returns:
-        A model in training mode: forward(series, dates, valid=None) -> logits (B, classes, H, W).
+        A model in training mode: forward(series, dates, valid=None) -> logits (B, classes, H, W), or with
+        `features_only` features (B, D, H, W), where D is `model.backbone.out_channels`.
 
     Raises:
         UnknownName: the name or an option does not exist.
-        UsageError: a size or option is not allowed.
+        UsageError: a size or option is missing or not allowed.
     """
-    shape = Shape(in_channels, classes, image_size, length, upsample)
     zoo = zoo or load_zoo()
+    entry = zoo.backbones[zoo.resolve_backbone(name)[0]]
+    _check_names(name, options, known_options(load_target(entry.spec.build, f"backbone {name!r}")))
+    if in_channels is None and bands is None:
+        raise UsageError(f"create_model({name!r}) without the number of bands; give it, such as in_channels=10")
+    in_channels = len(bands or ()) if in_channels is None else in_channels
+    if classes is None and not features_only:
+        raise UsageError(f"create_model({name!r}) without the number of classes; give it, such as classes=19")
+    shape = Shape(in_channels, 1 if classes is None else classes, image_size, length, upsample)
     backbone = create_backbone(name, shape, zoo=zoo, options=options, bands=bands)
-    return Model(backbone, backbone.make_head(classes), zoo.backbones[zoo.resolve_backbone(name)[0]].spec.dates)
+    if classes is None:
+        _check_independent(backbone, name, shape, zoo, entry.spec.architecture(options), bands)
+    head = nn.Identity() if features_only else backbone.make_head(shape.classes)
+    return Model(backbone, head, entry.spec.dates)
+
+
+_OTHER_NAMES = {"in_chans": "in_channels", "num_classes": "classes", "img_size": "image_size"}
+"""Arguments that `create_model` of timm has, and their names here."""
+
+
+def _check_names(name: str, options: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raise `UsageError` for an argument that has another name in other libraries, unless it is an option."""
+    for option, value in options.items():
+        if option in _OTHER_NAMES and option not in known:
+            right = _OTHER_NAMES[option]
+            raise UsageError(
+                f"create_model({name!r}, {option}={value!r}); the argument is called {right!r}; use {right}={value!r}"
+            )
+
+
+def _check_independent(
+    backbone: Backbone, name: str, shape: Shape, zoo: Zoo, options: Mapping[str, Any], bands: Sequence[str] | None
+) -> None:
+    """Raise `UsageError` if a backbone that was built for one class has other parameters for two classes."""
+    shapes = {key: value.shape for key, value in backbone.state_dict().items()}
+    with suppress(*_BUILD_ERRORS), torch.device("meta"):
+        other = create_backbone(name, replace(shape, classes=2), zoo=zoo, options=options, bands=bands)
+        if shapes != {key: value.shape for key, value in other.state_dict().items()}:
+            raise UsageError(
+                f"create_model({name!r}, features_only=True) without the number of classes; the features of this "
+                "backbone depend on the classes; give it, such as classes=19"
+            )
 
 
 def load_model(

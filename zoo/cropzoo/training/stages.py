@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from cropzoo.data.datamodule import DataModule
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.io import read_json
 from cropzoo.models.base import Backbone, Objective
+from cropzoo.models.objectives import build_objective
 from cropzoo.parallel import get_world_size
 from cropzoo.runtime import interruptible, make_trainer
 from cropzoo.training.auxiliary import JointObjective, SharedFeatures
@@ -145,25 +145,16 @@ class StageRunner:
     def _build_objective(self, number: int) -> Objective:
         """Build the objective of a stage with its auxiliary objectives, and set their class counts."""
         stage = self.data.recipe.stages[number]
-        objective = self._create(self.backbone, stage.objective, stage.options)
+        zoo, classes = self.resources.zoo, len(self.data.classes)
+        objective = build_objective(zoo, stage.objective, self.backbone, classes, stage.options)
         if stage.auxiliary:
             shared = SharedFeatures(self.backbone)
             others = {
-                each.objective: (self._create(shared, each.objective, each.options), each.weight)
+                each.objective: (build_objective(zoo, each.objective, shared, classes, each.options), each.weight)
                 for each in stage.auxiliary
             }
             objective = JointObjective(objective, others, shared)
         objective.set_class_counts(torch.tensor(self.data.counts["train"], dtype=torch.int64))
-        return objective
-
-    def _create(self, backbone: Backbone, name: str, options: Mapping[str, Any]) -> Objective:
-        entry = self.resources.zoo.objectives[name]
-        objective = entry.build(backbone, len(self.data.classes), **options)
-        if not isinstance(objective, Objective):
-            raise CropzooError(
-                f"objective {name!r} of plugin {entry.owner.name!r}: its factory returned "
-                f"{type(objective).__name__}; it must return a cropzoo.Objective"
-            )
         return objective
 
 
