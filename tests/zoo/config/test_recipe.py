@@ -79,8 +79,8 @@ def test_min_clear_stands_alone_or_in_the_dataset():
         (
             {"stages": [{"objective": "cscl", "window": 5}]},
             UnknownName,
-            "unknown setting in a file: stages.0: 'window'; known: auxiliary, epochs, lr, lr_min, objective, options, steps, "
-            "warmup_epochs, weight_decay; options of the objective belong in options",
+            "unknown setting in a file: stages.0: 'window'; known: auxiliary, epochs, lr, lr_min, objective, options, "
+            "steps, warmup_epochs, weight_decay; options of the objective belong in options",
         ),
         ({"stages": ["cscl"], "pretrain": "cscl"}, UsageError, "a file: stages and pretrain are given"),
         (
