@@ -56,6 +56,18 @@ def test_killed_twice_and_with_other_workers(command, run_folder, tmp_path):
     assert_same(tmp_path / "runs" / "k", run_folder)
 
 
+def test_a_killed_run_with_averaged_weights_ends_as_one_that_was_not(command, tmp_path):
+    settings = (*SMALL, "--epochs", "3", "--set", "weight_average=0.8", "--set", "crops_per_tile=2")
+    whole = command("train", *settings, "--name", "whole", folder=tmp_path)
+    assert whole.code == 0, whole.err
+    assert "3 epochs of 8 steps" in whole.err
+    killed = command("train", *settings, "--name", "k", folder=tmp_path, env={"PLOTS_END_AT": "11"})
+    assert killed.code == -9
+    resumed = command("train", "--resume", "--out", "runs/k", "--device", "cpu", folder=tmp_path)
+    assert resumed.code == 0, resumed.err
+    assert_same(tmp_path / "runs/k", tmp_path / "runs/whole")
+
+
 @pytest.mark.parametrize("lost", [("metrics.json", "report.html"), ("report.html",), ("model.safetensors",)])
 def test_killed_after_training_scores_and_reports_once_more(command, run_folder, tmp_path, lost):
     folder = tmp_path / "run"

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from cropzoo.config.catalog import load_catalog
 from cropzoo.config.recipe import Recipe
 from cropzoo.config.run_dir import RunFolder
 from cropzoo.data.datamodule import open_training_data
 from cropzoo.errors import CropzooError
-from cropzoo.models.checkpoint import read_metadata
+from cropzoo.models.checkpoint import read_metadata, read_state
 from cropzoo.plugins.registry import load_zoo
 from cropzoo.runtime import Runtime
 from cropzoo.training import fit as training
@@ -93,3 +94,27 @@ def test_a_share_of_the_validation_tiles_is_scored_after_an_epoch(tmp_path: Path
     assert sum(len(batch.series) for batch in batches) == len(share)
     scores = train(tmp_path / "run", val_fraction=0.5, baseline="none")
     assert scores["pixels"] == sum(data.counts["test"])
+
+
+def test_the_average_of_the_weights_is_validated_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The average of four steps, computed from the weights after each of them."""
+    kept: list[dict[str, torch.Tensor]] = []
+    step = torch.optim.AdamW.step
+
+    def record(optimizer: Any, *arguments: Any, **keywords: Any) -> Any:
+        result = step(optimizer, *arguments, **keywords)
+        parameters = [each for group in optimizer.param_groups for each in group["params"]]
+        kept.append({str(tuple(each.shape)): each.detach().clone() for each in parameters})
+        return result
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", record)
+    train(tmp_path / "run", weight_average=0.7, baseline="none")
+    state = read_state(tmp_path / "run/model.safetensors")
+    assert len(kept) == 4
+    name = "backbone.net.0.weight"
+    shape = str(tuple(state[name].shape))
+    average = kept[0][shape]
+    for weights in kept[1:]:
+        average = 0.7 * average + 0.3 * weights[shape]
+    assert torch.allclose(state[name], average, atol=1e-6)
+    assert not torch.allclose(state[name], kept[-1][shape], atol=1e-5)

@@ -101,8 +101,12 @@ class Recipe(Schema):
         date_sampling: selection of these dates in training; evaluation replaces "random" by "uniform".
         min_clear: share of clear pixels that a date of a crop needs to be used; 0 keeps all dates.
         batch_size: crops per step, over all processes together.
+        crops_per_tile: random crops in an epoch for each tile of the training samples; a small dataset needs several,
+            so that an epoch is more than a few steps.
         val_fraction: share of the tiles of the validation split that are scored after each epoch, drawn once; the
             final scores are those of all tiles.
+        weight_average: decay per step of an exponential moving average of the weights, such as 0.99, which is validated
+            and kept instead of the weights; 0 disables it.
         flip_rotate: random flips and quarter turns in training.
         temporal_dropout: share of dates that are dropped at random in training.
         end_early: share of training crops whose series end at a random date, for maps early in a season.
@@ -132,7 +136,9 @@ class Recipe(Schema):
     date_sampling: DateSampling = "uniform"
     min_clear: Real = Field(0.0, ge=0, le=1)
     batch_size: Whole = Field(16, ge=1)
+    crops_per_tile: Whole = Field(1, ge=1)
     val_fraction: Real = Field(1.0, gt=0, le=1)
+    weight_average: Real = Field(0.0, ge=0, lt=1)
     flip_rotate: Flag = True
     temporal_dropout: Real = Field(0.0, ge=0, lt=1)
     end_early: Real = Field(0.0, ge=0, le=1)

@@ -182,7 +182,7 @@ class DataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """A loader of random crops of `train`, for the current stage."""
         stream = (self.recipe.seed, self.stage)
-        return self._make_loader(Crops(self.training_samples, self.options, stream), stream)
+        return self._make_loader(Crops(self.training_samples, self.options, stream, self.recipe.crops_per_tile), stream)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """A loader of the tiles of `val`, or of the recipe's share of them."""

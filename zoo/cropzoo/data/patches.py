@@ -68,17 +68,21 @@ class PatchItem:
 
 
 class Crops(TorchDataset[PatchItem]):
-    """Random crops at every offset, with augmentation; an epoch has as many crops as tiles that cover the samples.
+    """Random crops at every offset, with augmentation; samples have crops in proportion to the tiles that cover them.
 
     Args:
         samples: the training split.
         options: size, dates and augmentation.
         stream: seed of all random choices.
+        per_tile: crops of an epoch for each tile.
     """
 
-    def __init__(self, samples: Sequence[Sample], options: PatchOptions, stream: Sequence[int]) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], options: PatchOptions, stream: Sequence[int], per_tile: int = 1
+    ) -> None:
         self.samples, self.options, self.stream = samples, options, tuple(stream)
-        self.owners = [number for number in range(len(samples)) for _ in tile_positions(samples[number], options.size)]
+        tiles = [number for number in range(len(samples)) for _ in tile_positions(samples[number], options.size)]
+        self.owners = per_tile * tiles
 
     def __len__(self) -> int:
         return len(self.owners)

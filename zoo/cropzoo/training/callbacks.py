@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, EMAWeightAveraging
 
 from cropzoo.errors import CropzooError
 from cropzoo.io import Log, atomic_write, write_text
+from cropzoo.models.base import Objective
 from cropzoo.models.checkpoint import read_state, save_tensors
 from cropzoo.training.module import StageModule
 
@@ -79,15 +80,35 @@ def keep_lines(path: Path, objective: str, epoch: int) -> str:
     return "".join(f"{line}\n" for line in kept)
 
 
+class AveragedWeights(EMAWeightAveraging):
+    """Exponential moving average of weights and buffers, which takes the place of the weights in validation.
+
+    Args:
+        decay: share of the average that each step keeps.
+    """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(decay=decay)
+
+    @property
+    def objective(self) -> Objective:
+        """The objective with the averaged weights."""
+        assert self._average_model is not None
+        module = self._average_model.module
+        assert isinstance(module, StageModule)
+        return module.objective
+
+
 class BestWeights(Checkpoint):
     """Keeps the weights of the best epoch in a .safetensors file.
 
     Args:
         path: path of the file; `restore` reads it again.
+        average: moving average of the weights, which is saved instead of the weights if there is one.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, average: AveragedWeights | None = None) -> None:
+        self.path, self.average = path, average
         self.best: float | None = None
         self.epoch = -1
 
@@ -106,7 +127,8 @@ class BestWeights(Checkpoint):
             return
         self.best, self.epoch = score, trainer.current_epoch
         if trainer.is_global_zero:
-            save_tensors(self.path, pl_module.objective.state_dict())
+            objective = pl_module.objective if self.average is None else self.average.objective
+            save_tensors(self.path, objective.state_dict())
 
     def restore(self, module: StageModule) -> None:
         """Load the best weights into the objective."""

@@ -18,7 +18,7 @@ from cropzoo.models.objectives import build_objective
 from cropzoo.parallel import get_world_size
 from cropzoo.runtime import interruptible, make_trainer
 from cropzoo.training.auxiliary import JointObjective, SharedFeatures
-from cropzoo.training.callbacks import BestWeights, EpochLog, LastState
+from cropzoo.training.callbacks import AveragedWeights, BestWeights, EpochLog, LastState
 from cropzoo.training.module import StageModule, derive_seed
 from cropzoo.training.optim import check_frozen, check_scales, count_parameters
 from cropzoo.training.setup import Resources
@@ -105,7 +105,8 @@ class StageRunner:
             self.data.stage = number
             steps = len(self.data.train_dataloader())
             module.stage = stage.fit_epochs(steps)
-            best = BestWeights(self.folder.best(number))
+            average = AveragedWeights(recipe.weight_average) if recipe.weight_average else None
+            best = BestWeights(self.folder.best(number), average)
             log(_describe(module, steps))
             if (total := module.stage.count_steps(steps)) < _FEW_STEPS:
                 _log.warning(
@@ -125,6 +126,8 @@ class StageRunner:
         """Train a stage whose epochs have `steps` steps, from last.ckpt if it is resumed."""
         recipe, folder = self.data.recipe, self.folder
         callbacks: list[Callback] = [EpochLog(folder.epochs, self.resources.log), best]
+        if best.average is not None:
+            callbacks.append(best.average)
         if recipe.patience:
             name, mode = module.monitor
             callbacks.append(EarlyStopping(name, mode=mode, patience=recipe.patience))
