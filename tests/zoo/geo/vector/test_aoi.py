@@ -169,10 +169,18 @@ def test_invalid_areas_are_refused(tmp_path, make, message):
         read_aoi(path)
 
 
-@pytest.mark.parametrize("ring", [[[0, 0], [1, 0], [1, 1]], [[0, 0], [1, 0]], [[0, 0]]])
-def test_a_ring_that_is_not_closed(tmp_path: Path, ring: list[list[int]]) -> None:
-    geometry = {"type": "Polygon", "coordinates": [ring]}
-    feature = {"type": "Feature", "properties": {}, "geometry": geometry}
-    (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
-    with pytest.raises(CropzooError, match=r"a geometry in it is broken .*; repair the geometries"):
-        read_aoi(tmp_path / "a.geojson")
+def write_ring(path: Path, ring: list[list[float]]) -> Path:
+    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    return path
+
+
+def test_a_ring_that_is_not_closed_is_closed(tmp_path: Path) -> None:
+    area = read_aoi(write_ring(tmp_path / "a.geojson", [[0, 0], [1, 0], [1, 1]]))
+    assert [shape.wkt for shape in area.geometry] == ["POLYGON ((0 0, 1 0, 1 1, 0 0))"]
+
+
+@pytest.mark.parametrize("ring", [[[0, 0], [1, 0]], [[0, 0]]])
+def test_a_ring_of_too_few_points_is_no_polygon(tmp_path: Path, ring: list[list[float]]) -> None:
+    with pytest.raises(CropzooError, match="it contains no polygon; draw the area as polygons"):
+        read_aoi(write_ring(tmp_path / "a.geojson", ring))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import json
 import logging
+import sqlite3
+import struct
 import subprocess
 import sys
 import zipfile
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -279,3 +282,65 @@ def test_without_pyarrow_the_extra_is_named(tmp_path: Path) -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "pyarrow is not installed; run `pip install 'cropzoo[parquet]'`" in ended.stderr
+
+
+def break_rings(path: Path, changes: dict[int, str]) -> None:
+    """Change features, by their position, of a file of `make_frame`: "open" moves the last point of the ring, "cut"
+    leaves a single point of it.
+    """
+
+    def break_wkb(wkb: bytes, how: str) -> bytes:
+        start = len(wkb) - 5 * 16
+        opened = wkb[: start + 4 * 16] + struct.pack("<2d", *struct.unpack("<2d", wkb[start + 3 * 16 : start + 4 * 16]))
+        return opened if how == "open" else wkb[: start - 4] + struct.pack("<I", 1) + wkb[start : start + 16]
+
+    if path.suffix == ".geojson":
+        content = json.loads(path.read_text())
+        for position, how in changes.items():
+            [ring] = content["features"][position]["geometry"]["coordinates"]
+            del ring[4 if how == "open" else 1 :]
+        path.write_text(json.dumps(content))
+    elif path.suffix == ".gpkg":
+        with closing(sqlite3.connect(path)) as file, file:
+            for (trigger,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+                file.execute(f"DROP TRIGGER {trigger}")  # they call functions of GDAL
+            for position, how in changes.items():
+                (blob,) = file.execute("SELECT geom FROM p WHERE fid = ?", [position + 1]).fetchone()
+                header = len(blob) - 93  # a polygon of five points has 93 bytes
+                file.execute(
+                    "UPDATE p SET geom = ? WHERE fid = ?",
+                    [blob[:header] + break_wkb(blob[header:], how), position + 1],
+                )
+    else:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(path)
+        wkb = [
+            break_wkb(each, changes[position]) if position in changes else each
+            for position, each in enumerate(table["geometry"].to_pylist())
+        ]
+        place = table.column_names.index("geometry")
+        pq.write_table(table.set_column(place, table.schema.field("geometry"), [pa.array(wkb, pa.binary())]), path)
+
+
+@pytest.mark.parametrize("name", ["p.gpkg", "p.geojson", "p.parquet"])
+def test_an_open_ring_is_closed_and_a_broken_geometry_left_out_with_a_warning(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / name, make_frame(crop=["a", "b", "c", "d"]))
+    break_rings(path, {1: "open", 2: "open", 3: "cut"})
+    frame = open_source(path).read_near([None], ["crop"])
+    assert list(frame.crop) == ["a", "b", "c", "d"]
+    assert [None if shape is None else shape.area for shape in frame.geometry] == [0.5, 0.5, 0.5, None]
+    assert frame.crs == "EPSG:4326"
+    ids = {
+        "p.gpkg": (" (feature ids 2, 3)", " (feature ids 4)"),
+        "p.geojson": (" (feature ids 1, 2)", " (feature ids 3)"),
+    }
+    closed, left_out = ids.get(name, ("", ""))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"parcels {str(path)!r}: 2 geometries have rings that are not closed; the rings are closed{closed}",
+        f"parcels {str(path)!r}: 1 geometries are broken and are left out; repair them in the file{left_out}",
+    ]
+    assert open_source(path).read_range(1, 2, ()).geometry.area.tolist() == [0.5, 0.5]

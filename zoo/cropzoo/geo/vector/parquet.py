@@ -20,7 +20,7 @@ from pyogrio.errors import FieldError
 from pyproj.exceptions import CRSError
 
 from cropzoo.errors import CropzooError
-from cropzoo.geo.vector.source import Bounds, first_line, tidy
+from cropzoo.geo.vector.source import Bounds, first_line, read_wkb, tidy
 
 COVERING = "bbox"
 """Column of the bounds of each geometry, by which readers find features without reading all of them."""
@@ -188,7 +188,8 @@ class ParquetSource:
         mapped = {pa.bool_(): pd.BooleanDtype(), pa.uint64(): pd.UInt64Dtype()}
         mapped |= dict.fromkeys((pa.int8(), pa.int16(), pa.int32(), pa.int64()), pd.Int64Dtype())
         mapped |= dict.fromkeys((pa.uint8(), pa.uint16(), pa.uint32()), pd.Int64Dtype())
-        geometry = shapely.from_wkb(table.column(self.primary).to_numpy(zero_copy_only=False))
+        wkb = table.column(self.primary).to_numpy(zero_copy_only=False)
+        geometry = read_wkb(wkb, f"{self.what} {str(self.path)!r}")
         plain = {name: _decode(table.column(name)) for name in columns}
         frame = pa.table(plain).to_pandas(types_mapper=mapped.get) if plain else pd.DataFrame(index=range(len(table)))
         return tidy(geopandas.GeoDataFrame(frame, geometry=geometry, crs=self.crs), {}, self.problems)

@@ -21,6 +21,7 @@ import pandas as pd
 import pyogrio
 import pyproj
 import shapely
+from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 from pyproj.exceptions import CRSError
 
@@ -48,6 +49,9 @@ PARQUET = (".parquet", ".geoparquet")
 
 _ZIPPED = (".shp", ".gpkg", ".geojson", ".json", ".fgb", ".gml", ".kml", ".tab", ".mif")
 """Suffixes of vector files in archives."""
+
+_SHOWN_IDS = 10
+"""Number of feature ids in a warning."""
 
 _EXACT = 2**53
 """Numbers up to this one are exact in double precision, in which pyogrio returns integers next to empty fields."""
@@ -209,13 +213,25 @@ class _GDALSource:
     def _read(self, columns: tuple[str, ...], **selection: Any) -> geopandas.GeoDataFrame:
         with reading(self.path, self.what):
             options = {"encoding": self.encoding, "use_arrow": False, **selection}
-            frame = pyogrio.read_dataframe(self.address, layer=self.layer, columns=list(columns), **options)
+            frame = self._read_frame(list(columns), options)
             inexact = [name for name in columns if self.kinds.get(name) in ("i", "u") and _is_inexact(frame[name])]
             exact = self._read_integers(inexact, selection) if inexact else {}
             if self.address.lower().endswith(".shp"):  # GDAL reads its integers of 19 digits as floating-point numbers
                 wide = [name for name in columns if self.kinds.get(name) == "f" and _has_inexact_integers(frame[name])]
                 exact |= self._read_integers(wide, {**selection, "ADJUST_TYPE": "YES"}) if wide else {}
         return tidy(frame.assign(**exact), self.kinds, self.problems)
+
+    def _read_frame(self, columns: list[str], options: dict[str, Any]) -> geopandas.GeoDataFrame:
+        try:
+            return pyogrio.read_dataframe(self.address, layer=self.layer, columns=columns, **options)
+        except shapely.errors.GEOSException:
+            given = {name: value for name, value in options.items() if name not in ("fid_as_index", "use_arrow")}
+            _, ids, wkb, _ = pyogrio.raw.read(self.address, layer=self.layer, columns=[], return_fids=True, **given)
+            geometry = read_wkb(wkb, f"{self.what} {str(self.path)!r}", ids)
+            frame = pyogrio.read_dataframe(
+                self.address, layer=self.layer, columns=columns, on_invalid="ignore", **options
+            )
+            return frame.set_geometry(geopandas.GeoSeries(geometry, frame.index, crs=frame.crs))
 
     def _read_integers(self, names: Sequence[str], selection: dict[str, Any]) -> dict[str, Any]:
         """Columns of integers that are not exact in double precision, read as texts."""
@@ -247,6 +263,34 @@ def _has_inexact_integers(column: Any) -> bool:
 def _quote(name: str) -> str:
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def read_wkb(wkb: NDArray[Any], subject: str, ids: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Geometries of well-known binary, (n,); rings that are not closed are closed, and broken geometries are None.
+
+    Both are reported by a warning.
+
+    Args:
+        wkb: Geometries, or None for features without one, (n,).
+        subject: The file, for the warning.
+        ids: Feature ids, (n,); None if there are none.
+    """
+    try:
+        return np.asarray(shapely.from_wkb(wkb), object)
+    except shapely.errors.GEOSException:
+        intact = shapely.from_wkb(wkb, on_invalid="ignore")
+    found = np.asarray(shapely.from_wkb(wkb, on_invalid="fix"), object)
+    broken = shapely.is_missing(intact) & np.array([each is not None for each in wkb])
+    for those, text in (
+        (broken & ~shapely.is_missing(found), "geometries have rings that are not closed; the rings are closed"),
+        (broken & shapely.is_missing(found), "geometries are broken and are left out; repair them in the file"),
+    ):
+        if those.any():
+            shown = [] if ids is None else ids[those][:_SHOWN_IDS].tolist()
+            more = ", ..." if shown and those.sum() > len(shown) else ""
+            where = f" (feature ids {', '.join(map(str, shown))}{more})" if shown else ""
+            _warn_once(f"{subject}: {int(those.sum())} {text}{where}")
+    return found
 
 
 def tidy(frame: geopandas.GeoDataFrame, kinds: dict[str, str], problems: dict[str, str]) -> geopandas.GeoDataFrame:
@@ -327,11 +371,6 @@ def reading(path: Path, what: str) -> Iterator[None]:
         ) from error
     except CRSError as error:
         raise CropzooError(f"{what} {str(path)!r}; its CRS cannot be read ({error}); correct it in the file") from error
-    except shapely.errors.GEOSException as error:
-        raise CropzooError(
-            f"{what} {str(path)!r}; the file cannot be read as vector data, because a geometry in it is broken "
-            f"({first_line(error)}); repair the geometries, for example in QGIS by 'Fix geometries'"
-        ) from error
     except READ_FAILURES as error:
         if too_many := find_open_limit_error(error):
             raise too_many from error
@@ -345,7 +384,8 @@ def reading(path: Path, what: str) -> Iterator[None]:
 
 @cache
 def _warn_once(message: str) -> None:
-    if "Several features with id" not in message:  # feature ids are not used; a column `id` is kept unchanged
+    # Feature ids are not used: a column `id` is kept unchanged. Of rings that are not closed, `read_wkb` warns.
+    if "Several features with id" not in message and "Non closed ring detected" not in message:
         _log.warning("%s", message)
 
 
