@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 RECIPE_FLAGS = (
     "backbone", "dataset", "pretrain", "objective", "weights", "epochs", "steps", "pretrain_epochs", "batch_size", "lr",
-    "weight_decay", "seed", "precision", "max_dates", "date_sampling", "label_fraction", "train_years", "test_years",
-    "train_sites", "test_sites", "baseline",
+    "weight_decay", "seed", "precision", "max_dates", "date_sampling", "label_fraction", "label_parcels",
+    "label_pixels", "train_years", "test_years", "train_sites", "test_sites", "baseline",
 )  # fmt: skip
 
 
@@ -71,6 +71,10 @@ RECIPE_FLAGS = (
 )
 @click.option(
     "--label-fraction", type=float, help="Fraction of the training parcels whose labels are used, above 0 to 1."
+)
+@click.option("--label-parcels", type=click.IntRange(min=1), help="Maximum number of training parcels of each class.")
+@click.option(
+    "--label-pixels", type=click.IntRange(min=1), help="Maximum number of labeled training pixels of each class."
 )
 @click.option(
     "--train-years", metavar="YEAR[,YEAR]", help="Seasons of the training and validation splits; default: all."

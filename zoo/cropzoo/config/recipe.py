@@ -93,6 +93,8 @@ class Recipe(Schema):
         freeze: keep the backbone's weights in the last stage.
         lr_scale: learning-rate multipliers of modules in the last stage, such as {backbone: 0.1}.
         label_fraction: share of the training parcels of each class whose labels are used.
+        label_parcels: maximum number of training parcels of each class whose labels are used; None for all.
+        label_pixels: maximum number of labeled training pixels of each class; None for all.
         train_years, test_years: years of the training and validation samples, and of the test samples; all if empty.
         train_sites, test_sites: sites of these samples, by name or pattern such as "T31*"; all if empty.
         image_size: side of the training crops and of the evaluation tiles, px.
@@ -126,6 +128,8 @@ class Recipe(Schema):
     freeze: Flag = False
     lr_scale: dict[str, Real] = Field(default_factory=dict)
     label_fraction: Real = Field(1.0, gt=0, le=1)
+    label_parcels: Whole | None = Field(None, ge=1)
+    label_pixels: Whole | None = Field(None, ge=1)
     train_years: tuple[Whole, ...] = ()
     test_years: tuple[Whole, ...] = ()
     train_sites: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from cropzoo.config.recipe import SCALES, Recipe
 from cropzoo.data.dates import DateOptions, Day
+from cropzoo.data.label_subsets import LabelSelection, subsample_labels
 from cropzoo.data.loader import Collate, make_loader
 from cropzoo.data.normalize import Normalizer
 from cropzoo.data.open import open_dataset, open_split
@@ -26,7 +27,6 @@ from cropzoo.data.subsets import (
     label_table,
     restrict_dataset,
     select_samples,
-    subsample_labels,
 )
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.parallel import get_rank, get_world_size
@@ -136,8 +136,10 @@ class DataModule(pl.LightningDataModule):
 
     @cached_property
     def training_samples(self) -> Sequence[Sample]:
-        """The samples of `train` with the labels of the recipe's label fraction."""
-        return subsample_labels(self.split("train"), self.recipe.label_fraction, self.recipe.seed)
+        """The samples of `train` with the labels that the recipe selects."""
+        recipe = self.recipe
+        selection = LabelSelection(recipe.label_fraction, recipe.label_parcels, recipe.label_pixels)
+        return subsample_labels(self.split("train"), selection, recipe.seed)
 
     @cached_property
     def splits(self) -> dict[str, Sequence[Sample]]:

@@ -1,12 +1,9 @@
-"""Subsets of a dataset: seasons and sites, label fractions, classes of a model, and series that end early."""
+"""Subsets of a dataset: seasons and sites, classes of a model, and series that end early."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import math
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -82,84 +79,6 @@ def select_samples(
         found = "; ".join(f"{site} in {year}" for year, site in sorted(seen)[:20])
         raise UsageError(f"split {split!r} of {' and '.join(asked)}; it has no such sample; available: {found}")
     return Subset(samples, tuple(kept))
-
-
-@dataclass(frozen=True)
-class SubsampledLabels(Sequence[Sample]):
-    """Samples whose labels are ignored outside some parcels; series and parcels are unchanged.
-
-    Args:
-        samples: samples of the training split.
-        kept: sorted parcel ids whose labels are kept, by index of the sample; 0 is the area outside parcels.
-    """
-
-    samples: Sequence[Sample]
-    kept: dict[int, NDArray[np.int64]]
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, item: Any) -> Any:
-        """A sample, or a list of them for a slice."""
-        if isinstance(item, slice):
-            return [self[number] for number in range(*item.indices(len(self)))]
-        number = range(len(self))[item]
-        sample = self.samples[number]
-        if sample.labels is None or sample.parcels is None:
-            return sample
-        known = np.isin(np.asarray(sample.parcels), self.kept.get(number, np.zeros(0, np.int64)))
-        return replace(sample, labels=np.where(known, sample.labels, IGNORE).astype(np.asarray(sample.labels).dtype))
-
-
-def subsample_labels(samples: Sequence[Sample], fraction: float, seed: int) -> Sequence[Sample]:
-    """Keep the labels of a fraction of the parcels of each class, at least one parcel of each.
-
-    A parcel's class is that of most of its labeled pixels. Labeled area outside parcels counts as one parcel per
-    sample. A parcel in two samples counts as two. A larger fraction keeps all parcels of a smaller one.
-
-    Args:
-        samples: samples of the training split; every label is read once, unless the fraction is 1.
-        fraction: fraction of parcels, above 0 to 1.
-        seed: random seed of the selection.
-
-    Raises:
-        UsageError: the dataset has no parcel ids.
-    """
-    if fraction == 1:
-        return samples
-    by_class: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for number in range(len(samples)):
-        for parcel, label in _classes(samples[number]):
-            by_class[label].append((number, parcel))
-    kept: dict[int, list[int]] = defaultdict(list)
-    for parcels in by_class.values():
-        ranked = sorted(parcels, key=lambda parcel: _rank(seed, *parcel))
-        for number, parcel in ranked[: math.ceil(fraction * len(ranked))]:
-            kept[number].append(parcel)
-    return SubsampledLabels(samples, {number: np.array(sorted(ids), np.int64) for number, ids in kept.items()})
-
-
-def _classes(sample: Sample) -> Iterator[tuple[int, int]]:
-    """Yield (parcel id, class) of every labeled parcel of a sample."""
-    if sample.labels is None:
-        return
-    if sample.parcels is None:
-        raise UsageError(
-            f"label_fraction below 1; sample {sample.name!r} has no parcel ids, by which labels are selected; "
-            "use a dataset with parcel ids, or label_fraction=1"
-        )
-    labels = np.asarray(sample.labels).ravel().astype(np.int64)
-    parcels = np.asarray(sample.parcels).ravel().astype(np.int64)
-    known = labels != IGNORE
-    pairs, pixels = np.unique(np.stack([parcels[known], labels[known]]), axis=1, return_counts=True)
-    order = np.lexsort((pairs[1], -pixels, pairs[0]))  # by parcel, the class of most pixels first
-    ids, first = np.unique(pairs[0][order], return_index=True)
-    yield from zip(ids.tolist(), pairs[1][order][first].tolist(), strict=True)
-
-
-def _rank(seed: int, number: int, parcel: int) -> bytes:
-    """Sort key of a parcel in a random order that is the same on every machine."""
-    return hashlib.sha256(f"{seed}/{number}/{parcel}".encode()).digest()
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from cropzoo.plugins.registry import Zoo, load_target
 from cropzoo.plugins.specs import BackboneInput, DateEncoding, Normalization
 
 _SUBSETS = ("train_years", "train_sites", "test_years", "test_sites")
+_LABELS = ("label_fraction", "label_parcels", "label_pixels")
 
 _CHANGEABLE = ("dataset", "image_size", "max_dates", "date_sampling", "batch_size", "precision", *_SUBSETS)
 """Settings that scoring uses and that do not define the network."""
@@ -59,7 +60,7 @@ def scoring_recipe(metadata: Metadata, zoo: Zoo, changes: Mapping[str, Any]) -> 
     trained.setdefault("image_size", metadata.image_size)
     trained = expand_short_forms(trained, "the checkpoint's recipe")
     if "name" in changes.get("dataset", {}):
-        trained = {key: value for key, value in trained.items() if key not in (*_SUBSETS, "label_fraction")}
+        trained = {key: value for key, value in trained.items() if key not in (*_SUBSETS, *_LABELS)}
     if "name" not in changes.get("dataset", {}) and metadata.dataset is not None:
         check_plugins(zoo, metadata.plugins, "the checkpoint", {f"dataset {metadata.dataset.name}"})
     if "dataset" not in changes:
