@@ -12,8 +12,8 @@ import click
 from cropzoo.config.catalog import Catalog
 from cropzoo.data.model_scores import scores_of
 from cropzoo.errors import UsageError
-from cropzoo.io import cache_folder, sha256_of
-from cropzoo.models.download import find_checkpoint
+from cropzoo.io import sha256_of
+from cropzoo.models.download import find_checkpoint, is_download, local_checkpoint
 from cropzoo.runtime import Runtime
 from cropzoo_cli.evaluate import scoring_changes
 from cropzoo_cli.options import check_suffix, compute_options, pass_catalog
@@ -74,8 +74,8 @@ def calibrate(
     probabilities; `evaluate` reports the calibration error with and without it.
     """
     changes = scoring_changes(dataset, batch_size, assignments)
-    path = find_checkpoint(source, catalog, settings.offline)
-    target = _target_path(path, out, overwrite)
+    path = find_checkpoint(source, catalog, settings.zoo, settings.offline)
+    target = _target_path(source, path, out, overwrite)
     note(f"checkpoint {path}: importing torch")
     from cropzoo.evaluation.temperature import calibrate as run
     from cropzoo.models.checkpoint import read_metadata
@@ -114,17 +114,15 @@ def _warnings(found: Calibration, split: str) -> Iterator[str]:
         )
 
 
-def _target_path(path: Path, out: Path | None, overwrite: bool) -> Path:
+def _target_path(source: str, path: Path, out: Path | None, overwrite: bool) -> Path:
     """Path of the calibrated checkpoint.
 
     Raises:
-        UsageError: the file exists, or the checkpoint is a download, which must keep its checksum.
+        UsageError: the file exists, or the checkpoint is a download.
     """
     if out is None:
-        if path.parent == cache_folder() / "weights":
-            raise UsageError(
-                f"{str(path)!r} is a download, whose checksum is in the catalog; write another file with --out"
-            )
+        if local_checkpoint(source) is None or is_download(path):
+            raise UsageError(f"{str(path)!r} is a download, which keeps its content; write another file with --out")
         return path
     check_suffix(out)
     if out.exists() and not overwrite:

@@ -110,7 +110,7 @@ def evaluate(
         raise UsageError("--baseline with --until; the baseline is not scored on truncated series; run it separately")
     if has_baseline and split == "train":
         raise UsageError("--baseline on split 'train'; every pixel is its own neighbor; score another split")
-    path = find_checkpoint(source, catalog, settings.offline)
+    path = find_checkpoint(source, catalog, settings.zoo, settings.offline)
     note(f"checkpoint {path}: importing torch")
     from cropzoo.evaluation import evaluate as evaluation
 

@@ -51,7 +51,7 @@ def export(
     if existing and not overwrite:
         verb = "exists" if len(existing) == 1 else "exist"
         raise UsageError(f"{' and '.join(existing)} {verb} already; replace with --overwrite or choose another --out")
-    path = find_checkpoint(source, catalog, settings.offline)
+    path = find_checkpoint(source, catalog, settings.zoo, settings.offline)
 
     from cropzoo.inference.export.export import export_model
     from cropzoo.models.checkpoint import read_metadata

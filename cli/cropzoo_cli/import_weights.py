@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from cropzoo.config.catalog import Catalog
 from cropzoo.config.merge import parse_assignments
 from cropzoo.config.short_forms import expand_short_forms
 from cropzoo.errors import CropzooError, UsageError
+from cropzoo.models.hub import CHECKPOINT, HubFile, download_from_hub, is_hub_address, parse_hub_address
 from cropzoo_cli.options import check_suffix, pass_catalog
 from cropzoo_cli.output import echo, note
 from cropzoo_cli.settings import Settings
@@ -18,7 +20,7 @@ from cropzoo_cli.settings import Settings
 
 @click.command("import-weights")
 @click.argument("backbone", metavar="BACKBONE")
-@click.argument("file", metavar="FILE.pth", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("source", metavar="FILE")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -43,7 +45,7 @@ def import_weights(
     settings: Settings,
     catalog: Catalog,
     backbone: str,
-    file: Path,
+    source: str,
     out: Path,
     like: str | None,
     assignments: tuple[str, ...],
@@ -52,8 +54,9 @@ def import_weights(
 ) -> None:
     """Convert a published weights file of BACKBONE to a checkpoint.
 
-    The sizes are taken from a catalog entry (--like) and from --set: bands, classes, image_size, length,
-    backbone.OPTION, dataset.OPTION. Only tensors are read from the file; no code in it is executed.
+    FILE is a path, or an address hf-hub:ORG/NAME[@REVISION]/FILE of the Hugging Face Hub. The sizes are taken from a
+    catalog entry (--like) and from --set: bands, classes, image_size, length, backbone.OPTION, dataset.OPTION. Only
+    tensors are read from the file; no code in it is executed.
 
     \b
     cropzoo import-weights tsvit tsvit.pth --like tsvit.pastis --out tsvit.safetensors
@@ -61,14 +64,36 @@ def import_weights(
     check_suffix(out)
     if out.exists() and not overwrite:
         raise UsageError(f"{str(out)!r} exists already; replace it with --overwrite or choose another --out")
+    on_hub = _check_source(source)
     plan = _plan(settings, catalog, backbone, like, assignments)
+    file = Path(source) if on_hub is None else download_from_hub(on_hub, settings.offline)
     note(f"{file}: importing torch")
     from cropzoo.models.convert import import_published
 
     metadata = import_published(backbone, file, out, settings.zoo, plan, statistics_of)
+    if not metadata.head:
+        echo(f"checkpoint  {out}  no head")
+        note("the file has the weights of a backbone alone: use the checkpoint with --weights")
+        return
     echo(f"checkpoint  {out}  {len(metadata.classes)} classes, {metadata.in_channels} bands")
     if not metadata.mean:
         note("the checkpoint has no band statistics: use it with --weights, or import it with --statistics-of DATASET")
+
+
+def _check_source(source: str) -> HubFile | None:
+    """The file that an address of the Hub names; None for a path.
+
+    Raises:
+        UsageError: the file does not exist, or the address names none.
+    """
+    if is_hub_address(source):
+        file = parse_hub_address(source)
+        if file.name == CHECKPOINT:
+            raise UsageError(f"{source!r} names no published file; give hf-hub:ORG/NAME/FILE")
+        return file
+    if not os.path.isfile(source):
+        raise UsageError(f"file {source!r} does not exist; give a path, or hf-hub:ORG/NAME/FILE")
+    return None
 
 
 def _plan(

@@ -25,6 +25,9 @@ BRIEF = ("kind", "name", "summary")
 @click.option("--json", "as_json", is_flag=True, help="Print all fields as JSON, by kind.")
 @click.option("--table", is_flag=True, help="Print backbones with parameters, GFLOPs and published scores.")
 @click.option("--datasets", is_flag=True, help="Print datasets with bands, classes and how to obtain them.")
+@click.option(
+    "--weights", is_flag=True, help="Print entries with weights: size, license and what they were trained on."
+)
 @pass_catalog
 def list_zoo(
     settings: Settings,
@@ -34,14 +37,15 @@ def list_zoo(
     as_json: bool,
     table: bool,
     datasets: bool,
+    weights: bool,
 ) -> None:
     """List backbones, datasets and objectives; with a pattern or --all also catalog entries.
 
     PATTERN is a part of the name or a shell pattern of the full name, such as 'tsvit*'. To search the members of a
     family of backbones, use its name and a pattern, such as 'timm/*resnet*'.
     """
-    if table and datasets:
-        raise UsageError("--table and --datasets are mutually exclusive; give one of them")
+    if table + datasets + weights > 1:
+        raise UsageError("--table, --datasets and --weights are mutually exclusive; give one of them")
     brief = pattern is None and not everything
     pattern = pattern or "*"
     if table:
@@ -49,6 +53,9 @@ def list_zoo(
         return
     if datasets:
         _print_datasets(settings.zoo, pattern, as_json)
+        return
+    if weights:
+        _print_weights(catalog, pattern, as_json)
         return
     found = {**zoo_records(settings.zoo), "catalog": catalog_records(catalog)}
     found["backbones"] += family_records(settings.zoo, pattern)
@@ -93,6 +100,19 @@ def _print_datasets(zoo: Zoo, pattern: str, as_json: bool) -> None:
         print_json(chosen)
     else:
         print_table(COLUMNS, [dataset_row(record) for record in chosen], sections=False)
+
+
+def _print_weights(catalog: Catalog, pattern: str, as_json: bool) -> None:
+    from cropzoo_cli.weights_table import COLUMNS, weights_records, weights_row
+
+    records = weights_records(catalog, lambda name: matches(name, pattern))
+    if not records:
+        names = [name for name, entry in catalog.entries.items() if entry.weights is not None]
+        raise CropzooError(f"no entry with weights matches {pattern!r}; {suggest(pattern.strip('*'), names)}")
+    if as_json:
+        print_json(records)
+    else:
+        print_table(COLUMNS, [weights_row(record) for record in records], sections=False)
 
 
 def family_records(zoo: Zoo, pattern: str) -> list[dict[str, Any]]:

@@ -42,6 +42,7 @@ COMMANDS = {
     "parcels": LazyCommand(
         "cropzoo_cli.parcels:parcels", "Compute parcel statistics of a map; flag suspicious declarations."
     ),
+    "download": LazyCommand("cropzoo_cli.download:download", "Download weights of catalog entries."),
     "export": LazyCommand("cropzoo_cli.export:export", "Export a model as safetensors, ONNX or torch.export."),
     "import-weights": LazyCommand(
         "cropzoo_cli.import_weights:import_weights", "Convert a published weights file to a checkpoint."

@@ -162,7 +162,7 @@ def predict(settings: Settings, catalog: Catalog, source: str, rest: tuple[str, 
     options = _map_options(flags, rest)
     if run.scheduler is not None:
         options = replace(options, images=tuple(map(_absolute, options.images)))
-    path = find_checkpoint(source, catalog, settings.offline)
+    path = find_checkpoint(source, catalog, settings.zoo, settings.offline)
 
     from cropzoo.inference.mapping.outputs import check_targets, target_paths
 

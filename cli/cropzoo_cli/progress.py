@@ -36,6 +36,13 @@ def pixel_progress() -> Iterator[ProgressCallback]:
         yield advance
 
 
+@contextmanager
+def byte_progress() -> Iterator[ProgressCallback]:
+    """A function that takes (bytes done, total) and shows them with the rate and the time left."""
+    with _progress("download", describe_bytes) as advance:
+        yield advance
+
+
 def describe_items(items: str, done: int, total: int, seconds: float) -> str:
     """Count, rate and time left, such as "120 of 400 samples, 12.3 per second, 23 s left"."""
     rate = done / max(seconds, 1e-9)
@@ -48,6 +55,22 @@ def describe_pixels(done: int, total: int, seconds: float) -> str:
     rate = done / max(seconds, 1e-9)
     size = f"{total / 1e6:.2f} Mpx" if total >= 10_000 else f"{total} px"
     return f"{100 * done / max(total, 1):.0f} % of {size}, {rate:,.0f} px/s{_time_left(done, total, rate)}"
+
+
+def describe_bytes(done: int, total: int, seconds: float) -> str:
+    """Share, rate and time left, such as "42 % of 3.3 MB, 1.2 MB/s, 2 s left"."""
+    rate = done / max(seconds, 1e-9)
+    share = f"{100 * done / max(total, 1):.0f} % of {format_bytes(total)}"
+    return f"{share}, {format_bytes(rate)}/s{_time_left(done, total, rate)}"
+
+
+def format_bytes(size: float) -> str:
+    """A size such as "3.3 MB"."""
+    for unit in ("kB", "MB"):
+        size /= 1000
+        if size < 1000:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1000:.1f} GB"
 
 
 @contextmanager

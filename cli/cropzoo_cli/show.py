@@ -13,6 +13,8 @@ from cropzoo.config.catalog import Catalog, CatalogEntry, Size
 from cropzoo.config.recipe import PluginChoice
 from cropzoo.config.short_forms import expand_short_forms
 from cropzoo.errors import UnknownName, UsageError
+from cropzoo.models.download import find_checkpoint
+from cropzoo.models.hub import is_hub_address
 from cropzoo.plugins.registry import Entry, Zoo
 from cropzoo_cli.costs import DEFAULT_SIZE, costs_of, format_parameters, format_size
 from cropzoo_cli.options import pass_catalog
@@ -21,6 +23,7 @@ from cropzoo_cli.scores import score_lines
 from cropzoo_cli.settings import Settings
 from cropzoo_cli.show_dataset import collect_dataset_facts, description_lines, find_dataset
 from cropzoo_cli.show_map import collect_map_facts, map_lines
+from cropzoo_cli.weights_table import weights_facts
 
 if TYPE_CHECKING:
     from cropzoo.models.checkpoint import Metadata
@@ -71,7 +74,7 @@ def show(
             f"show {name!r}; it is not a dataset; --set, --quick, --check and --plot apply only to datasets"
         )
     else:
-        facts, description = _collect_facts(settings.zoo, catalog, name), None
+        facts, description = _collect_facts(settings, catalog, name), None
     if as_json:
         print_json({**facts, "contents": description.as_dict()} if description else facts)
         return
@@ -91,7 +94,8 @@ def show(
         echo("\n".join(["", *score_lines("test", scores)]))
 
 
-def _collect_facts(zoo: Zoo, catalog: Catalog, name: str) -> dict[str, Any]:
+def _collect_facts(settings: Settings, catalog: Catalog, name: str) -> dict[str, Any]:
+    zoo = settings.zoo
     if name in catalog.entries:
         return _entry_facts(zoo, name, catalog)
     for registry in zoo.registries:
@@ -106,6 +110,8 @@ def _collect_facts(zoo: Zoo, catalog: Catalog, name: str) -> dict[str, Any]:
     if name.partition("/")[0] in zoo.backbones:
         family, member = zoo.resolve_backbone(name)
         return _spec_facts(zoo, zoo.backbones[family], member)
+    if is_hub_address(name):
+        return _checkpoint_facts(find_checkpoint(name, catalog, zoo, settings.offline), zoo)
     if "/" in name:
         raise UsageError(
             f"path {name!r} does not exist; give the path of a dataset, a run folder, a checkpoint or a map"
@@ -146,7 +152,7 @@ def _entry_facts(zoo: Zoo, name: str, catalog: Catalog) -> dict[str, Any]:
     facts["published scores"] = [
         f"{score.data}: OA {_number(score.oa)}, mIoU {_number(score.miou)} ({score.source})" for score in entry.scores
     ]
-    facts["weights"] = entry.weights.model_dump() if entry.weights else _explain_missing_weights(zoo, name, entry)
+    facts["weights"] = weights_facts(entry.weights) if entry.weights else _explain_missing_weights(zoo, name, entry)
     return {key: value for key, value in facts.items() if value not in ("", [], {})}
 
 

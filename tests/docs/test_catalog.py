@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cropzoo.config.catalog import CatalogEntry, Score, Size, Weights, load_catalog, read_catalog
+from cropzoo.config.catalog import CatalogEntry, Score, Size, TrainingCoverage, Weights, load_catalog, read_catalog
 from cropzoo.config.merge import resolve_recipe
 from cropzoo.config.recipe import Recipe, Stage
 from cropzoo.plugins.registry import load_zoo
@@ -47,7 +47,7 @@ def test_the_first_example_is_the_recipe_that_its_command_runs(tmp_path):
     assert (recipe.min_clear, recipe.dataset.options, recipe.backbone.options["dim"]) == (0.2, {"root": "a"}, 64)
 
 
-@pytest.mark.parametrize("schema", [CatalogEntry, Size, Score, Weights, Recipe, Stage])
+@pytest.mark.parametrize("schema", [CatalogEntry, Size, Score, Weights, TrainingCoverage, Recipe, Stage])
 def test_every_key_is_on_the_page(schema):
     keys = set(schema.model_fields)
     assert [key for key in sorted(keys) if not re.search(rf"`[^`\n]*\b{key}\b[^`\n]*`", PAGE)] == []

@@ -36,6 +36,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cropzoo"
 
 
+def is_offline(offline: bool = False) -> bool:
+    """Whether the network must not be used: by the argument, or by the environment variable CROPZOO_OFFLINE."""
+    return offline or os.environ.get("CROPZOO_OFFLINE", "") not in ("", "0", "false")
+
+
 SCRATCH = ".tmp-"
 """Part of the names of temporary files, such as .map.tif.tmp-1k2x_9ab, before the last 8 characters."""
 

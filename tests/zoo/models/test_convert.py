@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 import torch
 
 from cropzoo.config.catalog import Catalog
 from cropzoo.errors import CropzooError, UsageError
+from cropzoo.models import convert as module
 from cropzoo.models.checkpoint import read_metadata
 from cropzoo.models.convert import import_published, read_published
 from cropzoo.models.factory import create_model, load_model
@@ -59,6 +61,47 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch, protocol):
     with pytest.raises(CropzooError, match=r"bad\.pth' cannot be read as tensors"):
         read_published(path)
     assert not (tmp_path / "exploded").exists()
+
+
+def test_a_compressed_file_is_refused_before_it_is_unpacked(tmp_path):
+    torch.save({"a": torch.zeros(10**6)}, tmp_path / "plain.pth")
+    with ZipFile(tmp_path / "plain.pth") as plain, ZipFile(tmp_path / "small.pth", "w", ZIP_DEFLATED) as small:
+        for part in plain.infolist():
+            small.writestr(part.filename, plain.read(part))
+    with pytest.raises(CropzooError, match=r"small\.pth' is compressed, which torch.save does not do"):
+        read_published(tmp_path / "small.pth")
+
+
+def test_a_file_that_is_too_large_is_refused(published, monkeypatch):
+    monkeypatch.setattr(module, "MAX_PUBLISHED_BYTES", 100)
+    with pytest.raises(CropzooError, match="weights files of at most 100 are read"):
+        read_published(published[1])
+
+
+@pytest.mark.parametrize(
+    "value", [torch.zeros(1).expand(10**12), torch.eye(3).to_sparse(), torch.empty(3, device="meta")]
+)
+def test_a_tensor_whose_values_are_not_in_the_file_is_refused(tmp_path, value):
+    torch.save({"a": torch.zeros(3), "b": value}, tmp_path / "bad.pth")
+    with pytest.raises(CropzooError, match=r"bad\.pth' has a tensor 'b' that is not stored as plain numbers"):
+        read_published(tmp_path / "bad.pth")
+
+
+def test_tied_weights_and_parts_of_a_tensor_are_read(tmp_path):
+    whole = torch.arange(12.0).view(3, 4)
+    torch.save({"a": whole, "b": whole, "c": whole.t(), "d": whole[1]}, tmp_path / "tied.pth")
+    found = read_published(tmp_path / "tied.pth")
+    assert torch.equal(found["c"], whole.t())
+    assert torch.equal(found["d"], whole[1])
+
+
+def test_a_file_without_a_head_becomes_a_checkpoint_without_one(tiny_zoo, published, tmp_path):
+    model, _ = published
+    torch.save(model.backbone.state_dict(prefix="old."), tmp_path / "backbone.pth")
+    note = import_published("tiny", tmp_path / "backbone.pth", tmp_path / "out.safetensors", tiny_zoo, PLAN, "made")
+    assert (note.head, note.classes, note.mean) == (False, (), ())
+    with pytest.raises(UsageError, match="it has no head"):
+        load_model(tmp_path / "out.safetensors", zoo=tiny_zoo)
 
 
 @pytest.mark.parametrize("content", [{}, {"epoch": 3}, [torch.zeros(1)], {"a": torch.zeros(1), "b": "text"}])

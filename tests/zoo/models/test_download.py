@@ -12,10 +12,15 @@ from cropzoo.config.catalog import Catalog, CatalogEntry, Weights
 from cropzoo.errors import CropzooError, UnknownName, UsageError
 from cropzoo.io import cache_folder
 from cropzoo.models import download as module
-from cropzoo.models.download import find_checkpoint
+from cropzoo.models.download import find_checkpoint as find
+from cropzoo.plugins.registry import load_zoo
 
 CONTENT = b"some weights" * 1000
 SHA = hashlib.sha256(CONTENT).hexdigest()
+
+
+def find_checkpoint(source, catalog, **options):
+    return find(source, catalog, load_zoo([]), **options)
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +56,13 @@ def test_a_download_is_kept_under_its_sha256_and_not_fetched_again(make, cache, 
     assert find_checkpoint("net.data", make()) == path
 
 
+def test_the_progress_is_reported_in_bytes(make):
+    seen = []
+    find_checkpoint("net.data", make(), advance=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+
+
 def test_a_damaged_file_in_the_cache_is_fetched_again(make, cache):
     path = find_checkpoint("net.data", make())
     path.write_bytes(b"damaged")
@@ -63,13 +75,14 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(make, cache):
         ({"sha256": "0" * 64}, "SHA-256 .* instead of 0000"),
         ({"size": 10}, "more than 10 bytes"),
         ({"size": 10**6}, "12000 of 1000000 bytes"),
+        ({"size": 12001, "sha256": SHA}, r"12000 of 12001 bytes; the file was deleted"),
         ({"url": "file:///no/such/file"}, "cannot be downloaded from file:///no/such/file"),
         ({"url": "file://elsewhere/file"}, "cannot be downloaded from file://elsewhere/file"),
     ],
 )
 def test_what_is_not_what_the_catalog_says_gets_no_name(make, cache, changes, message):
     if "size" in changes:
-        changes = changes | {"sha256": "1" * 64}
+        changes = {"sha256": "1" * 64, **changes}
     with pytest.raises(CropzooError, match=message) as caught:
         find_checkpoint("net.data", make(**changes))
     assert "put the file at" in str(caught.value)

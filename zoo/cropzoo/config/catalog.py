@@ -47,8 +47,35 @@ class Score(Schema):
         return self
 
 
+class TrainingCoverage(Schema):
+    """What weights were trained on, from which a user sees whether the test data were part of it.
+
+    Args:
+        regions: where the training data are from.
+        years: when the images were taken.
+        level: sensors and processing level of the images, such as "Sentinel-2 L2A".
+        labels: source of the labels; empty if there were none.
+    """
+
+    regions: Text
+    years: Text
+    level: Text
+    labels: Text = ""
+
+
 class Weights(Schema):
-    """Location and checksum of a checkpoint."""
+    """Location and checksum of a weights file.
+
+    Args:
+        url: address of the file, at a fixed commit or record.
+        sha256: SHA-256 of the file.
+        size: bytes of the file.
+        license: SPDX identifier of the weights.
+        format: "cropzoo" for a checkpoint; "published" for the file of another program, which the backbone of the
+            entry's recipe converts after the download.
+        citation: what to cite; a checkpoint has its own.
+        trained_on: what the weights were trained on.
+    """
 
     renamed: ClassVar = {"licence": "license"}
 
@@ -56,6 +83,16 @@ class Weights(Schema):
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     size: Whole = Field(ge=1, description="bytes")
     license: Text
+    format: Literal["cropzoo", "published"] = "cropzoo"
+    citation: Text = ""
+    trained_on: TrainingCoverage | None = None
+
+    @model_validator(mode="after")
+    def _is_described(self) -> Weights:
+        missing = [key for key in ("citation", "trained_on") if self.format == "published" and not getattr(self, key)]
+        if missing:
+            raise ValueError(f"a published file needs {' and '.join(missing)}")
+        return self
 
 
 class CatalogEntry(Schema):
@@ -68,7 +105,7 @@ class CatalogEntry(Schema):
         recipe: settings; the defaults of that pair if the entry is named BACKBONE.DATASET.
         size: input and output size of the published network.
         scores: published scores.
-        weights: checkpoint to download.
+        weights: checkpoint or published file to download; the entry is named BACKBONE.TAG.
         parameters: published number of parameters, in millions; shown if it differs from the count.
     """
 
@@ -113,6 +150,24 @@ class Catalog:
             raise UnknownName("catalog entry", name, self.entries, "`cropzoo list --all` shows the catalog")
         return self.entries[name]
 
+    def find_tag(self, backbone: str, tag: str) -> str:
+        """The name of the entry BACKBONE.TAG, which has weights.
+
+        Raises:
+            UnknownName: the backbone has no weights of that tag; the message lists those that it has.
+        """
+        name = f"{backbone}.{tag}"
+        if name not in self.entries or self.entries[name].weights is None:
+            tags = self.tags(backbone)
+            hint = f"weights of {backbone!r} are listed by `cropzoo list --weights`" if tags else ""
+            raise UnknownName(f"weights of backbone {backbone!r}:", tag, tags, hint)
+        return name
+
+    def tags(self, backbone: str) -> list[str]:
+        """The tags of a backbone's entries with weights."""
+        names = [name for name, entry in self.entries.items() if entry.weights is not None]
+        return [name.removeprefix(f"{backbone}.") for name in names if name.startswith(f"{backbone}.")]
+
 
 def builtin_catalog() -> Readable:
     """registry.yaml, from the installed package or, in an editable install, from the root of the repository."""
@@ -143,8 +198,21 @@ def read_catalog(file: Readable, objectives: Iterable[str] = (), ours: bool = Fa
         if content.version == 1:
             entry = entry.model_copy(update={"recipe": upgrade_recipe(entry.recipe, objectives)})
         _check_recipe(entry.recipe, f"{where}: recipe")
+        if entry.weights is not None and entry.weights.format == "published":
+            _check_published(name, entry, where)
         entries[name] = entry
     return entries
+
+
+def _check_published(name: str, entry: CatalogEntry, where: str) -> None:
+    """Raise `CropzooError` unless the entry of a published file is named after the backbone that converts it."""
+    backbone = expand_short_forms(entry.recipe, where).get("backbone", {}).get("name")
+    if backbone is None or entry.size is None:
+        raise CropzooError(
+            f"{where}; its weights are a published file, so recipe must name the backbone, and size its sizes"
+        )
+    if not name.startswith(f"{backbone}."):
+        raise CropzooError(f"{where}; weights of backbone {backbone!r} have the name {backbone}.TAG; rename the entry")
 
 
 def _check_recipe(recipe: Mapping[str, Any], where: str) -> None:
@@ -174,9 +242,10 @@ def load_catalog(zoo: Zoo, extra: Iterable[Path] = ()) -> Catalog:
 
     def add(owner: str, file: Readable, ours: bool = False) -> None:
         new = read_catalog(file, zoo.objectives, ours)
-        for name in new:
+        for name, entry in new.items():
             if name in owners:
                 raise CropzooError(f"{file}: entry {name!r} is already defined by {owners[name]}; choose another name")
+            _check_tag(name, entry, zoo, file)
         entries.update(new)
         owners.update(dict.fromkeys(new, owner))
 
@@ -192,3 +261,14 @@ def load_catalog(zoo: Zoo, extra: Iterable[Path] = ()) -> Catalog:
     for path in extra:
         add(str(path), path)
     return Catalog(dict(sorted(entries.items())), owners, tuple(problems))
+
+
+def _check_tag(name: str, entry: CatalogEntry, zoo: Zoo, file: Readable) -> None:
+    """Raise `CropzooError` if the tag of a published file is the name of a dataset, whose entries are defaults."""
+    if entry.weights is None or entry.weights.format != "published":
+        return
+    if dataset := next((each for each in zoo.datasets if name.endswith(f".{each}")), None):
+        raise CropzooError(
+            f"{file}: entry {name!r} has published weights, and {dataset!r} is a dataset, whose entries hold the "
+            "defaults of training on it; choose another tag"
+        )

@@ -221,10 +221,11 @@ def resolve_recipe(
     """
     given: Settings = {}
     for where, layer in layers:
-        given = merge(given, _check_layer(zoo, layer, where))
-    named = merge(_read_entry(zoo, catalog[entry].recipe, entry), given) if entry else given
+        given = merge(given, _check_layer(zoo, catalog, layer, where))
+    named = merge(_read_entry(zoo, catalog, entry), given) if entry else given
     dataset = named.get("dataset", {}).get("name", "synthetic")
-    backbone = named.get("backbone", {}).get("name")
+    of_weights = pretrained_backbone(zoo, catalog, named.get("weights"))
+    backbone = named.get("backbone", {}).get("name") or of_weights.get("name")
     if not backbone:
         raise UsageError(f"no backbone is named; add --backbone NAME, one of: {', '.join(zoo.backbones)}")
     used = {f"backbone {backbone}", f"dataset {dataset}", *(f"objective {each}" for each in objectives_in(named))}
@@ -234,15 +235,28 @@ def resolve_recipe(
 
     given = merge({"backbone": {"name": backbone}, "dataset": {"name": dataset}}, given)
     pair = entry or f"{backbone}.{dataset}"
-    defaults = catalog.entries[pair].recipe if pair in catalog.entries else {}
-    merged = merge(_read_entry(zoo, defaults, pair), given)
+    settings = _read_entry(zoo, catalog, pair) if pair in catalog.entries else {}
+    of_weights = pretrained_backbone(zoo, catalog, given.get("weights", settings.get("weights")))
+    defaults = {**settings, "backbone": of_weights} if of_weights.get("name") == backbone else settings
+    merged = merge(defaults, given)
     _rename_options(zoo, merged)
     stages = list_stages(merged, "the recipe")
     for stage in stages:
         for name in (stage["objective"], *_names(stage["auxiliary"])):
             zoo.objectives[name]
     check_objectives(given.get("objectives", {}), stages, "the recipe")
-    return build_recipe(merged, "the recipe"), pair if defaults else ""
+    return build_recipe(merged, "the recipe"), pair if settings else ""
+
+
+def pretrained_backbone(zoo: Zoo, catalog: Catalog, weights: object) -> Settings:
+    """Name and options of the network that the weights of a catalog entry belong to; empty for other weights."""
+    entry = catalog.entries.get(str(weights))
+    if entry is None or entry.weights is None:
+        return {}
+    section: Settings = _read_entry(zoo, catalog, str(weights)).get("backbone", {})
+    if entry.weights.format == "published" and section["name"] in zoo.backbones:
+        section = {**zoo.backbones[section["name"]].spec.published, **section}
+    return section
 
 
 def read_recipe(zoo: Zoo, values: Mapping[str, Any], where: str) -> Recipe:
@@ -257,8 +271,8 @@ def read_recipe(zoo: Zoo, values: Mapping[str, Any], where: str) -> Recipe:
     return build_recipe(settings, where)
 
 
-def _check_layer(zoo: Zoo, layer: Mapping[str, Any], where: str) -> Settings:
-    settings = _expand_layer(zoo, layer, where)
+def _check_layer(zoo: Zoo, catalog: Catalog, layer: Mapping[str, Any], where: str) -> Settings:
+    settings = _expand_layer(zoo, catalog, layer, where)
     check_keys(settings, where, zoo.objectives)
     for name in settings.get("objectives", {}):
         if name not in zoo.objectives:
@@ -266,16 +280,38 @@ def _check_layer(zoo: Zoo, layer: Mapping[str, Any], where: str) -> Settings:
     return settings
 
 
-def _read_entry(zoo: Zoo, recipe: Mapping[str, Any], name: str) -> Settings:
-    return _expand_layer(zoo, recipe, f"catalog entry {name!r}")
+def _read_entry(zoo: Zoo, catalog: Catalog, name: str) -> Settings:
+    return _expand_layer(zoo, catalog, catalog[name].recipe, f"catalog entry {name!r}")
 
 
-def _expand_layer(zoo: Zoo, layer: Mapping[str, Any], where: str) -> Settings:
+def _expand_layer(zoo: Zoo, catalog: Catalog, layer: Mapping[str, Any], where: str) -> Settings:
     settings = expand_short_forms(layer, where)
     if "/" in settings.get("backbone", {}).get("name", ""):
         settings["backbone"] = _expand_member(zoo, settings["backbone"], where)
+    _expand_tag(zoo, catalog, settings, where)
     _rename_options(zoo, settings)
     return settings
+
+
+def _expand_tag(zoo: Zoo, catalog: Catalog, settings: Settings, where: str) -> None:
+    """Write a backbone BACKBONE.TAG as the backbone and the weights of that catalog entry, in place."""
+    name = settings.get("backbone", {}).get("name", "")
+    found = split_tag(zoo, name)
+    if found is None:
+        return
+    weights = catalog.find_tag(*found)
+    if settings.get("weights", weights) != weights:
+        raise UsageError(
+            f"{where}: backbone is {name!r}, which names its weights, and weights is {settings['weights']!r}; "
+            "remove one of them"
+        )
+    settings["backbone"]["name"], settings["weights"] = found[0], weights
+
+
+def split_tag(zoo: Zoo, name: str) -> tuple[str, str] | None:
+    """Backbone and tag of a name such as "presto.worldcereal"; None if the name has no tag."""
+    backbone = next((each for each in zoo.backbones if name.startswith(f"{each}.")), None)
+    return None if name in zoo.backbones or backbone is None else (backbone, name.removeprefix(f"{backbone}."))
 
 
 def _expand_member(zoo: Zoo, section: Settings, where: str) -> Settings:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import json
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
+from cropzoo.config.catalog import Catalog
+from cropzoo.config.merge import pretrained_backbone
 from cropzoo.config.plugin_records import record_plugins
 from cropzoo.config.recipe import PluginChoice
 from cropzoo.config.run_dir import versions
@@ -18,10 +25,14 @@ from cropzoo.config.schema import Schema, Whole
 from cropzoo.data.open import open_dataset
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError, UsageError
+from cropzoo.io import cache_folder, sha256_of
 from cropzoo.models.base import Model
-from cropzoo.models.checkpoint import Metadata, save_checkpoint
-from cropzoo.models.factory import Shape, convert_published, create_backbone, load_exactly
+from cropzoo.models.checkpoint import Metadata, read_metadata, save_checkpoint
+from cropzoo.models.factory import Shape, convert_published, create_backbone, load_converter, load_exactly
 from cropzoo.plugins.registry import Zoo
+
+MAX_PUBLISHED_BYTES = 10 * 10**9
+"""Largest published file that is read; it is held in memory."""
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training programs store the state dict."""
@@ -40,11 +51,12 @@ def read_published(path: Path) -> dict[str, Tensor]:
     """Read the state dict of a `.pth` file without executing code from it.
 
     Raises:
-        CropzooError: If the file is damaged, contains objects other than tensors, or has no state dict.
+        CropzooError: If the file is damaged or too large, contains objects other than tensors, or has no state dict.
     """
+    _check_size(path)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol")
+            warnings.simplefilter("ignore", UserWarning)  # about old files and costs
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many types for files that it did not write
         raise CropzooError(  # torch's message advises to load the file unsafely
@@ -57,7 +69,33 @@ def read_published(path: Path) -> dict[str, Tensor]:
         raise CropzooError(
             f"{str(path)!r} contains no state dict; expected a mapping of names to tensors; check the file"
         )
+    if name := next((name for name, value in content.items() if not _is_stored(value)), None):
+        raise CropzooError(
+            f"{str(path)!r} has a tensor {str(name)[:80]!r} that is not stored as plain numbers; check the file"
+        )
     return {str(name).removeprefix("module."): value for name, value in content.items()}
+
+
+def _check_size(path: Path) -> None:
+    """Raise `CropzooError` for a file that takes more memory than its size says, or too much."""
+    with suppress(OSError, BadZipFile):  # reported by torch.load
+        size = path.stat().st_size
+        if is_zipfile(path):
+            with ZipFile(path) as archive:
+                unpacked = sum(part.file_size for part in archive.infolist())
+            if unpacked > size:
+                raise CropzooError(f"{str(path)!r} is compressed, which torch.save does not do; check the file")
+        if size > MAX_PUBLISHED_BYTES:
+            raise CropzooError(
+                f"{str(path)!r} has {size:.3g} bytes; weights files of at most {MAX_PUBLISHED_BYTES:.3g} are read"
+            )
+
+
+def _is_stored(value: Tensor) -> bool:
+    """Whether a tensor is dense and has all its values in the file; a view may repeat one value at will."""
+    if value.layout is not torch.strided or value.is_quantized or value.device.type != "cpu":
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def import_published(
@@ -74,7 +112,7 @@ def import_published(
         statistics_of: Name of the dataset that provides the names of bands and classes, and the band statistics.
 
     Returns:
-        Metadata of the checkpoint.
+        Metadata of the checkpoint. Without a head in the file, it has neither classes nor statistics.
 
     Raises:
         UsageError: If a size is missing, or the dataset has another number of bands or classes.
@@ -82,26 +120,102 @@ def import_published(
     """
     sizes = _ModelSizes.parse(plan, "import-weights (--like ENTRY or --set)")
     shape = Shape(sizes.bands, sizes.classes, sizes.image_size, sizes.length)
-    backbone = create_backbone(name, shape, zoo=zoo, options=sizes.backbone)
-    model = Model(backbone, backbone.make_head(sizes.classes))
-    load_exactly(model, convert_published(name, read_published(path), zoo=zoo), f"published file {str(path)!r}")
-    spec = zoo.backbones[name].spec
+    state, has_head = _convert_file(name, path, shape, sizes.backbone, zoo)
     metadata = Metadata(
         codes="source",
-        backbone=PluginChoice(name=name, options=zoo.backbones[name].complete(sizes.backbone)),
-        in_channels=sizes.bands,
-        image_size=sizes.image_size,
-        length=sizes.length,
-        dates=spec.dates,
-        inputs=spec.inputs,
-        normalization=spec.normalization,
-        citation=spec.source,
-        versions=versions(),
-        plugins=record_plugins(zoo, [f"backbone {name}"]),
-        **_describe_data(sizes, zoo, statistics_of),
+        **_describe_network(name, shape, sizes.backbone, zoo),
+        citation=zoo.backbones[name].spec.source,
+        head=has_head,
+        **(_describe_data(sizes, zoo, statistics_of) if has_head else {"classes": ()}),
     )
-    save_checkpoint(out, model.state_dict(), metadata)
+    save_checkpoint(out, state, metadata)
     return metadata
+
+
+def convert_entry(name: str, path: Path, catalog: Catalog, zoo: Zoo) -> Path:
+    """Return the checkpoint of a catalog entry's published file from the cache; converts the file if it is missing.
+
+    The checkpoint has the weights of the backbone alone, and license and citation of the published file. Another
+    version of the backbone's plugin or converter makes another checkpoint.
+
+    Args:
+        name: Name of the catalog entry.
+        path: Path of the published file.
+        catalog: Catalog of named entries.
+        zoo: Installed plugins.
+
+    Raises:
+        CropzooError: If the backbone is not installed or has no converter, or the file belongs to another network.
+    """
+    entry = catalog[name]
+    assert entry.weights is not None
+    assert entry.size is not None
+    options = pretrained_backbone(zoo, catalog, name)
+    backbone = options.pop("name")
+    spec = zoo.backbones[backbone].spec
+    length = entry.size.dates if spec.fixed_length else None
+    shape = Shape(entry.size.bands, entry.size.classes, entry.size.pixels, length)
+    metadata = Metadata(
+        **_describe_network(backbone, shape, options, zoo),
+        classes=(),
+        head=False,
+        license=entry.weights.license,
+        citation=entry.weights.citation,
+    )
+    target = (
+        cache_folder() / "weights" / "converted" / f"{entry.weights.sha256}-{_version_of(metadata, zoo)}.safetensors"
+    )
+    with suppress(CropzooError):  # damaged
+        read_metadata(target)
+        return target
+    state, _ = _convert_file(backbone, path, shape, options, zoo)
+    save_checkpoint(target, {key: value for key, value in state.items() if key.startswith("backbone.")}, metadata)
+    return target
+
+
+def _version_of(metadata: Metadata, zoo: Zoo) -> str:
+    """A text that changes when the metadata of a converted file, or the code that converts it, changes."""
+    source = inspect.getsourcefile(load_converter(metadata.backbone.name, zoo))
+    code = sha256_of(Path(source)) if source else ""
+    facts = metadata.model_dump(mode="json", exclude={"versions"})
+    return hashlib.sha256(json.dumps([facts, code], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _convert_file(
+    name: str, path: Path, shape: Shape, options: Mapping[str, Any], zoo: Zoo
+) -> tuple[dict[str, Tensor], bool]:
+    """The state dict of a model with the weights of a published file, and whether the file has its head.
+
+    Raises:
+        CropzooError: If the file belongs to another network; the message lists the differences.
+    """
+    where = f"published file {str(path)!r}"
+    backbone = create_backbone(name, shape, zoo=zoo, options=options)
+    try:
+        state = convert_published(name, read_published(path), zoo=zoo)
+    except CropzooError as error:
+        raise CropzooError(f"{where}; {error}") from error
+    head = backbone.make_head(shape.classes)
+    has_head = not head.state_dict() or any(key.startswith("head.") for key in state)
+    model = Model(backbone, head if has_head else nn.Identity())
+    load_exactly(model, state, where)
+    return model.state_dict(), has_head
+
+
+def _describe_network(name: str, shape: Shape, options: Mapping[str, Any], zoo: Zoo) -> dict[str, Any]:
+    """The fields of a checkpoint's metadata that follow from its network."""
+    spec = zoo.backbones[name].spec
+    return {
+        "backbone": PluginChoice(name=name, options=zoo.backbones[name].complete(options)),
+        "in_channels": shape.in_channels,
+        "image_size": shape.image_size,
+        "length": shape.length,
+        "dates": spec.dates,
+        "inputs": spec.inputs,
+        "normalization": spec.normalization,
+        "versions": versions(),
+        "plugins": record_plugins(zoo, [f"backbone {name}"]),
+    }
 
 
 def _describe_data(sizes: _ModelSizes, zoo: Zoo, statistics_of: str | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +19,11 @@ from cropzoo.config.catalog import Catalog, load_catalog
 from cropzoo.config.plugin_records import check_plugins
 from cropzoo.config.recipe import SCALES
 from cropzoo.data.patches import check_image_size
-from cropzoo.errors import CropzooError, UsageError
+from cropzoo.errors import CropzooError, UsageError, describe_error
 from cropzoo.models.base import Backbone, Model
 from cropzoo.models.checkpoint import Metadata, check_head, read_metadata, read_shapes, read_state
 from cropzoo.models.download import find_checkpoint, local_checkpoint
+from cropzoo.models.pretrained import find_pretrained
 from cropzoo.models.upsample import Upsampled
 from cropzoo.plugins.options import known_options
 from cropzoo.plugins.registry import Zoo, load_target, load_zoo
@@ -86,8 +87,7 @@ def create_backbone(
     shape.check(name, entry.spec.fixed_length)
     if bands is not None and len(bands) != shape.in_channels:
         raise UsageError(f"backbone {name!r} with {shape.in_channels} bands and {len(bands)} names of bands")
-    has_option = "bands" in known_options(load_target(entry.spec.build, f"backbone {name!r}"))
-    if bands is not None and has_option and options.get("bands") is None:
+    if bands is not None and _takes_bands(zoo, name) and options.get("bands") is None:
         options = {**options, "bands": tuple(bands)}
     backbone = entry.build(**{what: getattr(shape, what) for what in SHAPE_ARGUMENTS}, **options)
     if not isinstance(backbone, Backbone) or not isinstance(getattr(backbone, "out_channels", None), int):
@@ -100,6 +100,16 @@ def create_backbone(
     return backbone if shape.upsample == 1 else Upsampled(backbone, shape.upsample)
 
 
+def _takes_bands(zoo: Zoo, name: str) -> bool:
+    """Whether the factory of a backbone takes the names of the bands."""
+    return "bands" in known_options(load_target(zoo.backbones[name].spec.build, f"backbone {name!r}"))
+
+
+def maps_bands(zoo: Zoo, name: str) -> bool:
+    """Whether a backbone finds its bands by name and normalizes them itself, so that its weights suit any bands."""
+    return zoo.backbones[name].spec.normalization == "reflectance" and _takes_bands(zoo, name)
+
+
 def create_model(
     name: str,
     *,
@@ -110,13 +120,17 @@ def create_model(
     upsample: int = 1,
     bands: Sequence[str] | None = None,
     features_only: bool = False,
+    pretrained: bool | str | Path = False,
     zoo: Zoo | None = None,
+    catalog: Catalog | None = None,
+    offline: bool = False,
     **options: Any,
 ) -> Model:
     """Create a model, in the sizes of its publication unless options are given.
 
     Args:
-        name: name of a backbone, or FAMILY/MEMBER such as timm/resnet18.
+        name: name of a backbone, FAMILY/MEMBER such as timm/resnet18, or BACKBONE.TAG such as presto.worldcereal, which
+            names the options and with `pretrained` the weights of that catalog entry.
         in_channels: number of bands of the series; required unless `bands` is given.
         classes: number of classes; required, except for `features_only` with a backbone whose features do not depend
             on the classes.
@@ -125,29 +139,45 @@ def create_model(
         upsample: 2 or 4 for logits that are that many times finer than the images.
         bands: names of the bands of the series, in order, such as ("B02", "B03"), for a backbone that uses them.
         features_only: whether the model returns the dense features of its backbone instead of logits.
+        pretrained: whether the backbone starts from the weights of its default tag, or of TAG; or the weights: a tag
+            such as "worldcereal", a catalog entry, a checkpoint, a run folder, or hf-hub:ORG/NAME[@REVISION]. The head
+            starts new, and so do parameters that depend on the number of classes.
         zoo: plugins, by which the name is looked up; the installed ones if None.
-        options: options of the backbone.
+        catalog: catalog, in which weights are looked up; the default one if None.
+        offline: whether to never access the network.
+        options: options of the backbone; those of the pretrained network are the defaults.
 
     Returns:
         A model in training mode: forward(series, dates, valid=None) -> logits (B, classes, H, W), or with
         `features_only` features (B, D, H, W), where D is `model.backbone.out_channels`.
 
     Raises:
-        UnknownName: the name or an option does not exist.
-        UsageError: a size or option is missing or not allowed.
+        UnknownName: the name, an option or the weights do not exist.
+        UsageError: a size or option is missing or not allowed, or the weights belong to other bands or another
+            backbone.
+        CropzooError: the weights are not available.
     """
     zoo = zoo or load_zoo()
-    entry = zoo.backbones[zoo.resolve_backbone(name)[0]]
+    weights = find_pretrained(name, pretrained, zoo, catalog, offline)
+    name, resolved = weights.name, zoo.resolve_backbone(weights.name)[0]
+    entry = zoo.backbones[resolved]
     _check_names(name, options, known_options(load_target(entry.spec.build, f"backbone {name!r}")))
     if in_channels is None and bands is None:
         raise UsageError(f"create_model({name!r}) without the number of bands; give it, such as in_channels=10")
     in_channels = len(bands or ()) if in_channels is None else in_channels
     if classes is None and not features_only:
         raise UsageError(f"create_model({name!r}) without the number of classes; give it, such as classes=19")
+    options = {**weights.options, **options}
     shape = Shape(in_channels, 1 if classes is None else classes, image_size, length, upsample)
     backbone = create_backbone(name, shape, zoo=zoo, options=options, bands=bands)
     if classes is None:
         _check_independent(backbone, name, shape, zoo, entry.spec.architecture(options), bands)
+
+    def rebuild(bands: Sequence[str], classes: int) -> Backbone:
+        other = replace(shape, in_channels=len(bands) or shape.in_channels, classes=classes)
+        return create_backbone(name, other, zoo=zoo, options=options, bands=bands or None)
+
+    weights.load(backbone, bands, shape.classes, rebuild, maps_bands(zoo, resolved))
     head = nn.Identity() if features_only else backbone.make_head(shape.classes)
     return Model(backbone, head, entry.spec.dates)
 
@@ -203,7 +233,7 @@ def load_model(
         CropzooError: the file is not available, or is not a valid checkpoint.
     """
     zoo = zoo or load_zoo()
-    path = local_checkpoint(source) or find_checkpoint(source, catalog or load_catalog(zoo), offline)
+    path = local_checkpoint(source) or find_checkpoint(source, catalog or load_catalog(zoo), zoo, offline)
     return load_weights(path, read_metadata(path), zoo)
 
 
@@ -325,6 +355,20 @@ def _compare(module: nn.Module, shapes: Mapping[str, tuple[int, ...]], where: st
         )
 
 
+def load_converter(name: str, zoo: Zoo) -> Callable[[Mapping[str, Tensor]], dict[str, Tensor]]:
+    """Import the function that converts published weights of a backbone.
+
+    Raises:
+        UnknownName: the backbone does not exist.
+        CropzooError: the backbone has no published weights.
+    """
+    target = zoo.backbones[name].spec.convert
+    if not target:
+        raise CropzooError(f"backbone {name!r} has no published weights; choose another backbone")
+    convert: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = load_target(target, f"backbone {name!r}")
+    return convert
+
+
 def convert_published(name: str, state_dict: Mapping[str, Tensor], *, zoo: Zoo | None = None) -> dict[str, Tensor]:
     """Convert a published state dict for `create_model(name, ...).load_state_dict(..., strict=True)`.
 
@@ -337,9 +381,12 @@ def convert_published(name: str, state_dict: Mapping[str, Tensor], *, zoo: Zoo |
         UnknownName: the backbone does not exist.
         CropzooError: the backbone has no published weights, or the state dict is of another network.
     """
-    entry = (zoo or load_zoo()).backbones[name]
-    if not entry.spec.convert:
-        raise CropzooError(f"backbone {name!r} has no published weights; choose another backbone")
-    convert = load_target(entry.spec.convert, f"backbone {name!r}")
-    converted: dict[str, Tensor] = convert(state_dict)
+    convert = load_converter(name, zoo or load_zoo())
+    try:
+        converted = convert(state_dict)
+    except _BUILD_ERRORS as error:  # a converter looks up the tensors that it expects
+        raise CropzooError(
+            f"the tensors are not those of published weights of backbone {name!r} ({describe_error(error)}); check "
+            "that the weights belong to this backbone"
+        ) from error
     return converted

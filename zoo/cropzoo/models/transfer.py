@@ -13,6 +13,9 @@ from cropzoo.models.base import Backbone
 from cropzoo.models.checkpoint import read_metadata, read_state
 from cropzoo.models.upsample import match_weights
 
+SHOWN = 6
+"""Number of new parameters that are listed by name; the others are counted."""
+
 _OTHER_BAND = "another band"
 
 
@@ -28,6 +31,13 @@ class Transfer:
     loaded: tuple[str, ...]
     newly_initialized: tuple[str, ...]
 
+    def describe(self, weights: str) -> list[str]:
+        """Lines that say how many parameters of `weights` were loaded, and which were not."""
+        loaded, new = len(self.loaded), len(self.newly_initialized)
+        lines = [f"weights {weights}: {loaded} parameters loaded, {new} newly initialized"]
+        lines += [f"  new: {line}" for line in self.newly_initialized[:SHOWN]]
+        return [*lines, f"  new: and {new - SHOWN} more"] if new > SHOWN else lines
+
 
 def load_initial_weights(
     backbone: Backbone,
@@ -37,6 +47,7 @@ def load_initial_weights(
     adapt_bands: bool,
     classes: Sequence[str],
     rebuild: Callable[[Sequence[str], int], Backbone],
+    maps_bands: bool = False,
 ) -> Transfer:
     """Load the weights of a checkpoint that match a backbone in name, shape, bands and classes.
 
@@ -50,6 +61,8 @@ def load_initial_weights(
         classes: Names of the classes of the data; if they differ from those of the checkpoint, parameters whose shape
             depends on the number of classes are newly initialized.
         rebuild: Builds the same backbone for bands and a number of classes.
+        maps_bands: Whether the backbone finds its bands by name and has the same parameters for any bands; then the
+            weights may have been trained on others.
 
     Raises:
         CropzooError: If the file is not a valid checkpoint, or none of its weights fits.
@@ -61,19 +74,19 @@ def load_initial_weights(
             f"weights {str(path)!r} belong to backbone {metadata.backbone.name!r}, not {name!r}; "
             f"use --backbone {metadata.backbone.name} or other weights"
         )
-    if list(metadata.bands) != list(bands) and not adapt_bands:
+    if list(metadata.bands) != list(bands) and not (adapt_bands or maps_bands):
         raise UsageError(_describe_band_mismatch(str(path), metadata.bands, bands))
     stored = read_state(path)
     state = {key.removeprefix("backbone."): value for key, value in stored.items() if key.startswith("backbone.")}
     state = backbone.adapt_weights(match_weights(backbone, state, metadata.upsample))
     mismatched: dict[str, str] = {}
-    if metadata.bands:  # imported weights may have no band names; then bands and classes are taken to match
-        if list(metadata.bands) != list(bands):
-            keys = _find_size_dependent(backbone, rebuild, [*bands, _OTHER_BAND], len(classes))
-            mismatched |= dict.fromkeys(keys, "trained for other bands")
-        if [label.name for label in metadata.classes] != list(classes):
-            keys = _find_size_dependent(backbone, rebuild, bands, len(classes) + 1)
-            mismatched |= dict.fromkeys(keys, "trained for other classes")
+    if metadata.bands and not maps_bands and list(metadata.bands) != list(bands):
+        keys = _find_size_dependent(backbone, rebuild, [*bands, _OTHER_BAND], len(classes))
+        mismatched |= dict.fromkeys(keys, "trained for other bands")
+    # Imported weights may have no names of bands and made-up names of classes; then both are taken to match.
+    if (metadata.bands or not metadata.classes) and [label.name for label in metadata.classes] != list(classes):
+        keys = _find_size_dependent(backbone, rebuild, bands, len(classes) + 1)
+        mismatched |= dict.fromkeys(keys, "trained for other classes")
     own = backbone.state_dict()  # detached from autograd, so that the values can be replaced in place
     loaded, newly_initialized = [], []
     for key, value in own.items():

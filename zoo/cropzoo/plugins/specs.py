@@ -156,6 +156,8 @@ class BackboneSpec(Spec):
         convert: `"package.module:function"` that converts a published state dict to the keys of cropzoo; empty if
             there is none.
         published: Options with which published weights reproduce the published results.
+        pretrained: Tag of the catalog entry BACKBONE.TAG whose weights `create_model(..., pretrained=True)` loads;
+            empty if there are none.
         parameters: Number of parameters in millions as stated in the paper; shown where it differs from the count.
         member: Option that `NAME/MEMBER` sets, for a backbone that represents a family of networks.
         members: `"package.module:function"` that returns the names of the family; called without arguments.
@@ -174,6 +176,7 @@ class BackboneSpec(Spec):
     size_multiple: int = 1
     convert: str = ""
     published: Mapping[str, object] = field(default_factory=dict)
+    pretrained: str = ""
     parameters: float | None = None
     member: str = ""
     members: str = ""
@@ -195,6 +198,10 @@ class BackboneSpec(Spec):
         self.check(type(self.size_multiple) is int and self.size_multiple > 0, "size_multiple", "a positive integer")
         options = isinstance(self.published, Mapping) and all(isinstance(name, str) for name in self.published)
         self.check(options, "published", "a mapping of options")
+        tag = self.pretrained
+        self.check(
+            isinstance(tag, str) and (not tag or bool(_NAME.fullmatch(tag))), "pretrained", "a tag in kebab-case"
+        )
         for target in ("convert", "members"):
             value = getattr(self, target)
             self.check(value == "" or bool(_TARGET.fullmatch(value)), target, "'package.module:function'")

@@ -14,15 +14,12 @@ from cropzoo.data.datamodule import DataModule
 from cropzoo.io import Log, write_json
 from cropzoo.models.base import Backbone
 from cropzoo.models.download import find_checkpoint
-from cropzoo.models.factory import Shape, create_backbone
+from cropzoo.models.factory import Shape, create_backbone, maps_bands
 from cropzoo.models.transfer import load_initial_weights
 from cropzoo.parallel import get_world_size
 from cropzoo.plugins.registry import Zoo
 from cropzoo.runtime import Runtime
 from cropzoo.training.module import derive_seed
-
-SHOWN = 6
-"""Number of new parameters that are listed by name; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ def initialize_backbone(recipe: Recipe, data: DataModule, resources: Resources, 
     backbone = create_recipe_backbone(recipe, resources.zoo, bands, len(classes), pretrained)
     if recipe.weights is None or resuming:
         return backbone
-    path = find_checkpoint(recipe.weights, resources.catalog, resources.offline)
+    path = find_checkpoint(recipe.weights, resources.catalog, resources.zoo, resources.offline)
     transfer = load_initial_weights(
         backbone,
         recipe.backbone.name,
@@ -75,13 +72,10 @@ def initialize_backbone(recipe: Recipe, data: DataModule, resources: Resources, 
         recipe.adapt_bands,
         classes,
         lambda bands, classes: create_recipe_backbone(recipe, resources.zoo, bands, classes),
+        maps_bands(resources.zoo, recipe.backbone.name),
     )
-    loaded, new = len(transfer.loaded), len(transfer.newly_initialized)
-    resources.log(f"weights {recipe.weights}: {loaded} parameters loaded, {new} newly initialized")
-    for line in transfer.newly_initialized[:SHOWN]:
-        resources.log(f"  new: {line}")
-    if new > SHOWN:
-        resources.log(f"  new: and {new - SHOWN} more")
+    for line in transfer.describe(recipe.weights):
+        resources.log(line)
     return backbone
 
 
