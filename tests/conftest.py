@@ -126,3 +126,16 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
 def good_plugin(make_plugin: Callable[[str, str], EntryPoint]) -> EntryPoint:
     """A plugin that offers backbone `good`."""
     return make_plugin("good-plugin", '@hookimpl\ndef cropzoo_backbones():\n    return [backbone("good")]\n')
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A local server with the routes of the Hugging Face Hub; `hub.settings` is the environment that uses it."""
+    with load("hub_server").serve() as served:
+        served.settings = {
+            "HF_ENDPOINT": served.url,
+            "HF_HOME": str(tmp_path_factory.mktemp("huggingface")),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_TOKEN": "hf_test",
+        }
+        yield served

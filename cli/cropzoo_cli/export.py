@@ -13,6 +13,7 @@ from cropzoo.data.model_scores import scores_of
 from cropzoo.errors import UsageError
 from cropzoo.inference.export.formats import ExportFormat, choose_format, output_paths
 from cropzoo.models.download import find_checkpoint
+from cropzoo.models.hub import CHECKPOINT, PREFIX, is_hub_address, parse_hub_address
 from cropzoo_cli.options import pass_catalog
 from cropzoo_cli.output import echo, note
 from cropzoo_cli.scores import print_model
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source", metavar="RUN|CHECKPOINT|ENTRY")
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="File to write.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="File to write.")
+@click.option(
+    "--push",
+    metavar="hf-hub:ORG/NAME",
+    help="Repository of the Hugging Face Hub to which the checkpoint and the model card are uploaded.",
+)
 @click.option(
     "--format",
     "requested",
@@ -35,14 +41,51 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @pass_catalog
 def export(
-    settings: Settings, catalog: Catalog, source: str, out: Path, requested: str | None, overwrite: bool
+    settings: Settings,
+    catalog: Catalog,
+    source: str,
+    out: Path | None,
+    push: str | None,
+    requested: str | None,
+    overwrite: bool,
 ) -> None:
-    """Export a model as one file with a model card and a STAC item.
+    """Export a model as one file with a model card and a STAC item, or publish it on the Hugging Face Hub.
 
     The format safetensors holds the weights with all that cropzoo needs to use them. The formats onnx and pt2 hold a
     graph from stored pixel values to probabilities, which accepts any number of series, dates and pixels where the
     network does. A graph is verified against the model before the file is kept. Local paths in the recipe are shortened
     to their last component.
+
+    --push uploads the checkpoint as model.safetensors and the model card as README.md. The repository is created as a
+    public one if it does not exist. The access token is that of `hf auth login` or HF_TOKEN.
+    """
+    repository = None if push is None else _repository(push, settings)
+    file_format = None if out is None else _check_target(out, requested, overwrite)
+    if out is None and (push is None or requested is not None):
+        format_hint = "" if requested is None else f" --format {requested}"
+        raise UsageError(f"export{format_hint} without a file; give --out FILE, or only --push hf-hub:ORG/NAME")
+    path = find_checkpoint(source, catalog, settings.zoo, settings.offline)
+
+    from cropzoo.inference.export.export import export_model
+    from cropzoo.inference.export.publish import publish_model
+    from cropzoo.models.checkpoint import read_metadata
+
+    metadata, shortened = _without_local_paths(read_metadata(path))
+    print_model(scores_of(metadata.model_dump()))
+    for local in shortened:
+        note(f"shortened to its last component, because it is a local path: {local}")
+    if out is not None and file_format is not None:
+        echo("\n".join(_lines(export_model(path, out, file_format, metadata, settings.zoo, note))))
+    if repository is not None:
+        commit = publish_model(path, repository, metadata, settings.zoo, note)
+        echo(f"published   {PREFIX}{repository}@{commit}")
+
+
+def _check_target(out: Path, requested: str | None, overwrite: bool) -> ExportFormat:
+    """The format of the file to write.
+
+    Raises:
+        UsageError: the file exists, or its name does not fit the format.
     """
     file_format = choose_format(out, requested)
     if out.is_dir():
@@ -51,16 +94,21 @@ def export(
     if existing and not overwrite:
         verb = "exists" if len(existing) == 1 else "exist"
         raise UsageError(f"{' and '.join(existing)} {verb} already; replace with --overwrite or choose another --out")
-    path = find_checkpoint(source, catalog, settings.zoo, settings.offline)
+    return file_format
 
-    from cropzoo.inference.export.export import export_model
-    from cropzoo.models.checkpoint import read_metadata
 
-    metadata, shortened = _without_local_paths(read_metadata(path))
-    print_model(scores_of(metadata.model_dump()))
-    for local in shortened:
-        note(f"shortened to its last component, because it is a local path: {local}")
-    echo("\n".join(_lines(export_model(path, out, file_format, metadata, settings.zoo, note))))
+def _repository(push: str, settings: Settings) -> str:
+    """The repository to publish to.
+
+    Raises:
+        UsageError: the address is no repository, or the command must not use the network.
+    """
+    file = parse_hub_address(push) if is_hub_address(push) else None
+    if file is None or file.revision is not None or file.name != CHECKPOINT:
+        raise UsageError(f"--push {push!r}; it must be hf-hub:ORG/NAME")
+    if settings.offline:
+        raise UsageError("--push with --offline; publishing needs the network; leave one of them out")
+    return file.repository
 
 
 def _lines(result: ExportResult) -> list[str]:
