@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cropzoo.config.catalog import Catalog
+from cropzoo.errors import UsageError
 from cropzoo.models.download import find_checkpoint
 from cropzoo.models.hub import is_hub_address
 from cropzoo_cli.options import pass_catalog
@@ -27,8 +28,10 @@ def download(settings: Settings, catalog: Catalog, entries: tuple[str, ...]) -> 
     cropzoo download presto.default galileo.nano
     """  # noqa: D301 click interprets the backspace character
     for name in entries:
-        if not is_hub_address(name):
-            catalog[name]
+        if not is_hub_address(name) and catalog[name].weights is None:
+            raise UsageError(
+                f"catalog entry {name!r} has no weights, only a recipe; `cropzoo list --weights` shows others"
+            )
     for name in entries:
         note(f"{name}: looking for its weights")
         with byte_progress() as advance:

@@ -327,10 +327,15 @@ def read_metadata(path: Path) -> Metadata:
 def check_head(metadata: Metadata) -> None:
     """Raise `UsageError` if a checkpoint has no head, so that it can only initialize a training."""
     if not metadata.head:
+        stages = metadata.recipe.get("stages")
+        origin = (
+            f"was only pre-trained, by {stages[-1].get('objective')!r}"
+            if stages
+            else "has only the weights of a backbone"
+        )
         raise UsageError(
-            f"predicting with a checkpoint of {metadata.backbone.name!r} that was only pre-trained, by "
-            f"{_last_objective(metadata.recipe)!r}; it has no head and predicts no classes; train a head on labeled "
-            "data with `cropzoo train --weights CHECKPOINT`"
+            f"predicting with a checkpoint of {metadata.backbone.name!r} that {origin}; it has no head and predicts no "
+            "classes; train a head on labeled data with `cropzoo train --weights CHECKPOINT`"
         )
 
 
@@ -350,11 +355,6 @@ def check_statistics(metadata: Metadata, action: str) -> float:
             "import it again with --statistics-of DATASET"
         )
     return metadata.scale
-
-
-def _last_objective(recipe: Mapping[str, Any]) -> str:
-    stages = recipe.get("stages") or [{}]
-    return str(stages[-1].get("objective", "an objective without a head"))
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

@@ -109,7 +109,11 @@ def _find_size_dependent(
 ) -> list[str]:
     """Names of the parameters that have another shape in the same backbone built for these numbers."""
     with torch.random.fork_rng(devices=[]):
-        other = rebuild(bands, classes).state_dict()
+        try:
+            with torch.device("meta"):  # without memory; a pretrained network gives no notes on its bands again
+                other = rebuild(bands, classes).state_dict()
+        except Exception:  # a backbone that computes with values while it is built
+            other = rebuild(bands, classes).state_dict()
     return [key for key, value in backbone.state_dict().items() if key in other and other[key].shape != value.shape]
 
 
