@@ -246,11 +246,8 @@ def _train(
 
     index, count = part
     folder.prepare(plan.study)
-    globals_ = [word for plugin in settings.plugins for word in ("--plugin", plugin)]
-    globals_ += [word for file in settings.catalogs for word in ("--catalog", str(file))]
-    globals_ += ["--offline"] if settings.offline else []
     compute = ("--device", runtime.device, "--workers", str(runtime.workers))
-    command = [sys.executable, "-m", "cropzoo_cli.main", *globals_, "train", *compute]
+    command = [sys.executable, "-m", "cropzoo_cli.main", *settings.words, "train", *compute]
     trainings = TrainingJobs(command, jobs, note, find_error, plan.study.split)
     with report_interrupt(lambda: _state(plan, folder)):
         return train_runs(plan.runs[index::count], folder, trainings)

@@ -26,6 +26,13 @@ class Settings:
     catalogs: tuple[Path, ...] = ()
     offline: bool = False
 
+    @property
+    def words(self) -> list[str]:
+        """The words of a command line that give these options again."""
+        plugins = [word for plugin in self.plugins for word in ("-p", plugin)]
+        catalogs = [word for file in self.catalogs for word in ("--catalog", str(file))]
+        return [*plugins, *catalogs, *(["--offline"] if self.offline else [])]
+
     @cached_property
     def quiet_zoo(self) -> Zoo:
         """The zoo, loaded once, without warnings about broken plugins."""

@@ -243,8 +243,8 @@ def _fit(
 
     def advice() -> str:
         started = folder.recipe.is_file()
-        resume = f"resume with: cropzoo train --resume --out {shlex.quote(str(folder.path))}"
-        return resume if started else "run the same command again"
+        words = ["cropzoo", *settings.words, "train", "--resume", "--out", str(folder.path)]
+        return f"resume with: {shlex.join(words)}" if started else "run the same command again"
 
     with report_interrupt(advice):
         return fit(recipe, folder, resources, start)

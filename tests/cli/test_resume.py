@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
+PLOTS = Path(__file__).with_name("plots.py")
 SMALL = ("--backbone", "pixelwise", "--dataset", "plots", "--set", "image_size=12", "-b", "4", "--device", "cpu")
 STAGES = ("--pretrain", "cscl", "--epochs", "3", "--pretrain-epochs", "3")
 STEPS = 4
@@ -139,7 +141,8 @@ def test_signal_ends_a_run_that_can_be_resumed(command, run_folder, tmp_path, si
     ended = command("train", *SMALL, *STAGES, "--out", "my run", folder=tmp_path, env=env)
     assert ended.code == code
     assert ended.out == ""
-    assert ended.err.splitlines()[-1] == f"{words}; resume with: cropzoo train --resume --out 'my run'"
+    again = shlex.join(["cropzoo", "-p", str(PLOTS), "train", "--resume", "--out", "my run"])
+    assert ended.err.splitlines()[-1] == f"{words}; resume with: {again}"
     assert "Traceback" not in ended.err
     assert command("train", "--resume", "--out", "my run", folder=tmp_path).code == 0
     assert_same(tmp_path / "my run", run_folder)
@@ -153,7 +156,7 @@ def test_signal_to_two_processes_ends_a_run_that_can_be_resumed(command, tmp_pat
     words = ("train", *SMALL, *STAGES, "--out", "run", "-j", workers)
     ended = command(*words, folder=tmp_path, processes=2, env=env)
     assert ended.codes == [143, 143], ended.err
-    assert ended.err.count("ended by SIGTERM; resume with: cropzoo train --resume --out run") == 1
+    assert ended.err.count(f"ended by SIGTERM; resume with: cropzoo -p {PLOTS} train --resume --out run") == 1
     assert "Traceback" not in ended.err
     assert command("train", "--resume", "--out", "run", "--device", "cpu", folder=tmp_path, processes=2).code == 0
     assert_same(tmp_path / "run", tmp_path / "whole")
