@@ -25,6 +25,7 @@ from cropzoo_cli.settings import Settings
 
 if TYPE_CHECKING:
     from cropzoo.training.fit import Start
+    from cropzoo.training.setup import Resources
 
 RECIPE_FLAGS = (
     "backbone", "dataset", "pretrain", "objective", "weights", "epochs", "steps", "pretrain_epochs", "batch_size", "lr",
@@ -150,6 +151,10 @@ def train(
             note(f"settings of catalog entry {used} are the defaults (--print-config shows them)")
         folder = RunFolder(out or Path("runs") / (name or run_name(recipe)))
     if print_config:
+        if recipe.weights and not resume:
+            from cropzoo.training.setup import adopt_options
+
+            recipe = adopt_options(recipe, _resources(settings, catalog, Runtime(device, workers)))
         recipe = complete_recipe(settings.zoo, recipe)
         echo(format_recipe(recipe, record_plugins(settings.zoo, components_of(recipe))), nl=False)
         return
@@ -237,9 +242,8 @@ def _fit(
             )
     note(f"run {folder.path}: importing torch")
     from cropzoo.training.fit import fit
-    from cropzoo.training.setup import Resources
 
-    resources = Resources(settings.zoo, catalog, runtime, note, settings.offline)
+    resources = _resources(settings, catalog, runtime)
 
     def advice() -> str:
         started = folder.recipe.is_file()
@@ -248,6 +252,12 @@ def _fit(
 
     with report_interrupt(advice):
         return fit(recipe, folder, resources, start)
+
+
+def _resources(settings: Settings, catalog: Catalog, runtime: Runtime) -> Resources:
+    from cropzoo.training.setup import Resources
+
+    return Resources(settings.zoo, catalog, runtime, note, settings.offline)
 
 
 def _print_scores(recipe: Recipe, folder: RunFolder, scores: dict[str, Any], as_json: bool) -> None:

@@ -67,3 +67,13 @@ def test_what_is_not_scored_needs_no_test_split(command, folder):
     words = (*TRAIN, "--set", "objective=mtm", "--test-sites", "nowhere", "--device", "cpu", "--out", "alone")
     assert command(*words, folder=folder).code == 0
     assert json.loads((folder / "alone/split.json").read_text()).keys() == {"train", "val"}
+
+
+def test_a_printed_recipe_has_the_options_of_its_weights(command, folder):
+    first = (*TRAIN, "--device", "cpu", "--baseline", "none", "--set", "backbone.width=6", "--out", "six")
+    assert command(*first, folder=folder).code == 0
+    printed = command(*TRAIN, "--weights", "six", "--print-config", folder=folder)
+    assert "\n  width: 6\n" in printed.out
+    changed = command(*TRAIN, "--weights", "six", "--set", "backbone.width=5", "--print-config", folder=folder)
+    assert "\n  width: 5\n" in changed.out
+    assert "weights six were trained with width=6, here 5; parameters of another shape are not loaded" in changed.err

@@ -118,3 +118,30 @@ def test_the_average_of_the_weights_is_validated_and_kept(tmp_path: Path, monkey
         average = 0.7 * average + 0.3 * weights[shape]
     assert torch.allclose(state[name], average, atol=1e-6)
     assert not torch.allclose(state[name], kept[-1][shape], atol=1e-5)
+
+
+def test_weights_bring_the_options_of_their_network(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train(tmp_path / "first", backbone={"name": "pixelwise", "width": 7, "dropout": 0.25}, baseline="none")
+    with caplog.at_level(logging.WARNING, "cropzoo"):
+        train(tmp_path / "second", weights=str(tmp_path / "first"), baseline="none")
+    options = {"width": 7, "dropout": 0.25, "patch_size": 3}
+    assert read_metadata(tmp_path / "second/model.safetensors").backbone.options == options
+    assert RunFolder(tmp_path / "second").stored_recipe()["backbone"] == {"name": "pixelwise", **options}
+    assert "were trained with" not in caplog.text
+
+
+def test_options_other_than_those_of_the_weights_are_kept_and_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(tmp_path / "first", backbone={"name": "pixelwise", "width": 7, "dropout": 0.25}, baseline="none")
+    changed = {"name": "pixelwise", "dropout": 0.5}
+    with caplog.at_level(logging.WARNING, "cropzoo"):
+        train(tmp_path / "second", weights=str(tmp_path / "first"), backbone=changed, baseline="none")
+    kept = {"width": 7, "dropout": 0.5, "patch_size": 3}
+    assert read_metadata(tmp_path / "second/model.safetensors").backbone.options == kept
+    [line] = [line for line in caplog.messages if "were trained with" in line]
+    assert (
+        f"weights {tmp_path / 'first'} were trained with dropout=0.25, here 0.5; parameters of another shape are not"
+        in line
+    )
+    assert "(--set backbone.dropout=...)" in line

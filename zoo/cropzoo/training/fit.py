@@ -30,7 +30,7 @@ from cropzoo.parallel import barrier, is_rank_zero, rank_zero_first
 from cropzoo.plugins.registry import Zoo
 from cropzoo.reports import ReportPatch, get_orientation, rgb_image, write_report
 from cropzoo.runtime import init_distributed
-from cropzoo.training.setup import Resources, describe_run, initialize_backbone, plugin_packages
+from cropzoo.training.setup import Resources, adopt_options, describe_run, initialize_backbone, plugin_packages
 from cropzoo.training.stages import StageRunner
 
 _log = logging.getLogger("cropzoo")
@@ -104,7 +104,7 @@ def check_run(recipe: Recipe, folder: RunFolder, resources: Resources) -> None:
 
 
 def _open_run(recipe: Recipe, folder: RunFolder, resources: Resources, resuming: bool) -> StageRunner:
-    recipe = complete_recipe(resources.zoo, recipe)
+    recipe = complete_recipe(resources.zoo, recipe if resuming else adopt_options(recipe, resources))
     data = open_training_data(resources.zoo, recipe, resources.runtime.workers)
     return StageRunner(data, initialize_backbone(recipe, data, resources, resuming), folder, resources)
 

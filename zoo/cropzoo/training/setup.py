@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from cropzoo.config.catalog import Catalog
-from cropzoo.config.recipe import Recipe
+from cropzoo.config.recipe import PluginChoice, Recipe
 from cropzoo.config.run_dir import RunFolder
 from cropzoo.data.datamodule import DataModule
 from cropzoo.io import Log, write_json
 from cropzoo.models.base import Backbone
+from cropzoo.models.checkpoint import read_metadata
 from cropzoo.models.download import find_checkpoint
 from cropzoo.models.factory import Shape, create_backbone, maps_bands
 from cropzoo.models.transfer import load_initial_weights
 from cropzoo.parallel import get_world_size
-from cropzoo.plugins.registry import Zoo
+from cropzoo.plugins.options import known_options
+from cropzoo.plugins.registry import Zoo, load_target
 from cropzoo.runtime import Runtime
 from cropzoo.training.module import derive_seed
+
+_log = logging.getLogger("cropzoo")
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,41 @@ class Resources:
 
 def _discard(line: str) -> None:
     """Take a line of progress of a process other than the first."""
+
+
+def adopt_options(recipe: Recipe, resources: Resources) -> Recipe:
+    """The recipe with the options of the backbone that its weights were trained with, where it gives none itself.
+
+    Options that differ are reported: parameters of another shape are not loaded, and others may not mean the same.
+
+    Args:
+        recipe: the recipe as it was given, without defaults.
+        resources: plugins, catalog and log.
+
+    Raises:
+        CropzooError: the weights cannot be found or read.
+    """
+    name, member = resources.zoo.resolve_backbone(recipe.backbone.name)
+    if recipe.weights is None:
+        return recipe
+    metadata = read_metadata(find_checkpoint(recipe.weights, resources.catalog, resources.zoo, resources.offline))
+    if metadata.backbone.name != name:
+        return recipe  # an error when the weights are loaded
+    spec = resources.zoo.backbones[name].spec
+    known = known_options(load_target(spec.build, f"backbone {name!r}"))
+    trained = {key: value for key, value in spec.architecture(metadata.backbone.options).items() if key in known}
+    given = spec.upgrade_options({**recipe.backbone.options, **member})
+    different = [key for key in given.keys() & trained.keys() if given[key] != trained[key]]
+    if different:
+        listed = ", ".join(f"{key}={trained[key]!r}, here {given[key]!r}" for key in sorted(different))
+        _log.warning(
+            "weights %s were trained with %s; parameters of another shape are not loaded, and the others may not fit; "
+            "set the options to the values of the weights (--set backbone.%s=...), or train them sufficiently",
+            recipe.weights,
+            listed,
+            min(different),
+        )
+    return recipe.model_copy(update={"backbone": PluginChoice(name=name, options={**trained, **given})})
 
 
 def initialize_backbone(recipe: Recipe, data: DataModule, resources: Resources, resuming: bool) -> Backbone:

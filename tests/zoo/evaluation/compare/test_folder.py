@@ -41,6 +41,17 @@ def test_options_that_were_defaults_are_the_same_recipe_and_others_are_not(zoo, 
         folder.check(plan(recipe={"backbone": {"dim": 16}}).runs, zoo)
 
 
+def test_options_of_the_weights_are_the_same_recipe(zoo, plan, folder, finish):
+    for run in plan(recipe={"weights": "before"}).runs:
+        finish(folder, run)
+        stored = yaml.safe_load(folder.run(run).recipe.read_text())
+        stored["backbone"]["dim"] = 16
+        folder.run(run).recipe.write_text(yaml.safe_dump(stored))
+    folder.check(plan(recipe={"weights": "before"}).runs, zoo)
+    with pytest.raises(UsageError, match=r"backbone\.dim 16 -> 4"):
+        folder.check(plan(recipe={"weights": "before", "backbone": {"dim": 4}}).runs, zoo)
+
+
 def test_another_recipe_is_refused_with_what_differs(zoo, plan, folder, finish):
     for run in plan(seeds=3).runs:
         finish(folder, run)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from cropzoo.config.merge import read_recipe
 from cropzoo.config.plugin_records import complete_recipe
-from cropzoo.config.recipe import Recipe, flat_settings
+from cropzoo.config.recipe import PluginChoice, Recipe, flat_settings
 from cropzoo.config.run_dir import RunFolder
 from cropzoo.config.schema import format_yaml
 from cropzoo.errors import CropzooError, UsageError
@@ -120,7 +120,7 @@ class StudyFolder:
             folder = self.run(run)
             if folder.recipe.is_file():
                 stored = complete_recipe(zoo, read_recipe(zoo, folder.stored_recipe(), str(folder.recipe)))
-                planned = complete_recipe(zoo, run.recipe)
+                planned = complete_recipe(zoo, _with_options_of_weights(run.recipe, stored))
                 if stored != planned:
                     changed.append(f"{str(folder.path)!r}: {'; '.join(list_differences(stored, planned))}")
         if changed:
@@ -162,6 +162,14 @@ class StudyFolder:
 def _origin(weights: str, scoring: Scoring, split: str) -> dict[str, Any]:
     """Origin of scores: weights, split and scoring."""
     return {"weights": weights, "split": split, "scoring": scoring.to_mapping()}
+
+
+def _with_options_of_weights(planned: Recipe, stored: Recipe) -> Recipe:
+    """The recipe with the options of the backbone that it does not give, if its weights determine them."""
+    if planned.weights is None or planned.backbone.name != stored.backbone.name:
+        return planned
+    options = {**stored.backbone.options, **planned.backbone.options}
+    return planned.model_copy(update={"backbone": PluginChoice(name=planned.backbone.name, options=options)})
 
 
 def list_differences(old: Recipe, new: Recipe) -> list[str]:
