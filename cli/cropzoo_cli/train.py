@@ -19,6 +19,7 @@ from cropzoo.errors import UsageError
 from cropzoo.parallel import is_rank_zero
 from cropzoo.plugins.registry import Zoo
 from cropzoo.runtime import Runtime
+from cropzoo.training.loggers import LoggerName
 from cropzoo_cli.options import compute_options, pass_catalog
 from cropzoo_cli.output import echo, note, print_json, report_interrupt
 from cropzoo_cli.settings import Settings
@@ -95,6 +96,13 @@ RECIPE_FLAGS = (
     help="Baseline scored on the test split at the end: knn, the 5 nearest neighbors of each pixel; default: knn.",
 )
 @compute_options
+@click.option(
+    "--logger",
+    "loggers",
+    multiple=True,
+    type=click.Choice(get_args(LoggerName)),
+    help="Also log the metrics of each epoch for this program, to logs/ in the run folder. Repeatable.",
+)
 @click.option("-c", "--config", metavar="FILE|ENTRY", help="Read settings from a YAML file or a catalog entry.")
 @click.option(
     "--set",
@@ -119,6 +127,7 @@ def train(
     name: str | None,
     device: str,
     workers: int,
+    loggers: tuple[str, ...],
     resume: bool,
     overwrite: bool,
     print_config: bool,
@@ -163,7 +172,7 @@ def train(
         scores = folder.scores()
     else:
         start: Start = "resume" if resume else "overwrite" if overwrite else "new"
-        scores = _fit(settings, catalog, recipe, folder, Runtime(device, workers), start)
+        scores = _fit(settings, catalog, recipe, folder, Runtime(device, workers), loggers, start)
     if is_rank_zero():
         _print_scores(recipe, folder, scores, as_json)
 
@@ -226,7 +235,13 @@ def _stored_recipe(zoo: Zoo, catalog: Catalog, folder: RunFolder, layers: list[t
 
 
 def _fit(
-    settings: Settings, catalog: Catalog, recipe: Recipe, folder: RunFolder, runtime: Runtime, start: Start
+    settings: Settings,
+    catalog: Catalog,
+    recipe: Recipe,
+    folder: RunFolder,
+    runtime: Runtime,
+    loggers: tuple[str, ...],
+    start: Start,
 ) -> dict[str, Any]:
     """Train, and return the scores of the test split.
 
@@ -243,7 +258,7 @@ def _fit(
     note(f"run {folder.path}: importing torch")
     from cropzoo.training.fit import fit
 
-    resources = _resources(settings, catalog, runtime)
+    resources = _resources(settings, catalog, runtime, loggers)
 
     def advice() -> str:
         started = folder.recipe.is_file()
@@ -254,10 +269,10 @@ def _fit(
         return fit(recipe, folder, resources, start)
 
 
-def _resources(settings: Settings, catalog: Catalog, runtime: Runtime) -> Resources:
+def _resources(settings: Settings, catalog: Catalog, runtime: Runtime, loggers: tuple[str, ...] = ()) -> Resources:
     from cropzoo.training.setup import Resources
 
-    return Resources(settings.zoo, catalog, runtime, note, settings.offline)
+    return Resources(settings.zoo, catalog, runtime, note, settings.offline, tuple(dict.fromkeys(loggers)))
 
 
 def _print_scores(recipe: Recipe, folder: RunFolder, scores: dict[str, Any], as_json: bool) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # commands import this module before they know whether they n
     import lightning.pytorch as pl
     import torch
     from lightning.pytorch.callbacks import Callback
+    from lightning.pytorch.loggers import Logger
 
 _log = logging.getLogger("cropzoo")
 
@@ -88,13 +89,19 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 
 def make_trainer(
-    runtime: Runtime, callbacks: Sequence[Callback] = (), *, precision: str = "32-true", **settings: Any
+    runtime: Runtime,
+    callbacks: Sequence[Callback] = (),
+    *,
+    loggers: Sequence[Logger] = (),
+    precision: str = "32-true",
+    **settings: Any,
 ) -> pl.Trainer:
     """Make a Trainer on the device of `runtime`, over all processes of a distributed run.
 
     Args:
         runtime: device and workers.
         callbacks: callbacks in addition to progress: a bar in a terminal, elsewhere logged lines.
+        loggers: loggers, which receive the metrics.
         precision: precision of the computation.
         settings: further arguments of Lightning's Trainer.
 
@@ -129,7 +136,7 @@ def make_trainer(
         enable_progress_bar=bar,
         enable_model_summary=False,
         enable_checkpointing=True,
-        logger=False,
+        logger=list(loggers) or False,
         use_distributed_sampler=False,  # `EpochSampler` shares the patches out
         deterministic="warn" if device.type == "cpu" else None,
         num_sanity_val_steps=0,

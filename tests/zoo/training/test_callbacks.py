@@ -33,7 +33,7 @@ class Module(StageModule):
 def trainer(epoch: int, score: float) -> SimpleNamespace:
     optimizer = SimpleNamespace(param_groups=[{"lr": 0.5, "initial_lr": 2.0}])
     metrics = {"val_score": torch.tensor(score), "train_loss": torch.tensor(2.0)}
-    facts = {"current_epoch": epoch, "num_training_batches": 7, "is_global_zero": True}
+    facts = {"current_epoch": epoch, "num_training_batches": 7, "is_global_zero": True, "loggers": []}
     return SimpleNamespace(callback_metrics=metrics, optimizers=[optimizer], **facts)
 
 

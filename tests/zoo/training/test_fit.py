@@ -14,20 +14,21 @@ from cropzoo.config.catalog import load_catalog
 from cropzoo.config.recipe import Recipe
 from cropzoo.config.run_dir import RunFolder
 from cropzoo.data.datamodule import open_training_data
-from cropzoo.errors import CropzooError
+from cropzoo.errors import CropzooError, UsageError
 from cropzoo.models.checkpoint import read_metadata, read_state
 from cropzoo.plugins.registry import load_zoo
 from cropzoo.runtime import Runtime
 from cropzoo.training import fit as training
+from cropzoo.training import loggers as training_loggers
 from cropzoo.training.setup import Resources
 
 PLOTS = Path(__file__).parents[2] / "cli" / "plots.py"
 TINY = {"backbone": "pixelwise", "dataset": "plots", "image_size": 12, "batch_size": 4, "epochs": 1}
 
 
-def train(folder: Path, **settings: Any) -> dict[str, Any]:
+def train(folder: Path, loggers: tuple[str, ...] = (), **settings: Any) -> dict[str, Any]:
     zoo = load_zoo(modules=(str(PLOTS),))
-    resources = Resources(zoo, load_catalog(zoo), Runtime("cpu"), lambda line: None)
+    resources = Resources(zoo, load_catalog(zoo), Runtime("cpu"), lambda line: None, loggers=loggers)
     return training.fit(Recipe.from_mapping({**TINY, **settings}, "test"), RunFolder(folder), resources)
 
 
@@ -145,3 +146,12 @@ def test_options_other_than_those_of_the_weights_are_kept_and_reported(
         in line
     )
     assert "(--set backbone.dropout=...)" in line
+
+
+def test_a_logger_without_its_package_is_reported_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_loggers, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="the package wandb is not installed"):
+        train(tmp_path / "run", loggers=("csv", "wandb"))
+    assert not (tmp_path / "run").exists()

@@ -20,7 +20,7 @@ from cropzoo.io import LOCK_NAME, read_json, write_json, write_text
 
 _CONTENTS = (
     "recipe.yaml", "model.safetensors", "metrics.jsonl", "metrics.json", "report.html", "split.json",
-    "environment.json", "figures", "checkpoints",
+    "environment.json", "figures", "logs", "checkpoints",
 )  # fmt: skip
 
 
@@ -69,6 +69,11 @@ class RunFolder:
     def figures(self) -> Path:
         """figures: pictures of the report."""
         return self.path / "figures"
+
+    @property
+    def logs(self) -> Path:
+        """logs: files of `cropzoo train --logger`, a folder for each logger."""
+        return self.path / "logs"
 
     @property
     def last(self) -> Path:

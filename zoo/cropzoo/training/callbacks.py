@@ -19,7 +19,7 @@ from cropzoo.training.module import StageModule
 
 
 class EpochLog(Callback):
-    """Appends a line per epoch to metrics.jsonl and logs it, in the first process.
+    """Appends a line per epoch to metrics.jsonl, shows it, and passes it to the loggers, in the first process.
 
     Args:
         path: path of metrics.jsonl.
@@ -54,6 +54,9 @@ class EpochLog(Callback):
         }
         kept = keep_lines(self.path, stage.objective, trainer.current_epoch)
         write_text(self.path, kept + json.dumps(line) + "\n")
+        for logger in trainer.loggers:
+            logger.log_metrics({key: line[key] for key in ("epoch", "lr", "seconds")}, step=trainer.global_step)
+            logger.save()
         shown = [f"{name.replace('_', ' ')} {line[name]:.4g}" for name in _SHOWN if line.get(name) is not None]
         self._report(
             f"{stage.objective} {trainer.current_epoch + 1}/{stage.epochs}  {'  '.join(shown)}  {line['seconds']:.1f} s"

@@ -30,6 +30,7 @@ from cropzoo.parallel import barrier, is_rank_zero, rank_zero_first
 from cropzoo.plugins.registry import Zoo
 from cropzoo.reports import ReportPatch, get_orientation, rgb_image, write_report
 from cropzoo.runtime import init_distributed
+from cropzoo.training.loggers import RunLoggers, check_loggers, find_loggers
 from cropzoo.training.setup import Resources, adopt_options, describe_run, initialize_backbone, plugin_packages
 from cropzoo.training.stages import StageRunner
 
@@ -49,7 +50,7 @@ def fit(recipe: Recipe, folder: RunFolder, resources: Resources, start: Start = 
     Args:
         recipe: the recipe.
         folder: run folder, which gets all files of the run.
-        resources: plugins, catalog, device and log.
+        resources: plugins, catalog, device, log and loggers.
         start: "new" in an empty folder, "overwrite" the run in it, or "resume" it.
 
     Returns:
@@ -59,6 +60,7 @@ def fit(recipe: Recipe, folder: RunFolder, resources: Resources, start: Start = 
     Raises:
         CropzooError: recipe and data cannot be trained with, or another process trains in the folder.
     """
+    check_loggers(resources.loggers, resources.offline)
     torch.set_float32_matmul_precision("high")
     if not is_rank_zero():
         resources = resources.without_log()
@@ -85,7 +87,15 @@ def _fit(recipe: Recipe, folder: RunFolder, resources: Resources, start: Start) 
             folder.prepare(data.recipe, start == "overwrite", plugins)
         describe_run(folder, data, resources)
     barrier()  # all processes read the state to resume from after the folder is prepared
-    return _finish(runner.train(), data, folder, resources)
+    names = find_loggers(folder) if start == "resume" and not resources.loggers else resources.loggers
+    loggers = RunLoggers(names, folder, data.recipe, resources.offline)
+    try:
+        scores = _finish(runner.train(loggers), data, folder, resources)
+    except BaseException:
+        loggers.close(None)
+        raise
+    loggers.close(scores)
+    return scores
 
 
 def check_run(recipe: Recipe, folder: RunFolder, resources: Resources) -> None:

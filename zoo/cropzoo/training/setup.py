@@ -37,6 +37,7 @@ class Resources:
         runtime: device and workers.
         log: takes lines of progress.
         offline: whether to never access the network.
+        loggers: names of the loggers that receive the metrics.
     """
 
     zoo: Zoo
@@ -44,6 +45,7 @@ class Resources:
     runtime: Runtime
     log: Log
     offline: bool = False
+    loggers: tuple[str, ...] = ()
 
     def without_log(self) -> Resources:
         """The same for a process that reports nothing."""

@@ -19,6 +19,7 @@ from cropzoo.parallel import get_world_size
 from cropzoo.runtime import interruptible, make_trainer
 from cropzoo.training.auxiliary import JointObjective, SharedFeatures
 from cropzoo.training.callbacks import AveragedWeights, BestWeights, EpochLog, LastState
+from cropzoo.training.loggers import RunLoggers
 from cropzoo.training.module import StageModule, derive_seed
 from cropzoo.training.optim import check_frozen, check_scales, count_parameters
 from cropzoo.training.setup import Resources
@@ -86,8 +87,11 @@ class StageRunner:
                 "run with --name"
             )
 
-    def train(self) -> Objective:
+    def train(self, loggers: RunLoggers) -> Objective:
         """Train every stage that is not finished yet.
+
+        Args:
+            loggers: loggers of the run, which are opened for each stage.
 
         Returns:
             The last stage's objective with the weights of its best epoch.
@@ -117,12 +121,12 @@ class StageRunner:
                 )
             resuming = state is not None and number == reached
             if not (resuming and state is not None and _is_finished(state, module.stage.epochs)):
-                self._fit(module, best, steps, resuming)
+                self._fit(module, best, loggers, steps, resuming)
             best.restore(module)
         assert objective is not None
         return objective
 
-    def _fit(self, module: StageModule, best: BestWeights, steps: int, resuming: bool) -> None:
+    def _fit(self, module: StageModule, best: BestWeights, loggers: RunLoggers, steps: int, resuming: bool) -> None:
         """Train a stage whose epochs have `steps` steps, from last.ckpt if it is resumed."""
         recipe, folder = self.data.recipe, self.folder
         callbacks: list[Callback] = [EpochLog(folder.epochs, self.resources.log), best]
@@ -135,6 +139,7 @@ class StageRunner:
         trainer = make_trainer(
             self.resources.runtime,
             callbacks,
+            loggers=loggers.open(module.number),
             max_epochs=module.stage.epochs,
             limit_train_batches=module.stage.count_steps(steps) // module.stage.epochs,
             precision=recipe.precision,
