@@ -142,7 +142,7 @@ def _without_local_paths(metadata: Metadata) -> tuple[Metadata, list[str]]:
         return Path(value).name
 
     plain = metadata.model_dump(mode="json")
-    for section in ("recipe", "dataset", "backbone"):
+    for section in ("recipe", "dataset", "backbone", "initial_weights"):
         plain[section] = shorten(plain[section])
     return type(metadata).parse(plain, "the checkpoint's metadata"), list(dict.fromkeys(found))
 

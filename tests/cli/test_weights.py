@@ -124,12 +124,33 @@ def test_a_training_starts_from_the_weights_with_their_options(run, tmp_path, fl
     assert metadata.recipe["weights"] == "tsvit.published"
     assert {key: metadata.backbone.options[key] for key in OPTIONS} == OPTIONS
     assert metadata.backbone.options["output_order"] == "published"
+    assert "  tsvit.published was trained on: Flanders; 2018; Sentinel-2 L2A; labels parcel register;" in ended.err
+    [origin] = metadata.initial_weights
+    assert (origin.name, origin.license, origin.citation) == ("tsvit.published", "CC-BY-4.0", "Somebody 2020")
+    assert origin.trained_on["labels"] == "parcel register"
     trained, initial = read_state(tmp_path / "runs/fine/model.safetensors"), read_state(start)
     same = [key for key in initial if key in trained and initial[key].shape == trained[key].shape]
     assert len(same) > 30
     loaded = [key for key in same if torch.allclose(initial[key], trained[key], atol=1e-4)]
     # Tokens of classes start new, because the weights were trained for others.
     assert {key for key in same if key not in loaded} <= {"backbone.class_tokens", "backbone.tokens"}
+
+
+def test_a_model_card_names_the_initial_weights_of_all_trainings_before(run, tmp_path):
+    start = ("train", "--backbone", "tsvit.published", *TRAIN, "--adapt-bands", "--name", "first")
+    assert run(*start).code == 0
+    options = [word for key, value in OPTIONS.items() for word in ("--set", f"backbone.{key}={value}")]
+    words = ("train", "--backbone", "tsvit", "--weights", "runs/first", *options, *TRAIN, "--name", "second")
+    ended = run(*words, "--set", "backbone.output_order=published")
+    assert ended.code == 0, ended.err
+    assert "  runs/first was trained on: dataset plots;" in ended.err
+    names = [origin.name for origin in read_metadata(tmp_path / "runs/second/model.safetensors").initial_weights]
+    assert names == ["tsvit.published", "runs/first"]
+    assert run("export", "runs/second", "--out", "second.safetensors").code == 0
+    card = (tmp_path / "second.md").read_text()
+    assert "- tsvit.published, license CC-BY-4.0, Somebody 2020. Trained on: regions: Flanders; years: 2018; " in card
+    assert "- first, license Apache-2.0" in card
+    assert "Scores on data that the initial weights (tsvit.published, first) were trained on are too high." in card
 
 
 def test_converted_weights_predict_nothing_by_themselves(run):

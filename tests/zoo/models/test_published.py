@@ -61,6 +61,9 @@ def test_a_published_file_becomes_a_checkpoint_of_the_backbone_alone(model, offe
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in state.items())
     assert (metadata.head, metadata.classes, metadata.bands) == (False, (), ())
     assert (metadata.license, metadata.citation) == ("CC-BY-4.0", "Someone 2020")
+    [origin] = metadata.initial_weights
+    assert (origin.name, origin.license, origin.citation) == ("tiny.first", "CC-BY-4.0", "Someone 2020")
+    assert origin.describe() == "Flanders; 2018; Sentinel-2 L2A"
     assert (metadata.backbone.name, metadata.backbone.options) == ("tiny", {"width": 5, "multiple": 1})
     assert (metadata.in_channels, metadata.image_size, metadata.dates) == (2, 8, "doy")
 

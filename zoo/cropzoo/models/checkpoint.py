@@ -122,6 +122,28 @@ class TrainingData(Schema):
     citation: str = ""
 
 
+class InitialWeights(Schema):
+    """Weights from which those of a checkpoint were made by conversion or training.
+
+    Args:
+        name: catalog entry, file or address.
+        license, citation: license of the weights and what to cite.
+        trained_on: what they were trained on, by aspect such as "regions", "years" or "dataset".
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    license: str = ""
+    citation: str = ""
+    trained_on: dict[str, str] = Field(default_factory=dict)
+
+    def describe(self) -> str:
+        """What the weights were trained on, in one line; empty if unknown."""
+        seen = {key: value for key, value in self.trained_on.items() if value}
+        return "; ".join(f"{key} {value}" if key in ("labels", "dataset") else value for key, value in seen.items())
+
+
 class BaselineScores(Schema):
     """Scores of a baseline on the test split; the further keys are those of the model's scores."""
 
@@ -162,6 +184,7 @@ class Metadata(Schema):
         versions: versions of cropzoo, torch and the plugins that were used.
         plugins: which plugins provided backbone, dataset and objectives; empty in files of versions before 0.2.
         license, citation: license and citation of the weights.
+        initial_weights: weights that these were made from, the first ones first.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -195,6 +218,7 @@ class Metadata(Schema):
     plugins: tuple[PluginRecord, ...] = ()
     license: str = ""
     citation: str = ""
+    initial_weights: tuple[InitialWeights, ...] = ()
 
     @field_validator("recipe", mode="before")
     @classmethod
@@ -246,6 +270,20 @@ class Metadata(Schema):
             if not HEX_COLOR.fullmatch(each.color):
                 raise ValueError(f"class {each.name!r} has color {each.color!r}; it must be '#rrggbb'")
         return self
+
+
+def list_origins(metadata: Metadata, name: str) -> tuple[InitialWeights, ...]:
+    """The `initial_weights` of a checkpoint whose training starts from another one.
+
+    Args:
+        metadata: metadata of the checkpoint that the training starts from.
+        name: what it was found by.
+    """
+    if metadata.dataset is None:
+        return metadata.initial_weights
+    trained = {"dataset": metadata.dataset.name}
+    own = InitialWeights(name=name, license=metadata.license, citation=metadata.citation, trained_on=trained)
+    return (*metadata.initial_weights, own)
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Tensor], metadata: Metadata) -> None:

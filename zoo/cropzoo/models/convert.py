@@ -27,7 +27,7 @@ from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.io import cache_folder, sha256_of
 from cropzoo.models.base import Model
-from cropzoo.models.checkpoint import Metadata, read_metadata, save_checkpoint
+from cropzoo.models.checkpoint import InitialWeights, Metadata, read_metadata, save_checkpoint
 from cropzoo.models.factory import Shape, convert_published, create_backbone, load_converter, load_exactly
 from cropzoo.plugins.registry import Zoo
 
@@ -155,13 +155,11 @@ def convert_entry(name: str, path: Path, catalog: Catalog, zoo: Zoo) -> Path:
     spec = zoo.backbones[backbone].spec
     length = entry.size.dates if spec.fixed_length else None
     shape = Shape(entry.size.bands, entry.size.classes, entry.size.pixels, length)
-    metadata = Metadata(
-        **_describe_network(backbone, shape, options, zoo),
-        classes=(),
-        head=False,
-        license=entry.weights.license,
-        citation=entry.weights.citation,
-    )
+    terms = {"license": entry.weights.license, "citation": entry.weights.citation}
+    seen = entry.weights.trained_on
+    origin = InitialWeights(name=name, trained_on=seen.model_dump() if seen else {}, **terms)
+    network = _describe_network(backbone, shape, options, zoo)
+    metadata = Metadata(**network, **terms, classes=(), head=False, initial_weights=(origin,))
     target = (
         cache_folder() / "weights" / "converted" / f"{entry.weights.sha256}-{_version_of(metadata, zoo)}.safetensors"
     )

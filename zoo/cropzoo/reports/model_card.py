@@ -48,7 +48,11 @@ def model_card(metadata: dict[str, Any]) -> str:
 def _with_defaults(metadata: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("format", "in_channels", "image_size", "length", "scale", "seed", "license", "citation")
     absent: dict[str, Any] = dict.fromkeys(keys)
-    return absent | {"mean": (), "std": (), "versions": {}, "upsample": 1, "temperature": 1} | dict(metadata)
+    return (
+        absent
+        | {"mean": (), "std": (), "versions": {}, "initial_weights": (), "upsample": 1, "temperature": 1}
+        | dict(metadata)
+    )
 
 
 def _title(backbone: str, dataset: Any) -> str:
@@ -65,6 +69,9 @@ def _limitations(metadata: Mapping[str, Any], scores: Mapping[str, Any], dataset
     if not scores:
         found.append("The model has not been evaluated; its accuracy is unknown.")
         return found
+    if metadata.get("initial_weights"):
+        names = ", ".join(str(origin["name"]) for origin in metadata["initial_weights"])
+        found.append(f"Scores on data that the initial weights ({names}) were trained on are too high.")
     below = read_model_scores(scores)
     if below.deficit:
         found.append(f"The model scores below its {below.baseline} baseline in {below.deficit}.")

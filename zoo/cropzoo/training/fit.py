@@ -27,11 +27,17 @@ from cropzoo.io import exclusive_folder, read_json, write_json
 from cropzoo.models.base import Model, Objective
 from cropzoo.models.checkpoint import Metadata, TrainingData, save_checkpoint
 from cropzoo.parallel import barrier, is_rank_zero, rank_zero_first
-from cropzoo.plugins.registry import Zoo
 from cropzoo.reports import ReportPatch, get_orientation, rgb_image, write_report
 from cropzoo.runtime import init_distributed
 from cropzoo.training.loggers import RunLoggers, check_loggers, find_loggers
-from cropzoo.training.setup import Resources, adopt_options, describe_run, initialize_backbone, plugin_packages
+from cropzoo.training.setup import (
+    Resources,
+    adopt_options,
+    describe_run,
+    find_origins,
+    initialize_backbone,
+    plugin_packages,
+)
 from cropzoo.training.stages import StageRunner
 
 _log = logging.getLogger("cropzoo")
@@ -130,7 +136,7 @@ def _finish(objective: Objective, data: DataModule, folder: RunFolder, resources
     if is_rank_zero():
         if scores["test"]:
             scores["test"] |= _score_baseline(data, resources)
-        metadata = _metadata(data, resources.zoo, head is not None, scores["test"])
+        metadata = _metadata(data, resources, head is not None, scores["test"])
         save_checkpoint(folder.model, model.state_dict(), metadata)
         write_json(folder.metrics, scores)
         write_json(folder.environment, {**read_json(folder.environment), "training": training_cost(folder)})
@@ -157,8 +163,8 @@ def _score_baseline(data: DataModule, resources: Resources) -> dict[str, Any]:
         return {}
 
 
-def _metadata(data: DataModule, zoo: Zoo, head: bool, scores: dict[str, Any]) -> Metadata:
-    recipe, dataset = data.recipe, data.dataset
+def _metadata(data: DataModule, resources: Resources, head: bool, scores: dict[str, Any]) -> Metadata:
+    recipe, dataset, zoo = data.recipe, data.dataset, resources.zoo
     backbone = zoo.backbones[recipe.backbone.name].spec
     return Metadata(
         codes="source",
@@ -191,6 +197,7 @@ def _metadata(data: DataModule, zoo: Zoo, head: bool, scores: dict[str, Any]) ->
         plugins=record_plugins(zoo, components_of(recipe)),
         license=backbone.license,
         citation=backbone.source,
+        initial_weights=find_origins(recipe, resources),
     )
 
 

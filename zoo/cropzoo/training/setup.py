@@ -12,9 +12,10 @@ from cropzoo.config.catalog import Catalog
 from cropzoo.config.recipe import PluginChoice, Recipe
 from cropzoo.config.run_dir import RunFolder
 from cropzoo.data.datamodule import DataModule
+from cropzoo.errors import CropzooError
 from cropzoo.io import Log, write_json
 from cropzoo.models.base import Backbone
-from cropzoo.models.checkpoint import read_metadata
+from cropzoo.models.checkpoint import InitialWeights, list_origins, read_metadata
 from cropzoo.models.download import find_checkpoint
 from cropzoo.models.factory import Shape, create_backbone, maps_bands
 from cropzoo.models.transfer import load_initial_weights
@@ -118,7 +119,22 @@ def initialize_backbone(recipe: Recipe, data: DataModule, resources: Resources, 
     )
     for line in transfer.describe(recipe.weights):
         resources.log(line)
+    for origin in list_origins(read_metadata(path), recipe.weights):
+        if seen := origin.describe():
+            resources.log(f"  {origin.name} was trained on: {seen}; scores on these data would be too high")
     return backbone
+
+
+def find_origins(recipe: Recipe, resources: Resources) -> tuple[InitialWeights, ...]:
+    """What the weights that a recipe starts from were made from and trained on; nothing is downloaded."""
+    if recipe.weights is None:
+        return ()
+    try:
+        path = find_checkpoint(recipe.weights, resources.catalog, resources.zoo, offline=True)
+        return list_origins(read_metadata(path), recipe.weights)
+    except CropzooError as error:  # a run that is resumed without them
+        resources.log(f"the checkpoint does not say what its initial weights were trained on: {error}")
+        return ()
 
 
 def create_recipe_backbone(
