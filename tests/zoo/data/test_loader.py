@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from cropzoo.data.loader import Collate, EpochSampler, make_loader
+from cropzoo.data.loader import Collate, EpochSampler, limit_workers, make_loader
 from cropzoo.data.patches import Crops, PatchItem, PatchOptions, Tiles
 from cropzoo.errors import CropzooError
 
@@ -128,3 +130,17 @@ def test_full_shared_memory_is_an_error_of_the_main_process(traced, monkeypatch)
     loader = make_loader(Tiles([traced(4, 4, dates=2)], PatchOptions(4)), Collate("doy"), batch_size=1, workers=1)
     with pytest.raises(CropzooError, match=r"No space left on device \(28\)\); enlarge /dev/shm .*, or use -j 0"):
         next(iter(loader))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.parametrize(
+    ("files", "asked", "used"), [(256, 8, 8), (256, 30, 8), (1024, 40, 40), (1024, 64, 40), (40, 2, 1), (-1, 500, 500)]
+)
+def test_there_are_no_more_workers_than_the_process_may_open_files_for(monkeypatch, caplog, files, asked, used):
+    import resource
+
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (files, -1))
+    with caplog.at_level(logging.WARNING, "cropzoo"):
+        assert limit_workers(asked) == limit_workers(asked) == used
+    expected = f"-j {asked}; the process may open {files} files, enough for {used} worker processes, so that {used} are"
+    assert [line.startswith(expected) for line in caplog.messages] == [True] * (used < asked)

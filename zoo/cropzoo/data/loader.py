@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from multiprocessing.connection import Listener
 from typing import Any
 
@@ -19,6 +21,8 @@ from cropzoo.data.location import find_center
 from cropzoo.data.patches import Crops, PatchItem, PatchKey, Tiles
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.plugins.specs import BackboneInput, DateEncoding
+
+_log = logging.getLogger("cropzoo")
 
 
 def make_loader(
@@ -37,7 +41,7 @@ def make_loader(
         patches: dataset of patches.
         collate: function that makes a batch of patches.
         batch_size: patches of a batch, over all processes together.
-        workers: number of worker processes; 0 loads in the main process.
+        workers: number of worker processes, see `limit_workers`; 0 loads in the main process.
         stream: seed of the order; None keeps the order of `patches`.
         rank: index of this process in a distributed run.
         world_size: number of processes of a distributed run.
@@ -45,6 +49,7 @@ def make_loader(
     Raises:
         UsageError: worker processes have no temporary folder to communicate through.
     """
+    workers = limit_workers(workers)
     if workers:
         _check_communication(workers)
     return RelayingDataLoader(
@@ -193,6 +198,38 @@ class RelayingDataLoader(DataLoader[Any]):
             if isinstance(batch, WorkerError):
                 batch.raise_error()
             yield batch
+
+
+_FILES_PER_WORKER = 24
+"""Files that the main process opens for a worker process: queues of two loaders, and the tensors of two batches."""
+
+_FILES_OF_MAIN = 64
+"""Files that the main process needs otherwise."""
+
+
+def limit_workers(workers: int) -> int:
+    """Return the number of worker processes for which this process may open enough files; fewer are warned about once.
+
+    The number of workers does not change the batches.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows shares tensors without files
+        return workers
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(1, (allowed - _FILES_OF_MAIN) // _FILES_PER_WORKER)
+    if allowed == resource.RLIM_INFINITY or workers <= most:
+        return workers
+    _warn_once(
+        f"-j {workers}; the process may open {allowed} files, enough for {most} worker processes, so that {most} are "
+        "used; raise the limit for more (`ulimit -n 4096`)"
+    )
+    return most
+
+
+@cache
+def _warn_once(line: str) -> None:
+    _log.warning("%s", line)
 
 
 def _check_communication(workers: int) -> None:
