@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from datetime import date
 from pathlib import Path
 from types import ModuleType
@@ -165,6 +166,18 @@ def test_images_that_cannot_be_used(make: ModuleType, tmp_path: Path) -> None:
     check_refused("05-16.tif'; it cannot be read, so it is truncated or not a GeoTIFF", tmp_path)
     (tmp_path / "S2_2019-05-16.tif").rename(tmp_path / "2019-05-16_B04.jp2")
     check_refused("05-16_B04.jp2'; it cannot be read, so it is truncated or not a raster", tmp_path)
+
+
+@pytest.mark.parametrize("place", [32, -1])
+def test_a_file_whose_next_image_is_damaged_is_refused(make: ModuleType, tmp_path: Path, place: int) -> None:
+    make.make_series(tmp_path)
+    path = tmp_path / "S2_2019-05-16.tif"
+    content = bytearray(path.read_bytes())
+    (start,) = struct.unpack_from("<I", content, 4)
+    (entries,) = struct.unpack_from("<H", content, start)
+    struct.pack_into("<I", content, start + 2 + 12 * entries, place % len(content))
+    path.write_bytes(content)
+    check_refused("05-16.tif'; it cannot be read, so it is truncated or not a GeoTIFF", tmp_path)
 
 
 def test_a_raster_without_a_date(make: ModuleType, tmp_path: Path) -> None:

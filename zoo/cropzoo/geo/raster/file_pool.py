@@ -10,10 +10,10 @@ from typing import Any
 
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterWindow
 
-from cropzoo.geo.raster.grid import Window, unreadable_error
+from cropzoo.geo.raster.grid import RASTER_FAILURES, Window, unreadable_error
 from cropzoo.geo.raster.virtual import raster_driver
 
 MAX_OPEN_FILES = 1024
@@ -53,7 +53,7 @@ class FilePool:
         """
         try:
             values: NDArray[Any] = self._get(path).read(numbers, window=_as_rasterio(window), out=out)
-        except RasterioError as error:
+        except RASTER_FAILURES as error:
             raise unreadable_error(path, error) from error
         return values
 
@@ -61,7 +61,7 @@ class FilePool:
         """Mask of each band in a window, (N, h, w), 0 where there is no data."""
         try:
             values: NDArray[Any] = self._get(path).read_masks(numbers, window=_as_rasterio(window))
-        except RasterioError as error:
+        except RASTER_FAILURES as error:
             raise unreadable_error(path, error) from error
         return values
 

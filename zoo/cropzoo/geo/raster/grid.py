@@ -13,11 +13,15 @@ from typing import Any, NamedTuple
 
 import pyproj
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
 from cropzoo.errors import CropzooError, find_open_limit_error
 from cropzoo.geo.local import GDAL_SETTINGS
 from cropzoo.geo.raster.virtual import MAX_SIDE, check_raster, raster_driver
+
+RASTER_FAILURES = (RasterioError, CPLE_BaseError)
+"""Errors of GDAL: rasterio raises those of some functions, such as copies and masks, without a class of its own."""
 
 
 class Window(NamedTuple):
@@ -122,7 +126,7 @@ def open_raster(path: Path) -> Iterator[Any]:
                         "the most on a side; check the file, or divide it"
                     )
                 yield source
-    except RasterioError as error:
+    except RASTER_FAILURES as error:
         raise unreadable_error(path, error) from error
     finally:
         log.removeFilter(tag_errors)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyproj
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 
-from cropzoo.geo.raster.grid import Grid, open_raster, unreadable_error
+from cropzoo.geo.raster.grid import RASTER_FAILURES, Grid, open_raster, unreadable_error
 from cropzoo.geo.raster.reader import reading_environment
 from cropzoo.inference.mapping.map_file import MapFile
 
@@ -89,7 +88,7 @@ def measure_areas(source: MapFile) -> MappedAreas:
                 rows, columns = (row, min(row + _BLOCK_SIDE, grid.height)), (column, column + _BLOCK_SIDE)
                 try:
                     labels = raster.read(1, window=(rows, (columns[0], min(columns[1], grid.width))))
-                except RasterioError as error:
+                except RASTER_FAILURES as error:
                     raise unreadable_error(source.path, error) from error
                 counter.add(labels, row)
     return counter.result()

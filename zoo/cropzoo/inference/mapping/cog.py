@@ -18,14 +18,12 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError  # what GDAL's errors in copying and overviews are raised as
 from rasterio.enums import ColorInterp, Resampling
-from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
-from cropzoo.geo.raster.grid import Grid, Window
+from cropzoo.geo.raster.grid import RASTER_FAILURES, Grid, Window
 from cropzoo.inference.mapping.areas import AreaCounter
 from cropzoo.inference.mapping.manifest import ManifestChunk, MapManifest
 from cropzoo.inference.mapping.map_file import class_tags, color_table
@@ -59,7 +57,7 @@ def write_errors(path: Path, out: Path) -> Iterator[None]:
     try:
         with errors:
             yield
-    except (RasterioError, CPLE_BaseError, OSError) as error:
+    except (*RASTER_FAILURES, OSError) as error:
         raise _write_error(path, out, errors.first or _root_cause(error)) from error
     if errors.first:
         raise _write_error(path, out, errors.first)

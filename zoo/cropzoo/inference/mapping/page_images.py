@@ -13,10 +13,10 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 
 from cropzoo.errors import CropzooError
-from cropzoo.geo.raster.grid import Grid, Window, open_raster, unreadable_error
+from cropzoo.geo.raster.grid import RASTER_FAILURES, Grid, Window, open_raster, unreadable_error
 from cropzoo.geo.raster.naming import sentinel2_band
 from cropzoo.geo.raster.reader import CLEAR_SCL, StackReader, reading_environment
 from cropzoo.geo.raster.scene import ImageStack
@@ -78,7 +78,7 @@ def _downsample(path: Path, grid: Grid, how: Resampling) -> NDArray[np.uint8]:
     try:
         with open_raster(path) as raster, reading_environment(_PICTURE_CACHE_MB):
             values: NDArray[np.uint8] = raster.read(1, out_shape=(height, width), resampling=how)
-    except RasterioError as error:
+    except RASTER_FAILURES as error:
         raise unreadable_error(path, error) from error
     return values
 

@@ -15,9 +15,8 @@ from exactextract.feature import Feature, FeatureSource
 from exactextract.raster import NumPyRasterSource
 from exactextract.writer import Writer
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 
-from cropzoo.geo.raster.grid import Grid, Window, open_raster, unreadable_error
+from cropzoo.geo.raster.grid import RASTER_FAILURES, Grid, Window, open_raster, unreadable_error
 from cropzoo.geo.raster.reader import reading_environment
 from cropzoo.inference.mapping.map_file import MapFile
 from cropzoo.inference.mapping.outputs import STEPS
@@ -237,7 +236,7 @@ def _read(raster: Any, window: Window) -> NDArray[np.uint8]:
     row, column, height, width = window
     try:
         values: NDArray[np.uint8] = raster.read(window=((row, row + height), (column, column + width)))
-    except RasterioError as error:
+    except RASTER_FAILURES as error:
         raise unreadable_error(Path(raster.name), error) from error
     return values.reshape(len(values), -1)
 
