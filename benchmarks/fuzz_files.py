@@ -7,6 +7,7 @@ import io
 import json
 import tempfile
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def mutate_json(value: Any, rng: np.random.Generator, changes: int = 2) -> Any:
         places: list[tuple[Any, Any]] = []
         _collect(value, places)
         if not places:
-            return ABSURD[int(rng.integers(len(ABSURD)))]
+            return deepcopy(ABSURD[int(rng.integers(len(ABSURD)))])
         parent, key = places[int(rng.integers(len(places)))]
         kind = rng.integers(6)
         if kind == 0:
@@ -64,7 +65,7 @@ def mutate_json(value: Any, rng: np.random.Generator, changes: int = 2) -> Any:
         elif kind == 2 and isinstance(parent, list):
             parent.extend(parent[:1] * int(rng.integers(1, 300)))
         else:
-            parent[key] = ABSURD[int(rng.integers(len(ABSURD)))]
+            parent[key] = deepcopy(ABSURD[int(rng.integers(len(ABSURD)))])
     return value
 
 
