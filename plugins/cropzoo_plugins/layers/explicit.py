@@ -15,57 +15,67 @@ from torch.autograd.function import once_differentiable
 
 _aten: Any = torch.ops.aten
 
+SMALLEST_SUM = 1e-20
+"""Smallest sum of exponentials at which those that matter are exact, far above the smallest float32, 1e-38."""
+
 
 class ExplicitAttention(torch.autograd.Function):
     """Residual self-attention with layer norm; only the first `keep` tokens are computed.
 
-    `apply(tokens, keep, heads, norm weight, norm bias, qkv weight, out weight, out bias)`: (S, L, D) to (S, keep, D).
+    `apply(tokens, keep, heads, norm weight, norm bias, qkv weight, qkv bias or None, out weight, out bias)`:
+    (S, L, D) to (S, keep, D).
     """
 
     @staticmethod
-    def forward(ctx: Any, tokens: Tensor, keep: int, heads: int, *parameters: Tensor) -> Tensor:
-        norm_weight, norm_bias, qkv, out, out_bias = parameters
+    def forward(
+        ctx: Any,
+        tokens: Tensor,
+        keep: int,
+        heads: int,
+        norm_weight: Tensor,
+        norm_bias: Tensor,
+        qkv: Tensor,
+        qkv_bias: Tensor | None,
+        out: Tensor,
+        out_bias: Tensor,
+    ) -> Tensor:
         normed, mean, rstd = torch.native_layer_norm(tokens, tokens.shape[-1:], norm_weight, norm_bias, 1e-5)
-        inner = len(qkv) // 3
-        if keep == tokens.shape[1]:
-            query, key, value = _split_heads(F.linear(normed, qkv), 3, heads)
-        else:
-            (query,) = _split_heads(F.linear(normed[:, :keep], qkv[:inner]), 1, heads)
-            key, value = _split_heads(F.linear(normed, qkv[inner:]), 2, heads)
-        scale = (inner // heads) ** -0.5
-        weights = torch.baddbmm(query.new_empty(1, 1, 1), query, key.transpose(1, 2), beta=0, alpha=scale)
+        query, key, value = _project(normed, keep, heads, qkv, qkv_bias)
+        weights = _score(query, key)
         torch.softmax(weights, -1, out=weights)
         mixed = _join_heads(torch.bmm(weights, value)[None], heads)
-        ctx.heads, ctx.scale = heads, scale
-        ctx.save_for_backward(tokens, mean, rstd, query, key, value, weights, mixed, *parameters)
+        ctx.heads, ctx.biased = heads, qkv_bias is not None
+        ctx.save_for_backward(tokens, mean, rstd, query, key, value, weights, mixed, norm_weight, norm_bias, qkv, out)
         return F.linear(mixed, out, out_bias).add_(tokens[:, :keep])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        tokens, mean, rstd, query, key, value, weights, mixed, *parameters = ctx.saved_tensors
-        norm_weight, norm_bias, qkv, out, _ = parameters
+        tokens, mean, rstd, query, key, value, weights, mixed, norm_weight, norm_bias, qkv, out = ctx.saved_tensors
         normed = torch.native_layer_norm(tokens, tokens.shape[-1:], norm_weight, norm_bias, 1e-5)[0]
         keep, inner = grad.shape[1], len(qkv) // 3
 
         (grad_gathered,) = _split_heads(grad @ out, 1, ctx.heads)
         grad_weights = torch.bmm(grad_gathered, value.transpose(1, 2))
         grad_scores = _aten._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
-        grads = query.new_empty(3, *key.shape)
-        torch.baddbmm(query, grad_scores, key, beta=0, alpha=ctx.scale, out=grads[0, :, :keep])
-        torch.baddbmm(key, grad_scores.transpose(1, 2), query, beta=0, alpha=ctx.scale, out=grads[1])
+        grads, scale = query.new_empty(3, *key.shape), query.shape[-1] ** -0.5
+        torch.baddbmm(query, grad_scores, key, beta=0, alpha=scale, out=grads[0, :, :keep])
+        torch.baddbmm(key, grad_scores.transpose(1, 2), query, beta=0, alpha=scale, out=grads[1])
         torch.bmm(weights.transpose(1, 2), grad_gathered, out=grads[2])
         if keep == tokens.shape[1]:
             grad_projected = _join_heads(grads, ctx.heads)
             grad_normed, grad_qkv = grad_projected @ qkv, _weight_grad(grad_projected, normed)
+            grad_bias = grad_projected.sum((0, 1)) if ctx.biased else None
         else:
             grad_query, grad_key_value = _join_heads(grads[:1, :, :keep], ctx.heads), _join_heads(grads[1:], ctx.heads)
             grad_normed = grad_key_value @ qkv[inner:]
             grad_normed[:, :keep].add_(grad_query @ qkv[:inner])
             grad_qkv = torch.cat([_weight_grad(grad_query, normed[:, :keep]), _weight_grad(grad_key_value, normed)])
+            grad_bias = torch.cat([grad_query.sum((0, 1)), grad_key_value.sum((0, 1))]) if ctx.biased else None
         grad_tokens, *grad_norm = _norm_backward(grad_normed, tokens, mean, rstd, norm_weight, norm_bias)
         grad_tokens[:, :keep].add_(grad)
-        return grad_tokens, None, None, *grad_norm, grad_qkv, _weight_grad(grad, mixed), grad.sum((0, 1))
+        grad_out, grad_out_bias = _weight_grad(grad, mixed), grad.sum((0, 1))
+        return grad_tokens, None, None, *grad_norm, grad_qkv, grad_bias, grad_out, grad_out_bias
 
 
 class ExplicitMLP(torch.autograd.Function):
@@ -101,6 +111,54 @@ class ExplicitMLP(torch.autograd.Function):
             grad_out,
             grad.sum((0, 1)),
         )
+
+
+def attend_without_gradients(
+    tokens: Tensor,
+    keep: int,
+    heads: int,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    qkv: Tensor,
+    qkv_bias: Tensor | None,
+    out: Tensor,
+    out_bias: Tensor,
+) -> Tensor:
+    """`ExplicitAttention` for inference, which normalizes the mixed values instead of the longer rows of weights.
+
+    The exponentials are computed without the maximum of their row, which takes less time than the softmax. Sums near
+    the limits of float32 show that this is not exact; then the softmax is used.
+    """
+    normed = F.layer_norm(tokens, tokens.shape[-1:], norm_weight, norm_bias)
+    query, key, value = _project(normed, keep, heads, qkv, qkv_bias)
+    weights = _score(query, key).exp_()
+    sums = weights.sum(-1, keepdim=True)
+    smallest, largest = (float(value) for value in sums.aminmax())
+    if smallest > SMALLEST_SUM and largest < 1 / SMALLEST_SUM:
+        mixed = torch.bmm(weights, value).div_(sums)
+    else:
+        mixed = torch.bmm(_score(query, key).softmax(-1), value)
+    return F.linear(_join_heads(mixed[None], heads), out, out_bias).add_(tokens[:, :keep])
+
+
+def _project(
+    normed: Tensor, keep: int, heads: int, qkv: Tensor, qkv_bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries of the first `keep` tokens, keys and values, (S*h, L, e) each."""
+    if keep == normed.shape[1]:
+        query, key, value = _split_heads(F.linear(normed, qkv, qkv_bias), 3, heads)
+    else:
+        inner = len(qkv) // 3
+        first, rest = (None, None) if qkv_bias is None else (qkv_bias[:inner], qkv_bias[inner:])
+        (query,) = _split_heads(F.linear(normed[:, :keep], qkv[:inner], first), 1, heads)
+        key, value = _split_heads(F.linear(normed, qkv[inner:], rest), 2, heads)
+    return query, key, value
+
+
+def _score(query: Tensor, key: Tensor) -> Tensor:
+    """Scores of the attention, (S*h, keep, L)."""
+    scale = query.shape[-1] ** -0.5
+    return torch.baddbmm(query.new_empty(1, 1, 1), query, key.transpose(1, 2), beta=0, alpha=scale)
 
 
 def _split_heads(projected: Tensor, parts: int, heads: int) -> Tensor:
