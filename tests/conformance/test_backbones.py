@@ -106,6 +106,17 @@ OPTIONS = {
             "recompute": True,
         },
     ],
+    "presto": [
+        {"bands": ["B04", "B08", "B11"], "dim": 16, "depth": 2, "heads": 2},
+        {
+            "bands": ["B4", "b12", "B03", "B2", "SCL", "B11"],
+            "dim": 8,
+            "depth": 1,
+            "heads": 1,
+            "step": "dekad",
+            "max_sequence_length": 72,
+        },
+    ],
     "pixel-transformer": [
         {"dim": 16, "depth": 2, "heads": 2},
         {"dim": 5, "depth": 1, "heads": 1, "mlp_ratio": 1, "dropout": 0.1, "image_size": 3},

@@ -43,7 +43,9 @@ def build(name: str, row: int) -> tuple[Model, Metadata]:
     size = options.pop("image_size", -(-16 // spec.size_multiple) * spec.size_multiple)
     length = options.pop("length", 8 if spec.fixed_length else None)
     torch.manual_seed(0)
-    model = create_model(name, in_channels=3, classes=4, image_size=size, length=length, zoo=ZOO, **options).eval()
+    bands = options.pop("bands", ("red", "nir", "swir"))
+    shape = {"in_channels": len(bands), "image_size": size, "length": length}
+    model = create_model(name, classes=4, bands=bands, zoo=ZOO, **shape, **options).eval()
     for key, buffer in model.named_buffers():
         if "running_mean" in key:
             buffer.add_(torch.randn_like(buffer) / 10)
@@ -52,8 +54,15 @@ def build(name: str, row: int) -> tuple[Model, Metadata]:
     for parameter in model.parameters():  # so that no layer is what it starts as, such as a shift of zero
         parameter.data.add_(torch.randn_like(parameter) / 10)
     classes = [{"name": f"crop {index}", "code": index, "color": "#000000"} for index in range(4)]
-    about = {"bands": ("red", "nir", "swir"), "scale": 1e-4, "mean": (0.1, 0.3, 0.2), "std": (0.1, 0.2, 0.1)}
-    shape = {"in_channels": 3, "image_size": size, "length": length, "dates": spec.dates}
+    about = {
+        "bands": bands,
+        "scale": 1e-4,
+        "mean": [0.1, 0.3, 0.2] * (len(bands) // 3),
+        "std": [0.1, 0.2, 0.1] * (len(bands) // 3),
+        "dates": spec.dates,
+        "inputs": spec.inputs,
+        "normalization": spec.normalization,
+    }
     return model, Metadata.parse({"backbone": {"name": name}, "classes": classes, **about, **shape}, "test")
 
 
