@@ -20,15 +20,18 @@ from plots import Plots
 
 class Net(Backbone):
     def __init__(self, *, in_channels, classes, image_size=24, length=None,
-                 dim: int = DIM, slope: float = SLOPE, sizes: tuple[int, ...] = (1, 2), root: Path = Path("a")):
+                 dim: int = DIM, slope: float = SLOPE, sizes: tuple[int, ...] = (1, 2), root: Path = Path("a"),
+                 limit: float = 1e7, bands: tuple[str, ...] = ()):
         super().__init__()
         assert isinstance(sizes, tuple)
+        assert len(bands) == in_channels
+        self.order = sorted(range(in_channels), key=lambda index: bands[index], reverse=True)
         self.out_channels, self.slope = dim, slope
         self.net = nn.Conv2d(in_channels, dim, 1)
 
     def forward(self, series, dates, valid):
         weight = valid[:, :, None, None, None] / valid.sum(dim=1).clamp(min=1)[:, None, None, None, None]
-        return nn.functional.leaky_relu(self.net((series * weight).sum(dim=1)), self.slope)
+        return nn.functional.leaky_relu(self.net((series * weight).sum(dim=1)[:, self.order]), self.slope)
 
 
 class Fields(Plots):
@@ -94,7 +97,7 @@ def run(command, tmp_path_factory):
 def test_recipe_and_checkpoint_hold_every_option(run):
     recipe = yaml.safe_load((run.folder / "old/recipe.yaml").read_text())
     metadata = read_metadata(run.folder / "old/model.safetensors")
-    options = {"dim": 4, "slope": 0.5, "sizes": [1, 2], "root": "a"}
+    options = {"dim": 4, "slope": 0.5, "sizes": [1, 2], "root": "a", "limit": 1e7}
     assert recipe["backbone"] == {"name": "mine", **options}
     assert metadata.backbone.options == options
     assert recipe["dataset"] == {"name": "fields", "min_clear": 0.0, "seed": 1}
@@ -118,6 +121,27 @@ def test_recipe_reproduces_the_run(run):
     assert ended.json["test"]["confusion"] == run.scores["confusion"]
     old, new = (load_file(run.folder / name / "model.safetensors") for name in ("old", "again"))
     assert all(torch.equal(old[name], new[name]) for name in old)
+
+
+def test_weights_go_into_a_network_that_knows_the_bands(run):
+    words = ("-c", "old/recipe.yaml", "--pretrain", "none", "--epochs", "1", "--device", "cpu")
+    ended = run("train", "--weights", "old", *words, "--out", "tuned")
+    assert ended.code == 0, ended.err
+    assert "2 parameters loaded" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("option", "error"),
+    [
+        ("backbone.dim=1000001", "backbone 'mine': option dim is 1000001; an integer must be at most 1000000"),
+        ("backbone.slope=.inf", "backbone.options' is {"),
+        ("dataset.seed=-.inf", "seed is -inf; it must be a finite number"),
+        ("plain.factor=.nan", "factor is nan; it must be a finite number"),
+    ],
+)
+def test_option_that_no_checkpoint_can_hold_is_an_error_before_training(option, error, run):
+    assert error in run(*TRAIN, "--set", option, "--out", "wrong").error
+    assert not (run.folder / "wrong").exists()
 
 
 def test_printed_recipe_is_the_stored_one(run):

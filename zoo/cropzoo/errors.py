@@ -1,10 +1,14 @@
-"""Errors that a user can cause and fix."""
+"""Errors and warnings about what a user can cause and fix."""
 
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import cache
+
+_log = logging.getLogger("cropzoo")
 
 
 class CropzooError(Exception):
@@ -48,6 +52,12 @@ _QUOTED = 80
 def quote(text: str) -> str:
     """Return a text in quotes for a message; of a long one, the start and its length."""
     return repr(text) if len(text) <= _QUOTED else f"{text[:_QUOTED]!r}... ({len(text)} characters)"
+
+
+@cache
+def warn_once(line: str) -> None:
+    """Log a warning, unless this process has logged the same one before."""
+    _log.warning("%s", line)
 
 
 CLOSE = 3

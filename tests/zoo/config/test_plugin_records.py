@@ -54,7 +54,20 @@ def test_other_version_is_warned_about_once_in_one_line(old, zoo, caplog):
         check_plugins(zoo, [was, was], where)
     [line] = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
     name = f"{was.distribution} {was.version}"
-    assert line == f"{where} was written with {name}, and my-dist 9.0 is installed; results may differ; install {name}"
+    assert line == f"{where} was written with {name}, and my-dist 9.0 is used; results may differ; use {name}"
+
+
+def test_other_plugin_that_provides_the_component_is_warned_about(zoo, tmp_path, write_plugin, caplog):
+    file = PluginRecord(provides=tuple(MINE), module="mine.py")
+    check_plugins(zoo, [file], "packaged.yaml")
+    path = write_plugin(tmp_path / "deep" / "my_other_file.py", BODY)
+    check_plugins(load_zoo([], [str(path)]), [record(version="1.0")], "unpacked.yaml")
+    check_plugins(load_zoo([], [str(path)]), [file], "renamed.yaml")
+    assert [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING] == [
+        "packaged.yaml was written with mine.py, and my-dist 9.0 is used; results may differ; use mine.py",
+        "unpacked.yaml was written with my-dist 1.0, and my_other_file.py is used; results may differ; use my-dist 1.0",
+        "renamed.yaml was written with mine.py, and my_other_file.py is used; results may differ; use mine.py",
+    ]
 
 
 def test_builtin_plugins_of_other_versions_are_silent(zoo, caplog):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
+from enum import Enum, IntEnum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import numpy as np
 import pytest
+import yaml
 
 from cropzoo import BackboneSpec, DatasetSpec, ObjectiveSpec, UsageError
-from cropzoo.plugins.options import check_options, complete_options
+from cropzoo.config.schema import format_yaml
+from cropzoo.plugins.options import check_options, complete_options, known_options
 
 if TYPE_CHECKING:
     from nowhere import Nothing
@@ -144,3 +149,47 @@ def test_what_cropzoo_passes_is_no_option():
     spec = BackboneSpec(name="mine", dates="doy", **COMMON)
     assert complete_options(spec, net, {}) == {"dim": 4}
     assert complete_options(spec, net, {"bands": ["B02"]}) == {"bands": ["B02"], "dim": 4}
+
+
+class Kind(Enum):
+    A = "a"
+
+
+class Words(StrEnum):
+    A = "a"
+
+
+def odd(
+    *,
+    tup=(1, (2, 3)),
+    path=Path("a"),
+    real: float = np.float64(0.5),
+    whole: int = np.int64(3),
+    level: int = IntEnum("Level", {"LOW": 1}).LOW,
+    word: str = Words.A,
+    names: frozenset[str] = frozenset({"b", "a"}),
+):
+    """Defaults of types that a recipe does not have."""
+
+
+def test_defaults_are_stored_as_plain_data_and_arrive_as_they_are():
+    stored = complete_options(SPEC, odd, {})
+    plain = {"tup": [1, [2, 3]], "path": "a", "real": 0.5, "whole": 3, "level": 1, "word": "a", "names": ["a", "b"]}
+    assert yaml.safe_load(format_yaml(stored)) == json.loads(json.dumps(stored)) == plain
+    given = check_options(SPEC, odd, stored)
+    defaults = {name: parameter.default for name, parameter in known_options(odd).items()}
+    assert given == defaults
+    assert all(type(given[name]) is type(default) for name, default in defaults.items())
+    assert check_options(SPEC, odd, {"names": ["c"]}) == {"names": frozenset({"c"})}
+
+
+@pytest.mark.parametrize("default", [Kind.A, Plain(), Plain, b"a", {1: 2}, math.inf, math.nan, [math.inf], 1j])
+def test_default_that_cannot_be_stored_is_warned_about(default, caplog):
+    def net(*, dim=4, loose=default):
+        pass
+
+    spec = DatasetSpec(name=f"odd-{abs(hash(str(default)))}", **COMMON)
+    for _ in range(2):
+        assert complete_options(spec, net, {}) == {"dim": 4}
+    [line] = [each.getMessage() for each in caplog.records]
+    assert line.startswith(f"the default of option 'loose' of dataset {spec.name!r} cannot be stored (")

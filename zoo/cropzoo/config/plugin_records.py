@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,9 @@ from pydantic import ConfigDict
 
 from cropzoo.config.recipe import Auxiliary, PluginChoice, Recipe
 from cropzoo.config.schema import Schema, format_yaml
-from cropzoo.errors import UsageError
+from cropzoo.errors import UsageError, warn_once
 from cropzoo.plugins.hookspecs import PROJECT
 from cropzoo.plugins.registry import Zoo
-
-_log = logging.getLogger("cropzoo")
 
 
 class PluginRecord(Schema):
@@ -111,9 +107,10 @@ def read_records(values: Mapping[str, Any], where: str) -> list[PluginRecord]:
 
 
 def check_plugins(zoo: Zoo, records: Iterable[PluginRecord], where: str, needed: Collection[str] | None = None) -> None:
-    """Compare the plugins that a file was written with to those of the zoo; another version is warned about once.
+    """Compare the plugins that a file was written with to those of the zoo.
 
-    The built-in plugins are left out: their versions read the files of earlier ones.
+    Another version, and another plugin that provides the component, is warned about once. The built-in plugins are left
+    out: their versions read the files of earlier ones.
 
     Args:
         zoo: the plugins.
@@ -136,11 +133,14 @@ def check_plugins(zoo: Zoo, records: Iterable[PluginRecord], where: str, needed:
                 continue
             if name not in registries[kind]:
                 raise UsageError(f"{where} needs {kind} {name!r}; {_describe_missing(zoo, record)}")
-            owner = registries[kind][name].owner
-            old, new = (record.distribution, record.version), (owner.distribution, owner.version)
-            if all((*old, *new)) and old != new:
-                was, now = " ".join(old), " ".join(new)
-                _warn_once(f"{where} was written with {was}, and {now} is installed; results may differ; install {was}")
+            was, now = _name_package(record), _name_package(record_plugins(zoo, [component])[0])
+            if was and was != now:
+                warn_once(f"{where} was written with {was}, and {now} is used; results may differ; use {was}")
+
+
+def _name_package(record: PluginRecord) -> str:
+    """What provides a component: a package with its version, a module or a file."""
+    return f"{record.distribution} {record.version}".strip() or record.module
 
 
 def _describe_missing(zoo: Zoo, record: PluginRecord) -> str:
@@ -155,8 +155,3 @@ def _describe_missing(zoo: Zoo, record: PluginRecord) -> str:
     if any(plugin.distribution == record.distribution for plugin in zoo.plugins):
         return f"it was written with {package!r}, and the installed version has no such entry; install that version"
     return f"it was written with the plugin package {package!r}, which is not installed; install it if you trust it"
-
-
-@cache
-def _warn_once(line: str) -> None:
-    _log.warning("%s", line)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from cropzoo.config.schema import Flag, Real, Schema, Whole
+from cropzoo.config.schema import Flag, Options, Real, Schema, Whole
 from cropzoo.config.short_forms import SHORT_KEYS, STAGE_FIELDS, VERSION, Settings, expand_short_forms, list_stages
 from cropzoo.errors import UnknownName, UsageError
 
@@ -20,7 +20,7 @@ class Auxiliary(Schema):
 
     objective: str
     weight: Real = Field(gt=0)
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
 
 
 class Stage(Schema):
@@ -32,7 +32,7 @@ class Stage(Schema):
     """
 
     objective: str
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
     auxiliary: tuple[Auxiliary, ...] = ()
     epochs: Whole = Field(20, ge=1)
     steps: Whole | None = Field(None, ge=1)
@@ -67,7 +67,7 @@ class PluginChoice(Schema):
     """The name of a plugin's entry with the options for its factory."""
 
     name: str
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
 
 
 class HeadChoice(Schema):

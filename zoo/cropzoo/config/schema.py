@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import reprlib
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Strict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Strict, ValidationError, model_validator
 
 from cropzoo.errors import CropzooError, UsageError, suggest
 
@@ -21,6 +22,23 @@ Real = Annotated[float, Strict()]
 
 Flag = Annotated[bool, Strict()]
 """True or false; "yes" and 1 are rejected."""
+
+
+def _check_finite(value: Any, name: str = "") -> Any:
+    """Raise ValueError for a number that JSON, and so a checkpoint, cannot hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name.lstrip('.')} is {value}; it must be a finite number")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_finite(item, f"{name}.{key}")
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            _check_finite(item, f"{name}.{number}")
+    return value
+
+
+Options = Annotated[dict[str, Any], AfterValidator(_check_finite)]
+"""Options of a plugin, which a factory checks; all numbers in them are finite."""
 
 
 class Readable(Protocol):

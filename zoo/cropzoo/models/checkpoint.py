@@ -17,7 +17,7 @@ from torch import Tensor
 from cropzoo.config.merge import merge, read_recipe
 from cropzoo.config.plugin_records import PluginRecord, check_plugins
 from cropzoo.config.recipe import PluginChoice, Recipe
-from cropzoo.config.schema import Flag, Real, Schema, Whole, rename_keys
+from cropzoo.config.schema import Flag, Options, Real, Schema, Whole, rename_keys
 from cropzoo.config.short_forms import expand_short_forms
 from cropzoo.config.upgrade import upgrade_recipe
 from cropzoo.data.legend import drop_made_up_codes
@@ -111,14 +111,29 @@ MAX_SIZE = 4096
 """Largest number of bands, dates and pixels on a side that a network is built for."""
 
 _MAX_OPTION = 10**6
-"""Largest number in an option of a backbone; a table of so many rows can be built, one of a billion cannot."""
+"""Largest integer in an option of a backbone; a table of so many rows can be built, one of a billion cannot."""
+
+
+def check_storable(backbone: PluginChoice) -> None:
+    """Raise `UsageError` if a backbone has options that no checkpoint may have."""
+    if problem := _find_large_option(backbone.options):
+        raise UsageError(f"backbone {backbone.name!r}: {problem}")
+
+
+def _find_large_option(options: Mapping[str, Any]) -> str:
+    """What is wrong with an integer of the options, also in a list, that a network cannot be built with; else empty."""
+    for name, option in options.items():
+        values = option if isinstance(option, list | tuple) else (option,)
+        if any(isinstance(value, int) and abs(value) > _MAX_OPTION for value in values):
+            return f"option {name} is {reprlib.repr(option)}; an integer must be at most {_MAX_OPTION}"
+    return ""
 
 
 class TrainingData(Schema):
     """The dataset that a model was trained on."""
 
     name: str
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
     citation: str = ""
 
 
@@ -228,9 +243,8 @@ class Metadata(Schema):
     @field_validator("backbone")
     @classmethod
     def _check_options(cls, value: PluginChoice) -> PluginChoice:
-        for name, option in value.options.items():
-            if isinstance(option, int | float) and not abs(option) <= _MAX_OPTION:
-                raise ValueError(f"option {name} is {str(option)[:20]}; it must be at most {_MAX_OPTION}")
+        if problem := _find_large_option(value.options):
+            raise ValueError(problem)
         return value
 
     @field_validator("scores")

@@ -27,7 +27,7 @@ from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.io import cache_folder, sha256_of
 from cropzoo.models.base import Model
-from cropzoo.models.checkpoint import InitialWeights, Metadata, read_metadata, save_checkpoint
+from cropzoo.models.checkpoint import InitialWeights, Metadata, check_storable, read_metadata, save_checkpoint
 from cropzoo.models.factory import Shape, convert_published, create_backbone, load_converter, load_exactly
 from cropzoo.plugins.registry import Zoo
 
@@ -115,7 +115,8 @@ def import_published(
         Metadata of the checkpoint. Without a head in the file, it has neither classes nor statistics.
 
     Raises:
-        UsageError: If a size is missing, or the dataset has another number of bands or classes.
+        UsageError: If a size is missing, an option cannot be stored, or the dataset has another number of bands or
+            classes.
         CropzooError: If the file belongs to another network; the message lists the differences.
     """
     sizes = _ModelSizes.parse(plan, "import-weights (--like ENTRY or --set)")
@@ -203,8 +204,10 @@ def _convert_file(
 def _describe_network(name: str, shape: Shape, options: Mapping[str, Any], zoo: Zoo) -> dict[str, Any]:
     """The fields of a checkpoint's metadata that follow from its network."""
     spec = zoo.backbones[name].spec
+    backbone = PluginChoice(name=name, options=zoo.backbones[name].complete(options))
+    check_storable(backbone)
     return {
-        "backbone": PluginChoice(name=name, options=zoo.backbones[name].complete(options)),
+        "backbone": backbone,
         "in_channels": shape.in_channels,
         "image_size": shape.image_size,
         "length": shape.length,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from cropzoo.errors import UnknownName, UsageError
+from cropzoo.errors import UnknownName, UsageError, warn_once
 from cropzoo.plugins.specs import Spec
 
 
@@ -52,7 +53,8 @@ def check_options(
     converted = {}
     for name, value in options.items():
         try:
-            converted[name] = value if _is_default(value, known[name]) else _convert(value, types.get(name, Any))
+            is_default = _is_default(value, known[name])
+            converted[name] = known[name].default if is_default else _convert(value, types.get(name, Any))
         except TypeError:
             raise UsageError(
                 f"option {name!r} of {spec.kind} {spec.name!r} is {value!r}; it must be {_describe(types[name])}"
@@ -64,7 +66,7 @@ def complete_options(spec: Spec, factory: Callable[..., Any], options: Mapping[s
     """All options with their values as plain data, in the order of the signature; unknown ones come last.
 
     Left out are what cropzoo passes itself, options without a default that are not given, and defaults that are no
-    plain data.
+    plain data, about which a warning is logged.
     """
     found = {}
     for name, parameter in list(known_options(factory).items())[spec.positional :]:
@@ -73,23 +75,36 @@ def complete_options(spec: Spec, factory: Callable[..., Any], options: Mapping[s
         elif name not in spec.supplied and parameter.default is not parameter.empty:
             try:
                 found[name] = plain_value(parameter.default)
-            except TypeError:
-                continue
+            except TypeError as error:
+                warn_once(
+                    f"the default of option {name!r} of {spec.kind} {spec.name!r} cannot be stored ({error}); if a "
+                    "later version of the plugin changes it, results differ; report it to the plugin's author"
+                )
     return {**found, **options}
 
 
 def plain_value(value: Any) -> Any:
-    """The value as a recipe holds it: None, a boolean, number or text, and lists and mappings of these.
+    """The value as a recipe holds it: None, a boolean, finite number or text, and lists and mappings of these.
+
+    Numbers of NumPy become numbers, tuples lists, and sets sorted lists.
 
     Raises:
         TypeError: If the value is anything else.
     """
-    if value is None or type(value) in (bool, int, float, str):
+    if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
         return str.__str__(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        if not math.isfinite(value):
+            raise TypeError(f"{value} is no finite number")
+        return float(value)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, set | frozenset):
+        return sorted(map(plain_value, value))
     if isinstance(value, list | tuple):
         return [plain_value(item) for item in value]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
@@ -98,10 +113,14 @@ def plain_value(value: Any) -> Any:
 
 
 def _is_default(value: Any, parameter: inspect.Parameter) -> bool:
-    """Whether the value is the default, which need not have the annotated type: `dim: int = None`."""
+    """Whether the value is the default, which need not have the annotated type: `dim: int = None`.
+
+    A tuple, path or number of NumPy is stored as plain data, so that the plain form is the default as well.
+    """
     default = parameter.default
     try:
-        return value is default or (type(value) is type(default) and bool(value == default))
+        plain = default if value is default else plain_value(default)
+        return value is default or (type(value) is type(plain) and bool(value == plain))
     except Exception:  # an array, or a class with a comparison of its own
         return False
 

@@ -25,7 +25,7 @@ from cropzoo.errors import CropzooError
 from cropzoo.evaluation.evaluate import evaluate, predict_sample, score_baseline
 from cropzoo.io import exclusive_folder, read_json, write_json
 from cropzoo.models.base import Model, Objective
-from cropzoo.models.checkpoint import Metadata, TrainingData, save_checkpoint
+from cropzoo.models.checkpoint import Metadata, TrainingData, check_storable, save_checkpoint
 from cropzoo.parallel import barrier, is_rank_zero, rank_zero_first
 from cropzoo.reports import ReportPatch, get_orientation, rgb_image, write_report
 from cropzoo.runtime import init_distributed
@@ -121,6 +121,7 @@ def check_run(recipe: Recipe, folder: RunFolder, resources: Resources) -> None:
 
 def _open_run(recipe: Recipe, folder: RunFolder, resources: Resources, resuming: bool) -> StageRunner:
     recipe = complete_recipe(resources.zoo, recipe if resuming else adopt_options(recipe, resources))
+    check_storable(recipe.backbone)
     data = open_training_data(resources.zoo, recipe, resources.runtime.workers)
     return StageRunner(data, initialize_backbone(recipe, data, resources, resuming), folder, resources)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import struct
 import warnings
@@ -11,7 +10,7 @@ import zipfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -25,12 +24,10 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 from pyproj.exceptions import CRSError
 
-from cropzoo.errors import CropzooError, find_open_limit_error
+from cropzoo.errors import CropzooError, find_open_limit_error, warn_once
 from cropzoo.geo.vector.content import check_vector, reading_parts, without_network
 from cropzoo.geo.vector.encoding import check_encoding, choose_encoding
 from cropzoo.geo.vector.fields import is_plain_integer
-
-_log = logging.getLogger("cropzoo")
 
 Bounds = tuple[float, float, float, float]
 
@@ -289,7 +286,7 @@ def read_wkb(wkb: NDArray[Any], subject: str, ids: NDArray[Any] | None = None) -
             shown = [] if ids is None else ids[those][:_SHOWN_IDS].tolist()
             more = ", ..." if shown and those.sum() > len(shown) else ""
             where = f" (feature ids {', '.join(map(str, shown))}{more})" if shown else ""
-            _warn_once(f"{subject}: {int(those.sum())} {text}{where}")
+            warn_once(f"{subject}: {int(those.sum())} {text}{where}")
     return found
 
 
@@ -379,14 +376,10 @@ def reading(path: Path, what: str) -> Iterator[None]:
             "GeoPackage, GeoJSON or shapefile, or move it to another folder"
         ) from error
     for warning in caught:
-        _warn_once(f"{what} {str(path)!r}: {first_line(str(warning.message))}")
-
-
-@cache
-def _warn_once(message: str) -> None:
-    # Feature ids are not used: a column `id` is kept unchanged. Of rings that are not closed, `read_wkb` warns.
-    if "Several features with id" not in message and "Non closed ring detected" not in message:
-        _log.warning("%s", message)
+        message = first_line(str(warning.message))
+        # Feature ids are not used: a column `id` is kept unchanged. Of rings that are not closed, `read_wkb` warns.
+        if "Several features with id" not in message and "Non closed ring detected" not in message:
+            warn_once(f"{what} {str(path)!r}: {message}")
 
 
 _MAX_MESSAGE = 200
