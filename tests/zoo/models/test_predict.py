@@ -13,7 +13,7 @@ import torch
 from cropzoo.config.recipe import PluginChoice
 from cropzoo.data.dates import encode_dates
 from cropzoo.data.sample import LabelClass
-from cropzoo.errors import UsageError
+from cropzoo.errors import UsageError, warn_once
 from cropzoo.inference.export.export import export_model
 from cropzoo.inference.export.formats import ExportFormat
 from cropzoo.inference.export.onnx import OnnxSession
@@ -87,14 +87,8 @@ def test_predict_scales_normalizes_and_encodes(tmp_path: Path, backbone: str) ->
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32", "float64", ">i2"])
 def test_all_stored_types_give_the_same_probabilities(model: Model, dtype: str) -> None:
-    values = stored() // 20 if dtype == "uint8" else stored()
-    torch.testing.assert_close(
-        _ignoring_units(model, values.astype(dtype)), _ignoring_units(model, values.astype("float32"))
-    )
-
-
-def _ignoring_units(model: Model, values: Any) -> torch.Tensor:
-    return model.predict(values[..., :2, :2], DAYS)  # too few pixels for a comparison of units
+    values = (stored() // 16).clip(max=255) if dtype == "uint8" else stored()
+    torch.testing.assert_close(model.predict(values.astype(dtype), DAYS), model.predict(values.astype("float32"), DAYS))
 
 
 @pytest.mark.parametrize(
@@ -181,13 +175,34 @@ def test_dates_that_cannot_be_right_are_refused(model: Model, dates: Any, messag
         (lambda values: values.astype("uint32") * 1000, "times larger than those of the training data"),
         (
             lambda values: (values * 1e-4 - np.array(MEAN)[:, None, None]) / np.array(STD)[:, None, None] - 1,
-            "as if they were normalized",
+            "values that look normalized",
         ),
+        (  # below clouds all bands are bright, and their normalized values positive and of different size
+            lambda values: np.broadcast_to(np.array([0.02, 0.4, 3.3])[:, None, None], values.shape),
+            "values that look normalized",
+        ),
+        (lambda values: np.stack([values[0], values[1] * 1e-4]), "about 10000 times smaller"),
+        (lambda values: values[..., :2, :2] * 1e-4, "about 10000 times smaller"),
+        (lambda values: np.ma.masked_less(values, 400), r"values that are masked.*values\.filled\(0\).*clear"),
     ],
 )
 def test_values_that_cannot_be_right_are_refused(model: Model, change: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         model.predict(change(stored()), DAYS)
+
+
+def test_values_of_water_shadow_and_no_data_are_accepted(tmp_path: Path, model: Model) -> None:
+    for values in (0, [[[100]], [[60]], [[40]]], [[[400]], [[100]], [[-15]]]):
+        assert model.predict(stored(dtype="int16") * 0 + np.array(values, "int16"), DAYS).isfinite().all()
+    assert model.predict(np.ma.masked_less(stored(), 0), DAYS).equal(model.predict(stored(), DAYS))
+    changes = {"in_channels": 1, "bands": ("B08",), "mean": (0.3,), "std": (0.1,)}
+    torch.manual_seed(0)
+    new = create_model("ltae", in_channels=1, classes=4, image_size=8, **OPTIONS["ltae"])
+    path = tmp_path / "m.safetensors"
+    save_checkpoint(path, new.state_dict(), read_metadata(save_model(path, "ltae")).model_copy(update=changes))
+    assert load_model(path).predict(np.full((5, 1, 8, 8), 60), DAYS).isfinite().all()
+    with pytest.raises(UsageError, match="about 10000 times smaller"):
+        load_model(path).predict(np.full((5, 1, 8, 8), 0.3), DAYS)
 
 
 @pytest.mark.parametrize(
@@ -215,6 +230,22 @@ def test_series_that_are_not_normalized_are_refused(model: Model) -> None:
         model(values, doy)
     with pytest.raises(UsageError, match="dates of float32; encoded dates are integers"):
         model(values.float(), doy.float())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_series_of_stored_floats_are_warned_about(model: Model, dtype: str, caplog: pytest.LogCaptureFixture) -> None:
+    warn_once.cache_clear()
+    values, doy = torch.from_numpy(stored(dtype="int16")), torch.full((2, 5), 100)
+    network = create_model("tsvit", in_channels=3, classes=4, image_size=8, **OPTIONS["tsvit"])
+    network.to(getattr(torch, dtype)).eval()
+    for series in (values * 1e-4, (values * 1e-4 - 0.1) / 0.01):
+        network(series.to(getattr(torch, dtype)), doy)
+    assert caplog.records == []
+    for _ in range(2):
+        network(values.to(getattr(torch, dtype)), doy)
+    [line] = [each.getMessage() for each in caplog.records]
+    assert line.startswith("model(series, dates) with most values beyond 100, which are not normalized")
+    assert "model.predict(values, dates)" in line
 
 
 @pytest.mark.parametrize(("backbone", "low", "high"), [("tsvit", 0, 366), ("ltae", 0, 3660)])

@@ -145,10 +145,16 @@ def check_units(sample: Sample) -> str:
     )
 
 
+def clear_values(sample: Sample) -> NDArray[Any]:
+    """Stored values of some clear pixels of a sample, (N, C)."""
+    _, values, clear = _thin_out(sample)
+    pixels: NDArray[Any] = values[clear]
+    return pixels
+
+
 def sample_medians(sample: Sample) -> NDArray[np.float64] | None:
     """Median of some clear stored values of each band of a sample, (C,); None if too few pixels are clear."""
-    _, values, clear = _thin_out(sample)
-    pixels = values[clear]
+    pixels = clear_values(sample)
     if len(pixels) < MIN_PIXELS:
         return None
     medians: NDArray[np.float64] = np.median(pixels, axis=0).astype(np.float64)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cropzoo.data.batch import Batch
-from cropzoo.errors import UsageError
+from cropzoo.errors import UsageError, warn_once
 from cropzoo.plugins.renamed import METHODS, check_renamed
 from cropzoo.plugins.specs import BackboneInput, DateEncoding
 
@@ -24,6 +24,9 @@ _DATE_RANGES = {
     "epoch": (0, 47481, "days since 1970-01-01, up to the year 2099"),
 }
 """Smallest and largest encoded date, and their description. Padding may be 0; no series is longer than ten years."""
+
+_MAX_NORMALIZED = 100
+"""Standard deviations that no normalized series differs by from the mean in most of its values."""
 
 
 @dataclass(frozen=True)
@@ -241,6 +244,11 @@ class Model(nn.Module):
             raise UsageError(
                 f"model(series, dates) with dates of {_dtype(dates)}; encoded dates are integers (int64); "
                 "pass calendar dates to model.predict(values, dates)"
+            )
+        if series.device.type == "cpu" and series[:1, ..., ::4, ::4].detach().abs().median() > _MAX_NORMALIZED:
+            warn_once(
+                f"model(series, dates) with most values beyond {_MAX_NORMALIZED}, which are not normalized; the output "
+                "is meaningless; pass stored values and calendar dates to model.predict(values, dates)"
             )
         if self.dates not in _DATE_RANGES or dates.device.type != "cpu" or not dates.numel():
             return

@@ -17,7 +17,7 @@ from cropzoo.data.loader import Collate
 from cropzoo.data.normalize import Normalizer
 from cropzoo.data.patches import PatchItem
 from cropzoo.data.sample import Sample
-from cropzoo.data.units import describe_unit, find_unit, sample_medians
+from cropzoo.data.units import MIN_PIXELS, clear_values, describe_unit, find_unit
 from cropzoo.errors import UsageError
 from cropzoo.models.base import Model
 from cropzoo.models.checkpoint import Metadata, check_statistics, mapping_recipe
@@ -27,8 +27,14 @@ _DAYS = tuple((np.datetime64(day) - np.datetime64("1970-01-01")).astype(int) for
 """First and last accepted date, days since 1970-01-01: from the launch of the first Landsat."""
 
 _KINDS = "datetime64, datetime.date, or integers that count days since 1970-01-01"
-_CHECKED = 4
+_CHECKED = 16
 """Largest number of series whose unit is checked."""
+
+_FEWEST_PIXELS = 10
+"""Smallest number of pixels and dates whose unit is checked."""
+
+_FEW_BANDS_RATIO = 1000
+"""Ratio of one or two bands that is not water or shadow."""
 
 
 def predict(
@@ -75,6 +81,11 @@ def _metadata(model: Model) -> tuple[Metadata, float]:
 
 def _series(values: ArrayLike | Tensor, metadata: Metadata, multiple: int) -> NDArray[Any]:
     """Stored values, (B, T, C, H, W), in the byte order of the machine."""
+    if np.ma.is_masked(values):
+        raise UsageError(
+            f"{_WHAT} with values that are masked; replace them by a number (values.filled(0)), and mark them False in "
+            "clear"
+        )
     series = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
     if series.dtype.kind not in "iuf":
         raise UsageError(f"{_WHAT} with values of type {series.dtype}; give integers or floats as stored")
@@ -164,23 +175,38 @@ def _location(location: ArrayLike | None, count: int) -> Tensor:
 
 
 def _check_unit(samples: Sequence[Sample], metadata: Metadata, scale: float) -> None:
-    """Raise `UsageError` if the values have another unit than those of the training data."""
-    medians = [found for sample in samples[:_CHECKED] if (found := sample_medians(sample)) is not None]
-    mean = np.array(metadata.mean)
+    """Raise `UsageError` if values of a series have another unit than those of the training data.
+
+    Short and small series, such as single pixels, are examined together.
+    """
+    pixels = [clear_values(sample) for sample in samples[:: -(-len(samples) // _CHECKED)]]
+    large = [each for each in pixels if len(each) >= MIN_PIXELS]
+    for each in large or [np.concatenate(pixels)]:
+        if len(each) >= _FEWEST_PIXELS:
+            _check_values(each, metadata, scale)
+
+
+def _check_values(pixels: NDArray[Any], metadata: Metadata, scale: float) -> None:
+    """Raise `UsageError` if values of pixels, (N, C), have another unit than those of the training data."""
+    medians, mean = np.median(pixels, axis=0).astype(np.float64), np.array(metadata.mean)
     positive = mean > np.array(metadata.std) / 4
-    if medians and all((found[positive] < 0).sum() > positive.sum() / 4 for found in medians):
+    reflectance, expected = medians[positive] * scale, mean[positive]
+    unit = find_unit(medians, metadata.mean, scale)
+    tiny = bool((np.abs(reflectance) * 20 < expected).all()) and bool((pixels % 1 != 0).any())
+    if (tiny and (unit is None or bool((reflectance < 0).any()))) or (reflectance < -expected / 4).sum() > len(
+        expected
+    ) / 4:
         raise UsageError(
-            f"{_WHAT} with negative values in bands whose training mean is positive, as if they were normalized; give "
-            "stored values, or pass normalized series and encoded dates to model(series, dates)"
+            f"{_WHAT} with values that look normalized: bands whose training mean is positive are negative or near 0; "
+            "give stored values, or pass normalized series and encoded dates to model(series, dates)"
         )
-    units = {find_unit(each, metadata.mean, scale) for each in medians}
-    if len(units) != 1 or (unit := units.pop()) is None:
+    factor = 1.0 if unit is None else unit / scale
+    if max(factor, 1 / factor) < (_FEW_BANDS_RATIO if len(mean) < 3 else 1.1):
         return
-    factor = unit / scale
     raise UsageError(
         f"{_WHAT} with values about {max(factor, 1 / factor):g} times {'smaller' if factor > 1 else 'larger'} than "
-        f"those of the training data, as if they were {describe_unit(unit)}; give them as in training, one unit being "
-        f"{scale:g} reflectance: multiply the values by {factor:g}"
+        f"those of the training data, as if they were {describe_unit(scale * factor)}; give them as in training, one "
+        f"unit being {scale:g} reflectance: multiply the values by {factor:g}"
     )
 
 
