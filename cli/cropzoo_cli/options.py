@@ -12,6 +12,7 @@ import click
 
 from cropzoo.config.catalog import load_catalog
 from cropzoo.config.recipe import Baseline
+from cropzoo.config.short_forms import as_list
 from cropzoo.errors import UsageError
 from cropzoo_cli.output import warn
 from cropzoo_cli.settings import Settings
@@ -94,7 +95,7 @@ def whole_numbers(option: str, text: str) -> tuple[int, ...]:
         UsageError: the text has another form.
     """
     try:
-        return tuple(int(part) for part in text.split(",") if part.strip())
+        return tuple(as_list(text, int))
     except ValueError:
         raise UsageError(f"{option} is {text!r}; it must be integers separated by commas, such as 4,5") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cropzoo import CropzooError, UnknownName, UsageError
-from cropzoo.errors import suggest
+from cropzoo.errors import describe_error, suggest
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,12 @@ def test_a_long_list_of_known_names_is_cut_and_any_value_can_be_unknown() -> Non
     messages = str(UnknownName("network", None, [f"net{number:04}" for number in range(1000)]))
     assert "unknown network None; known: net0000, " in messages
     assert messages.endswith("net0011 and 988 more")
+
+
+@pytest.mark.parametrize("problem", [RuntimeError, SystemExit, GeneratorExit])
+def test_an_error_whose_text_raises_is_described(problem):
+    class Odd(Exception):
+        def __str__(self):
+            raise problem(9)
+
+    assert describe_error(Odd()) == "Odd: no message"

@@ -38,7 +38,7 @@ def describe_error(error: BaseException) -> str:
     """Type and first line of the message of any exception, in one line; of a `CropzooError` the message alone."""
     try:
         lines = str(error).strip().splitlines()
-    except Exception:  # the class is a plugin's
+    except BaseException:  # the class is a plugin's, which may even exit
         lines = []
     if isinstance(error, CropzooError) and lines:
         return lines[0]

@@ -70,6 +70,10 @@ def test_none_joins_nothing() -> None:
         ({"cscl.window": 5}, "which is no stage of this run"),
         ({"lr_scale": {"backbone": "a"}}, "lr_scale"),
         ({"label_fraction": 0}, "label_fraction"),
+        ({"train_years": "1_6"}, "train_years is '1_6'; it must be whole numbers"),
+        ({"test_years": ["2018", "20_19"]}, "it must be whole numbers"),
+        ({"train_years": "2018,\u0662\u0660\u0661\u0668"}, "it must be whole numbers"),
+        ({"train_years": "9" * 5000}, "it must be whole numbers"),
         ({"train_years": "2018,then"}, "train_years is '2018,then'; it must be whole numbers"),
     ],
 )

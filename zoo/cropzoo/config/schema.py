@@ -96,6 +96,8 @@ def _describe_problem(model: type[BaseModel], problem: dict[str, Any]) -> str:
     must = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "bool_type":
         must = "it must be true or false"
+    if problem["type"] == "tuple_type":
+        must = "it must be a list"
     if problem["type"] == "model_type":
         must = f"it must be a mapping with the keys {', '.join(_keys_at(model, problem['loc']))}"
     if not path:

@@ -42,6 +42,8 @@ SECTIONS = ("backbone", "dataset", "head", "lr_scale")
 LISTS = {"train_years": int, "test_years": int, "train_sites": str, "test_sites": str}
 """Settings that may be one value or a text with commas, with the type of their items."""
 
+_INTEGER = re.compile("[-+]?[0-9]{1,18}")
+
 _SECTION_KEYS = (*STAGE_FIELDS, "auxiliary", "options")
 
 
@@ -261,10 +263,10 @@ def as_list(value: Any, kind: type) -> list[Any]:
     parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
     if kind is str and any(isinstance(part, bool | float) for part in parts):
         raise ValueError("its items must be texts; put them in quotes")
-    try:
-        return [] if value is None else [kind(part) for part in (str(part).strip() for part in parts) if part]
-    except ValueError:
-        raise ValueError("it must be whole numbers with commas between them") from None
+    texts = [text for part in parts if (text := str(part).strip())] if value is not None else []
+    if kind is int and not all(map(_INTEGER.fullmatch, texts)):  # int("1_6") is 16
+        raise ValueError("it must be whole numbers with commas between them")
+    return [kind(text) for text in texts]
 
 
 def dataset_at(folder: str) -> Settings:

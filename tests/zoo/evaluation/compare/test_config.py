@@ -56,6 +56,7 @@ def test_flags_go_over_the_file_and_the_last_settings_win():
         ({"backbones": []}, "the grid is empty: no backbones; give at least one"),
         ({"pretrain": "", "seeds": 0}, "no pretrain and no seeds"),
         ({"seeds": "many"}, "key 'seeds' is 'many'"),
+        ({"seeds": "010"}, "key 'seeds' is '010'; it must be a list"),
         ({"seeds": True}, "key 'seeds' is True"),
         ({"seeds": 20240601}, "an integer is the number of seeds, at most 1000; give a list to name seeds"),
         ({"folds": [1.5]}, r"key 'folds.0' is 1.5"),
