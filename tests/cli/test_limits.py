@@ -23,6 +23,18 @@ def test_cscl_on_single_pixels_is_an_error(command, tmp_path):
     assert command(*words, "--name", "alone", folder=tmp_path).code == 0
 
 
+@pytest.mark.parametrize(("flaw", "warned"), [("single pixels", True), ("ignored", False)])
+def test_auxiliary_objective_that_trains_nothing_is_warned_about(command, tmp_path, flaw, warned):
+    words = ("train", *SMALL, "--set", f"dataset.flaw={flaw}", "--set", "segmentation.auxiliary=cscl:0.5,supcon:0.1")
+    ended = command(*words, "--epochs", "2", "--baseline", "none", folder=tmp_path)
+    assert ended.code == 0, ended.err
+    line = (
+        "warning: the auxiliary objective 'cscl' has a loss of 0 in all steps of the first epoch and trains nothing; "
+    )
+    assert ended.err.count(line) == warned
+    assert "objective 'supcon' has" not in ended.err
+
+
 @pytest.mark.parametrize(
     ("flaw", "dates"),
     [("unsorted", "2016-08-08 is followed by 2016-08-07"), ("same date", "2016-08-07 is followed by")],

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from cropzoo.config.recipe import Recipe
 from cropzoo.data.batch import Batch
 from cropzoo.data.normalize import Normalizer
-from cropzoo.errors import CropzooError
+from cropzoo.errors import CropzooError, warn_once
 from cropzoo.evaluation.metrics import Scorer
 from cropzoo.models.base import Losses, Objective
+from cropzoo.training.auxiliary import JointObjective
 from cropzoo.training.optim import check_frozen, check_scales, parameter_groups
 
 
@@ -63,6 +64,8 @@ class StageModule(pl.LightningModule):
         self.scorer = Scorer(classes, detail=False) if objective.head is not None else None
         self._finite = torch.ones((), dtype=torch.bool)
         self._learns = False
+        names = objective.weights if isinstance(objective, JointObjective) else ()
+        self._idle = {name: torch.ones((), dtype=torch.bool) for name in names}
         self.last = number == len(recipe.stages) - 1
         self.scales = recipe.lr_scale if self.last else {}
         self.frozen = recipe.freeze and self.last
@@ -108,6 +111,8 @@ class StageModule(pl.LightningModule):
         batch = self.normalizer(batch)
         losses = self._losses(batch)
         self._finite &= losses.total.detach().isfinite()  # read once per epoch: a GPU would wait at every step
+        if self.current_epoch == 0:
+            self._idle = {name: idle.to(self.device) & (losses.parts[name] == 0) for name, idle in self._idle.items()}
         self.log_dict(
             {"train_loss": losses.total.detach(), **{f"train_{k}": v.detach() for k, v in losses.parts.items()}},
             on_step=False,
@@ -140,6 +145,8 @@ class StageModule(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Stop a training whose loss is not finite, which no later epoch can recover, or that learns nothing.
 
+        An auxiliary objective without a loss in the first epoch is warned about.
+
         Raises:
             CropzooError: a loss of this epoch was NaN or infinite, or all gradients of the first epoch were zero.
         """
@@ -153,6 +160,11 @@ class StageModule(pl.LightningModule):
                 f"training {self.stage.objective!r}; the gradient is zero in all steps of the first epoch, so that "
                 "nothing is learned: no crop has what the objective compares, such as labeled pixels, or labeled "
                 "pixels next to each other; check the labels and the size of the samples"
+            )
+        for name in [name for name, idle in self._idle.items() if self.current_epoch == 0 and bool(idle)]:
+            warn_once(
+                f"the auxiliary objective {name!r} has a loss of 0 in all steps of the first epoch and trains nothing; "
+                "check the labels, the size of the samples, and the options of the objective"
             )
 
     def validation_step(self, batch: Batch, index: int) -> None:
