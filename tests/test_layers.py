@@ -186,7 +186,7 @@ def test_built_in_hooks_hold_strings_only():
     for kind in ("backbones", "datasets", "objectives"):
         path = REPOSITORY / "plugins" / "cropzoo_plugins" / kind / "__init__.py"
         found = {module for module, _ in imports(ast.parse(path.read_text(encoding="utf-8")))}
-        specs = {f"cropzoo_plugins.{kind}.{part}_specs" for part in ("published", "general")}
+        specs = {f"cropzoo_plugins.{kind}.{part}_specs" for part in ("published", "pretrained", "general")}
         assert found <= {"__future__", "collections.abc", "cropzoo"} | specs
 
 

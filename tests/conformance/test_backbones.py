@@ -8,6 +8,9 @@ import torch
 from cropzoo import create_model, load_zoo
 from cropzoo.testing import check_backbone
 
+TEN_BANDS = ["B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"]
+"""Bands of Sentinel-2 at 10 and 20 m, which some networks need without exception."""
+
 OPTIONS = {
     "tsvit": [
         {"dim": 16, "temporal_depth": 2, "spatial_depth": 2, "heads": 2, "head_dim": 8},
@@ -117,6 +120,20 @@ OPTIONS = {
             "max_sequence_length": 72,
         },
     ],
+    "tessera": [
+        {"bands": TEN_BANDS, "repr_dim": 6, "latent_dim": 4, "depth": 2, "heads": 2, "mlp_dim": 12},
+        {
+            "bands": [*TEN_BANDS[::-1], "SCL"],
+            "repr_dim": 5,
+            "latent_dim": 3,
+            "depth": 1,
+            "heads": 6,
+            "mlp_dim": 7,
+            "qk_norm": True,
+            "dropout": 0.0,
+            "image_size": 3,
+        },
+    ],
     "pixel-transformer": [
         {"dim": 16, "depth": 2, "heads": 2},
         {"dim": 5, "depth": 1, "heads": 1, "mlp_ratio": 1, "dropout": 0.1, "image_size": 3},
@@ -141,9 +158,10 @@ def test_every_row_is_of_a_backbone():
 def test_every_backbone_gives_logits_finer_than_the_images(name, scale):
     options = {"image_size": 16, "length": 8, **OPTIONS.get(name, [{}])[0]}
     size, length = options["image_size"], options["length"]
-    model = create_model(name, in_channels=3, classes=4, upsample=scale, **options)
+    bands = len(options.get("bands", "123"))
+    model = create_model(name, in_channels=bands, classes=4, upsample=scale, **options)
     valid = torch.arange(length) < torch.tensor([[length], [length - 2]])
-    logits = model(torch.randn(2, length, 3, size, size), torch.arange(1, length + 1).repeat(2, 1), valid)
+    logits = model(torch.randn(2, length, bands, size, size), torch.arange(1, length + 1).repeat(2, 1), valid)
     assert logits.shape == (2, 4, scale * size, scale * size)
     logits.square().sum().backward()
     assert [key for key, value in model.named_parameters() if value.requires_grad and value.grad is None] == []

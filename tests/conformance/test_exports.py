@@ -57,8 +57,8 @@ def build(name: str, row: int) -> tuple[Model, Metadata]:
     about = {
         "bands": bands,
         "scale": 1e-4,
-        "mean": [0.1, 0.3, 0.2] * (len(bands) // 3),
-        "std": [0.1, 0.2, 0.1] * (len(bands) // 3),
+        "mean": ([0.1, 0.3, 0.2] * len(bands))[: len(bands)],
+        "std": ([0.1, 0.2, 0.1] * len(bands))[: len(bands)],
         "dates": spec.dates,
         "inputs": spec.inputs,
         "normalization": spec.normalization,

@@ -26,4 +26,25 @@ PRETRAINED = (
             "The last product of the last layer is computed after the mean over the tokens; results are equal to 1e-5.",
         ),
     ),
+    BackboneSpec(
+        name="tessera",
+        build="cropzoo_plugins.backbones.tessera:Tessera",
+        convert="cropzoo_plugins.backbones.tessera_published:convert",
+        summary="Pretrained transformer over the clear observations of individual pixels, distilled from a large one",
+        source="Feng et al. 2025, arXiv:2506.20380; students of TESSERA v2 of ucam-eo/tessera (code MIT, weights CC0)",
+        license="Apache-2.0",
+        dates="doy",
+        inputs=("clear", "padded"),
+        normalization="reflectance",
+        parameters=7.11,
+        use="Pretrained embeddings of pixels with their real dates, for Sentinel-2 at level 2A with all bands; needs a "
+        "GPU, or the smallest student. Its published weights are imported by `cropzoo import-weights tessera`.",
+        deviations=(
+            "Of the published sensors, only Sentinel-2 is used, as yet; Sentinel-1 is absent as in the published "
+            "inference, and its branch is not trained.",
+            "An observation that the published inference takes twice is computed once and counts twice; results are "
+            "equal to 1e-5.",
+            "Initial values of the layers of a new network are independent; in the published code they are copies.",
+        ),
+    ),
 )
