@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -81,6 +82,7 @@ def cli(ctx: click.Context, plugins: tuple[str, ...], catalogs: tuple[Path, ...]
     """
     ctx.with_resource(forward_messages())
     ctx.with_resource(report_silence())
+    ctx.with_resource(ignore_undecodable_messages())
     offline_setting = {"CROPZOO_OFFLINE": "1"} if offline else {}
     ctx.with_resource(_environment({**GDAL_SETTINGS, **offline_setting}))
     ctx.obj = Settings(tuple(dict.fromkeys((*plugins_in_environment(), *plugins))), catalogs, offline)
@@ -148,6 +150,23 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def ignore_undecodable_messages() -> Iterator[None]:
+    """Ignore messages of GDAL that are not UTF-8: rasterio cannot log them and prints a traceback instead."""
+    before = sys.unraisablehook
+
+    def report(unraisable: Any) -> None:
+        of_rasterio = "rasterio" in f"{unraisable.object}{unraisable.err_msg}"
+        if not (of_rasterio and isinstance(unraisable.exc_value, UnicodeDecodeError)):
+            before(unraisable)
+
+    sys.unraisablehook = report
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _describe(error: click.ClickException) -> str:

@@ -283,3 +283,30 @@ def test_only_failed_log_calls_of_rasterio_are_ignored(monkeypatch):
             sys.unraisablehook(SimpleNamespace(object=source))
     assert [each.object for each in seen] == ["another.module"]
     assert sys.unraisablehook is before
+
+
+def test_a_message_of_gdal_that_is_no_text_is_no_traceback(run_body, tmp_path, monkeypatch):
+    """Rasterio prints a traceback for a message that is not UTF-8, here about the metadata of a JPEG 2000 file."""
+    import numpy as np
+    import rasterio
+
+    path = tmp_path / "image.jp2"
+    profile = {"driver": "JP2OpenJPEG", "width": 64, "height": 64, "count": 1, "dtype": "uint16", "crs": "EPSG:32631"}
+    transform = rasterio.Affine(10, 0, 500_000, 0, -10, 5_600_000)
+    with rasterio.open(path, "w", **profile, transform=transform) as target:
+        target.write(np.ones((1, 64, 64), np.uint16))
+    content = path.read_bytes()
+    assert content.count(b"</gml:") > 1
+    path.write_bytes(content.replace(b"</gml:", b"<\xbegml:", 1))
+
+    def read(settings):
+        with rasterio.open(path) as source:
+            assert source.width == 64
+
+    reported = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: reported.append(unraisable.exc_type))
+    read(None)
+    assert UnicodeDecodeError in reported
+    reported.clear()
+    assert run_body(read) == 0
+    assert reported == []
