@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -11,29 +10,15 @@ import torch
 from torch import Tensor
 
 from cropzoo import Backbone, UnknownName, UsageError
-from cropzoo.data.composite import composite
-from cropzoo.geo.raster.naming import standard_name
-from cropzoo_plugins.layers import chunks
+from cropzoo_plugins.layers.band_groups import find_groups, report_groups
+from cropzoo_plugins.layers.bands import name_bands
 from cropzoo_plugins.layers.checks import check_multiple, check_sizes
-from cropzoo_plugins.layers.dates import Slots, dekads_of, find_slots, months_of
+from cropzoo_plugins.layers.composites import compose
+from cropzoo_plugins.layers.dates import dekads_of, months_of
 from cropzoo_plugins.layers.presto import Group, PrestoEncoder
 
 NAME = "presto"
 Step = Literal["month", "dekad"]
-
-_log = logging.getLogger("cropzoo")
-
-SENTINEL2 = {
-    "S2_RGB": ("B02", "B03", "B04"),
-    "S2_Red_Edge": ("B05", "B06", "B07"),
-    "S2_NIR_10m": ("B08",),
-    "S2_NIR_20m": ("B8A",),
-    "S2_SWIR": ("B11", "B12"),
-}
-"""Groups of the network with values of Sentinel-2, and their bands."""
-
-BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
-"""Bands of Sentinel-2 that the network knows, in the order of PASTIS."""
 
 NDVI = ("B08", "B04")
 
@@ -94,10 +79,12 @@ class Presto(Backbone):
             raise UnknownName(f"step of {NAME!r}:", step, get_args(Step))
         self.out_channels, self.step, self.max_sequence_length = dim, step, max_sequence_length
         self.network = PrestoEncoder(dim, depth, heads, mlp_ratio, max_sequence_length)
-        given = _name_bands(bands, in_channels)
-        groups = _find_groups(given)
+        given = name_bands(NAME, bands, in_channels)
+        groups = find_groups(NAME, given)
         if self.network.norm.weight.device.type != "meta":  # a network that is only built to compare its shapes
-            _report_bands(given, groups)
+            report_groups(NAME, given, groups)
+        if set(NDVI) <= set(given):
+            groups["NDVI"] = NDVI
         self.network.freeze_unused(groups)
         self.used = tuple(dict.fromkeys(band for needed in groups.values() for band in needed))
         self.groups = {name: [self.used.index(band) for band in needed] for name, needed in groups.items()}
@@ -132,32 +119,31 @@ class Presto(Backbone):
                 exported graphs, the features of such a series are NaN.
         """
         steps = months_of(dates) if self.step == "month" else dekads_of(dates)
-        found = find_slots(steps, valid, self.max_sequence_length)
-        positions = found.steps - found.steps.amin(1, keepdim=True)
-        last = steps.masked_fill(~valid, 0).amax(1) - found.steps.amin(1)
-        self._check_length(last)
-        pixels, present = self._compose(series, found, valid, clear, padded)
+        found = compose(
+            series.index_select(2, self.picks),
+            steps,
+            valid,
+            clear=clear,
+            padded=padded,
+            most=self.max_sequence_length,
+        )
+        if found.longest > self.max_sequence_length:
+            raise UsageError(
+                f"a series of {found.longest} {self.step}s for {NAME!r}; its table of positions has "
+                f"{self.max_sequence_length}; select dates of a shorter period, or set "
+                f"max_sequence_length={found.longest} (the published weights were trained with 24, WorldCereal's with "
+                "72)"
+            )
+        pixels = found.median.permute(0, 3, 4, 1, 2).flatten(0, 2)
         features = self.network(
-            self._group(pixels, present),
+            self._group(pixels, found.present.permute(0, 2, 3, 1).flatten(0, 2)),
             months=(found.steps if self.step == "month" else found.steps // 3) % 12,
-            positions=positions.clamp(max=self.max_sequence_length - 1),
+            positions=found.positions,
             location=location,
         )
         features = torch.unflatten(features, 0, (series.shape[0], -1)).transpose(1, 2)
-        features = features.masked_fill((last >= self.max_sequence_length)[:, None, None], torch.nan)
+        features = features.masked_fill(found.too_long[:, None, None], torch.nan)
         return torch.unflatten(features, 2, series.shape[-2:])
-
-    def _compose(
-        self, series: Tensor, found: Slots, valid: Tensor, clear: Tensor | None, padded: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Composites of pixels, (B*H*W, S, C), and the mask of those with a clear value, (B*H*W, S)."""
-        if clear is None:
-            usable = valid[:, :, None, None].expand(-1, -1, *series.shape[-2:])
-        else:
-            usable = clear & valid[:, :, None, None] if padded else clear
-        series = series.index_select(2, self.picks)
-        median, present = composite(series, found.slots, usable, found.used.shape[1])
-        return median.permute(0, 3, 4, 1, 2).flatten(0, 2), present.permute(0, 2, 3, 1).flatten(0, 2)
 
     def _group(self, pixels: Tensor, present: Tensor) -> dict[str, Group]:
         """Groups of the network and their values: reflectance, and NDVI, which is 0 where the sum is not positive."""
@@ -167,63 +153,3 @@ class Presto(Backbone):
             total = infrared + red
             values["NDVI"] = ((infrared - red) / total.where(total > 0, 1)).masked_fill(total <= 0, 0)[..., None]
         return {name: Group(each, present) for name, each in values.items()}
-
-    def _check_length(self, last: Tensor) -> None:
-        """Raise `UsageError` for a series that is too long, if its values are known to the host."""
-        if chunks.is_faster(last) and (longest := int(last.amax()) + 1) > self.max_sequence_length:
-            raise UsageError(
-                f"a series of {longest} {self.step}s for {NAME!r}; its table of positions has "
-                f"{self.max_sequence_length}; select dates of a shorter period, or set "
-                f"max_sequence_length={longest} (the published weights were trained with 24, WorldCereal's with 72)"
-            )
-
-
-def _name_bands(bands: Sequence[str] | None, in_channels: int) -> tuple[str, ...]:
-    """Standard names of the bands.
-
-    Raises:
-        UsageError: If there is not one name for each band, or two of them mean the same band.
-    """
-    if bands is None and in_channels == len(BANDS):
-        return BANDS
-    if not isinstance(bands, (list, tuple)) or not all(isinstance(name, str) for name in bands):
-        raise UsageError(
-            f"bands={bands!r} for {NAME!r}; a pretrained network finds bands by their names; "
-            "give a list of names such as ['B02', 'B03', 'B04', 'B08']"
-        )
-    names = tuple(map(standard_name, bands))
-    if len(names) != in_channels or len(set(names)) != len(names):
-        raise UsageError(
-            f"bands={list(bands)} for {NAME!r}; the data has {in_channels} bands; "
-            "give one name for each, all different, in the data's order"
-        )
-    return names
-
-
-def _find_groups(bands: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Complete groups of the network, and their bands.
-
-    Raises:
-        UsageError: If no group is complete.
-    """
-    groups = {name: needed for name, needed in {**SENTINEL2, "NDVI": NDVI}.items() if set(needed) <= set(bands)}
-    if not groups:
-        raise UsageError(
-            f"bands={list(bands)} for {NAME!r}; no group of its bands is complete "
-            f"({', '.join('+'.join(group) for group in SENTINEL2.values())}); "
-            "give images with these bands of Sentinel-2, or name the bands accordingly"
-        )
-    return groups
-
-
-def _report_bands(bands: tuple[str, ...], groups: dict[str, tuple[str, ...]]) -> None:
-    """Log which bands are missing, and which ones are not used."""
-    lacking = {
-        name: [band for band in needed if band not in bands] for name, needed in SENTINEL2.items() if name not in groups
-    }
-    if lacking:
-        described = "; ".join(f"{name} without {', '.join(missing)}" for name, missing in lacking.items())
-        _log.warning("backbone %r ignores incomplete groups of bands: %s", NAME, described)
-    used = {band for needed in groups.values() for band in needed}
-    if unused := [band for band in bands if band not in used]:
-        _log.warning("backbone %r does not use the bands %s", NAME, ", ".join(unused))

@@ -162,16 +162,14 @@ class PrestoEncoder(nn.Module):
         """Embedding of the location on the unit sphere, (B, D); of latitude and longitude 0 where it is unknown."""
         if location is None:
             location = self.positions.new_zeros(batch, 2)
-        latitude, longitude = (location.nan_to_num(0.0, 0.0, 0.0) * (math.pi / 180)).unbind(1)
-        point = [latitude.cos() * longitude.cos(), latitude.cos() * longitude.sin(), latitude.sin()]
-        embedded: Tensor = self.embed_location(torch.stack(point, 1).to(self.embed_location.weight.dtype))
+        embedded: Tensor = self.embed_location(unit_sphere(location).to(self.embed_location.weight.dtype))
         return embedded
 
     def _average_by_count(self, groups: Mapping[str, Group], codes: Tensor, present: Tensor) -> Tensor:
         """Mean tokens, (N, D), of chunks of pixels with the same number of present tokens; no mask is needed."""
         counts, order = present.sum(1).sort(stable=True)
         means = []
-        for count, rows in zip(*_split_equal(counts, order), strict=True):
+        for count, rows in zip(*split_equal(counts, order), strict=True):
             if count == 0:
                 means.append(codes.new_zeros(len(rows), codes.shape[-1]))
                 continue
@@ -224,7 +222,14 @@ def month_table(width: int) -> Tensor:
     return torch.cat([angles.sin().expand(-1, width // 2), angles.cos().expand(-1, width - width // 2)], 1).float()
 
 
-def _split_equal(counts: Tensor, order: Tensor) -> tuple[list[int], tuple[Tensor, ...]]:
+def unit_sphere(location: Tensor) -> Tensor:
+    """Points on the unit sphere of latitude and longitude in degrees, (B, 2) to (B, 3); unknown ones count as 0."""
+    latitude, longitude = (location.nan_to_num(0.0, 0.0, 0.0) * (math.pi / 180)).unbind(1)
+    point = [latitude.cos() * longitude.cos(), latitude.cos() * longitude.sin(), latitude.sin()]
+    return torch.stack(point, 1)
+
+
+def split_equal(counts: Tensor, order: Tensor) -> tuple[list[int], tuple[Tensor, ...]]:
     """Distinct values of sorted counts, and the part of `order` of each."""
     values, sizes = torch.unique_consecutive(counts, return_counts=True)
     return values.tolist(), torch.split(order, sizes.tolist())

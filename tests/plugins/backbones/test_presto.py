@@ -13,12 +13,14 @@ from torch import Tensor
 from cropzoo import UnknownName, UsageError, create_model
 from cropzoo.config.catalog import Size
 from cropzoo.models.flops import count_costs
-from cropzoo_plugins.backbones.presto import BANDS, SENTINEL2, Presto
+from cropzoo_plugins.backbones.presto import Presto
 from cropzoo_plugins.backbones.presto_published import convert
 from cropzoo_plugins.layers import chunks
+from cropzoo_plugins.layers.band_groups import SENTINEL2_GROUPS
+from cropzoo_plugins.layers.bands import SENTINEL2
 from cropzoo_plugins.layers.presto import GROUPS, Group
 
-SMALL: dict[str, Any] = {"in_channels": 10, "classes": 4, "bands": BANDS, "dim": 16, "depth": 2, "heads": 2}
+SMALL: dict[str, Any] = {"in_channels": 10, "classes": 4, "bands": SENTINEL2, "dim": 16, "depth": 2, "heads": 2}
 
 
 def build(**options: Any) -> Presto:
@@ -51,7 +53,7 @@ def close(actual: Tensor, expected: Tensor, atol: float = 1e-5) -> None:
 
 def test_one_month_of_sentinel2_equals_the_published_features(parity: Any) -> None:
     case = parity("presto_t1")
-    backbone = Presto(in_channels=10, classes=2, bands=[*BANDS[:7], "B8A", "B11", "B12"]).eval()
+    backbone = Presto(in_channels=10, classes=2, bands=[*SENTINEL2[:7], "B8A", "B11", "B12"]).eval()
     state = {key.removeprefix("backbone."): value for key, value in convert(case.state).items()}
     backbone.load_state_dict(state, strict=True)
     dates = days(*(f"2020-{int(month) + 1:02d}-28" for month in case.tensors["month"])).t()
@@ -86,9 +88,10 @@ def plain(backbone: Presto, series: Tensor, dates: np.ndarray, clear: Tensor, lo
         steps.append(month)
     there = torch.ones(1, len(steps), dtype=torch.bool)
     pixel = torch.stack(values)[None]
-    red, infrared = pixel[..., BANDS.index("B04")], pixel[..., BANDS.index("B08")]
+    red, infrared = pixel[..., SENTINEL2.index("B04")], pixel[..., SENTINEL2.index("B08")]
     groups = {
-        name: Group(pixel[..., [BANDS.index(band) for band in needed]], there) for name, needed in SENTINEL2.items()
+        name: Group(pixel[..., [SENTINEL2.index(band) for band in needed]], there)
+        for name, needed in SENTINEL2_GROUPS.items()
     }
     groups["NDVI"] = Group(((infrared - red) / (infrared + red))[..., None], there)
     step = torch.tensor([steps])
@@ -137,7 +140,7 @@ def test_the_order_of_dates_and_bands_does_not_matter(monkeypatch: pytest.Monkey
     backbone, (series, dates, valid) = build(), inputs()
     valid[1, 20:] = False
     clear, order, bands = torch.rand(2, 36, 3, 4) < 0.5, torch.randperm(36), torch.randperm(10).tolist()
-    other = build(bands=[BANDS[band] for band in bands])
+    other = build(bands=[SENTINEL2[band] for band in bands])
     with torch.no_grad():
         features = backbone(series, dates, valid, clear=clear)
         close(backbone(series[:, order], dates[:, order], valid[:, order], clear=clear[:, order]), features)
@@ -187,9 +190,9 @@ def test_the_location_is_used_where_it_is_known() -> None:
 
 @pytest.mark.parametrize("spelling", ["B{:d}", "b{:02d}", "B{:02d}_10m", "S2_B{:02d}", "L2A_B{:d}"])
 def test_bands_are_found_by_any_spelling(spelling: str) -> None:
-    names = [spelling.format(int(band[1:])) if band != "B8A" else "b8a" for band in BANDS]
+    names = [spelling.format(int(band[1:])) if band != "B8A" else "b8a" for band in SENTINEL2]
     backbone = build(bands=names)
-    assert list(backbone.groups) == [*SENTINEL2, "NDVI"]
+    assert list(backbone.groups) == [*SENTINEL2_GROUPS, "NDVI"]
     with torch.no_grad():
         close(backbone(*inputs()), build()(*inputs()))
 
