@@ -134,6 +134,10 @@ OPTIONS = {
             "image_size": 3,
         },
     ],
+    "galileo": [
+        {"bands": ["B04", "B08", "B11"]},
+        {"bands": ["B4", "B3", "b02", "B12", "SCL", "B11"], "window": 4, "patch_size": 2},
+    ],
     "pixel-transformer": [
         {"dim": 16, "depth": 2, "heads": 2},
         {"dim": 5, "depth": 1, "heads": 1, "mlp_ratio": 1, "dropout": 0.1, "image_size": 3},
