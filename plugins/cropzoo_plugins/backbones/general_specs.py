@@ -25,6 +25,17 @@ def find_torchgeo_networks() -> tuple[str, ...]:
 
 _BASELINES = (
     BackboneSpec(
+        name="composite",
+        build="cropzoo_plugins.backbones.composite:Composite",
+        summary="Medians by month, indices and percentiles of individual pixels; no parameters",
+        source="cropzoo",
+        license="Apache-2.0",
+        dates="epoch",
+        inputs=("clear", "padded"),
+        normalization="reflectance",
+        use="With a fitted objective such as forest: the baseline that a network should beat, trained in seconds.",
+    ),
+    BackboneSpec(
         name="ltae",
         build="cropzoo_plugins.backbones.ltae:LTAE",
         summary="Lightweight temporal attention on individual pixels",

@@ -66,6 +66,19 @@ def test_gaps_are_interpolated_and_ends_repeated():
     assert fill_gaps(*tensors).flatten().tolist() == expected
 
 
+def test_repeated_ends_are_exactly_equal():
+    """A classifier can then leave out steps that never have images."""
+    median, present = composite_array(*(each[0] for each in make()), 6)
+    present[:2] = present[5:] = False
+    present[2] = True
+    filled = fill_gaps_array(median, present)
+    tensors = (torch.from_numpy(each)[None] for each in (median, present))
+    for found in (filled, fill_gaps(*tensors).numpy()[0]):
+        assert np.array_equal(found[0], median[2])
+        assert np.array_equal(found[1], median[2])
+        assert np.array_equal(found[5], np.where(present[4][None], median[4], found[4]))
+
+
 def test_a_pixel_without_a_present_step_stays_zero():
     median, present = np.full((4, 1, 1), 9, np.float32), np.zeros((4, 1), bool)
     assert fill_gaps_array(median, present).ravel().tolist() == [0] * 4

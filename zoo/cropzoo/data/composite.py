@@ -104,7 +104,7 @@ def fill_gaps(median: Tensor, present: Tensor) -> Tensor:
     low, high = torch.stack(before[1:], dim=1), torch.stack(after[:0:-1], dim=1)
     low, high = torch.where(low < 0, high, low), torch.where(high == steps, low, high)
     index = torch.arange(steps, device=median.device).view(1, -1, 1, 1)
-    share = ((index - low).to(median.dtype) / (high - low).clamp(min=1)).to(median.dtype)[:, :, None]
+    share = ((index - low).to(median.dtype) / (high - low).clamp(min=1)).clamp(0, 1)[:, :, None]
     first, second = (
         median.gather(1, place.clamp(0, steps - 1)[:, :, None].expand(median.shape)) for place in (low, high)
     )
@@ -118,6 +118,6 @@ def fill_gaps_array(median: NDArray[np.float32], present: NDArray[np.bool_]) -> 
     before = np.maximum.accumulate(np.where(present, index, -1), axis=0)
     after = np.minimum.accumulate(np.where(present, index, steps)[::-1], axis=0)[::-1]
     before, after = np.where(before < 0, after, before), np.where(after == steps, before, after)
-    share = ((index - before) / np.maximum(after - before, 1)).astype(np.float32)[:, None]
+    share = ((index - before) / np.maximum(after - before, 1)).clip(0, 1).astype(np.float32)[:, None]
     low, high = (np.take_along_axis(median, np.clip(place, 0, steps - 1)[:, None], axis=0) for place in (before, after))
     return np.where(np.logical_or.reduce(present)[None, None], low * (1 - share) + high * share, np.float32(0))
