@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cropzoo.config.catalog import Size
@@ -15,8 +16,17 @@ DEFAULT_SIZE = Size(bands=10, classes=19, dates=60, pixels=24)
 """Size at which costs are counted by default: that of PASTIS."""
 
 
-def costs_of(zoo: Zoo, backbone: PluginChoice, size: Size, upsample: int = 1) -> Costs:
-    """Costs of a new model of a size, without initial weights."""
+def costs_of(
+    zoo: Zoo,
+    backbone: PluginChoice,
+    size: Size,
+    upsample: int = 1,
+    bands: Sequence[str] | None = None,
+    fitted: bool = False,
+) -> Costs:
+    """Costs of a new model of a size, without initial weights, and without its head if that is fitted."""
+    from torch import nn
+
     from cropzoo.models.factory import create_model
     from cropzoo.models.flops import count_costs
 
@@ -28,9 +38,12 @@ def costs_of(zoo: Zoo, backbone: PluginChoice, size: Size, upsample: int = 1) ->
         image_size=size.pixels,
         length=size.dates,
         upsample=upsample,
+        bands=bands,
         zoo=zoo,
         **{**member, **zoo.backbones[name].spec.architecture(backbone.options)},
     )
+    if fitted:
+        model.head = nn.Identity()
     return count_costs(model, size)
 
 

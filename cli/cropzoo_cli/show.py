@@ -165,7 +165,7 @@ def _explain_missing_weights(zoo: Zoo, name: str, entry: CatalogEntry) -> str:
 
 def _checkpoint_facts(path: Path, zoo: Zoo) -> dict[str, Any]:
     from cropzoo.io import sha256_of
-    from cropzoo.models.checkpoint import read_metadata
+    from cropzoo.models.checkpoint import HeadData, read_metadata
 
     path = path / "model.safetensors" if path.is_dir() else path
     metadata = read_metadata(path)
@@ -174,7 +174,14 @@ def _checkpoint_facts(path: Path, zoo: Zoo) -> dict[str, Any]:
     size = Size(bands=metadata.in_channels, classes=classes, dates=length, pixels=metadata.image_size)
     facts = {"kind": "checkpoint", "file": str(path), "bytes": path.stat().st_size, "sha256": sha256_of(path)}
     facts |= (
-        _cost_facts(zoo, metadata.backbone, size, upsample=metadata.upsample)
+        _cost_facts(
+            zoo,
+            metadata.backbone,
+            size,
+            upsample=metadata.upsample,
+            bands=metadata.bands or None,
+            fitted=isinstance(metadata.head, HeadData),
+        )
         if metadata.backbone.name in zoo.backbones
         else {}
     )
@@ -214,9 +221,10 @@ def _metadata_facts(metadata: Metadata) -> dict[str, Any]:
 
 
 def _cost_facts(
-    zoo: Zoo, backbone: PluginChoice, size: Size, published: float | None = None, upsample: int = 1
+    zoo: Zoo, backbone: PluginChoice, size: Size, published: float | None = None, **how: Any
 ) -> dict[str, Any]:
-    costs = costs_of(zoo, backbone, size, upsample)
+    """Parameters and FLOPs; `how` are the further arguments of `costs_of`."""
+    costs = costs_of(zoo, backbone, size, **how)
     return {
         "parameters": format_parameters(costs.parameters, published),
         "GFLOPs": f"{costs.gflops:.2f} (one series: {format_size(size)})",

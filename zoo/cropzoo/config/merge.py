@@ -15,6 +15,7 @@ from cropzoo.config.schema import parse_yaml
 from cropzoo.config.short_forms import (
     DEFAULT_OBJECTIVE,
     RATE_FIELDS,
+    STAGE_FIELDS,
     Settings,
     expand_short_forms,
     iterate_sections,
@@ -220,8 +221,9 @@ def resolve_recipe(
         UsageError: a name or key is unknown or a value is not allowed; the message names the layer.
     """
     given: Settings = {}
-    for where, layer in layers:
-        given = merge(given, _check_layer(zoo, catalog, layer, where))
+    expanded = [(where, _check_layer(zoo, catalog, layer, where)) for where, layer in layers]
+    for _, upper in expanded:
+        given = merge(given, upper)
     named = merge(_read_entry(zoo, catalog, entry), given) if entry else given
     dataset = named.get("dataset", {}).get("name", "synthetic")
     of_weights = pretrained_backbone(zoo, catalog, named.get("weights"))
@@ -245,7 +247,9 @@ def resolve_recipe(
         for name in (stage["objective"], *_names(stage["auxiliary"])):
             zoo.objectives[name]
     check_objectives(given.get("objectives", {}), stages, "the recipe")
-    return build_recipe(merged, "the recipe"), pair if settings else ""
+    if stages[-1]["objective"] in _fitted(zoo):
+        _check_fitted(expanded, stages)
+    return build_recipe(merged, "the recipe", _fitted(zoo)), pair if settings else ""
 
 
 def pretrained_backbone(zoo: Zoo, catalog: Catalog, weights: object) -> Settings:
@@ -268,7 +272,38 @@ def read_recipe(zoo: Zoo, values: Mapping[str, Any], where: str) -> Recipe:
     check_plugins(zoo, read_records(values, where), where)
     settings = expand_short_forms(values, where)
     _rename_options(zoo, settings)
-    return build_recipe(settings, where)
+    return build_recipe(settings, where, _fitted(zoo))
+
+
+def _fitted(zoo: Zoo) -> tuple[str, ...]:
+    """Names of the objectives that are fitted to frozen features."""
+    return tuple(name for name, entry in zoo.objectives.items() if entry.spec.fitted)
+
+
+def _check_fitted(layers: Iterable[tuple[str, Settings]], stages: list[Settings]) -> None:
+    """Check that nothing is set for a last stage that is fitted, by the layer that names it or by one above.
+
+    Layers below, such as the recipe of another run, were written for another objective.
+
+    Raises:
+        UsageError: epochs, rates or gradients are set.
+    """
+    name, number, named = stages[-1]["objective"], len(stages) - 1, False
+    for where, layer in layers:
+        named = named or name in objectives_in(layer)
+        if not named:
+            continue
+        sections = layer.get("stages", {})
+        of_stage = sections.get(number, {}) if isinstance(sections, dict) else sections[-1] if sections else {}
+        own = [of_stage, layer.get("objectives", {}).get(name, {})]
+        unread = [key for key in STAGE_FIELDS if any(key in section for section in own)]
+        unread += [key for key in ("epochs", "steps", *(() if number else RATE_FIELDS)) if key in layer]
+        unread += [key for key in ("freeze", "lr_scale") if key in layer and (key == "freeze") != bool(layer[key])]
+        if unread:
+            raise UsageError(
+                f"{where}: {unread[0]} is given, but {name!r} is fitted once to frozen features, without epochs, rates "
+                "and gradients; remove it, or name an objective that trains, such as segmentation"
+            )
 
 
 def _check_layer(zoo: Zoo, catalog: Catalog, layer: Mapping[str, Any], where: str) -> Settings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -28,7 +28,8 @@ class Stage(Schema):
 
     The budget is a number of epochs, or of steps (optimizer updates), which replaces that of epochs: training ends with
     the epoch that reaches it, within the first one if that is longer. The learning rate rises linearly over
-    `warmup_epochs`, then falls on a cosine to `lr_min`; it changes every step.
+    `warmup_epochs`, then falls on a cosine to `lr_min`; it changes every step. A `fitted` stage has neither: its
+    objective is fitted once to frozen features, and `epochs` is 0.
     """
 
     objective: str
@@ -40,6 +41,7 @@ class Stage(Schema):
     lr_min: Real = Field(5e-6, ge=0)
     warmup_epochs: Real = Field(1.0, ge=0)
     weight_decay: Real = Field(0.01, ge=0)
+    fitted: Flag = False
 
     def fit_epochs(self, steps: int) -> Stage:
         """The stage with the number of epochs of `steps` steps that its budget gives."""
@@ -50,7 +52,9 @@ class Stage(Schema):
         return self.epochs * (min(steps, self.steps or steps) if self.epochs == 1 else steps)
 
     def to_mapping(self) -> Settings:
-        """The mapping form, with every default written out."""
+        """The mapping form, with every default written out; `fitted` follows from the objective."""
+        if self.fitted:
+            return {"objective": self.objective, **({"options": dict(self.options)} if self.options else {})}
         fields = [field for field in STAGE_FIELDS if field != "steps" or self.steps is not None]
         values = {"objective": self.objective, **{field: getattr(self, field) for field in fields}}
         if self.auxiliary:
@@ -267,15 +271,24 @@ def check_objectives(objectives: Mapping[str, Settings], stages: Sequence[Settin
             )
 
 
-def build_recipe(settings: Mapping[str, Any], where: str) -> Recipe:
+def build_recipe(settings: Mapping[str, Any], where: str, fitted: Collection[str] = ()) -> Recipe:
     """The recipe of expanded settings.
 
+    Args:
+        settings: the settings.
+        where: their source, for messages.
+        fitted: names of the objectives that are fitted to frozen features; epochs and rates do not apply to them.
+
     Raises:
-        UsageError: a key is unknown, or a value is not allowed.
+        UsageError: a key is unknown, a value is not allowed, or a fitted objective is not the last stage.
     """
     check_keys(settings, where)
     values = {key: value for key, value in settings.items() if key not in SHORT_KEYS}
-    values["stages"] = [_make_stage(stage, where) for stage in list_stages(settings, where)]
+    stages = list_stages(settings, where)
+    _check_places(stages, fitted, where)
+    values["stages"] = [_make_stage(stage, where, stage["objective"] in fitted) for stage in stages]
+    if any(stage.fitted for stage in values["stages"]):  # the last one
+        values |= {"freeze": True, "lr_scale": {}}
     dataset = dict(values.get("dataset", {}))
     if "min_clear" in dataset:
         values["min_clear"] = dataset.pop("min_clear")
@@ -283,10 +296,38 @@ def build_recipe(settings: Mapping[str, Any], where: str) -> Recipe:
     return Recipe.parse(values, where)
 
 
-def _make_stage(stage: Settings, where: str) -> Stage:
+def _check_places(stages: Sequence[Settings], fitted: Collection[str], where: str) -> None:
+    """Check that objectives that are fitted to frozen features train no backbone.
+
+    Raises:
+        UsageError: one of them is auxiliary, has auxiliary objectives, or is not the last stage.
+    """
+    for number, stage in enumerate(stages):
+        name, auxiliary = stage["objective"], [each["objective"] for each in stage["auxiliary"]]
+        found = next((each for each in auxiliary if each in fitted), name if name in fitted else None)
+        problem = (
+            f"it is an auxiliary objective of {name!r}"
+            if found in auxiliary
+            else f"it has the auxiliary objective {auxiliary[0]!r}"
+            if auxiliary
+            else f"it is stage {number + 1} of {len(stages)}"
+            if number < len(stages) - 1
+            else ""
+        )
+        if found and problem:
+            raise UsageError(
+                f"{where}: {found!r} is fitted to frozen features and gives no gradient, but {problem}; use it "
+                f"alone as the last stage: --objective {found}"
+            )
+
+
+def _make_stage(stage: Settings, where: str, fitted: bool) -> Stage:
     where = f"{where}: stage {stage['objective']!r}"
     if stage["objective"] in [each["objective"] for each in stage["auxiliary"]]:
         raise UsageError(f"{where}: auxiliary names the objective of the stage itself; name another objective")
+    if fitted:
+        stage = {"objective": stage["objective"], "options": stage["options"], "fitted": True}
+        return Stage.parse(stage, where).model_copy(update={"epochs": 0})
     return Stage.parse(stage, where)
 
 

@@ -160,8 +160,11 @@ class DataModule(pl.LightningDataModule):
             name: class_counts(samples, classes).tolist() if classes else [] for name, samples in self.splits.items()
         }
 
-    def check_labels(self) -> None:
+    def check_labels(self, finer: bool = False) -> None:
         """Check that every split has labels as fine as the logits.
+
+        Args:
+            finer: whether they may be a multiple of times finer.
 
         Raises:
             UsageError: labels and logits have different resolutions.
@@ -171,7 +174,7 @@ class DataModule(pl.LightningDataModule):
             samples = self.split(name)
             if not sum(self.counts[name]):
                 raise CropzooError(f"split {name!r} has no labeled pixel; add data, or divide it differently")
-            check_resolution(name, samples[0], self.recipe.head.upsample)
+            check_resolution(name, samples[0], self.recipe.head.upsample, finer)
 
     def tiles(self, samples: Sequence[Sample]) -> Tiles:
         """Tiles that cover samples of any size."""
@@ -180,6 +183,10 @@ class DataModule(pl.LightningDataModule):
     def tile_loader(self, split: str) -> DataLoader[Any]:
         """A loader of the tiles of a split, in order; errors as in `split`."""
         return self._make_loader(self.tiles(self.split(split)))
+
+    def sample_loader(self, samples: Sequence[Sample]) -> DataLoader[Any]:
+        """A loader of the tiles of labeled samples that have a labeled pixel, in order."""
+        return self._make_loader(self.tiles(samples).labeled())
 
     def train_dataloader(self) -> DataLoader[Any]:
         """A loader of random crops of `train`, for the current stage."""
@@ -243,7 +250,7 @@ def open_training_data(zoo: Zoo, recipe: Recipe, workers: int = 0) -> DataModule
     inputs = ModelInputs(backbone.dates, backbone.inputs, backbone.normalization)
     data = DataModule(dataset, recipe, inputs, split_names=spec.splits, workers=workers)
     if needing:
-        data.check_labels()
+        data.check_labels(finer=all(zoo.objectives[name].spec.fitted for name in needing))
     return data
 
 
@@ -278,19 +285,20 @@ def patch_options(recipe: Recipe) -> PatchOptions:
     )
 
 
-def check_resolution(split: str, sample: Sample, logits: int) -> None:
+def check_resolution(split: str, sample: Sample, logits: int, finer: bool = False) -> None:
     """Check that labels are as fine as the logits.
 
     Args:
         split: name of the split, for messages.
         sample: a labeled sample.
         logits: how many times finer than the images the logits are.
+        finer: whether the labels may be a multiple of times finer than the logits.
 
     Raises:
         UsageError: labels and logits have different resolutions.
     """
     labels = sample.label_scale
-    if labels != logits:
+    if labels % logits if finer else labels != logits:
         way = f"set head.upsample={labels}, or " if labels in SCALES else ""
         raise UsageError(
             f"training with head.upsample={logits}; labels of split {split!r} have {labels} x the resolution of the "

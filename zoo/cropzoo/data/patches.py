@@ -126,6 +126,17 @@ class Tiles(TorchDataset[PatchItem]):
         drawn.places = [self.places[position] for position in np.sort(chosen)]
         return drawn
 
+    def labeled(self) -> Tiles:
+        """The tiles that have a labeled pixel of their own, in their order; all samples must have labels."""
+        chosen = copy(self)
+        chosen.places = [place for place in self.places if self._is_labeled(*place)]
+        return chosen
+
+    def _is_labeled(self, number: int, tile: TilePosition) -> bool:
+        sample, size = self.samples[number], self.options.size
+        labels = sample.crop(tile.row, tile.column, size, size).labels
+        return labels is not None and bool((mask_overlap(labels, tile, sample.label_scale) != IGNORE).any())
+
     def __len__(self) -> int:
         return len(self.places)
 

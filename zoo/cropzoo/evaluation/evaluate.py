@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from cropzoo.data.batch import Batch
 from cropzoo.data.datamodule import DataModule, ModelInputs, open_data
@@ -74,10 +75,17 @@ def predict_split(model: Model, data: DataModule, split: str, collector: Collect
     Returns:
         What the collector computed.
     """
+    return predict_loader(model, data, data.tile_loader(split), collector, runtime)
+
+
+def predict_loader(
+    model: Model, data: DataModule, loader: DataLoader[Any], collector: Collector, runtime: Runtime
+) -> Any:
+    """Run a model over the batches of a loader of `data`; arguments and result as in `predict_split`."""
     module = _PredictionModule(model, data.normalizer, collector)
     trainer = make_trainer(runtime, precision=data.recipe.precision)
     with interruptible():
-        trainer.test(module, data.tile_loader(split), verbose=False)
+        trainer.test(module, loader, verbose=False)
     return module.result
 
 
@@ -114,7 +122,7 @@ def predict_sample(model: Model, data: DataModule, sample: Sample) -> tuple[NDAr
     for start in range(0, len(tiles), data.recipe.batch_size):
         chunk = range(start, min(start + data.recipe.batch_size, len(tiles)))
         batch = data.normalizer(data.collate([tiles[PatchKey(0, position)] for position in chunk]))
-        batch = batch.to(next(model.parameters()).device)
+        batch = batch.to(model.device)
         output = model.predict_batch(batch).float().cpu().numpy()
         if len(logits) != output.shape[1]:
             logits = np.zeros((output.shape[1], height, width), np.float32)

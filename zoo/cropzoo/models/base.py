@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, get_args
 
 import torch
@@ -160,6 +161,12 @@ class Model(nn.Module):
         self.dates = dates
         self.temperature = 1.0
         self.metadata: dict[str, Any] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the model, also of one without parameters."""
+        tensors = chain(self.parameters(), self.buffers())
+        return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
     def predict(
         self,

@@ -101,8 +101,12 @@ def _with_scale(dataset: Mapping[str, Any], metadata: Metadata, zoo: Zoo) -> dic
     return {**dataset, "scale": metadata.scale} if has_option else dict(dataset)
 
 
-FORMAT = 1
-"""Format version; it changes when a reader of the previous version would misread a file."""
+FORMAT = 2
+"""Format version; it changes when a reader of the previous version would misread a file.
+
+A file has the first version whose readers understand it: 2 if its head is fitted, or its backbone takes inputs or a
+normalization of its own, which readers of version 1 ignore.
+"""
 
 KEY = "cropzoo"
 
@@ -169,18 +173,33 @@ class BaselineScores(Schema):
     miou: Real = Field(ge=0, le=1)
 
 
+class HeadData(Schema):
+    """The head of a fitted objective: what builds it, before its tensors are loaded.
+
+    Args:
+        name: name of the objective.
+        options: options of the objective.
+        shapes: shape of each tensor, by name.
+    """
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    shapes: dict[str, tuple[Annotated[Whole, Field(ge=1)], ...]]
+
+
 class Metadata(Schema):
     """Metadata of a checkpoint. Unknown keys, which later versions of the same format may add, are ignored.
 
     Args:
-        format: format version.
+        format: format version; the first one whose readers understand the metadata, unless it is given.
         backbone: name and options of the backbone; with every default, in files of 0.2 and later.
         in_channels, image_size, length: sizes that the network was built for; length is None for any number of dates.
         upsample: scale factor between the images' resolution and that of the logits.
         codes: origin of the codes of the classes: "source" if they are those of the training data, "unknown" in files
             of versions before 0.2, where they may be numbers that cropzoo made up; such codes become None.
         classes: classes by label index; empty for a backbone without a head that was trained on unlabeled data.
-        head: whether the file has the weights of a head; an objective without a head leaves none.
+        head: whether the file has the weights of a head; an objective without a head leaves none. A fitted objective
+            leaves a head of its own kind.
         bands: band names in order; empty for imported weights without names.
         scale: reflectance of one stored unit.
         mean, std: mean and standard deviation of the scaled values, per band.
@@ -205,7 +224,7 @@ class Metadata(Schema):
     model_config = ConfigDict(extra="ignore")
     renamed: ClassVar = {"licence": "license"}
 
-    format: Whole = FORMAT
+    format: Whole = 1
     backbone: PluginChoice
     in_channels: Whole = Field(ge=1, le=MAX_SIZE)
     image_size: Whole = Field(ge=1, le=MAX_SIZE)
@@ -213,7 +232,7 @@ class Metadata(Schema):
     upsample: Literal[1, 2, 4] = 1
     codes: Literal["source", "unknown"] = "unknown"
     classes: tuple[LabelClass, ...]
-    head: Flag = True
+    head: Flag | HeadData = True
     bands: tuple[str, ...] = ()
     scale: Real | None = Field(None, gt=0)
     mean: tuple[Real, ...] = ()
@@ -269,6 +288,8 @@ class Metadata(Schema):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Metadata:
+        if isinstance(self.head, HeadData) or self.inputs or self.normalization != "dataset":
+            object.__setattr__(self, "format", FORMAT)
         if self.head and not self.classes:
             raise ValueError("classes is empty, but the checkpoint has a head")
         for field in ("bands", "mean", "std"):

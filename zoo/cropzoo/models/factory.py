@@ -21,8 +21,10 @@ from cropzoo.config.recipe import SCALES
 from cropzoo.data.patches import check_image_size
 from cropzoo.errors import CropzooError, UsageError, describe_error
 from cropzoo.models.base import Backbone, Model
-from cropzoo.models.checkpoint import Metadata, check_head, read_metadata, read_shapes, read_state
+from cropzoo.models.checkpoint import HeadData, Metadata, check_head, read_metadata, read_shapes, read_state
 from cropzoo.models.download import find_checkpoint, local_checkpoint
+from cropzoo.models.fitted import FittedObjective, InvalidHead
+from cropzoo.models.objectives import build_objective
 from cropzoo.models.pretrained import find_pretrained
 from cropzoo.models.upsample import Upsampled
 from cropzoo.plugins.options import known_options
@@ -272,12 +274,33 @@ def model_from(metadata: Metadata, zoo: Zoo) -> Model:
         UsageError: the checkpoint has no head, or its plugin is missing.
     """
     check_head(metadata)
-    check_plugins(zoo, metadata.plugins, "the checkpoint", {f"backbone {metadata.backbone.name}"})
+    used = {f"backbone {metadata.backbone.name}"}
+    if isinstance(metadata.head, HeadData):
+        used.add(f"objective {metadata.head.name}")
+    check_plugins(zoo, metadata.plugins, "the checkpoint", used)
     name, classes = metadata.backbone.name, len(metadata.classes)
     shape = Shape(metadata.in_channels, classes, metadata.image_size, metadata.length, metadata.upsample)
     options = zoo.backbones[name].spec.architecture(metadata.backbone.options)
     backbone = create_backbone(name, shape, zoo=zoo, options=options, bands=metadata.bands or None)
-    return Model(backbone, backbone.make_head(classes), metadata.dates)
+    return Model(backbone, _make_head(metadata, backbone, zoo), metadata.dates)
+
+
+def _make_head(metadata: Metadata, backbone: Backbone, zoo: Zoo) -> nn.Module:
+    """The head of a checkpoint, without its weights."""
+    classes, head = len(metadata.classes), metadata.head
+    if not isinstance(head, HeadData):
+        return backbone.make_head(classes)
+    options = zoo.objectives[head.name].spec.upgrade_options(head.options)
+    objective = build_objective(zoo, head.name, backbone, classes, options)
+    if not isinstance(objective, FittedObjective):
+        raise CropzooError(
+            f"the checkpoint has a fitted head of objective {head.name!r}; the installed objective of that name is "
+            "trained; use the plugin that wrote it"
+        )
+    try:
+        return objective.empty_head(head.shapes)
+    except InvalidHead as error:
+        raise CropzooError(f"metadata of the checkpoint: {error}; download or copy it again, or train again") from error
 
 
 _BUILD_ERRORS = (
@@ -333,7 +356,10 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor], where: str) -> 
                 f"{where} has a tensor {key} of {str(given.dtype).removeprefix('torch.')} whose values are not numbers "
                 "of the network (of another type, NaN or infinite); download or copy it again, or train again"
             )
-    module.load_state_dict(state)
+    try:
+        module.load_state_dict(state)
+    except InvalidHead as error:
+        raise CropzooError(f"{where}: {error}; download or copy it again, or train again") from error
 
 
 def _compare(module: nn.Module, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:

@@ -50,7 +50,7 @@ def count_costs(model: Model, size: Size) -> Costs:
 
 
 def _operations(network: Model, size: Size) -> int:
-    device = next(network.parameters()).device
+    device = network.device
     series = torch.zeros(1, size.dates, size.bands, size.pixels, size.pixels, device=device)
     dates = torch.linspace(1, 365, size.dates, device=device).round().long()[None]
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):

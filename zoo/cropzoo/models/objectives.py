@@ -7,6 +7,7 @@ from typing import Any
 
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.models.base import Backbone, Model, Objective
+from cropzoo.models.fitted import FittedObjective
 from cropzoo.plugins.registry import Zoo, load_zoo
 
 
@@ -49,5 +50,10 @@ def build_objective(zoo: Zoo, name: str, backbone: Backbone, classes: int, optio
         raise CropzooError(
             f"objective {name!r} of plugin {entry.owner.name!r}: its factory returned "
             f"{type(objective).__name__}; it must return a cropzoo.Objective"
+        )
+    if isinstance(objective, FittedObjective) != entry.spec.fitted:
+        raise CropzooError(
+            f"objective {name!r} of plugin {entry.owner.name!r}: its spec says fitted={entry.spec.fitted}, and its "
+            f"factory returned {type(objective).__name__}; a fitted objective is a FittedObjective, and no other is"
         )
     return objective

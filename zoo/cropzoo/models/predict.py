@@ -58,7 +58,7 @@ def predict(
         samples.append(Sample(series[item][real], days[item][real].astype(np.int32), clear=seen))
     _check_unit(samples, metadata, scale)
     batch = replace(_make_batch(samples, options, metadata), location=_location(location, len(series)))
-    device = next(model.parameters()).device
+    device = model.device
     statistics = scale, metadata.mean, metadata.std, metadata.normalization
     normalizer = Normalizer(metadata.bands, metadata.bands, *statistics).to(device)
     with torch.inference_mode():

@@ -247,13 +247,18 @@ class ObjectiveSpec(Spec):
 
     Args:
         needs_labels: Whether the objective requires a dataset with labels.
+        fitted: Whether the objective is fitted once to frozen features, without epochs and gradients; see
+            `cropzoo.models.fitted.FittedObjective`.
     """
 
     kind: ClassVar[str] = "objective"
     positional: ClassVar[int] = 2
 
     needs_labels: bool
+    fitted: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check(isinstance(self.needs_labels, bool), "needs_labels", "True or False")
+        self.check(isinstance(self.fitted, bool), "fitted", "True or False")
+        self.check(self.needs_labels or not self.fitted, "needs_labels", "True for a fitted objective")

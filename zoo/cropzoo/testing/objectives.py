@@ -6,16 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cropzoo.data.batch import Batch
 from cropzoo.data.sample import IGNORE
 from cropzoo.errors import CropzooError
 from cropzoo.models.base import Backbone, Losses, Objective
+from cropzoo.models.fitted import FittedHead, FittedObjective
 from cropzoo.plugins.registry import Entry, Zoo, load_zoo
 from cropzoo.plugins.specs import ObjectiveSpec
-from cropzoo.testing.subjects import Checker, check_gradients, check_signature, find_entry, random_batch
+from cropzoo.testing.subjects import (
+    Checker,
+    check_gradients,
+    check_signature,
+    equal_states,
+    find_entry,
+    random_batch,
+)
 
 CHANNELS, CLASSES, WIDTH = 3, 4, 6
 
@@ -35,7 +45,7 @@ def check_objective(name_or_spec: str | ObjectiveSpec, zoo: Zoo | None = None, *
     case = ObjectiveCase(entry, Checker(entry.spec), options)
     with torch.random.fork_rng():
         check_signature(case.check, entry, ("backbone", "classes"), options)
-        for check in CHECKS:
+        for check in FITTED_CHECKS if entry.spec.fitted else CHECKS:
             torch.manual_seed(0)
             check(case)
 
@@ -70,6 +80,11 @@ class ObjectiveCase:
         objective = self.entry.build(backbone=backbone, classes=CLASSES, **self.options)
         is_one = isinstance(objective, Objective)
         self.check.expect(is_one, f"its factory returned {type(objective)}, not a cropzoo.Objective")
+        fitted = isinstance(objective, FittedObjective)
+        self.check.expect(
+            fitted == self.entry.spec.fitted,
+            f"its spec says fitted={self.entry.spec.fitted}, but its factory returned {type(objective)}",
+        )
         self.check.expect(objective.backbone is backbone, "its `backbone` is not the one passed to the factory")
         objective.set_class_counts(torch.tensor([90, 10, 0, 30]))
         built: Objective = objective.train()
@@ -149,6 +164,64 @@ def _check_determinism(case: ObjectiveCase) -> None:
     case.check.expect(
         torch.equal(*totals), f"two runs with the same seed return {totals[0].item()} and {totals[1].item()}"
     )
+
+
+def _check_fit(case: ObjectiveCase) -> None:
+    """A fitted objective returns a head for the features of the backbone, also of few pixels."""
+    objective = case.build()
+    assert isinstance(objective, FittedObjective)
+    for pixels in (120, 5):
+        when = f"fitted to {pixels} pixels"
+        features, labels = _random_pixels(pixels)
+        head = objective.fit(features, labels, 0)
+        case.check.expect(isinstance(head, FittedHead), f"{when} it returned {type(head)}, not a FittedHead")
+        image = torch.from_numpy(features.T.copy()).view(1, WIDTH, 1, pixels)
+        logits = head(image.expand(2, -1, -1, -1))
+        shape = (2, CLASSES, 1, pixels)
+        case.check.expect(
+            tuple(logits.shape) == shape, f"{when} its head returns logits of shape {tuple(logits.shape)}, not {shape}"
+        )
+        case.check.expect(bool(torch.isfinite(logits).all()), f"{when} its head returns logits that are not finite")
+        total = logits.exp().sum(dim=1)
+        case.check.expect(
+            _equal(total, torch.ones_like(total)), f"{when} its logits are not logarithms of probabilities"
+        )
+        absent = logits[:, 2].exp()
+        case.check.expect(_equal(absent, torch.zeros_like(absent)), f"{when} it predicts a class without pixels")
+        alone = head(image[..., :1])
+        case.check.expect(_equal(alone, logits[:1, ..., :1]), f"{when} other pixels affect the logits of a pixel")
+
+
+def _check_stored_head(case: ObjectiveCase) -> None:
+    """The head is restored from its shapes and tensors, and repeats by seed."""
+    features, labels = _random_pixels(120)
+    first, second = (case.build() for _ in range(2))
+    assert isinstance(first, FittedObjective)
+    assert isinstance(second, FittedObjective)
+    head, again = first.fit(features, labels, 7), second.fit(features, labels, 7)
+    differ = equal_states(head, again)
+    case.check.expect(not differ, f"two fits with the same seed differ in {', '.join(differ)}")
+    try:
+        restored = second.empty_head(head.shapes)
+        restored.load_state_dict(head.state_dict())
+    except (CropzooError, RuntimeError) as error:
+        case.check.fail(f"its head cannot be restored from its shapes and tensors: {error}", error)
+    image = torch.from_numpy(features.T.copy()).view(1, WIDTH, 10, 12)
+    same = torch.equal(head(image), restored(image))
+    case.check.expect(same, "its restored head returns other logits: its tensors are incomplete")
+
+
+def _random_pixels(pixels: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Features (N, D) and labels (N,) of all classes but class 2, of which one has a single pixel."""
+    labels = torch.tensor([3, *([0, 1] * pixels)])[:pixels]
+    return (torch.randn(pixels, WIDTH) + labels[:, None]).numpy(), labels.numpy()
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+FITTED_CHECKS: tuple[Callable[[ObjectiveCase], None], ...] = (_check_fit, _check_stored_head)
 
 
 CHECKS: tuple[Callable[[ObjectiveCase], None], ...] = (

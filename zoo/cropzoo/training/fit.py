@@ -25,7 +25,8 @@ from cropzoo.errors import CropzooError
 from cropzoo.evaluation.evaluate import evaluate, predict_sample, score_baseline
 from cropzoo.io import exclusive_folder, read_json, write_json
 from cropzoo.models.base import Model, Objective
-from cropzoo.models.checkpoint import Metadata, TrainingData, check_storable, save_checkpoint
+from cropzoo.models.checkpoint import HeadData, Metadata, TrainingData, check_storable, save_checkpoint
+from cropzoo.models.fitted import FittedHead
 from cropzoo.parallel import barrier, is_rank_zero, rank_zero_first
 from cropzoo.reports import ReportPatch, get_orientation, rgb_image, write_report
 from cropzoo.runtime import init_distributed
@@ -137,7 +138,7 @@ def _finish(objective: Objective, data: DataModule, folder: RunFolder, resources
     if is_rank_zero():
         if scores["test"]:
             scores["test"] |= _score_baseline(data, resources)
-        metadata = _metadata(data, resources, head is not None, scores["test"])
+        metadata = _metadata(data, resources, _describe_head(head, data), scores["test"])
         save_checkpoint(folder.model, model.state_dict(), metadata)
         write_json(folder.metrics, scores)
         write_json(folder.environment, {**read_json(folder.environment), "training": training_cost(folder)})
@@ -164,7 +165,15 @@ def _score_baseline(data: DataModule, resources: Resources) -> dict[str, Any]:
         return {}
 
 
-def _metadata(data: DataModule, resources: Resources, head: bool, scores: dict[str, Any]) -> Metadata:
+def _describe_head(head: nn.Module | None, data: DataModule) -> bool | HeadData:
+    """The head in the metadata of the checkpoint."""
+    if not isinstance(head, FittedHead):
+        return head is not None
+    stage = data.recipe.stages[-1]
+    return HeadData(name=stage.objective, options=stage.options, shapes=head.shapes)
+
+
+def _metadata(data: DataModule, resources: Resources, head: bool | HeadData, scores: dict[str, Any]) -> Metadata:
     recipe, dataset, zoo = data.recipe, data.dataset, resources.zoo
     backbone = zoo.backbones[recipe.backbone.name].spec
     return Metadata(

@@ -14,11 +14,13 @@ from cropzoo.data.datamodule import DataModule
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.io import read_json
 from cropzoo.models.base import Backbone, Objective
+from cropzoo.models.fitted import FittedObjective
 from cropzoo.models.objectives import build_objective
 from cropzoo.parallel import get_world_size
 from cropzoo.runtime import interruptible, make_trainer
 from cropzoo.training.auxiliary import JointObjective, SharedFeatures
 from cropzoo.training.callbacks import AveragedWeights, BestWeights, EpochLog, LastState
+from cropzoo.training.fitted import fit_stage
 from cropzoo.training.loggers import RunLoggers
 from cropzoo.training.module import StageModule, derive_seed
 from cropzoo.training.optim import check_frozen, check_scales, count_parameters
@@ -52,6 +54,8 @@ class StageRunner:
         """
         recipe, stages = self.data.recipe, self.data.recipe.stages
         last = [self._build_objective(number) for number in range(len(stages))][-1]
+        if isinstance(last, FittedObjective):
+            return
         check_scales(last, recipe.lr_scale, recipe.freeze)
         if recipe.freeze:
             check_frozen(last, recipe)
@@ -105,6 +109,10 @@ class StageRunner:
                 continue
             torch.manual_seed(derive_seed(recipe.seed, "objective", number))
             objective = self._build_objective(number)
+            if isinstance(objective, FittedObjective):
+                log(f"stage {number + 1} of {len(recipe.stages)}: {stage.objective}, fitted to frozen features")
+                fit_stage(objective, self.data, number, self.resources, self.folder.epochs)
+                continue
             module = StageModule(objective, self.data.normalizer, recipe, number, self.data.class_names)
             self.data.stage = number
             steps = len(self.data.train_dataloader())
