@@ -13,6 +13,7 @@ from cropzoo.config.merge import parse_assignments
 from cropzoo.config.short_forms import expand_short_forms
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.models.hub import CHECKPOINT, HubFile, download_from_hub, is_hub_address, parse_hub_address
+from cropzoo_cli.costs import DEFAULT_SIZE
 from cropzoo_cli.options import check_suffix, pass_catalog
 from cropzoo_cli.output import echo, note
 from cropzoo_cli.settings import Settings
@@ -56,10 +57,12 @@ def import_weights(
 
     FILE is a path, or an address hf-hub:ORG/NAME[@REVISION]/FILE of the Hugging Face Hub. The sizes are taken from a
     catalog entry (--like) and from --set: bands, classes, image_size, length, backbone.OPTION, dataset.OPTION. Only
-    tensors are read from the file; no code in it is executed.
+    tensors are read from the file; no code in it is executed. A file of a backbone without a head becomes a checkpoint
+    that starts a training (--weights). Pretrained networks that find bands by name need no sizes.
 
     \b
     cropzoo import-weights tsvit tsvit.pth --like tsvit.pastis --out tsvit.safetensors
+    cropzoo import-weights galileo/base hf-hub:nasaharvest/galileo/models/base/encoder.pt --out base.safetensors
     """  # noqa: D301 click interprets the backspace character
     check_suffix(out)
     if out.exists() and not overwrite:
@@ -70,7 +73,8 @@ def import_weights(
     note(f"{file}: importing torch")
     from cropzoo.models.convert import import_published
 
-    metadata = import_published(backbone, file, out, settings.zoo, plan, statistics_of)
+    name, _ = settings.zoo.resolve_backbone(backbone)
+    metadata = import_published(name, file, out, settings.zoo, plan, statistics_of)
     if not metadata.head:
         echo(f"checkpoint  {out}  no head")
         note("the file has the weights of a backbone alone: use the checkpoint with --weights")
@@ -99,12 +103,15 @@ def _check_source(source: str) -> HubFile | None:
 def _plan(
     settings: Settings, catalog: Catalog, backbone: str, like: str | None, assignments: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Merge sizes and options of the user, the spec's options for published weights, and the catalog entry."""
-    backbone, _ = settings.zoo.resolve_backbone(backbone)
+    """Merge sizes and options of the user, the spec's options for published weights, and the catalog entry.
+
+    Weights of a network that finds its bands by name suit any sizes; for those that are missing, common ones are used.
+    """
+    backbone, member = settings.zoo.resolve_backbone(backbone)
     spec = settings.zoo.backbones[backbone].spec
     if not spec.convert:
         raise UsageError(f"backbone {backbone!r} has no conversion for published weights; choose another backbone")
-    plan: dict[str, Any] = {"backbone": dict(spec.published), "dataset": {}}
+    plan: dict[str, Any] = {"backbone": {**spec.published, **member}, "dataset": {}}
     if like is not None:
         entry = catalog[like]
         recipe = expand_short_forms(entry.recipe, like)
@@ -121,6 +128,8 @@ def _plan(
         plan["backbone"] = {**options, **plan["backbone"]}
     for key, value in parse_assignments(assignments).items():
         plan[key] = {**plan[key], **value} if isinstance(value, dict) and key in plan else value
+    if spec.normalization == "reflectance":
+        plan = {"bands": DEFAULT_SIZE.bands, "classes": DEFAULT_SIZE.classes, "image_size": DEFAULT_SIZE.pixels, **plan}
     missing = [key for key in ("bands", "classes", "image_size") if key not in plan]
     if missing:
         raise UsageError(

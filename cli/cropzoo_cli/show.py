@@ -152,7 +152,12 @@ def _entry_facts(zoo: Zoo, name: str, catalog: Catalog) -> dict[str, Any]:
     facts["published scores"] = [
         f"{score.data}: OA {_number(score.oa)}, mIoU {_number(score.miou)} ({score.source})" for score in entry.scores
     ]
-    facts["weights"] = weights_facts(entry.weights) if entry.weights else _explain_missing_weights(zoo, name, entry)
+    if entry.weights is None:
+        facts["weights"] = _explain_missing_weights(zoo, name, entry)
+    else:
+        weights = weights_facts(entry.weights)
+        facts["trained_on"] = {key: value for key, value in (weights.pop("trained_on") or {}).items() if value}
+        facts["weights"] = {key: value for key, value in weights.items() if value != ""}
     return {key: value for key, value in facts.items() if value not in ("", [], {})}
 
 

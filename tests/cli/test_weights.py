@@ -81,9 +81,13 @@ def test_list_and_show_say_size_license_and_what_the_weights_saw(run, catalog):
     assert f"CC-BY-4.0  no          {seen}" in lines[1]
     assert run("download", "tsvit.published").code == 0
     assert f"CC-BY-4.0  yes         {seen}" in run("list", "--weights", "tsvit.pub").out
-    shown = run("show", "tsvit.published", "--json").json["weights"]
-    assert shown == {key: value for key, value in record.items() if key in shown} | {"downloaded": True}
-    assert shown["sha256"] in run("show", "tsvit.published").out
+    facts = run("show", "tsvit.published", "--json").json
+    assert facts["trained_on"] == record["trained_on"]
+    assert facts["weights"] == {key: record[key] for key in facts["weights"]} | {"downloaded": True}
+    assert {"file", "size", "license", "citation"} <= facts["weights"].keys()
+    text = run("show", "tsvit.published").out
+    assert record["sha256"] in text
+    assert "labels: parcel register\n" in text
     assert "no entry with weights matches 'utae'" in run("list", "--weights", "utae").error
     assert "mutually exclusive" in run("list", "--weights", "--table").error
 
