@@ -156,11 +156,21 @@ def convert_entry(name: str, path: Path, catalog: Catalog, zoo: Zoo) -> Path:
     spec = zoo.backbones[backbone].spec
     length = entry.size.dates if spec.fixed_length else None
     shape = Shape(entry.size.bands, entry.size.classes, entry.size.pixels, length)
-    terms = {"license": entry.weights.license, "citation": entry.weights.citation}
-    seen = entry.weights.trained_on
-    origin = InitialWeights(name=name, trained_on=seen.model_dump() if seen else {}, **terms)
-    network = _describe_network(backbone, shape, options, zoo)
-    metadata = Metadata(**network, **terms, classes=(), head=False, initial_weights=(origin,))
+    terms, seen = entry.weights, entry.weights.trained_on
+    origin = InitialWeights(
+        name=name,
+        license=terms.license,
+        citation=terms.citation,
+        trained_on={} if seen is None else seen.model_dump(),
+    )
+    metadata = Metadata(
+        **_describe_network(backbone, shape, options, zoo),
+        classes=(),
+        head=False,
+        license=terms.license,
+        citation=terms.citation,
+        initial_weights=(origin,),
+    )
     target = (
         cache_folder() / "weights" / "converted" / f"{entry.weights.sha256}-{_version_of(metadata, zoo)}.safetensors"
     )
