@@ -58,7 +58,8 @@ def import_weights(
     FILE is a path, or an address hf-hub:ORG/NAME[@REVISION]/FILE of the Hugging Face Hub. The sizes are taken from a
     catalog entry (--like) and from --set: bands, classes, image_size, length, backbone.OPTION, dataset.OPTION. Only
     tensors are read from the file; no code in it is executed. A file of a backbone without a head becomes a checkpoint
-    that starts a training (--weights). Pretrained networks that find bands by name need no sizes.
+    that starts a training (--weights). Pretrained networks that find bands by name need no sizes,
+    and files of tessera say the options of their network.
 
     \b
     cropzoo import-weights tsvit tsvit.pth --like tsvit.pastis --out tsvit.safetensors

@@ -31,6 +31,7 @@ PRETRAINED = (
         name="tessera",
         build="cropzoo_plugins.backbones.tessera:Tessera",
         convert="cropzoo_plugins.backbones.tessera_published:convert",
+        configure="cropzoo_plugins.backbones.tessera_published:configure",
         summary="Pretrained transformer over the clear observations of individual pixels, distilled from a large one",
         source="Feng et al. 2025, arXiv:2506.20380; students of TESSERA v2 of ucam-eo/tessera (code MIT, weights CC0)",
         license="Apache-2.0",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from cropzoo import CropzooError
 from cropzoo_plugins.layers.published import rename_keys
 
 _LAYER_PARTS = {
@@ -37,6 +39,17 @@ _PARTS = {
 _RULES = tuple(
     (rf"{theirs}\.{kind}", f"backbone.{ours}.{kind}") for theirs, ours in _PARTS.items() for kind in ("weight", "bias")
 )
+_SETTINGS = {
+    "repr_dim": "repr_dim",
+    "latent_dim": "latent_dim",
+    "num_layers": "depth",
+    "nhead": "heads",
+    "dim_feedforward": "mlp_dim",
+    "enable_qk_norm": "qk_norm",
+}
+"""Settings of published files, and the options that they mean."""
+
+_LAYER = re.compile(r"(s2_backbone\.transformer_encoder\.(?:layers\.)?)(\d{1,4})\..*")
 _SEPARATE = re.compile(r"(.*\.)q_proj\.(weight|bias)")
 
 
@@ -52,6 +65,35 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Source: Parameter names of ucam-eo/tessera.
     """
     return rename_keys(_join_projections(state_dict), _RULES, "tessera")
+
+
+def configure(state_dict: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the network in a published file. The tensors have all but the number of heads.
+
+    Args:
+        state_dict: Parameters of a student of TESSERA v2.
+        settings: Settings of its training, `args` of the file.
+
+    Raises:
+        CropzooError: If the settings differ from the tensors.
+    """
+    layers = [match for key in state_dict if (match := _LAYER.fullmatch(key))]
+    width, first = len(state_dict["s2_backbone.embedding.2.weight"]), layers[0][1]
+    normed = state_dict.get(f"{first}0.q_norm.weight")
+    options = {
+        "repr_dim": len(state_dict["dim_reducer.4.weight"]),
+        "latent_dim": width // 4,
+        "depth": 1 + max(int(match[2]) for match in layers),
+        "heads": settings.get("nhead", 4) if normed is None else width // len(normed),
+        "mlp_dim": len(state_dict[f"{first}0.linear1.weight"]),
+        "qk_norm": normed is not None,
+    }
+    for theirs, ours in _SETTINGS.items():
+        if settings.get(theirs, options[ours]) != options[ours]:
+            raise CropzooError(
+                f"its settings say {theirs}={settings[theirs]!r}, and its tensors {options[ours]!r}; download it again"
+            )
+    return options
 
 
 def _join_projections(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -24,18 +24,28 @@ from cropzoo.config.run_dir import versions
 from cropzoo.config.schema import Schema, Whole
 from cropzoo.data.open import open_dataset
 from cropzoo.data.sample import LabelClass
-from cropzoo.errors import CropzooError, UsageError
+from cropzoo.errors import CropzooError, UsageError, describe_error
 from cropzoo.io import cache_folder, sha256_of
 from cropzoo.models.base import Model
 from cropzoo.models.checkpoint import InitialWeights, Metadata, check_storable, read_metadata, save_checkpoint
-from cropzoo.models.factory import Shape, convert_published, create_backbone, load_converter, load_exactly
-from cropzoo.plugins.registry import Zoo
+from cropzoo.models.factory import (
+    BUILD_ERRORS,
+    Shape,
+    convert_published,
+    create_backbone,
+    load_converter,
+    load_exactly,
+)
+from cropzoo.plugins.registry import Zoo, load_target
 
 MAX_PUBLISHED_BYTES = 10 * 10**9
 """Largest published file that is read; it is held in memory."""
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training programs store the state dict."""
+
+_SETTINGS = "args"
+"""Key next to the state dict under which training programs store their settings."""
 
 
 class _ModelSizes(Schema):
@@ -47,8 +57,11 @@ class _ModelSizes(Schema):
     dataset: dict[str, Any] = Field(default_factory=dict)
 
 
-def read_published(path: Path) -> dict[str, Tensor]:
-    """Read the state dict of a `.pth` file without executing code from it.
+def read_published(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a `.pth` file without executing code from it.
+
+    Returns:
+        The state dict, and the settings that the training program stored next to it as `args`; empty without them.
 
     Raises:
         CropzooError: If the file is damaged or too large, contains objects other than tensors, or has no state dict.
@@ -63,7 +76,10 @@ def read_published(path: Path) -> dict[str, Tensor]:
             f"{str(path)!r} cannot be read as tensors; it contains other objects or code, is damaged, or was not "
             "written by torch.save; no code was executed; ask its publisher for a plain state dict"
         ) from error
+    settings: dict[str, Any] = {}
     while isinstance(content, dict) and (inner := [content[k] for k in _WRAPPERS if isinstance(content.get(k), dict)]):
+        if isinstance(content.get(_SETTINGS), dict):
+            settings = content[_SETTINGS]
         content = inner[0]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise CropzooError(
@@ -73,7 +89,7 @@ def read_published(path: Path) -> dict[str, Tensor]:
         raise CropzooError(
             f"{str(path)!r} has a tensor {str(name)[:80]!r} that is not stored as plain numbers; check the file"
         )
-    return {str(name).removeprefix("module."): value for name, value in content.items()}
+    return {str(name).removeprefix("module."): value for name, value in content.items()}, settings
 
 
 def _check_size(path: Path) -> None:
@@ -121,10 +137,10 @@ def import_published(
     """
     sizes = _ModelSizes.parse(plan, "import-weights (--like ENTRY or --set)")
     shape = Shape(sizes.bands, sizes.classes, sizes.image_size, sizes.length)
-    state, has_head = _convert_file(name, path, shape, sizes.backbone, zoo)
+    state, options, has_head = _convert_file(name, path, shape, sizes.backbone, zoo)
     metadata = Metadata(
         codes="source",
-        **_describe_network(name, shape, sizes.backbone, zoo),
+        **_describe_network(name, shape, options, zoo),
         citation=zoo.backbones[name].spec.source,
         head=has_head,
         **(_describe_data(sizes, zoo, statistics_of) if has_head else {"classes": ()}),
@@ -177,7 +193,8 @@ def convert_entry(name: str, path: Path, catalog: Catalog, zoo: Zoo) -> Path:
     with suppress(CropzooError):  # damaged
         read_metadata(target)
         return target
-    state, _ = _convert_file(backbone, path, shape, options, zoo)
+    state, options, _ = _convert_file(backbone, path, shape, options, zoo)
+    metadata = metadata.model_copy(update={"backbone": _describe_network(backbone, shape, options, zoo)["backbone"]})
     save_checkpoint(target, {key: value for key, value in state.items() if key.startswith("backbone.")}, metadata)
     return target
 
@@ -192,23 +209,51 @@ def _version_of(metadata: Metadata, zoo: Zoo) -> str:
 
 def _convert_file(
     name: str, path: Path, shape: Shape, options: Mapping[str, Any], zoo: Zoo
-) -> tuple[dict[str, Tensor], bool]:
-    """The state dict of a model with the weights of a published file, and whether the file has its head.
+) -> tuple[dict[str, Tensor], dict[str, Any], bool]:
+    """The state dict of a model with the weights of a published file, its options, and whether the file has its head.
 
     Raises:
+        UsageError: If an option differs from that of the network in the file.
         CropzooError: If the file belongs to another network; the message lists the differences.
     """
     where = f"published file {str(path)!r}"
-    backbone = create_backbone(name, shape, zoo=zoo, options=options)
     try:
-        state = convert_published(name, read_published(path), zoo=zoo)
+        published, settings = read_published(path)
+        options = _complete_options(name, options, published, settings, zoo)
+        state = convert_published(name, published, zoo=zoo)
+    except UsageError as error:
+        raise UsageError(f"{where}; {error}") from error
     except CropzooError as error:
         raise CropzooError(f"{where}; {error}") from error
+    backbone = create_backbone(name, shape, zoo=zoo, options=options)
     head = backbone.make_head(shape.classes)
     has_head = not head.state_dict() or any(key.startswith("head.") for key in state)
     model = Model(backbone, head if has_head else nn.Identity())
     load_exactly(model, state, where)
-    return model.state_dict(), has_head
+    return model.state_dict(), options, has_head
+
+
+def _complete_options(
+    name: str, options: Mapping[str, Any], state: Mapping[str, Tensor], settings: Mapping[str, Any], zoo: Zoo
+) -> dict[str, Any]:
+    """The given options and those that the spec's function `configure` reads from the file."""
+    target = zoo.backbones[name].spec.configure
+    if not target:
+        return dict(options)
+    try:
+        found = load_target(target, f"backbone {name!r}")(state, settings)
+    except BUILD_ERRORS as error:  # a tensor or a setting that it expects is missing or of another type
+        raise CropzooError(
+            f"the tensors are not those of published weights of backbone {name!r} ({describe_error(error)}); check "
+            "that the weights belong to this backbone"
+        ) from error
+    for option in found.keys() & options.keys():
+        if found[option] != options[option]:
+            raise UsageError(
+                f"backbone.{option} is given as {options[option]!r}, and the network in the file has "
+                f"{found[option]!r}; leave it out"
+            )
+    return {**options, **found}
 
 
 def _describe_network(name: str, shape: Shape, options: Mapping[str, Any], zoo: Zoo) -> dict[str, Any]:

@@ -203,7 +203,7 @@ def _check_independent(
 ) -> None:
     """Raise `UsageError` if a backbone that was built for one class has other parameters for two classes."""
     shapes = {key: value.shape for key, value in backbone.state_dict().items()}
-    with suppress(*_BUILD_ERRORS), torch.device("meta"):
+    with suppress(*BUILD_ERRORS), torch.device("meta"):
         other = create_backbone(name, replace(shape, classes=2), zoo=zoo, options=options, bands=bands)
         if shapes != {key: value.shape for key, value in other.state_dict().items()}:
             raise UsageError(
@@ -251,12 +251,12 @@ def load_weights(path: Path, metadata: Metadata, zoo: Zoo) -> Model:
     """
     shapes = read_shapes(path)
     # A backbone that computes with values while it is built cannot be built without them.
-    with suppress(*_BUILD_ERRORS), _at_most(len(shapes), str(path)), torch.device("meta"):
+    with suppress(*BUILD_ERRORS), _at_most(len(shapes), str(path)), torch.device("meta"):
         _compare(model_from(metadata, zoo), shapes, str(path))
     try:
         with _at_most(len(shapes), str(path)):
             model = model_from(metadata, zoo)
-    except _BUILD_ERRORS as error:
+    except BUILD_ERRORS as error:
         raise CropzooError(
             f"{str(path)!r}; the backbone {metadata.backbone.name!r} cannot be built with the sizes and options in the "
             f"file ({str(error)[:200]}); download or copy it again, or use the plugin's version that wrote it"
@@ -303,7 +303,7 @@ def _make_head(metadata: Metadata, backbone: Backbone, zoo: Zoo) -> nn.Module:
         raise CropzooError(f"metadata of the checkpoint: {error}; download or copy it again, or train again") from error
 
 
-_BUILD_ERRORS = (
+BUILD_ERRORS = (
     RuntimeError,
     ValueError,
     TypeError,
@@ -410,7 +410,7 @@ def convert_published(name: str, state_dict: Mapping[str, Tensor], *, zoo: Zoo |
     convert = load_converter(name, zoo or load_zoo())
     try:
         converted = convert(state_dict)
-    except _BUILD_ERRORS as error:  # a converter looks up the tensors that it expects
+    except BUILD_ERRORS as error:  # a converter looks up the tensors that it expects
         raise CropzooError(
             f"the tensors are not those of published weights of backbone {name!r} ({describe_error(error)}); check "
             "that the weights belong to this backbone"

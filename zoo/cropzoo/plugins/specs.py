@@ -155,6 +155,8 @@ class BackboneSpec(Spec):
         size_multiple: Divisor of the image height and width at the default options.
         convert: `"package.module:function"` that converts a published state dict to the keys of cropzoo; empty if
             there is none.
+        configure: `"package.module:function"` that reads options of the network from a published file: called with the
+            published state dict and the settings stored next to it, a mapping. Empty if files do not say them.
         published: Options with which published weights reproduce the published results.
         pretrained: Tag of the catalog entry BACKBONE.TAG whose weights `create_model(..., pretrained=True)` loads;
             empty if there are none.
@@ -175,6 +177,7 @@ class BackboneSpec(Spec):
     fixed_length: bool = False
     size_multiple: int = 1
     convert: str = ""
+    configure: str = ""
     published: Mapping[str, object] = field(default_factory=dict)
     pretrained: str = ""
     parameters: float | None = None
@@ -202,7 +205,7 @@ class BackboneSpec(Spec):
         self.check(
             isinstance(tag, str) and (not tag or bool(_NAME.fullmatch(tag))), "pretrained", "a tag in kebab-case"
         )
-        for target in ("convert", "members"):
+        for target in ("convert", "configure", "members"):
             value = getattr(self, target)
             self.check(value == "" or bool(_TARGET.fullmatch(value)), target, "'package.module:function'")
         known = self.parameters is None or (type(self.parameters) in (int, float) and self.parameters > 0)
