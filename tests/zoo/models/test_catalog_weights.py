@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from cropzoo.config.catalog import Catalog, load_catalog
+from cropzoo.errors import CropzooError
 from cropzoo.io import sha256_of
 from cropzoo.models.checkpoint import read_metadata, read_state
 from cropzoo.models.convert import read_published
@@ -72,7 +73,7 @@ def cache(tmp_path_factory):
 
 
 def test_the_catalog_offers_the_published_files_whose_hash_is_known():
-    assert PUBLISHED.keys() == {"presto.default", "presto.worldcereal"}
+    assert PUBLISHED.keys() == {"presto.default", "presto.worldcereal", "galileo.nano"}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -119,7 +120,7 @@ def test_a_model_starts_from_the_weights_whatever_the_order_of_the_bands(name, c
 
 def test_default_tags_are_entries_of_the_catalog():
     tags = {name: entry.spec.pretrained for name, entry in ZOO.backbones.items() if entry.spec.pretrained}
-    assert tags == {"presto": "default"}
+    assert tags == {"presto": "default", "galileo": "nano"}
     assert all(CATALOG.find_tag(name, tag) for name, tag in tags.items())
 
 
@@ -133,3 +134,9 @@ def test_bands_that_are_missing_or_unknown_are_named_and_left_out(catalog, bands
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert [line for line in warnings if "incomplete groups of bands" in line and "S2_SWIR without B11, B12" in line]
     assert len(warnings) == len(set(warnings))
+
+
+def test_files_of_one_network_are_no_weights_of_another(files, catalog):
+    swapped = catalog.entries["galileo.nano"].model_copy(update={"weights": catalog["presto.default"].weights})
+    with pytest.raises(CropzooError, match=r"published file .*encoder"):
+        find_checkpoint("galileo.nano", Catalog({"galileo.nano": swapped}, {"galileo.nano": "test"}), ZOO)
