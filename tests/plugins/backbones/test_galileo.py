@@ -241,6 +241,23 @@ def test_missing_bands_leave_their_groups_out(caplog: pytest.LogCaptureFixture) 
     assert backbone(series[:, :, :4], dates, valid).isfinite().all()
 
 
+@pytest.mark.parametrize("chunked", [True, False])
+@pytest.mark.parametrize(("window", "patch"), [(1, 1), (4, 2)])
+def test_in_bfloat16_autocast_it_is_near_and_trains(
+    monkeypatch: pytest.MonkeyPatch, chunked: bool, window: int, patch: int
+) -> None:
+    monkeypatch.setattr(chunks, "is_faster", lambda tensor: chunked)
+    backbone, (series, dates, valid) = build(window=window, patch_size=patch), inputs()
+    clear, location = torch.rand(2, 36, 8, 8) < 0.3, torch.tensor([[50.9, 4.2], [torch.nan, torch.nan]])
+    expected = backbone(series, dates, valid, clear=clear, location=location)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = backbone(series, dates, valid, clear=clear, location=location)
+    torch.testing.assert_close(features.float(), expected, atol=0.05, rtol=0.05)
+    features.float().square().sum().backward()
+    trained = [p for p in backbone.parameters() if p.requires_grad]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in trained)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
