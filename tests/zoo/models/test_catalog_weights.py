@@ -96,7 +96,7 @@ def test_a_file_is_downloaded_and_converted_with_license_and_citation(name, file
     assert (metadata.head, metadata.license, metadata.citation) == (False, weights.license, weights.citation)
     assert metadata.normalization == "reflectance"
     assert metadata.initial_weights[0].trained_on["level"] == weights.trained_on.level
-    published = convert_published(metadata.backbone.name, read_published(files[weights.sha256]), zoo=ZOO)
+    published = convert_published(metadata.backbone.name, read_published(files[weights.sha256])[0], zoo=ZOO)
     state = read_state(path)
     assert state.keys() == published.keys()
     assert all(torch.equal(state[key], published[key]) for key in state)
