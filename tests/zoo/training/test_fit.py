@@ -155,3 +155,23 @@ def test_a_logger_without_its_package_is_reported_before_anything_is_written(
     with pytest.raises(UsageError, match="the package wandb is not installed"):
         train(tmp_path / "run", loggers=("csv", "wandb"))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_a_backbone_with_parts_that_are_not_trained_is_not_called_frozen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, freeze: bool
+) -> None:
+    create = training.initialize_backbone
+
+    def freeze_a_part(*arguments: Any) -> Any:
+        backbone = create(*arguments)
+        next(backbone.parameters()).requires_grad_(False)
+        return backbone
+
+    monkeypatch.setattr(training, "initialize_backbone", freeze_a_part)
+    zoo, lines = load_zoo(modules=(str(PLOTS),)), []
+    resources = Resources(zoo, load_catalog(zoo), Runtime("cpu"), lines.append)
+    recipe = Recipe.from_mapping({**TINY, "freeze": freeze, "baseline": "none"}, "test")
+    training.fit(recipe, RunFolder(tmp_path / "run"), resources)
+    [line] = [line for line in lines if "parameters are trained" in line]
+    assert ("the backbone is frozen" in line) is freeze

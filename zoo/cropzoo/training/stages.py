@@ -189,9 +189,10 @@ def _describe(module: StageModule, steps: int) -> str:
     if module.number:
         line += f"; starts from the backbone of {stages[module.number - 1].objective}"
     trained, total = count_parameters(module.objective)
-    return (
-        line if trained == total else f"{line}; {trained:,} of {total:,} parameters are trained, the backbone is frozen"
-    )
+    if trained == total:
+        return line
+    line += f"; {trained:,} of {total:,} parameters are trained"
+    return f"{line}, the backbone is frozen" if module.frozen else line
 
 
 def _read_last_state(folder: RunFolder) -> dict[str, Any] | None:
