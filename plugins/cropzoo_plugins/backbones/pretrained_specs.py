@@ -44,6 +44,7 @@ PRETRAINED = (
         deviations=(
             "Of the published sensors, only Sentinel-2 is used, as yet; Sentinel-1 is absent as in the published "
             "inference, and its branch is not trained.",
+            "Clear observations are those of the dataset; the published inference takes SCL 4 to 7, 10 and 11.",
             "An observation that the published inference takes twice is computed once and counts twice; results are "
             "equal to 1e-5.",
             "Initial values of the layers of a new network are independent; in the published code they are copies.",
