@@ -193,12 +193,11 @@ class MLP(nn.Sequential):
     """Two linear layers with the exact GELU and dropout."""
 
     def __init__(self, dim: int, inner: int, dropout: float) -> None:
-        super().__init__(
-            nn.Linear(dim, inner), nn.GELU(), nn.Dropout(dropout), nn.Linear(inner, dim), nn.Dropout(dropout)
-        )
-        for linear in (self[0], self[3]):
-            truncated_normal(linear.weight)
-            nn.init.zeros_(linear.bias)
+        linear = nn.Linear(dim, inner), nn.Linear(inner, dim)
+        super().__init__(linear[0], nn.GELU(), nn.Dropout(dropout), linear[1], nn.Dropout(dropout))
+        for each in linear:
+            truncated_normal(each.weight)
+            nn.init.zeros_(each.bias)
 
 
 def drop_path(change: Tensor, rate: float, training: bool) -> Tensor:

@@ -154,17 +154,16 @@ class GalileoEncoder(nn.Module):
         batch, quarter = months.shape[0], self.embed_channels.shape[1]
         times = torch.cat([F.embedding(positions, self.positions), F.embedding(months, self.months)], -1)
         meters = torch.arange(self.rows, device=months.device) * (self.resolution * self.patch)
-        row, column = torch.broadcast_tensors(
-            *(sinusoids(meters / 10, quarter // 2).unsqueeze(axis) for axis in (1, 0))
-        )
-        places, parts = torch.cat([column, row], -1).flatten(0, 1), []
+        codes, shape = sinusoids(meters / 10, quarter // 2), (self.rows, self.rows, -1)
+        places = torch.cat([codes[None].expand(shape), codes[:, None].expand(shape)], -1).flatten(0, 1)
+        parts = []
         for name in names:
             _, spatial, temporal = GROUPS[name]
             channel = self.embed_channels[list(GROUPS).index(name)]
             time = times[:, None] if temporal else torch.zeros_like(times[:, None, :1])
             place = places[None, :, None] if spatial else torch.zeros_like(places[None, :1, None])
-            shape = (batch, place.shape[1], time.shape[2], -1)
-            parts.append(torch.cat([each.expand(shape) for each in (channel, time, place)], -1).flatten(1, 2))
+            size = (batch, place.shape[1], time.shape[2], -1)
+            parts.append(torch.cat([each.expand(size) for each in (channel, time, place)], -1).flatten(1, 2))
         return torch.cat(parts, 1)
 
     def encode(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -241,7 +240,8 @@ def kernel_resizing(side: int, patch: int) -> Tensor:
         return torch.eye(side * side)
     images = torch.eye(side * side, device="cpu").reshape(-1, 1, side, side)
     resized = F.interpolate(images, size=(patch, patch), mode="bicubic", align_corners=False, antialias=True)
-    return torch.linalg.pinv(resized.flatten(1)).t().contiguous()
+    inverse: Tensor = torch.linalg.pinv(resized.flatten(1))
+    return inverse.t().contiguous()
 
 
 def _initialize(module: nn.Module) -> None:

@@ -29,7 +29,7 @@ def test_equals_a_batch_norm_of_the_positions_in_the_mask(shape: tuple[int, ...]
         torch.testing.assert_close(value, plain.state_dict()[key])
     towards = torch.randn_like(expected)
     (normed[inside] * towards).sum().backward()
-    (expected * towards).sum().backward()
+    (expected * towards).sum().backward()  # type: ignore[no-untyped-call]
     assert given.grad is not None
     torch.testing.assert_close(given.grad[inside], selected.grad, atol=1e-5, rtol=1e-4)
     assert not given.grad[~inside].any()
