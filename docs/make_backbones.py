@@ -21,6 +21,7 @@ from cropzoo.plugins.options import known_options
 from cropzoo.plugins.registry import Zoo, load_target
 from cropzoo.plugins.specs import BackboneSpec
 from cropzoo_cli.costs import DEFAULT_SIZE, costs_of, format_parameters, format_size
+from cropzoo_cli.weights_table import weights_records, weights_row
 
 HERE = Path(__file__).parent
 PAGE = HERE / "backbones.md"
@@ -51,7 +52,16 @@ def _describe(zoo: Zoo, catalog: Catalog, spec: BackboneSpec) -> dict[str, Any]:
         "gflops": f"{costs.gflops:.1f}",
         "options": options,
         "scores": list(_published_scores(spec, catalog)),
+        "weights": list(_pretrained_weights(spec, catalog)),
     }
+
+
+def _pretrained_weights(spec: BackboneSpec, catalog: Catalog) -> Iterator[str]:
+    for tag in catalog.tags(spec.name):
+        record = weights_records(catalog, f"{spec.name}.{tag}".__eq__)[0]
+        name, size, license_, _, seen = weights_row(record)
+        default = ", the default of `pretrained=True`" if tag == spec.pretrained else ""
+        yield f"`--backbone {name}` ({size}, {license_}{default}). Trained on: {seen}"
 
 
 def _format_default(value: object) -> str:
