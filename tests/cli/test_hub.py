@@ -104,11 +104,6 @@ def test_what_is_wrong_with_an_address_is_reported(command, hub, published, tmp_
     assert address in error or f"hf-hub:{address.partition(':')[2]}" in error
 
 
-def test_a_hub_that_cannot_be_reached(command, hub, tmp_path):
-    env = {**hub.settings, "HF_ENDPOINT": "http://127.0.0.1:9"}
-    assert "the Hub cannot be reached" in command("show", "hf-hub:maps/a", folder=tmp_path, env=env).error
-
-
 def test_a_download_is_not_calibrated_in_place(command, hub, published, tmp_path):
     words = ("calibrate", f"hf-hub:maps/pixelwise@{published}", "--device", "cpu")
     assert "is a download" in command(*words, folder=tmp_path, env=hub.settings).error
