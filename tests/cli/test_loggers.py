@@ -55,6 +55,29 @@ def test_a_resumed_run_continues_its_log_without_being_told(command, tmp_path, s
         assert rows(folder, stage, "train_loss") == recorded(folder, stage, "train_loss")
 
 
+def test_two_processes_log_once(command, tmp_path):
+    words = ("train", *SMALL, "--epochs", "2", "--name", "k", "--logger", "csv")
+    done = command(*words, folder=tmp_path, processes=2)
+    assert done.codes == [0, 0], done.err
+    assert "incomplete" not in done.err
+    folder = tmp_path / "runs" / "k"
+    for metric in ("train_loss", "val_miou", "lr"):
+        assert rows(folder, "segmentation", metric) == recorded(folder, "segmentation", metric), metric
+
+
+def test_a_finished_training_whose_scoring_was_killed_gets_its_test_scores(command, tmp_path):
+    words = ("train", *SMALL, "--epochs", "1", "--name", "k", "--logger", "csv")
+    assert command(*words, folder=tmp_path).code == 0
+    folder = tmp_path / "runs" / "k"
+    table = folder / "logs/csv/segmentation/metrics.csv"
+    whole = table.read_text()
+    table.write_text("".join(whole.splitlines(keepends=True)[:-1]))  # without the scores
+    (folder / "report.html").unlink()
+    resumed = command("train", "--resume", "--out", "runs/k", "--device", "cpu", folder=tmp_path)
+    assert resumed.code == 0, resumed.err
+    assert list(csv.DictReader(table.read_text().splitlines())) == list(csv.DictReader(whole.splitlines()))
+
+
 def test_overwriting_a_run_removes_its_logs(command, tmp_path):
     for more in (("--logger", "csv"), ("--overwrite",)):
         done = command("train", *SMALL, "--epochs", "1", "--name", "k", *more, folder=tmp_path)

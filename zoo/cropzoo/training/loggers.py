@@ -116,7 +116,7 @@ class RunLoggers:
             _log.warning("the logs of this run are incomplete: %s", describe_error(error))
 
     def _close(self, scores: Mapping[str, Any] | None) -> None:
-        if scores:
+        if scores and is_rank_zero():
             loggers = self._open or self.open(len(self.recipe.stages) - 1)
             last = json.loads(self.folder.epochs.read_text(encoding="utf-8").splitlines()[-1])
             metrics = {f"test_{name}": float(scores[name]) for name in ("oa", "miou", "macro_f1")}
