@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +29,12 @@ def test_every_backbone_says_what_it_is_for(name: str) -> None:
     spec = load_zoo().backbones[name].spec
     assert spec.use.endswith(".")
     assert f"\n## {name}\n" in (DOCS / "backbones.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_lists_every_backbone() -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| backbones \| (.+) \|$", readme, re.MULTILINE)
+    assert {name.partition("/")[0] for name in re.findall(r"`([^`]+)`", row)} == set(load_zoo().backbones)
 
 
 def test_every_published_network_says_how_it_differs() -> None:
