@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     type=click.Choice(get_args(Baseline)),
     default="none",
     show_default=True,
-    help="Also score a baseline that a network should beat: knn, the 5 nearest neighbors of each pixel. Without a "
-    "value: knn.",
+    help="Also score a baseline that a network should beat: knn, the 5 nearest neighbors of each pixel, or forest, "
+    "a random forest balanced by class. Without a value: knn.",
 )
 @click.option("--floor", is_flag=True, hidden=True)
 @click.option("-b", "--batch-size", "--batch_size", type=click.IntRange(min=1), help="Number of tiles per step.")
@@ -93,8 +93,8 @@ def evaluate(
     --until scores the same checkpoint on series whose dates after a day are left out. A day without a year is taken in
     the year in which each series ends.
 
-    --baseline knn also scores a vote of the five training pixels with the most similar series. It uses no spatial
-    context; a network should score higher.
+    --baseline knn also scores a vote of the five training pixels with the most similar series, --baseline forest a
+    random forest of the same monthly medians. They use no spatial context; a network should score higher.
 
     Labels may be finer than the model's logits, such as with --set dataset.label_scale=4: --upsample interpolates the
     logits to their grid.
@@ -109,7 +109,7 @@ def evaluate(
     if has_baseline and days:
         raise UsageError("--baseline with --until; the baseline is not scored on truncated series; run it separately")
     if has_baseline and split == "train":
-        raise UsageError("--baseline on split 'train'; every pixel is its own neighbor; score another split")
+        raise UsageError("--baseline on split 'train'; it has learned these pixels; score another split")
     path = find_checkpoint(source, catalog, settings.zoo, settings.offline)
     note(f"checkpoint {path}: importing torch")
     from cropzoo.evaluation import evaluate as evaluation

@@ -93,7 +93,8 @@ RECIPE_FLAGS = (
 @click.option(
     "--baseline",
     type=click.Choice(get_args(Baseline)),
-    help="Baseline scored on the test split at the end: knn, the 5 nearest neighbors of each pixel; default: knn.",
+    help="Baseline scored on the test split at the end: knn, the 5 nearest neighbors of each pixel, or forest, a "
+    "random forest balanced by class; default: knn.",
 )
 @compute_options
 @click.option(
@@ -179,7 +180,8 @@ def train(
 
 def run_name(recipe: Recipe) -> str:
     """Default name of a run."""
-    return "-".join([recipe.backbone.name.replace("/", "-"), *recipe.pretrain, recipe.dataset.name])
+    fitted = [stage.objective for stage in recipe.stages if stage.fitted]
+    return "-".join([recipe.backbone.name.replace("/", "-"), *recipe.pretrain, *fitted, recipe.dataset.name])
 
 
 def _layers(

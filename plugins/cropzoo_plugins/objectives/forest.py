@@ -7,17 +7,14 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestClassifier
 from torch import Tensor
 
 from cropzoo import Backbone
-from cropzoo.models.fitted import FittedHead, FittedObjective, distinct_columns, in_range
+from cropzoo.models.fitted import MAX_DEPTH, FittedHead, FittedObjective, distinct_columns, in_range, make_forest
 from cropzoo_plugins.objectives.options import require_class_weight, require_count
 
 MAX_BYTES = 48_000_000
 """Size of the tensors of a forest, from which the largest number of leaves of a tree follows."""
-
-MAX_DEPTH = 64
 
 
 class Trees(FittedHead):
@@ -119,14 +116,12 @@ class Forest(FittedObjective):
         """Fit the forest; errors and arguments as in `FittedObjective.fit`."""
         columns = distinct_columns(features)
         leaves = max(MAX_BYTES // self.trees // (2 * 16 + 4 * self.classes), 2)
-        model = RandomForestClassifier(
-            self.trees,
-            max_depth=MAX_DEPTH,
-            min_samples_leaf=self.min_leaf,
-            max_leaf_nodes=leaves if len(labels) > leaves else None,
+        model = make_forest(
+            seed,
+            trees=self.trees,
+            min_leaf=self.min_leaf,
             class_weight=self.class_weight,
-            random_state=seed,
-            n_jobs=-1,
+            max_leaves=leaves if len(labels) > leaves else None,
         )
         model.fit(features[:, columns], labels)
         return Trees(features.shape[1], self.classes, forest_tensors(model, columns, self.classes))

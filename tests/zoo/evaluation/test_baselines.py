@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cropzoo import CropzooError, Sample
-from cropzoo.evaluation.baselines import predict_nearest_neighbors, score_predictions
+from cropzoo.evaluation.baselines import BASELINES, predict_forest, predict_nearest_neighbors, score_predictions
 
 LEVELS = (np.array([1, 5, 9]), np.array([9, 5, 1]))
 """What the two classes look like in three months, in one band."""
@@ -68,6 +68,26 @@ def test_ignored_pixels_teach_nothing_and_some_pixel_must():
     assert found.tolist() == [[0, 0]]
     with pytest.raises(CropzooError, match="no labeled pixel"):
         predict_nearest_neighbors([make([[255, 255]])], [make([[1, 1]])])
+
+
+def test_a_forest_learns_what_a_rare_class_looks_like():
+    rng = np.random.default_rng(0)
+    train = [make(np.where(rng.random((20, 20)) < 0.06, 1, 0)) for _ in range(2)]
+    test = make(rng.integers(0, 2, (6, 7)), year=2021)
+    (found,) = predict_forest(train, [test])
+    assert found.tolist() == test.labels.tolist()
+    again = predict_forest(train, [test], seed=0)
+    assert np.array_equal(again[0], found)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_baselines_need_labels_and_finite_values(name):
+    with pytest.raises(CropzooError, match="a baseline; the training split has no labeled pixel"):
+        BASELINES[name]([make([[255, 255]])], [make([[1, 1]])])
+    bad = make([[0, 1]])
+    bad = Sample(np.full(bad.series.shape, np.nan, np.float32), bad.dates, labels=bad.labels, name="field-7")
+    with pytest.raises(CropzooError, match="sample 'field-7' contains NaN or infinity"):
+        BASELINES[name]([make([[0, 1]])], [bad])
 
 
 def test_the_draw_of_pixels_repeats_by_seed():
@@ -142,7 +162,10 @@ def test_the_real_fields_have_a_baseline_of_about_seventy_percent(site, expected
     assert scores["oa"] == pytest.approx(expected, abs=0.06)
 
 
-def test_the_real_fields_together_have_the_baseline_that_the_readme_gives():
+@pytest.mark.parametrize(
+    ("predict", "oa", "miou"), [(predict_nearest_neighbors, 0.749, 0.622), (predict_forest, 0.825, 0.705)]
+)
+def test_the_real_fields_together_have_the_baselines_that_the_readme_gives(predict, oa, miou):
     data = os.environ.get("CROPZOO_TEST_DATA")
     if not data:
         pytest.skip("CROPZOO_TEST_DATA is not set")
@@ -150,8 +173,6 @@ def test_the_real_fields_together_have_the_baseline_that_the_readme_gives():
 
     dataset = load_zoo().datasets["geotiff"].build(root=str(Path(data) / "flanders"))
     test = dataset.split("test")
-    scores = score_predictions(
-        predict_nearest_neighbors(dataset.split("train"), test), test, [c.name for c in dataset.classes]
-    )
-    assert scores["oa"] == pytest.approx(0.749, abs=0.02)
-    assert scores["miou"] == pytest.approx(0.622, abs=0.02)
+    scores = score_predictions(predict(dataset.split("train"), test), test, [c.name for c in dataset.classes])
+    assert scores["oa"] == pytest.approx(oa, abs=0.02)
+    assert scores["miou"] == pytest.approx(miou, abs=0.02)

@@ -64,7 +64,7 @@ class Stage(Schema):
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 DateSampling = Literal["uniform", "random", "clearest"]
-Baseline = Literal["knn", "none"]
+Baseline = Literal["knn", "forest", "none"]
 
 
 class PluginChoice(Schema):

