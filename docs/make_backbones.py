@@ -19,7 +19,7 @@ from cropzoo.config.short_forms import expand_short_forms
 from cropzoo.models.factory import SHAPE_ARGUMENTS
 from cropzoo.plugins.options import known_options
 from cropzoo.plugins.registry import Zoo, load_target
-from cropzoo.plugins.specs import BackboneSpec
+from cropzoo.plugins.specs import BackboneSpec, ObjectiveSpec
 from cropzoo_cli.costs import DEFAULT_SIZE, costs_of, format_parameters, format_size
 from cropzoo_cli.weights_table import weights_records, weights_row
 
@@ -34,7 +34,13 @@ def render_page() -> str:
     with (HERE / "backbones.csv").open(encoding="utf-8", newline="") as file:
         scores = [dict(row) for row in csv.DictReader(file)]
     backbones = [_describe(zoo, catalog, entry.spec) for entry in zoo.backbones.values()]
-    return fill("backbones.md.j2", backbones=backbones, scores=scores, size=format_size(DEFAULT_SIZE))
+    fitted = [_describe_objective(entry.spec) for entry in zoo.objectives.values() if entry.spec.fitted]
+    return fill("backbones.md.j2", backbones=backbones, fitted=fitted, scores=scores, size=format_size(DEFAULT_SIZE))
+
+
+def _describe_objective(spec: ObjectiveSpec) -> dict[str, Any]:
+    options = list(known_options(load_target(spec.build, spec.name)).items())[spec.positional :]
+    return {"name": spec.name, "options": {name: _format_default(each.default) for name, each in options}}
 
 
 def _describe(zoo: Zoo, catalog: Catalog, spec: BackboneSpec) -> dict[str, Any]:

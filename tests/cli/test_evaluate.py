@@ -122,7 +122,14 @@ def test_nearest_neighbors_are_a_baseline(evaluate, scores):
     (line,) = (line for line in shown if line.startswith("knn, all pixels"))
     assert f"{100 * baseline['oa']:.1f}" in line
     assert "run it separately" in evaluate("--baseline", "--until", "08-20").error
-    assert "its own neighbor" in evaluate("--baseline", "--split", "train").error
+    assert "it has learned these pixels" in evaluate("--baseline", "--split", "train").error
+
+
+def test_a_forest_is_a_baseline(evaluate, scores):
+    baseline = evaluate("--baseline", "forest", "--json").json["baseline"]
+    assert baseline["name"] == "forest"
+    assert baseline["pixels"] == scores["pixels"]
+    assert baseline["oa"] > 0.9
 
 
 @pytest.mark.parametrize(

@@ -55,12 +55,13 @@ def test_page_shows_one_file_and_one_line_for_each_kind():
         'date-mean = "date_mean"',
         'npz-tiles = "npz_tiles"',
         'two-halves = "two_halves"',
+        'nearest-mean = "nearest_mean"',
     ]
-    assert {"date_mean.py", "npz_tiles.py", "two_halves.py", "test_my_crops.py"} <= files.keys()
+    assert {"date_mean.py", "npz_tiles.py", "two_halves.py", "nearest_mean.py", "test_my_crops.py"} <= files.keys()
     assert "```py" not in BLOCK.sub("", PAGE)
 
 
-def test_all_three_train_by_name_through_the_installed_command(project, installed, run_installed, tmp_path):
+def test_all_train_by_name_through_the_installed_command(project, installed, run_installed, tmp_path):
     tiles = tmp_path / "tiles"
     tiles.mkdir()
     load_file(project / "test_my_crops.py").write_tiles(tiles)
@@ -72,6 +73,9 @@ def test_all_three_train_by_name_through_the_installed_command(project, installe
     assert (tmp_path / "run" / "model.safetensors").is_file()
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["stage"] for line in lines] == ["two-halves", "segmentation"]
+    fitted = ["--backbone", "date-mean", "--objective", "nearest-mean", "--dataset", "npz-tiles", *sizes[4:]]
+    run_installed(installed, tmp_path, command, "train", *fitted, *settings, "--out", "fitted")
+    run_installed(installed, tmp_path, command, "evaluate", "fitted")
 
 
 def test_installed_plugins_are_listed_with_name_and_version(installed, run_installed, tmp_path):
@@ -81,6 +85,7 @@ def test_installed_plugins_are_listed_with_name_and_version(installed, run_insta
         "date-mean": ["backbone date-mean"],
         "npz-tiles": ["dataset npz-tiles"],
         "two-halves": ["objective two-halves"],
+        "nearest-mean": ["objective nearest-mean"],
     }
     assert {plugin["version"] for plugin in mine.values()} == {"0.1.0"}
 

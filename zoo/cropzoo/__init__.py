@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cropzoo.errors import CropzooError, UnknownName, UsageError
     from cropzoo.models.base import Backbone, Losses, Model, Objective
     from cropzoo.models.factory import convert_published, create_model, load_model
+    from cropzoo.models.fitted import FittedHead, FittedObjective
     from cropzoo.models.names import list_models
     from cropzoo.models.objectives import create_objective
     from cropzoo.plugins.hookspecs import hookimpl
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "models.base": ("Backbone", "Losses", "Model", "Objective"),
+    "models.fitted": ("FittedHead", "FittedObjective"),
     "data.batch": ("Batch",),
     "data.open": ("load_dataset",),
     "errors": ("CropzooError", "UnknownName", "UsageError"),
@@ -48,6 +50,8 @@ __all__ = [
     "CropzooError",
     "Dataset",
     "DatasetSpec",
+    "FittedHead",
+    "FittedObjective",
     "LabelClass",
     "Losses",
     "Model",

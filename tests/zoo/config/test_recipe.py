@@ -141,7 +141,7 @@ def test_an_objective_may_be_several_stages():
 
 
 def test_the_fields_of_a_stage_are_known():
-    assert {"objective", "options", "auxiliary", "fitted", *STAGE_FIELDS} == set(Stage.model_fields)
+    assert {"objective", "options", "auxiliary", *STAGE_FIELDS} == set(Stage.model_fields)
 
 
 @pytest.mark.parametrize(

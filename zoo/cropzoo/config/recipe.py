@@ -28,8 +28,8 @@ class Stage(Schema):
 
     The budget is a number of epochs, or of steps (optimizer updates), which replaces that of epochs: training ends with
     the epoch that reaches it, within the first one if that is longer. The learning rate rises linearly over
-    `warmup_epochs`, then falls on a cosine to `lr_min`; it changes every step. A `fitted` stage has neither: its
-    objective is fitted once to frozen features, and `epochs` is 0.
+    `warmup_epochs`, then falls on a cosine to `lr_min`; it changes every step. A fitted stage has neither, and `epochs`
+    of 0: its objective is fitted once to frozen features.
     """
 
     objective: str
@@ -41,7 +41,11 @@ class Stage(Schema):
     lr_min: Real = Field(5e-6, ge=0)
     warmup_epochs: Real = Field(1.0, ge=0)
     weight_decay: Real = Field(0.01, ge=0)
-    fitted: Flag = False
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the objective is fitted instead of trained."""
+        return self.epochs == 0
 
     def fit_epochs(self, steps: int) -> Stage:
         """The stage with the number of epochs of `steps` steps that its budget gives."""
@@ -52,7 +56,7 @@ class Stage(Schema):
         return self.epochs * (min(steps, self.steps or steps) if self.epochs == 1 else steps)
 
     def to_mapping(self) -> Settings:
-        """The mapping form, with every default written out; `fitted` follows from the objective."""
+        """The mapping form, with every default written out."""
         if self.fitted:
             return {"objective": self.objective, **({"options": dict(self.options)} if self.options else {})}
         fields = [field for field in STAGE_FIELDS if field != "steps" or self.steps is not None]
@@ -326,8 +330,8 @@ def _make_stage(stage: Settings, where: str, fitted: bool) -> Stage:
     if stage["objective"] in [each["objective"] for each in stage["auxiliary"]]:
         raise UsageError(f"{where}: auxiliary names the objective of the stage itself; name another objective")
     if fitted:
-        stage = {"objective": stage["objective"], "options": stage["options"], "fitted": True}
-        return Stage.parse(stage, where).model_copy(update={"epochs": 0})
+        own = {"objective": stage["objective"], "options": stage["options"]}
+        return Stage.parse(own, where).model_copy(update={"epochs": 0})
     return Stage.parse(stage, where)
 
 
