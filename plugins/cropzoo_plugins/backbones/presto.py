@@ -45,6 +45,8 @@ class Presto(Backbone):
         mlp_ratio: Hidden width of the MLP as a multiple of `dim`.
         max_sequence_length: Largest number of steps from the first to the last date of a series: 24 as published, and
             72 for WorldCereal's weights. The table of positions is computed, so that any weights fit.
+        use_location: Whether the location is an input where it is known. Frozen features of a few sites separate crops
+            better without it.
 
     Raises:
         UsageError: If an option is out of range, or no group of the network is complete.
@@ -70,6 +72,7 @@ class Presto(Backbone):
         heads: int = 8,
         mlp_ratio: int = 4,
         max_sequence_length: int = 24,
+        use_location: bool = True,
     ) -> None:
         super().__init__()
         check_sizes(NAME, in_channels=in_channels, depth=depth, heads=heads, mlp_ratio=mlp_ratio)
@@ -78,6 +81,7 @@ class Presto(Backbone):
         if not isinstance(step, str) or step not in get_args(Step):
             raise UnknownName(f"step of {NAME!r}:", step, get_args(Step))
         self.out_channels, self.step, self.max_sequence_length = dim, step, max_sequence_length
+        self.use_location = use_location
         self.network = PrestoEncoder(dim, depth, heads, mlp_ratio, max_sequence_length)
         given = name_bands(NAME, bands, in_channels)
         groups = find_groups(NAME, given)
@@ -85,7 +89,7 @@ class Presto(Backbone):
             report_groups(NAME, given, groups)
         if set(NDVI) <= set(given):
             groups["NDVI"] = NDVI
-        self.network.freeze_unused(groups)
+        self.network.freeze_unused(groups, location=use_location)
         self.used = tuple(dict.fromkeys(band for needed in groups.values() for band in needed))
         self.groups = {name: [self.used.index(band) for band in needed] for name, needed in groups.items()}
         self.register_buffer("picks", torch.tensor([given.index(band) for band in self.used]), persistent=False)
@@ -109,7 +113,7 @@ class Presto(Backbone):
             clear: Mask of clear pixels, (B, T, H, W), bool; None if all are clear.
             padded: Whether any date is invalid.
             location: Latitude and longitude in degrees, (B, 2), float32, whose token is absent where they are NaN or
-                None.
+                None, and everywhere without `use_location`.
 
         Returns:
             Features, (B, dim, H, W).
@@ -139,7 +143,7 @@ class Presto(Backbone):
             self._group(pixels, found.present.permute(0, 2, 3, 1).flatten(0, 2)),
             months=(found.steps if self.step == "month" else found.steps // 3) % 12,
             positions=found.positions,
-            location=location,
+            location=location if self.use_location else None,
         )
         features = torch.unflatten(features, 0, (series.shape[0], -1)).transpose(1, 2)
         features = features.masked_fill(found.too_long[:, None, None], torch.nan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from cropzoo import CropzooError
 from cropzoo_plugins.layers.presto import month_table, position_table
 from cropzoo_plugins.layers.published import rename_keys
 
+_LAYER = re.compile(r"encoder\.blocks\.(\d+)\.")
 _LAYER_PARTS = {
     "norm1": "attention_norm",
     "attn.qkv": "attention.qkv",
@@ -61,6 +63,22 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
             )
     tables = "|".join(re.escape(key) for key in _TABLES)
     return rename_keys(state_dict, _RULES, "presto", dropped=rf"decoder\..*|head\..*|{tables}")
+
+
+def configure(state_dict: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the network in a published file. The tensors have all but the number of heads.
+
+    Args:
+        state_dict: Parameters of a published Presto or of its encoder.
+        settings: Unused; published files have none.
+    """
+    dim = len(state_dict["encoder.norm.weight"])
+    return {
+        "dim": dim,
+        "depth": 1 + max(int(match[1]) for key in state_dict if (match := _LAYER.match(key))),
+        "mlp_ratio": len(state_dict["encoder.blocks.0.mlp.fc1.weight"]) // dim,
+        "max_sequence_length": state_dict["encoder.pos_embed"].shape[-2],
+    }
 
 
 def _equals_formula(table: Tensor, create_table: Callable[[int, int], Tensor]) -> bool:

@@ -9,6 +9,7 @@ PRETRAINED = (
         name="presto",
         build="cropzoo_plugins.backbones.presto:Presto",
         convert="cropzoo_plugins.backbones.presto_published:convert",
+        configure="cropzoo_plugins.backbones.presto_published:configure",
         pretrained="default",
         summary="Pretrained transformer over monthly composites of individual pixels",
         source="Tseng et al. 2023, arXiv:2304.14065; weights of nasaharvest/presto and WorldCereal/prometheo (MIT)",

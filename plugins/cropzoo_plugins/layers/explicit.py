@@ -141,17 +141,26 @@ def attend_without_gradients(
     return F.linear(_join_heads(mixed[None], heads), out, out_bias).add_(tokens[:, :keep])
 
 
+def expand_without_gradients(
+    tokens: Tensor, norm_weight: Tensor, norm_bias: Tensor, into: Tensor, into_bias: Tensor
+) -> Tensor:
+    """Hidden values of an MLP, (S, L, M), for inference; the GELU is in place, so that they fit the cache."""
+    normed = F.layer_norm(tokens, tokens.shape[-1:], norm_weight, norm_bias)
+    hidden: Tensor = _aten.gelu_(F.linear(normed, into, into_bias))
+    return hidden
+
+
 def _project(
     normed: Tensor, keep: int, heads: int, qkv: Tensor, qkv_bias: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Queries of the first `keep` tokens, keys and values, (S*h, L, e) each."""
+    inner = len(qkv) // 3
+    first, rest = (None, None) if qkv_bias is None else (qkv_bias[:inner], qkv_bias[inner:])
     if keep == normed.shape[1]:
-        query, key, value = _split_heads(F.linear(normed, qkv, qkv_bias), 3, heads)
+        query, key, value = _split_heads(F.linear(normed, qkv), 3, heads, qkv_bias)
     else:
-        inner = len(qkv) // 3
-        first, rest = (None, None) if qkv_bias is None else (qkv_bias[:inner], qkv_bias[inner:])
-        (query,) = _split_heads(F.linear(normed[:, :keep], qkv[:inner], first), 1, heads)
-        key, value = _split_heads(F.linear(normed, qkv[inner:], rest), 2, heads)
+        (query,) = _split_heads(F.linear(normed[:, :keep], qkv[:inner]), 1, heads, first)
+        key, value = _split_heads(F.linear(normed, qkv[inner:]), 2, heads, rest)
     return query, key, value
 
 
@@ -161,10 +170,13 @@ def _score(query: Tensor, key: Tensor) -> Tensor:
     return torch.baddbmm(query.new_empty(1, 1, 1), query, key.transpose(1, 2), beta=0, alpha=scale)
 
 
-def _split_heads(projected: Tensor, parts: int, heads: int) -> Tensor:
-    """(S, L, parts*h*e) as (parts, S*h, L, e), contiguous as batched matrix products require."""
+def _split_heads(projected: Tensor, parts: int, heads: int, bias: Tensor | None = None) -> Tensor:
+    """(S, L, parts*h*e) plus a bias as (parts, S*h, L, e), contiguous as batched matrix products require."""
     sequences, length, _ = projected.shape
     parted = projected.reshape(sequences, length, parts, heads, -1).permute(2, 0, 3, 1, 4)
+    if bias is not None:  # in the same pass
+        biased = projected.new_empty(parted.shape)
+        parted = torch.add(parted, bias.reshape(parts, 1, heads, 1, -1), out=biased)
     return parted.reshape(parts, sequences * heads, length, -1)
 
 

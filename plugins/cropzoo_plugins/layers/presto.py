@@ -36,6 +36,10 @@ LAND_COVERS = 10
 STATIC = "SRTM"
 """Group that has one token, of the values at the first step."""
 
+CPU_TOKENS = 640
+"""Tokens per chunk on a CPU; with twice as many, the allocator returns memory after each chunk, and half of the time is
+spent on page faults."""
+
 GPU_TOKENS = 2**18
 """Tokens per chunk on a GPU, which need about a gigabyte at width 128."""
 
@@ -152,11 +156,12 @@ class PrestoEncoder(nn.Module):
             return (torch.unflatten(tokens, 0, (codes.shape[0], -1)) + codes[:, None]).flatten(0, 1)
         return tokens.add_(codes[rows // (count // codes.shape[0])])
 
-    def freeze_unused(self, used: Collection[str]) -> None:
-        """Exclude the embeddings of all groups but those used from training, in which they would get no gradient."""
+    def freeze_unused(self, used: Collection[str], location: bool) -> None:
+        """Exclude the embeddings of all but the used inputs from training, in which they would get no gradient."""
         for name, layer in self.embed_groups.items():
             layer.requires_grad_(name in used)
         self.embed_land_cover.requires_grad_(LAND_COVER in used)
+        self.embed_location.requires_grad_(location)
 
     def _embed_location(self, location: Tensor | None, batch: int) -> Tensor:
         """Embedding of the location on the unit sphere, (B, D); of latitude and longitude 0 where it is unknown."""
@@ -173,7 +178,7 @@ class PrestoEncoder(nn.Module):
             if count == 0:
                 means.append(codes.new_zeros(len(rows), codes.shape[-1]))
                 continue
-            for chunk in torch.split(rows, max(1, chunks.TOKENS // count)):
+            for chunk in torch.split(rows, max(1, CPU_TOKENS // count)):
                 tokens = self.embed(groups, codes, chunk)
                 if count < tokens.shape[1]:
                     tokens = tokens[present[chunk]].reshape(len(chunk), count, -1)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cropzoo_plugins.layers.explicit import ExplicitAttention, ExplicitMLP, attend_without_gradients
+from cropzoo_plugins.layers.explicit import (
+    ExplicitAttention,
+    ExplicitMLP,
+    attend_without_gradients,
+    expand_without_gradients,
+)
 
 LONGEST = 256
 """Tokens of the longest sequence for which explicit attention is faster than fused attention without gradients."""
@@ -68,7 +75,7 @@ class TransformerLayer(nn.Module):
     def forward(self, tokens: Tensor, keep: int | None = None, mask: Tensor | None = None) -> Tensor:
         """Compute (S, keep or L, D) from (S, L, D); arguments as in `Attention.forward`."""
         tokens = self._attend(tokens, keep, mask)
-        if mask is None and self._explicit_pays(tokens):
+        if mask is None and torch.is_grad_enabled() and self._explicit_pays(tokens):
             output: Tensor = ExplicitMLP.apply(
                 tokens,
                 *self.mlp_norm.parameters(),
@@ -103,8 +110,10 @@ class TransformerLayer(nn.Module):
         """Attention with its residual connection, (S, keep or L, D)."""
         attention = self.attention
         if mask is None and self._explicit_pays(tokens):
-            attend = ExplicitAttention.apply if torch.is_grad_enabled() else attend_without_gradients
-            attended: Tensor = attend(
+            attend: Callable[..., Tensor] = (
+                ExplicitAttention.apply if torch.is_grad_enabled() else attend_without_gradients
+            )
+            attended = attend(
                 tokens,
                 tokens.shape[1] if keep is None else keep,
                 attention.heads,
@@ -118,6 +127,8 @@ class TransformerLayer(nn.Module):
         return attended
 
     def _expand(self, tokens: Tensor) -> Tensor:
+        if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            return expand_without_gradients(tokens, *self.mlp_norm.parameters(), *self.mlp_in.parameters())
         return F.gelu(self.mlp_in(self.mlp_norm(tokens)))
 
     def _explicit_pays(self, tokens: Tensor) -> bool:

@@ -157,8 +157,8 @@ def test_chunks_of_any_size_equal_the_whole(monkeypatch: pytest.MonkeyPatch, tok
     with torch.no_grad():
         whole = backbone(series, dates, valid, clear=clear, location=location)
         monkeypatch.setattr(chunks, "is_faster", lambda tensor: chunked)
-        monkeypatch.setattr(chunks, "TOKENS", tokens)
-        monkeypatch.setattr("cropzoo_plugins.layers.presto.GPU_TOKENS", tokens)
+        for limit in ("CPU_TOKENS", "GPU_TOKENS"):
+            monkeypatch.setattr(f"cropzoo_plugins.layers.presto.{limit}", tokens)
         close(backbone(series, dates, valid, clear=clear, location=location), whole)
     assert whole.isfinite().all()
 
@@ -186,6 +186,14 @@ def test_the_location_is_used_where_it_is_known() -> None:
     close(features[0], unknown[0])
     assert (features[1] - unknown[1]).abs().max() > 1e-2
     assert (features[1] - features[2]).abs().max() > 1e-3
+
+
+def test_the_location_can_be_left_out() -> None:
+    backbone, (series, dates, valid) = build(use_location=False), inputs()
+    with torch.no_grad():
+        features = backbone(series, dates, valid, location=torch.tensor([[50.0, 4.0], [-31.0, 145.5]]))
+        assert torch.equal(features, build()(series, dates, valid))
+    assert not backbone.network.embed_location.weight.requires_grad
 
 
 @pytest.mark.parametrize("spelling", ["B{:d}", "b{:02d}", "B{:02d}_10m", "S2_B{:02d}", "L2A_B{:d}"])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cropzoo import CropzooError
-from cropzoo_plugins.backbones.presto_published import convert
+from cropzoo_plugins.backbones.presto_published import configure, convert
 from cropzoo_plugins.layers import chunks
 from cropzoo_plugins.layers.presto import GROUPS, LAND_COVER, Group, PrestoEncoder
 
@@ -124,6 +124,17 @@ def test_the_tables_follow_from_their_formulas(parity: Any, name: str) -> None:
     close(network.positions, case.tensors["fixed.encoder.pos_embed"][0], atol=3e-7)
     close(network.months, case.tensors["fixed.encoder.month_embed.weight"], atol=3e-7)
     assert not {key for key in network.state_dict() if key in ("positions", "months")}
+
+
+@pytest.mark.parametrize("name", [*FILLED, "presto_s2", "prometheo_s2"])
+def test_options_are_read_from_the_file(parity: Any, name: str) -> None:
+    case = parity(name)
+    assert configure(case.state, {}) == {
+        "dim": case.settings["embedding_size"],
+        "depth": case.settings["depth"],
+        "mlp_ratio": case.settings["mlp_ratio"],
+        "max_sequence_length": case.settings["max_sequence_length"],
+    }
 
 
 def test_a_head_and_a_decoder_are_dropped(parity: Any) -> None:

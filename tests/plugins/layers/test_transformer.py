@@ -54,6 +54,18 @@ def test_attention_without_gradients_is_the_same_below_and_above_its_limit(
         torch.testing.assert_close(layer(tokens), trained, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("shift", [0.0, 60.0, -60.0])
+def test_attention_without_gradients_is_exact_for_scores_of_any_size(shift: float) -> None:
+    layer, tokens = build(True), torch.randn(3, 5, 16)
+    with torch.no_grad():
+        layer.attention.qkv.weight[:32] *= 4
+        layer.attention.qkv.bias[:16] = shift  # exponentials of the scores overflow, or all of a row are 0
+        layer.attention.qkv.bias[16:32] = 1.0
+    trained = layer(tokens)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(tokens), trained, atol=1e-4, rtol=1e-4)
+
+
 def test_mean_over_tokens() -> None:
     layer, tokens = build(True), torch.randn(3, 5, 16)
     torch.testing.assert_close(layer.mean(tokens), layer(tokens).mean(1), atol=1e-5, rtol=1e-5)
