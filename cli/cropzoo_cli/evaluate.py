@@ -88,7 +88,8 @@ def evaluate(
 ) -> None:
     """Score a checkpoint, a run folder or a catalog entry with weights on a split.
 
-    Bands and classes of the dataset are matched to the checkpoint by name.
+    A model on the Hugging Face Hub has the address hf-hub:ORG/NAME[@REVISION]. Bands and classes of the dataset are
+    matched to the checkpoint by name.
 
     --until scores the same checkpoint on series whose dates after a day are left out. A day without a year is taken in
     the year in which each series ends.

@@ -149,7 +149,8 @@ def predict(settings: Settings, catalog: Catalog, source: str, rest: tuple[str, 
     \b
     cropzoo predict runs/demo --images 'S2_*.tif' --out map.tif
 
-    Bands are matched by name. Finished chunks are kept in MAP.tif.parts until the map is complete.
+    A model on the Hugging Face Hub has the address hf-hub:ORG/NAME[@REVISION]. Bands are matched by name. Finished
+    chunks are kept in MAP.tif.parts until the map is complete.
     """  # noqa: D301 click reads the backspace character itself
     run = _RunFlags(**{name: flags.pop(name) for name in _RunFlags.__dataclass_fields__})
     run = replace(run, out=run.out.expanduser())

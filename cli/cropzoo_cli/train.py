@@ -36,13 +36,21 @@ RECIPE_FLAGS = (
 
 
 @click.command()
-@click.option("--backbone", metavar="NAME", help="Backbone; `cropzoo list` shows all.")
+@click.option(
+    "--backbone",
+    metavar="NAME[.TAG]",
+    help="Backbone, which `cropzoo list` shows; with TAG also its weights, which `cropzoo list --weights` shows.",
+)
 @click.option("--dataset", metavar="NAME", help="Dataset; default: synthetic.")
 @click.option(
     "--pretrain", metavar="NAME[,NAME]", help="Objectives to pre-train with, such as cscl; none for no pre-training."
 )
 @click.option("--objective", metavar="NAME", help="Objective of the last stage; default: segmentation.")
-@click.option("--weights", metavar="FILE|RUN|ENTRY", help="Checkpoint that the backbone starts from.")
+@click.option(
+    "--weights",
+    metavar="FILE|RUN|ENTRY",
+    help="Checkpoint that the backbone starts from; also hf-hub:ORG/NAME of the Hugging Face Hub.",
+)
 @click.option("--adapt-bands", is_flag=True, help="Accept --weights of other bands, and load the parameters that fit.")
 @click.option("--freeze", is_flag=True, help="Freeze the backbone in the last stage and train only the head.")
 @click.option(
@@ -150,7 +158,7 @@ def train(
     layers, entry = _layers(settings.zoo, config, assignments, flags)
     if resume:
         if name is None and out is None:
-            name = run_name(resolve_recipe(settings.zoo, catalog, *layers, entry=entry)[0])
+            name = run_name(resolve_recipe(settings.zoo, catalog, *layers, entry=entry)[0], catalog)
         folder = RunFolder(out or Path("runs") / str(name))
         if entry is not None:
             layers.insert(0, (entry, resolve_recipe(settings.zoo, catalog, *layers, entry=entry)[0].to_mapping()))
@@ -159,7 +167,7 @@ def train(
         recipe, used = resolve_recipe(settings.zoo, catalog, *layers, entry=entry)
         if used:
             note(f"settings of catalog entry {used} are the defaults (--print-config shows them)")
-        folder = RunFolder(out or Path("runs") / (name or run_name(recipe)))
+        folder = RunFolder(out or Path("runs") / (name or run_name(recipe, catalog)))
     if print_config:
         if recipe.weights and not resume:
             from cropzoo.training.setup import adopt_options
@@ -178,10 +186,13 @@ def train(
         _print_scores(recipe, folder, scores, as_json)
 
 
-def run_name(recipe: Recipe) -> str:
-    """Default name of a run."""
+def run_name(recipe: Recipe, catalog: Catalog) -> str:
+    """Default name of a run; it begins with BACKBONE.TAG if the run starts from weights of that name."""
+    backbone, weights = recipe.backbone.name, str(recipe.weights)
+    tagged = weights in catalog.entries and weights.startswith(f"{backbone}.")
+    first = weights if tagged else backbone.replace("/", "-")
     fitted = [stage.objective for stage in recipe.stages if stage.fitted]
-    return "-".join([recipe.backbone.name.replace("/", "-"), *recipe.pretrain, *fitted, recipe.dataset.name])
+    return "-".join([first, *recipe.pretrain, *fitted, recipe.dataset.name])
 
 
 def _layers(

@@ -120,11 +120,11 @@ def test_what_cannot_be_downloaded_is_reported_before_anything_is(run, served, t
 
 @pytest.mark.parametrize("flags", [("--backbone", "tsvit.published"), ("--weights", "tsvit.published")])
 def test_a_training_starts_from_the_weights_with_their_options(run, tmp_path, flags):
-    ended = run("train", *flags, *TRAIN, "--adapt-bands", "--lr", "1e-9", "--name", "fine")
+    ended = run("train", *flags, *TRAIN, "--adapt-bands", "--lr", "1e-9")
     assert ended.code == 0, ended.err
     assert "new: embed_patches.weight: (32, 16) in the weights, (32, 12) here" in ended.err
     [start] = (tmp_path / "cache").rglob("converted/*.safetensors")
-    metadata = read_metadata(tmp_path / "runs/fine/model.safetensors")
+    metadata = read_metadata(tmp_path / "runs/tsvit.published-plots/model.safetensors")
     assert metadata.recipe["weights"] == "tsvit.published"
     assert {key: metadata.backbone.options[key] for key in OPTIONS} == OPTIONS
     assert metadata.backbone.options["output_order"] == "published"
@@ -132,7 +132,7 @@ def test_a_training_starts_from_the_weights_with_their_options(run, tmp_path, fl
     [origin] = metadata.initial_weights
     assert (origin.name, origin.license, origin.citation) == ("tsvit.published", "CC-BY-4.0", "Somebody 2020")
     assert origin.trained_on["labels"] == "parcel register"
-    trained, initial = read_state(tmp_path / "runs/fine/model.safetensors"), read_state(start)
+    trained, initial = read_state(tmp_path / "runs/tsvit.published-plots/model.safetensors"), read_state(start)
     same = [key for key in initial if key in trained and initial[key].shape == trained[key].shape]
     assert len(same) > 30
     loaded = [key for key in same if torch.allclose(initial[key], trained[key], atol=1e-4)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cropzoo import CropzooError
+from cropzoo.io import is_offline
 
 TIMEOUT = 30.0
 """Timeout of a download in seconds without a response."""
@@ -55,7 +55,7 @@ def from_hub(repository: str, what: str) -> dict[str, Tensor]:
         f"run `hf download {repository} {name}` on a machine with network access, and copy the folder that it creates "
         f"to {str(folder)!r}"
     )
-    if _is_offline():
+    if is_offline():
         raise CropzooError(
             f"{what}; {name} of {repository} is not in the cache and CROPZOO_OFFLINE is set; unset it, or {by_hand}"
         )
@@ -79,7 +79,7 @@ def from_url(url: str, what: str) -> dict[str, Tensor]:
     target = Path(torch.hub.get_dir()) / "checkpoints" / file
     if not target.is_file():
         by_hand = f"put the file {file!r} from {url} at {str(target)!r}"
-        if _is_offline():
+        if is_offline():
             raise CropzooError(
                 f"{what}; {file!r} is not in the cache and CROPZOO_OFFLINE is set; unset it, or {by_hand}"
             )
@@ -98,10 +98,6 @@ def from_url(url: str, what: str) -> dict[str, Tensor]:
             f"{what}; {str(target)!r} is not a valid weights file (truncated?); delete it to download it again"
         ) from error
     return state
-
-
-def _is_offline() -> bool:
-    return os.environ.get("CROPZOO_OFFLINE", "") not in ("", "0", "false")
 
 
 @contextmanager

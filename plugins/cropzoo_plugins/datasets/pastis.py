@@ -7,7 +7,6 @@ name from the first file on, and does not detect a truncated download unless a c
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from cropzoo import CropzooError
 from cropzoo.data.pastis.reader import PastisFolder, find_pastis_folder
 from cropzoo.data.pastis.schema import METADATA
-from cropzoo.io import atomic_write
+from cropzoo.io import atomic_write, is_offline
 from cropzoo_plugins.datasets.options import need_root
 from cropzoo_plugins.datasets.prepared import Prepared
 
@@ -90,7 +89,7 @@ def get_files(root: Path, *, download: bool = False, checksum: bool = False) -> 
             f"dataset 'pastis'; {str(root)!r} has neither {METADATA} nor PASTIS-R, PASTIS or {ARCHIVE}; {_BY_HAND}, "
             "or give --set dataset.download=true (54 GB)"
         )
-    elif os.environ.get("CROPZOO_OFFLINE", "") not in ("", "0", "false"):
+    elif is_offline():
         raise CropzooError(
             f"dataset 'pastis'; it is not in {str(root)!r} and CROPZOO_OFFLINE is set; unset it, or {_BY_HAND}"
         )

@@ -222,7 +222,7 @@ def load_model(
     """Load the model of a checkpoint, in evaluation mode.
 
     Args:
-        source: path of a .safetensors file or a run folder, or name of a catalog entry.
+        source: path of a .safetensors file or a run folder, name of a catalog entry, or hf-hub:ORG/NAME[@REVISION].
         zoo: plugins, by which the backbone is looked up; the installed ones if None.
         catalog: catalog, in which an entry is looked up; the default one if None. Not read for a path that exists.
         offline: whether to never access the network.

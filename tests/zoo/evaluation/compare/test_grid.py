@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from cropzoo.config.catalog import Catalog, CatalogEntry
 from cropzoo.errors import UsageError
-from cropzoo.evaluation.compare.grid import GridCell
+from cropzoo.evaluation.compare.config import Study
+from cropzoo.evaluation.compare.grid import GridCell, make_plan
 
 WINDOW = {"cscl": {"window": 5}}
 JOINT = {"segmentation": {"auxiliary": "cscl:0.1"}}
@@ -38,6 +40,26 @@ def test_a_new_axis_keeps_the_names_of_the_runs_that_are_there(plan):
     assert set(before) < set(after)
     assert "net-cscl-labels0.05-w5" in after
     assert len(set(after)) == len(after) == 2 * 2 * 3
+
+
+def test_backbones_may_be_named_with_the_tag_of_their_weights(zoo):
+    def entry(dim):
+        seen = {"regions": "r", "years": "y", "level": "l"}
+        weights = {
+            "url": "https://example.org/a", "sha256": "0" * 64, "size": 1, "license": "MIT", "format": "published",
+            "citation": "c", "trained_on": seen,
+        }  # fmt: skip
+        size, recipe = {"bands": 1, "classes": 2, "dates": 1, "pixels": 1}, {"backbone": {"name": "net", "dim": dim}}
+        return CatalogEntry.parse(
+            {"summary": "a", "source": "b", "size": size, "recipe": recipe, "weights": weights}, ""
+        )
+
+    entries = {"net.small": entry(4), "net.large": entry(16)}
+    study = Study(backbones=("net", "net.small", "net.large"), pretrain=("none",), epochs=2)
+    found = make_plan(study, zoo, Catalog(entries, dict.fromkeys(entries, "test")))
+    assert names(found) == ["net-none", "net.small-none", "net.large-none"]
+    recipes = [(run.recipe.backbone.name, run.recipe.backbone.options, run.recipe.weights) for run in found.runs]
+    assert recipes == [("net", {}, None), ("net", {"dim": 4}, "net.small"), ("net", {"dim": 16}, "net.large")]
 
 
 def test_a_variant_that_changes_nothing_is_no_cell(plan):
