@@ -9,6 +9,7 @@ from cropzoo.config.catalog import Catalog
 from cropzoo.config.recipe import PluginChoice
 from cropzoo.config.short_forms import expand_short_forms
 from cropzoo.errors import describe_error
+from cropzoo.parallel import Terminated, raise_on_interrupt
 from cropzoo.plugins.registry import Zoo
 from cropzoo_cli.costs import DEFAULT_SIZE, costs_of
 
@@ -87,8 +88,9 @@ def _count_costs(zoo: Zoo, choice: PluginChoice | None) -> dict[str, Any]:
     if choice is None:
         return {"parameters": None, "gflops": None, "error": None}
     try:
-        costs = costs_of(zoo, choice, DEFAULT_SIZE)
-    except KeyboardInterrupt:
+        with raise_on_interrupt():
+            costs = costs_of(zoo, choice, DEFAULT_SIZE)
+    except Terminated:
         raise
     except BaseException as error:  # a plugin's network, or the library behind it, may raise anything
         reason = describe_error(error)

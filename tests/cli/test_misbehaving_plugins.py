@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,8 @@ RAISES = {
     "exit at import": "raise SystemExit(3)",
     "silent exit": "import sys; sys.exit()",
     "generator exit": "raise GeneratorExit",
+    "interrupt at import": "raise KeyboardInterrupt",
+    "interrupt in a hook": "@hookimpl\ndef cropzoo_backbones():\n    raise KeyboardInterrupt('no')",
     "own class": "class Stop(BaseException): pass\nraise Stop('now')",
     "no message": "class Odd(Exception):\n    def __str__(self): raise ValueError\nraise Odd",
     "message of surrogates": "raise ValueError('\\ud800 \\x1b[31m')",
@@ -83,18 +86,39 @@ def test_plugin_that_fails_in_any_way_is_left_out(case, plugin, capsys):
             assert len([line for line in err.splitlines() if line.startswith("warning: skipped plugin 'mine': ")]) == 1
 
 
-def test_interrupt_is_no_broken_plugin(plugin, capsys):
-    plugin("raise KeyboardInterrupt")
-    assert main(["list"]) == 130
-
-
-@pytest.mark.parametrize("body", ["raise SystemExit(3)", "raise BaseException('no')", "raise ValueError('\\ud800')"])
-def test_catalog_that_fails_is_left_out(body, plugin, capsys):
+@pytest.mark.parametrize("place", ["import", "hook", "catalog", "factory", "members"])
+def test_interrupt_is_no_broken_plugin(place, plugin, module_folder, capsys):
+    interrupt = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(5)"
+    (module_folder / "my_odd_net.py").write_text(interrupt)
+    command = {"factory": ["show", "mine"], "members": ["list", "mine/*"]}.get(place, ["list"])
     plugin(
-        "from pathlib import Path\nclass File(type(Path())):\n"
-        f"    def read_text(self, *a, **b):\n        {body}\n"
-        "@hookimpl\ndef cropzoo_catalogs():\n    return [File('mine.yaml')]\n"
+        {
+            "import": interrupt,
+            "hook": f"@hookimpl\ndef cropzoo_backbones():\n    {interrupt}",
+            "catalog": CATALOG.format(interrupt),
+            "factory": HOOK.replace("my_odd_model:", "my_odd_net:"),
+            "members": HOOK.replace(")]", ", member='size', members='my_odd_net:names')]"),
+        }[place]
     )
+    before = signal.getsignal(signal.SIGINT)
+    assert main(command) == 130
+    assert capsys.readouterr().err.endswith("error: interrupted; run the same command again\n")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+CATALOG = (
+    "from pathlib import Path\nclass File(type(Path())):\n"
+    "    def read_text(self, *a, **b):\n        {}\n"
+    "@hookimpl\ndef cropzoo_catalogs():\n    return [File('mine.yaml')]\n"
+)
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["raise SystemExit(3)", "raise BaseException('no')", "raise KeyboardInterrupt", "raise ValueError('\\ud800')"],
+)
+def test_catalog_that_fails_is_left_out(body, plugin, capsys):
+    plugin(CATALOG.format(body))
     assert main(["list", "--json"]) == 0
     out, err = capsys.readouterr()
     assert "tsvit.pastis" in out
@@ -110,7 +134,7 @@ def test_texts_of_subclasses_are_plain_texts(plugin, capsys):
     assert "fine" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("body", ["raise SystemExit(0)", "raise GeneratorExit"])
+@pytest.mark.parametrize("body", ["raise SystemExit(0)", "raise GeneratorExit", "raise KeyboardInterrupt"])
 @pytest.mark.parametrize("place", ["import", "factory"])
 def test_factory_that_ends_the_program_is_an_error(place, body, plugin, capsys, module_folder):
     plugin(HOOK.replace("my_odd_model:", "my_odd_net:"))
@@ -134,7 +158,9 @@ class Net(Backbone):
 """
 
 
-@pytest.mark.parametrize("body", ["raise SystemExit(0)", "raise type('Odd', (Exception,), {'__str__': None})"])
+@pytest.mark.parametrize(
+    "body", ["raise SystemExit(0)", "raise KeyboardInterrupt", "raise type('Odd', (Exception,), {'__str__': None})"]
+)
 def test_network_that_cannot_be_counted_stays_in_the_table(body, plugin, capsys):
     plugin(HOOK + NET.replace("{}", body))
     assert main(["list", "--table", "mine", "--json"]) == 0

@@ -21,6 +21,8 @@ from cropzoo.errors import CropzooError, UsageError
 class Terminated(KeyboardInterrupt):
     """A signal such as SIGTERM asked the process to end; commands handle it as Ctrl-C.
 
+    In a block of `raise_on_interrupt`, Ctrl-C raises it too.
+
     Args:
         number: Number of the signal.
     """
@@ -56,6 +58,30 @@ def raise_on_signals() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
+@contextmanager
+def raise_on_interrupt() -> Iterator[None]:
+    """Raise `Terminated` in the block for Ctrl-C, so that any other KeyboardInterrupt is raised by its code itself.
+
+    Code of plugins runs in such blocks. Afterwards the handler of SIGINT is the earlier one, whatever a plugin sets.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield  # Ctrl-C raises nothing in this thread, or is ignored
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        try:
+            before(number, frame)
+        except KeyboardInterrupt:
+            raise Terminated(number) from None
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def describe_interrupt(error: BaseException) -> tuple[str, int]:
     """What ended a command, such as "ended by SIGTERM", and its exit code: 128 and the number of the signal.
 
@@ -64,7 +90,7 @@ def describe_interrupt(error: BaseException) -> tuple[str, int]:
     """
     while not isinstance(error, KeyboardInterrupt) and error.__cause__ is not None:
         error = error.__cause__
-    if isinstance(error, Terminated):
+    if isinstance(error, Terminated) and error.number != signal.SIGINT:
         return f"ended by {signal.Signals(error.number).name}", 128 + error.number
     return "interrupted", 128 + signal.SIGINT
 

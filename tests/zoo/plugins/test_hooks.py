@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from cropzoo import load_zoo
@@ -84,5 +86,14 @@ def test_catalog_files_come_with_their_owner(make_plugin, module_folder):
 
 
 def test_interrupt_at_import_is_not_swallowed(make_plugin):
+    before = signal.getsignal(signal.SIGINT)
+    body = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(5)"
     with pytest.raises(KeyboardInterrupt):
-        load_zoo([make_plugin("interrupts", "raise KeyboardInterrupt")])
+        load_zoo([make_plugin("interrupts", body)])
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_handler_of_interrupts_that_a_plugin_sets_is_removed(make_plugin):
+    before = signal.getsignal(signal.SIGINT)
+    load_zoo([make_plugin("ignores", "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)")])
+    assert signal.getsignal(signal.SIGINT) is before

@@ -16,6 +16,7 @@ from cropzoo.config.schema import Readable, Real, Schema, Whole, read_mapping
 from cropzoo.config.short_forms import expand_short_forms, list_stages
 from cropzoo.config.upgrade import upgrade_recipe
 from cropzoo.errors import CropzooError, UnknownName, describe_error
+from cropzoo.parallel import Terminated, raise_on_interrupt
 from cropzoo.plugins.registry import Zoo
 
 _ENTRY_NAME = re.compile(r"[a-z0-9]+([-.][a-z0-9]+)*")
@@ -252,8 +253,9 @@ def load_catalog(zoo: Zoo, extra: Iterable[Path] = ()) -> Catalog:
     add("cropzoo", builtin_catalog(), ours=True)
     for plugin, file in zoo.catalogs:
         try:
-            add(plugin.name, file)
-        except KeyboardInterrupt:
+            with raise_on_interrupt():
+                add(plugin.name, file)
+        except Terminated:
             raise
         except BaseException as error:  # a plugin's file may be any object with read_text, and raise anything
             reason = describe_error(error)

@@ -8,6 +8,7 @@ from typing import Any
 
 from cropzoo.config.catalog import Catalog, load_catalog
 from cropzoo.errors import CropzooError, UsageError, describe_error
+from cropzoo.parallel import Terminated, raise_on_interrupt
 from cropzoo.plugins.registry import Zoo, load_target, load_zoo
 
 
@@ -66,8 +67,9 @@ def list_members(zoo: Zoo, pattern: str) -> list[str]:
     entry = zoo.backbones[family]
     what = f"members of backbone {family!r} of plugin {entry.owner.name!r}"
     try:
-        return [f"{family}/{name}" for name in load_target(entry.spec.members, what)()]
-    except (CropzooError, KeyboardInterrupt):
+        with raise_on_interrupt():
+            return [f"{family}/{name}" for name in load_target(entry.spec.members, what)()]
+    except (CropzooError, Terminated):
         raise
     except BaseException as error:  # a plugin's function may raise anything
         raise CropzooError(

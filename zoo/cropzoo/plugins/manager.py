@@ -18,6 +18,7 @@ from typing import Any
 import pluggy
 
 from cropzoo.errors import CropzooError, describe_error, suggest
+from cropzoo.parallel import Terminated, raise_on_interrupt
 from cropzoo.plugins import hookspecs
 from cropzoo.plugins.renamed import HOOKS as OLD_HOOKS
 from cropzoo.plugins.specs import BackboneSpec, DatasetSpec, ObjectiveSpec, Spec
@@ -128,9 +129,10 @@ def collect(points: Iterable[EntryPoint] | None, modules: Iterable[str]) -> list
     offers: list[Offer] = []
     for plugin, source in candidates:
         try:
-            offer = _load_plugin(plugin, source)
-            _reject_duplicates(offer, offers)
-        except KeyboardInterrupt:
+            with raise_on_interrupt():
+                offer = _load_plugin(plugin, source)
+                _reject_duplicates(offer, offers)
+        except Terminated:
             raise
         except BaseException as error:  # a plugin may raise anything or call sys.exit when it is imported
             offer = Offer(_with_error(plugin, error))

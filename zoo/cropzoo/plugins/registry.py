@@ -11,6 +11,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, Generic, TypeVar
 
 from cropzoo.errors import CropzooError, UnknownName, UsageError, describe_error
+from cropzoo.parallel import Terminated, raise_on_interrupt
 from cropzoo.plugins.manager import Plugin, collect
 from cropzoo.plugins.options import check_options, complete_options
 from cropzoo.plugins.specs import BackboneSpec, DatasetSpec, ObjectiveSpec, Spec
@@ -33,7 +34,8 @@ def load_target(target: str, what: str) -> Any:
     """
     module_name, _, attribute = target.partition(":")
     try:
-        module = import_module(module_name)
+        with raise_on_interrupt():
+            module = import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and f"{module_name}.".startswith(f"{error.name}."):
             raise CropzooError(
@@ -68,7 +70,8 @@ def build(spec: Spec, owner: str, args: Sequence[Any], options: Mapping[str, Any
     factory = load_target(spec.build, what)
     checked = check_options(spec, factory, options, len(args))
     try:
-        return factory(*args, **checked)
+        with raise_on_interrupt():
+            return factory(*args, **checked)
     except ModuleNotFoundError as error:
         _explain_missing(error, spec.build.partition(":")[0], what)
         raise
@@ -88,7 +91,7 @@ def _explain_missing(error: ModuleNotFoundError, module_name: str, what: str) ->
 
 def _explain_exit(error: BaseException, what: str) -> None:
     """Raise `CropzooError` for an exception that would end the program without a message, such as `SystemExit`."""
-    if not isinstance(error, Exception | KeyboardInterrupt):
+    if not isinstance(error, Exception | Terminated):
         raise CropzooError(f"{what} raised {describe_error(error)}; report it to the plugin's author") from error
 
 
