@@ -111,7 +111,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt) as error:
         reason, code = describe_interrupt(error)
         return _fail(f"{reason}; run the same command again", code)
-    except (OSError, RuntimeError, MemoryError) as error:
+    except (OSError, RuntimeError, MemoryError, ImportError) as error:
         limits = (find_open_limit_error, find_memory_error, find_temporary_folder_error)
         if limit := next(filter(None, (find(error) for find in limits)), None):
             return _fail(str(limit), FAILED)

@@ -71,6 +71,8 @@ def allocate():
         OSError(12, "Cannot allocate memory"),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         RuntimeError("DataLoader worker (pid(s) 12) exited unexpectedly"),
+        ImportError("libtorch_cuda.so: failed to map segment from shared object"),
+        RuntimeError("std::bad_alloc"),
     ],
 )
 def test_lack_of_memory_is_recognized(error):

@@ -128,6 +128,14 @@ def test_any_other_error_keeps_its_traceback(run_body):
         run_body(body)
 
 
+def test_lack_of_memory_at_an_import_is_a_line(run_body, capsys):
+    def body(settings):
+        raise ImportError("libtorch_cuda.so: failed to map segment from shared object")
+
+    assert run_body(body) == 1
+    assert capsys.readouterr().err.startswith("error: memory ran out (libtorch_cuda.so: failed to map segment")
+
+
 def test_interrupt_is_a_line_and_exit_code_130(run_body, capsys):
     def body(settings):
         raise KeyboardInterrupt

@@ -119,6 +119,8 @@ _OUT_OF_MEMORY = (
     "not enough memory",  # PyTorch on a CPU
     "Cannot allocate memory",  # the operating system
     "Unable to allocate",  # NumPy
+    "failed to map segment from shared object",  # the loader of libraries
+    "bad_alloc",  # C++
     "MemoryError",  # any of a worker process, whose type PyTorch may replace
     "exited unexpectedly",  # a worker process of PyTorch
     "killed by signal: Killed",
