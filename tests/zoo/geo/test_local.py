@@ -35,7 +35,8 @@ def server() -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("no_proxy", "127.0.0.1")  # GDAL_HTTP_PROXY does not apply to it
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_address[1]}", requested
         running.shutdown()
@@ -98,24 +99,72 @@ def test_rasters_that_lead_to_the_network(rasters: Path, server: tuple[str, list
     assert server[1] == []
 
 
-@pytest.mark.parametrize("suffix", ["msk", "ovr", "aux.xml"])
+def read_everything(path: Path) -> None:
+    with open_raster(path) as source:
+        assert source.read(1)[0, 1] == 1
+        source.overviews(1), source.read_masks(1), source.dataset_mask()
+        source.read(1, out_shape=(1, 1))
+
+
+@pytest.mark.parametrize("content", ["service", "virtual"])
+@pytest.mark.parametrize("suffix", ["msk", "ovr", "OVR", "Msk", "msk.ovr", "aux.xml"])
+@pytest.mark.parametrize("name", ["a.tif", "a.vrt", "source.tif"])
 def test_files_next_to_a_raster_send_nothing(
-    rasters: Path, server: tuple[str, list[str]], tmp_path: Path, suffix: str
+    rasters: Path, server: tuple[str, list[str]], tmp_path: Path, name: str, suffix: str, content: str
+) -> None:
+    for copy in ("a.tif", "source.tif"):
+        (tmp_path / copy).write_bytes((rasters / "ok.tif").read_bytes())
+    (tmp_path / "a.vrt").write_text(virtual("source.tif", 1))
+    text = service(server[0]) if content == "service" else virtual(f"/vsicurl/{server[0]}/a.tif")
+    if suffix == "aux.xml":
+        escaped = text.replace("<", "&lt;")
+        text = "<PAMDataset><Metadata domain='OVERVIEWS'><MDI key='OVERVIEW_FILE'>"
+        text += f"{escaped}</MDI></Metadata></PAMDataset>"
+    (tmp_path / f"{name}.{suffix}").write_text(text)
+    with contextlib.suppress(CropzooError):
+        read_everything(tmp_path / ("a.vrt" if name == "source.tif" else name))
+    assert server[1] == []
+
+
+def service(url: str) -> str:
+    """Description of a web service that GDAL reads at once."""
+    size = (
+        "<UpperLeftX>0</UpperLeftX><UpperLeftY>1</UpperLeftY><LowerRightX>1</LowerRightX><LowerRightY>0</LowerRightY>"
+    )
+    return SERVICE.format(url).replace(
+        "</Service>",
+        f"</Service><DataWindow>{size}<TileLevel>3</TileLevel><SizeX>4</SizeX><SizeY>4</SizeY></DataWindow>"
+        "<Projection>EPSG:4326</Projection><BandsCount>1</BandsCount>",
+    )
+
+
+def test_overviews_that_a_raster_names_in_its_own_tags_are_not_opened(
+    rasters: Path, server: tuple[str, list[str]], tmp_path: Path
 ) -> None:
     path = tmp_path / "a.tif"
     path.write_bytes((rasters / "ok.tif").read_bytes())
-    overview = f"<Metadata domain='OVERVIEWS'><MDI key='OVERVIEW_FILE'>/vsicurl/{server[0]}/a.tif</MDI></Metadata>"
-    contents = {
-        "msk": SERVICE.format(server[0]),
-        "ovr": virtual(f"/vsicurl/{server[0]}/a.tif"),
-        "aux.xml": f"<PAMDataset>{overview}</PAMDataset>",
-    }
-    (tmp_path / f"a.tif.{suffix}").write_text(contents[suffix])
-    with contextlib.suppress(CropzooError), open_raster(path) as source:
-        assert source.read(1)[0, 1] == 1
-        source.overviews(1), source.read_masks(1)
-        source.read(1, out_shape=(1, 1))
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=service(server[0]))
+    with pytest.raises(CropzooError, match="OVERVIEW_FILE"):
+        read_everything(path)
     assert server[1] == []
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.vrt", "A.TIF"])
+def test_overviews_and_masks_of_rasters_are_read(rasters: Path, tmp_path: Path, name: str) -> None:
+    for copy in ("a.tif", "A.TIF"):
+        (tmp_path / copy).write_bytes((rasters / "ok.tif").read_bytes())
+    (tmp_path / "a.vrt").write_text(virtual("a.tif", 1))
+    with rasterio.Env(TIFF_USE_OVR=True), rasterio.open(tmp_path / "a.tif", "r+") as file:
+        file.build_overviews([2])
+    (tmp_path / "a.tif.ovr").rename(tmp_path / f"{name}.ovr")
+    (tmp_path / f"{name}.msk").write_bytes(b"")  # of a program that was killed
+    (tmp_path / f"{name}.aux.xml").write_text(
+        "<PAMDataset><Metadata><MDI key='a'>http://a.org</MDI></Metadata></PAMDataset>"
+    )
+    with open_raster(tmp_path / name) as source:
+        assert source.overviews(1) == [2]
+        assert source.read(1)[0, 1] == 1
 
 
 @pytest.mark.parametrize(
@@ -167,6 +216,10 @@ VECTORS: dict[str, Any] = {
     ),
     "service.gml": lambda url: f"<OGRWFSDataSource><URL>{url}/wfs</URL></OGRWFSDataSource>",
     "service.xml": lambda url: f"<OGRWFSDataSource><URL>{url}/wfs</URL></OGRWFSDataSource>",
+    "json.gml": lambda url: collection(f'"crs":{{{link(url)}}},'),
+    "json.txt": lambda url: "\ufeff\n " + collection(f'"crs":{{{link(url)}}},'),
+    "function.gpx": lambda url: f"""loadGeoJSON({collection(f'"crs":{{{link(url)}}},')})""",
+    "record.tab": lambda url: "\x1e" + collection(f'"crs":{{{link(url)}}},'),
     "pipeline.json": lambda url: json.dumps(
         {"type": "gdal_streamed_alg", "command_line": f"gdal vector pipeline ! read {url}/a.geojson"}
     ),

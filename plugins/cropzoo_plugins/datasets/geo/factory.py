@@ -10,8 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import rasterio
+
 from cropzoo import CropzooError, UnknownName, UsageError
+from cropzoo.geo.local import GDAL_SETTINGS
+from cropzoo.geo.raster.grid import open_raster
+from cropzoo.geo.raster.virtual import raster_driver
+from cropzoo.geo.vector.content import SUFFIXES, without_network
 from cropzoo.geo.vector.fields import read_number
+from cropzoo.geo.vector.source import check_file
 from cropzoo_plugins.datasets.sites.class_table import read_table
 
 ATTRIBUTES = ("all_bands", "date_format", "filename_glob", "filename_regex", "is_image", "label_name", "separate_files")
@@ -134,11 +141,12 @@ def _construct(found: type, role: str, root: str | Path, options: Mapping[str, A
     # downloaded archives, and torchgeo >= 0.10 requires all archives for any region.
     given = {name: value for name, value in {"cache": False, "checksum": False}.items() if name in takes}
     given |= {name: value for name, value in options.items() if name in takes}
-    dataset: Any = object.__new__(found)
+    dataset: Any = object.__new__(_with_checked_files(found))
     for name in options.keys() - takes.keys():
         setattr(dataset, name, options[name])
     try:
-        dataset.__init__(str(folder), **given)
+        with without_network(), rasterio.Env(**GDAL_SETTINGS):
+            dataset.__init__(str(folder), **given)
     except FileNotFoundError as error:
         glob = getattr(dataset, "filename_glob", "*")
         raise CropzooError(
@@ -151,8 +159,45 @@ def _construct(found: type, role: str, root: str | Path, options: Mapping[str, A
             f"{role}s of 'torchgeo' in {str(folder)!r}; torchgeo's {found.__name__} refuses them "
             f"({type(error).__name__}: {error}); check the files and option '{role}_options'"
         ) from error
+    dataset.__class__ = found
     _check_skipped_files(dataset, role)
     return dataset
+
+
+def _with_checked_files(found: type) -> Any:
+    """Subclass of a class of torchgeo that checks each file before torchgeo has GDAL open it with any driver."""
+    from torchgeo.datasets import VectorDataset
+
+    is_readable = _is_vector if issubclass(found, VectorDataset) else _is_raster
+
+    def files(dataset: Any) -> list[str]:
+        pattern = re.compile(dataset.filename_regex, re.VERBOSE)
+        paths: list[str] = found.files.fget(dataset)  # type: ignore[attr-defined]
+        return [path for path in paths if pattern.match(os.path.basename(path)) and is_readable(Path(path))]
+
+    return type(found.__name__, (found,), {"files": property(files)})
+
+
+def _is_vector(path: Path) -> bool:
+    """Whether a file is no part of another one, such as the .dbf of a shapefile; its content is checked."""
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":  # not read by GDAL
+        return True
+    if suffix not in (*SUFFIXES, ".zip", ".gdb"):
+        return False
+    check_file(path, "label file")
+    return True
+
+
+def _is_raster(path: Path) -> bool:
+    """Whether a file is no text with metadata; one with the suffix of a raster must be one."""
+    try:
+        with open_raster(path):
+            return True
+    except CropzooError:
+        if raster_driver(path) is not None:
+            raise
+        return False
 
 
 def _check_skipped_files(dataset: Any, role: str) -> None:

@@ -252,6 +252,9 @@ class Imagery:
                 f"images of torchgeo's {self.kind} in {str(self.images.paths)!r}; {found} of {len(files)} have a scene "
                 "classification (SCL); add the missing ones, or use none with option clear_scl=[]"
             )
+        for path in files:
+            with open_raster(path):  # torchgeo lets GDAL choose the driver
+                pass
         scene = copy.copy(self.images)
         scene.index = self.images.index.assign(filepath=list(map(str, files)))
         scene.separate_files, scene.band_indexes = False, None

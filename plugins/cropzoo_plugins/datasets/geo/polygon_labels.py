@@ -15,6 +15,7 @@ from rasterio.features import rasterize
 from cropzoo import CropzooError
 from cropzoo.errors import suggest
 from cropzoo.geo.vector.fields import read_number
+from cropzoo.geo.vector.source import reading
 from cropzoo_plugins.datasets.geo.labels import make_transform
 from cropzoo_plugins.datasets.geo.windows import Bounds
 
@@ -69,7 +70,8 @@ class PolygonLabels:
             table = geopandas.read_parquet(path)
         else:
             there = geopandas.GeoSeries([place], crs=crs)
-            table = geopandas.read_file(path, layer=getattr(self._labels, "layer", None), bbox=there)
+            with reading(Path(path), "label file"):
+                table = geopandas.read_file(path, layer=getattr(self._labels, "layer", None), bbox=there)
         if table.crs is None:
             table = table.set_crs(self._labels.crs)
         table = table.to_crs(crs)

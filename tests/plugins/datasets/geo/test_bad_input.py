@@ -143,7 +143,7 @@ def test_a_damaged_file_is_not_passed_over(files: ModuleType, root: Path, tmp_pa
     path.write_bytes(b"II*\0" + b"\0" * 50)
     with pytest.raises(CropzooError) as caught:
         build(root, image_root=tmp_path / "images")
-    assert f"image file {str(path)!r}; it cannot be read (damaged?)" in str(caught.value)
+    assert f"raster {str(path)!r}; it cannot be read" in str(caught.value)
     path.write_bytes(whole)
     dataset = build(root, image_root=tmp_path / "images", split_seed=1)
     path.unlink()
@@ -153,7 +153,7 @@ def test_a_damaged_file_is_not_passed_over(files: ModuleType, root: Path, tmp_pa
     files.make_cdl(tmp_path / "cdl")
     files.make_cdl(tmp_path / "cdl", year=2020)
     (tmp_path / "cdl" / "2020_30m_cdls.tif").write_bytes(b"nothing")
-    with pytest.raises(CropzooError, match=r"label file '.*2020_30m_cdls\.tif'; it cannot be read"):
+    with pytest.raises(CropzooError, match=r"raster '.*2020_30m_cdls\.tif'; it cannot be read"):
         cdl(root, label_root=tmp_path / "cdl")
 
 

@@ -18,7 +18,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOEr
 
 from cropzoo.errors import CropzooError, find_open_limit_error
 from cropzoo.geo.local import GDAL_SETTINGS
-from cropzoo.geo.raster.virtual import MAX_SIDE, check_raster, raster_driver
+from cropzoo.geo.raster.virtual import MAX_SIDE, check_overviews, check_raster, raster_driver
 
 RASTER_FAILURES = (RasterioError, CPLE_BaseError)
 """Errors of GDAL: rasterio raises those of some functions, such as copies and masks, without a class of its own."""
@@ -120,6 +120,7 @@ def open_raster(path: Path) -> Iterator[Any]:
             with rasterio.Env(**GDAL_SETTINGS), rasterio.open(path, driver=raster_driver(path)) as source:
                 if tag_errors.seen:
                     raise RasterioIOError("the end of the file is missing")
+                check_overviews(source, path)
                 if max(source.width, source.height) > MAX_SIDE:
                     raise CropzooError(
                         f"raster {str(path)!r}; it has {source.width} x {source.height} pixels, and {MAX_SIDE:,} are "

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 from xml.parsers import expat
 
+import rasterio
+from rasterio.errors import RasterioError
+
 from cropzoo.errors import CropzooError
-from cropzoo.geo.local import HEAD_BYTES, NETWORK_DRIVERS, leads_elsewhere
+from cropzoo.geo.local import GDAL_SETTINGS, HEAD_BYTES, NETWORK_DRIVERS, leads_elsewhere
 
 _RASTER_DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": "JP2OpenJPEG", ".vrt": "VRT"}
 _OTHER_SOURCES = (".img", ".nc", ".hdf", ".h5", ".png", ".jpg", ".bin", ".dat", ".bil", ".raw", ".envi", "")
@@ -29,6 +36,12 @@ _SUBDATASET = re.compile(r"(?i)(?:netcdf|hdf[45]\w*|sentinel2_l\w+|gtiff_dir):(?
 _NOT_READ = ("metadata", "description", "categorynames", "histograms", "gcplist", "colortable")
 """Elements of a virtual raster whose texts GDAL never opens; metadata often have links."""
 
+_SIDECARS = (".ovr", ".msk")
+"""Ends of the names of files next to a raster that GDAL opens with it; case is ignored."""
+
+_OVERVIEWS = (*_TIFF, b"EHFA_HEADER_TAG")
+"""First bytes of files of overviews and masks."""
+
 _FILE_NAMES = ("sourcefilename", "sourcedataset", "cutlinedsname", "srcdsname", "sourcedsname", "overviewfile")
 
 
@@ -37,8 +50,10 @@ def check_raster(path: Path) -> None:
 
     Raises:
         CropzooError: The file is not a valid virtual raster, a source is not a raster file on this disk, or a file
-            without a suffix of rasters is a text that may lead elsewhere.
+            without a suffix of rasters is a text that may lead elsewhere; or a file of overviews or a mask next to a
+            raster is none.
     """
+    _check_sidecars(path)
     if path.suffix.lower() == ".vrt":
         _check_virtual(path, path, set())
     elif raster_driver(path) is None:
@@ -47,9 +62,54 @@ def check_raster(path: Path) -> None:
                 raise _refuse(path, "it is a text and not a raster")
 
 
+def check_overviews(source: Any, path: Path) -> None:
+    """Check that an open raster names no file of overviews, in its own metadata or those next to it.
+
+    GDAL opens that file with any driver when it reads the raster.
+
+    Raises:
+        CropzooError: It names one.
+    """
+    if source.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
+        raise CropzooError(
+            f"raster {str(path)!r}; its metadata name a file of overviews (OVERVIEW_FILE), which is not opened; copy "
+            "the file without the .aux.xml next to it (gdal_translate)"
+        )
+
+
 def raster_driver(path: Path) -> str | None:
     """Name of the driver that opens a raster, by its suffix; None if any driver may."""
     return _RASTER_DRIVERS.get(path.suffix.lower())
+
+
+def _check_sidecars(path: Path) -> None:
+    """Check the files of overviews and masks next to a raster, which GDAL opens with any driver.
+
+    Raises:
+        CropzooError: One has another content.
+    """
+    folder = path.absolute().parent
+    for name in _list_sidecars(folder, folder.stat().st_mtime_ns).get(path.name.lower(), ()):
+        with (folder / name).open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        if head and not head.startswith(_OVERVIEWS):
+            raise CropzooError(
+                f"image {str(path)!r}; {name!r} next to it is not a file of overviews or a mask; remove it, or make it "
+                "again with gdaladdo"
+            )
+
+
+@lru_cache(maxsize=64)
+def _list_sidecars(folder: Path, _changed: int) -> dict[str, list[str]]:
+    """Names of the files of overviews and masks in a folder, those of masks too, by raster in lower case."""
+    found: dict[str, list[str]] = {}
+    for name in os.listdir(folder):
+        base = name.lower()
+        while suffix := next((each for each in _SIDECARS if base.endswith(each)), ""):
+            base = base.removesuffix(suffix)
+        if base != name.lower():
+            found.setdefault(base, []).append(name)
+    return found
 
 
 def _check_virtual(path: Path, named: Path, seen: set[Path]) -> None:
@@ -80,16 +140,23 @@ def _check_source(text: str, path: Path, named: Path, seen: set[Path], relative:
     try:
         source = (path.parent / text) if relative else Path(text)
         suffix = source.suffix.lower()
+        if source.is_file():
+            _check_sidecars(source)
         if suffix == ".vrt" and source.is_file():
-            return _check_virtual(source, named, seen)
-        if suffix not in (*_MAGIC, *_OTHER_SOURCES) or not source.is_file():
+            _check_virtual(source, named, seen)
+        elif suffix not in (*_MAGIC, *_OTHER_SOURCES) or not source.is_file():
             raise _refuse(named, f"its source {text[:100]!r} is not a raster file")
-        if source.resolve() not in seen:
+        elif source.resolve() not in seen:
             seen.add(source.resolve())
             with source.open("rb") as file:
                 head = file.read(HEAD_BYTES)
             if not head.startswith(_MAGIC.get(suffix, (b"",))) or _is_text(head):
                 raise _refuse(named, f"its source {text[:100]!r} is not a file of the kind that its name says")
+        else:
+            return
+        with ExitStack() as stack, suppress(RasterioError):
+            stack.enter_context(rasterio.Env(**GDAL_SETTINGS))
+            check_overviews(stack.enter_context(rasterio.open(source, driver=raster_driver(source))), source)
     except (OSError, ValueError) as error:
         raise _refuse(named, f"its source {text[:100]!r} cannot be read ({error})") from error
 

@@ -30,6 +30,12 @@ _BINARY = {
 _JSON = (".geojson", ".json", ".geojsonl", ".geojsons", ".jsonl", ".ndjson", ".topojson")
 _TEXT = (".gml", ".kml", ".gpx", ".csv", ".tab", ".mif", ".dxf", ".gmt", ".txt")
 
+SUFFIXES = (*_BINARY, *_JSON, *_TEXT)
+"""Suffixes of vector files that GDAL reads."""
+
+_JSON_START = re.compile(rb"(?:\xef\xbb\xbf)?[\s\x1e]*(?:(?:loadGeoJSON|jsonp)\()?\s*[{\[]")
+"""Start of a file that GDAL reads as JSON, whatever its suffix."""
+
 _MAX_ARCHIVED = 1 << 28
 """Largest text in an archive; it is decompressed in memory."""
 
@@ -58,7 +64,7 @@ def check_vector(path: Path, inner: str, what: str) -> None:
     suffix = PurePosixPath(inner or path.name).suffix.lower()
     if suffix == ".gdb" or (path.is_dir() and not inner):
         return
-    if suffix not in (*_BINARY, *_JSON, *_TEXT):
+    if suffix not in SUFFIXES:
         raise CropzooError(
             f"{subject}; files with the suffix {suffix!r} are not read as vector data; write it as a GeoPackage, "
             "GeoJSON or shapefile"
@@ -72,6 +78,8 @@ def check_vector(path: Path, inner: str, what: str) -> None:
             )
         if suffix not in _BINARY and leads_elsewhere(head):
             raise CropzooError(f"{subject}; it describes other data instead of containing features; pass those data")
+        if suffix in _TEXT and _JSON_START.match(head):
+            raise CropzooError(f"{subject}; its content is that of a JSON file; rename it so that it ends in .geojson")
         if suffix in _JSON:
             _check_crs_links(content, subject)
 

@@ -135,8 +135,7 @@ def open_source(path: Path, *, what: str = "parcels", encoding: str | None = Non
         from cropzoo.geo.vector.parquet import open_parquet
 
         return open_parquet(path, what)
-    inner = _find_in_archive(path, what) if path.suffix.lower() == ".zip" else ""
-    check_vector(path, inner, what)
+    inner = check_file(path, what)
     address = f"/vsizip/{{{path.absolute()}}}/{inner}" if inner else str(path.absolute())
     if known is None and PurePosixPath(inner or path.name).suffix.lower() == ".shp":
         with reading_parts(f"{what} {str(path)!r}"):
@@ -158,6 +157,17 @@ def open_source(path: Path, *, what: str = "parcels", encoding: str | None = Non
     return _GDALSource(
         path, crs, tuple(kinds), info["geometry_type"] or "Unknown", address, layers[0], known, kinds, what
     )
+
+
+def check_file(path: Path, what: str) -> str:
+    """Check the content of a file that GDAL shall open, and return the name of the file in an archive, or "".
+
+    Raises:
+        CropzooError: As `cropzoo.geo.vector.content.check_vector`, or the archive has not one vector file.
+    """
+    inner = _find_in_archive(path, what) if path.suffix.lower() == ".zip" else ""
+    check_vector(path, inner, what)
+    return inner
 
 
 def _find_kind(dtype: Any) -> str:
