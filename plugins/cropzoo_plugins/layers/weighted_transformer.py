@@ -12,6 +12,18 @@ _EPS = 1.1920929e-07
 """Epsilon of the RMS norm, that of float32."""
 
 
+class HeadNorm(nn.RMSNorm):
+    """RMS norm over the channels of a head, in float32 also where the computation has another precision."""
+
+    def __init__(self, head_dim: int) -> None:
+        super().__init__(head_dim, _EPS)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Normalize (..., head_dim)."""
+        normed: Tensor = super().forward(values.float())
+        return normed.to(values.dtype)
+
+
 class WeightedLayer(nn.Module):
     """Post-norm transformer layer whose keys count a number of times.
 
@@ -28,8 +40,8 @@ class WeightedLayer(nn.Module):
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * dim)
-        self.query_norm = nn.RMSNorm(dim // heads, _EPS) if qk_norm else nn.Identity()
-        self.key_norm = nn.RMSNorm(dim // heads, _EPS) if qk_norm else nn.Identity()
+        self.query_norm = HeadNorm(dim // heads) if qk_norm else nn.Identity()
+        self.key_norm = HeadNorm(dim // heads) if qk_norm else nn.Identity()
         self.out = nn.Linear(dim, dim)
         self.attention_norm = nn.LayerNorm(dim)
         self.mlp_in = nn.Linear(dim, mlp_dim)

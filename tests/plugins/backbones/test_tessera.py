@@ -168,6 +168,21 @@ def test_wrong_options_are_reported(arguments, message):
         create_model("tessera", features_only=True, **arguments)
 
 
+@pytest.mark.parametrize("qk_norm", [False, True])
+@pytest.mark.filterwarnings("error")
+def test_bfloat16_gives_about_the_same_features(qk_norm):
+    torch.manual_seed(0)
+    model = create_model("tessera", in_channels=10, features_only=True, qk_norm=qk_norm, **SMALL).eval()
+    series, dates, valid, clear = batch()
+    exact = model(series, dates, valid, clear=clear)
+    with torch.autocast("cpu", torch.bfloat16):
+        features = model(series, dates, valid, clear=clear)
+    features.float().square().sum().backward()
+    assert (features - exact).abs().max() < 0.2
+    assert (features - exact).abs().mean() < 0.02
+    assert all(each.grad.isfinite().all() for each in model.parameters() if each.requires_grad)
+
+
 def test_the_branch_of_sentinel_1_is_not_trained(network):
     frozen = {name.split(".")[1] for name, each in network.named_parameters() if not each.requires_grad}
     assert frozen == {"s1"}
