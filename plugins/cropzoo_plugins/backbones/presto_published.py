@@ -68,16 +68,19 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def configure(state_dict: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Options of the network in a published file. The tensors have all but the number of heads.
 
+    The length of the table of positions is only an option of a file that has the table.
+
     Args:
         state_dict: Parameters of a published Presto or of its encoder.
         settings: Unused; published files have none.
     """
     dim = len(state_dict["encoder.norm.weight"])
+    table = state_dict.get("encoder.pos_embed")
     return {
         "dim": dim,
         "depth": 1 + max(int(match[1]) for key in state_dict if (match := _LAYER.match(key))),
         "mlp_ratio": len(state_dict["encoder.blocks.0.mlp.fc1.weight"]) // dim,
-        "max_sequence_length": state_dict["encoder.pos_embed"].shape[-2],
+        **({} if table is None else {"max_sequence_length": table.shape[-2]}),
     }
 
 

@@ -129,12 +129,16 @@ def test_the_tables_follow_from_their_formulas(parity: Any, name: str) -> None:
 @pytest.mark.parametrize("name", [*FILLED, "presto_s2", "prometheo_s2"])
 def test_options_are_read_from_the_file(parity: Any, name: str) -> None:
     case = parity(name)
-    assert configure(case.state, {}) == {
+    options = {
         "dim": case.settings["embedding_size"],
         "depth": case.settings["depth"],
         "mlp_ratio": case.settings["mlp_ratio"],
         "max_sequence_length": case.settings["max_sequence_length"],
     }
+    assert configure(case.state, {}) == options
+    without_table = {key: value for key, value in case.state.items() if key != "encoder.pos_embed"}
+    del options["max_sequence_length"]
+    assert configure(without_table, {}) == options
 
 
 def test_a_head_and_a_decoder_are_dropped(parity: Any) -> None:
