@@ -9,6 +9,7 @@ import torch
 
 from cropzoo import create_model
 from cropzoo.models.checkpoint import read_metadata, read_state
+from cropzoo_plugins.layers.presto import month_table, position_table
 
 BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
 
@@ -96,7 +97,7 @@ def test_imported_weights_start_a_training(command, tmp_path):
 
 
 def presto_state():
-    """The encoder of Presto with random values under the published names, without its tables."""
+    """The encoder of Presto with random values under the published names, and its tables."""
     torch.manual_seed(4)
     model = create_model("presto", bands=BANDS, classes=2)
     names = {
@@ -105,7 +106,7 @@ def presto_state():
         "embed_groups": "eo_patch_embed", "embed_location": "latlon_embed", "embed_land_cover": "dw_embed",
         "embed_channels": "channel_embed",
     }  # fmt: skip
-    state = {}
+    state = {"pos_embed": position_table(24, 64)[None], "month_embed.weight": month_table(32)}
     for key, value in model.backbone.state_dict().items():
         published = key.removeprefix("network.")
         for ours, theirs in names.items():
