@@ -54,7 +54,8 @@ class Galileo(Backbone):
     """Galileo, a pretrained transformer over the composites of pixels or windows. The features are those of patches.
 
     The clear values of each pixel are reduced to medians by month, which together with the location are the input of
-    the network. Months without a clear value are absent.
+    the network. Months without a clear value are absent. The published networks were pre-trained on reflectance at the
+    top of the atmosphere (L1C); reflectance is not converted.
 
     Args:
         in_channels: Number of bands.

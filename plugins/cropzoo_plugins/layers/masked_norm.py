@@ -25,14 +25,15 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         if not self.training or mask is None:
             normed: Tensor = super().forward(values.flatten(0, -2))
             return normed.view_as(values)
-        weights = mask.expand(values.shape[:-1]).flatten()[:, None].float()
-        flat = values.flatten(0, -2).float()
-        count = weights.sum().clamp(min=1)
-        mean = (flat * weights).sum(0) / count
-        variance = ((flat - mean).square() * weights).sum(0) / count
+        # products with the mask store only the centered values for the backward pass
+        weights = mask.expand(values.shape[:-1]).flatten()[None].float()
+        flat, count = values.flatten(0, -2).float(), weights.sum().clamp(min=1)
+        mean = (weights @ flat)[0] / count
+        centered = flat - mean
+        variance = (weights @ centered.square())[0] / count
         self._update(mean.detach(), variance.detach(), count)
         scale = self.weight * (variance + self.eps).rsqrt()
-        return (values - mean) * scale + self.bias
+        return (centered * scale + self.bias).view_as(values)
 
     @torch.no_grad()
     def _update(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
