@@ -23,7 +23,7 @@ INVALID = [
     (BackboneSpec, "summary", "two\nlines", "a single line"),
     (BackboneSpec, "source", "  ", "a non-empty string"),
     (BackboneSpec, "license", None, "a non-empty string"),
-    (BackboneSpec, "dates", "julian", "one of 'doy', 'days', 'none'"),
+    (BackboneSpec, "dates", "julian", "one of 'doy', 'days', 'epoch', 'none'"),
     (BackboneSpec, "fixed_length", 60, "True or False"),
     (BackboneSpec, "size_multiple", 0, "a positive integer"),
     (BackboneSpec, "size_multiple", True, "a positive integer"),
