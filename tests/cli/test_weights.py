@@ -128,7 +128,7 @@ def test_a_training_starts_from_the_weights_with_their_options(run, tmp_path, fl
     assert metadata.recipe["weights"] == "tsvit.published"
     assert {key: metadata.backbone.options[key] for key in OPTIONS} == OPTIONS
     assert metadata.backbone.options["output_order"] == "published"
-    assert "  tsvit.published was trained on: Flanders; 2018; Sentinel-2 L2A; labels parcel register;" in ended.err
+    assert "  tsvit.published was trained on: Flanders; 2018; Sentinel-2 L2A; labels parcel register." in ended.err
     [origin] = metadata.initial_weights
     assert (origin.name, origin.license, origin.citation) == ("tsvit.published", "CC-BY-4.0", "Somebody 2020")
     assert origin.trained_on["labels"] == "parcel register"
@@ -147,7 +147,7 @@ def test_a_model_card_names_the_initial_weights_of_all_trainings_before(run, tmp
     words = ("train", "--backbone", "tsvit", "--weights", "runs/first", *options, *TRAIN, "--name", "second")
     ended = run(*words, "--set", "backbone.output_order=published")
     assert ended.code == 0, ended.err
-    assert "  runs/first was trained on: dataset plots;" in ended.err
+    assert "  runs/first was trained on: dataset plots." in ended.err
     names = [origin.name for origin in read_metadata(tmp_path / "runs/second/model.safetensors").initial_weights]
     assert names == ["tsvit.published", "runs/first"]
     assert run("export", "runs/second", "--out", "second.safetensors").code == 0

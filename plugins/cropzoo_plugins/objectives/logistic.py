@@ -59,7 +59,8 @@ class Logistic(FittedObjective):
     Args:
         backbone: Backbone that computes the features.
         classes: Number of classes.
-        c: Inverse of the strength of the L2 penalty on the weights, above 0.
+        c: Inverse of the strength of the L2 penalty on the weights, above 0. The default is far below that of
+            scikit-learn: the pixels of a parcel are alike, so that a weak penalty fits parcels instead of crops.
         class_weight: "balanced" weighs each class by the inverse of its number of training pixels, "none" does not.
         max_iterations: Largest number of iterations of the solver (L-BFGS), at least 1.
         max_pixels: Largest number of training pixels; more are sampled evenly from the classes.
@@ -75,7 +76,7 @@ class Logistic(FittedObjective):
         backbone: Backbone,
         classes: int,
         *,
-        c: float = 1.0,
+        c: float = 0.01,
         class_weight: str = "balanced",
         max_iterations: int = 1000,
         max_pixels: int = 100_000,

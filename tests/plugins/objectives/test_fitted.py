@@ -72,7 +72,7 @@ def test_forest_has_the_probabilities_of_scikit_learn(weight, classes):
 @pytest.mark.parametrize("classes", [(0, 1, 3, 4), (2, 4), (0, 1, 2, 3, 4)])
 def test_logistic_has_the_probabilities_of_scikit_learn(weight, classes):
     features, labels = draw(classes=classes, channels=40)
-    head = build("logistic", channels=40, class_weight=weight).fit(features, labels, 0)
+    head = build("logistic", channels=40, class_weight=weight, c=1.0).fit(features, labels, 0)
     mean, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
     mean, scale = mean.astype(np.float32).astype(float), scale.astype(np.float32).astype(float)
     model = LogisticRegression(class_weight=None if weight == "none" else weight, max_iter=1000)

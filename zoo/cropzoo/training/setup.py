@@ -121,7 +121,7 @@ def initialize_backbone(recipe: Recipe, data: DataModule, resources: Resources, 
         resources.log(line)
     for origin in list_origins(read_metadata(path), recipe.weights):
         if seen := origin.describe():
-            resources.log(f"  {origin.name} was trained on: {seen}; scores on these data would be too high")
+            resources.log(f"  {origin.name} was trained on: {seen}. Scores on data that it was trained on are too high")
     return backbone
 
 
