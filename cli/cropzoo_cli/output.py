@@ -22,7 +22,7 @@ from typing import Any, TextIO
 import click
 
 from cropzoo.errors import CropzooError
-from cropzoo.parallel import describe_interrupt, get_world_size, is_rank_zero
+from cropzoo.parallel import EVERY_PROCESS, describe_interrupt, get_world_size, is_rank_zero
 from cropzoo.plugins.specs import UNPRINTABLE
 
 _reserved: list[TextIO] = []
@@ -161,7 +161,9 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
-        if record.levelno >= logging.WARNING:
+        if getattr(record, EVERY_PROCESS, False) and not is_rank_zero():
+            echo(f"warning: {message}", err=True)
+        elif record.levelno >= logging.WARNING:
             warn(message)
         elif message not in self._noted:
             self._noted.add(message)

@@ -139,3 +139,38 @@ def test_missing_processes_are_reported(command, tmp_path, variables):
     assert "process 0 waits for the other processes of a run of 2" in ended.error
     assert "start all processes with torchrun or srun, or unset these variables" in ended.error
     assert ended.err.startswith("run runs/pixelwise-plots: importing torch\nwarning: process 0 waits for the other")
+
+
+def test_jobs_of_slurm_that_lightning_refuses_are_an_error(command, tmp_path):
+    job = {"SLURM_JOB_NAME": "job.sh", "SLURM_JOB_ID": "4711", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}
+    ended = command("train", *SMALL, folder=tmp_path, env=job)
+    assert ended.code == 2
+    assert ended.error.startswith("a run of 2 processes; its environment is not valid (")
+    assert "with srun in a job with --nodes and --ntasks-per-node" in ended.error
+
+
+def test_signal_ends_the_wait_for_other_processes(tmp_path):
+    program = "import sys; from cropzoo_cli.main import main; sys.exit(main())"
+    words = ("-p", str(Path(__file__).with_name("plots.py")), "train", *map(str, SMALL))
+    env = {
+        "RANK": "1",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29763",
+        "PLOTS_START_SECONDS": "60",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *words],
+        cwd=tmp_path,
+        env=os.environ | env,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        assert any("process 1 waits for the other processes" in line for line in process.stderr)
+        process.terminate()
+        assert process.wait(timeout=30) == 143
+    finally:
+        process.kill()
+        process.stderr.close()

@@ -57,6 +57,22 @@ def test_world(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], exp
     assert is_rank_zero() == (expected[0] == 0)
 
 
+@pytest.mark.parametrize(
+    ("rank", "size"), [("x", "2"), ("0", "y"), ("2", "2"), ("-1", "2"), ("0", "0"), ("", ""), ("1" * 5000, "2")]
+)
+@pytest.mark.parametrize("names", [("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")])
+def test_impossible_ranks_are_refused(
+    monkeypatch: pytest.MonkeyPatch, names: tuple[str, str], rank: str, size: str
+) -> None:
+    for name in ("TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SLURM_JOB_NAME", "job")
+    for name, value in zip(names, (rank, size), strict=True):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=f"variables {names[0]}=.* and {names[1]}='{size}'; .*torchrun or srun"):
+        is_rank_zero()
+
+
 def test_interrupt_comes_through_and_the_handler_comes_back() -> None:
     def as_lightning_does() -> None:
         try:

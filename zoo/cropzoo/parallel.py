@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
-from cropzoo.errors import CropzooError, UsageError
+from cropzoo.errors import CropzooError, UsageError, quote
 
 
 class Terminated(KeyboardInterrupt):
@@ -183,21 +183,45 @@ def _run_job(function: Callable[[Any, Any], Any], job: Any) -> tuple[Any, str, b
 
 
 def get_rank() -> int:
-    """Rank of this process in a distributed run, from 0."""
+    """Rank of this process in a distributed run, from 0.
+
+    Raises:
+        UsageError: The variables of the environment that give it are not valid.
+    """
     return _rank_and_size()[0]
 
 
 def get_world_size() -> int:
-    """Number of processes that torchrun or SLURM started for this run; 1 for a single process."""
+    """Number of processes that torchrun or SLURM started for this run; 1 for a single process.
+
+    Raises:
+        UsageError: The variables of the environment that give it are not valid.
+    """
     return _rank_and_size()[1]
 
 
 def _rank_and_size() -> tuple[int, int]:
     if "TORCHELASTIC_RUN_ID" in os.environ or ("RANK" in os.environ and "WORLD_SIZE" in os.environ):
-        return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    if os.environ.get("SLURM_JOB_NAME") not in (None, "bash", "interactive") and "SLURM_NTASKS" in os.environ:
-        return int(os.environ.get("SLURM_PROCID", 0)), int(os.environ["SLURM_NTASKS"])
-    return 0, 1
+        names = "RANK", "WORLD_SIZE"
+    elif os.environ.get("SLURM_JOB_NAME") not in (None, "bash", "interactive") and "SLURM_NTASKS" in os.environ:
+        names = "SLURM_PROCID", "SLURM_NTASKS"
+    else:
+        return 0, 1
+    rank, size = (os.environ.get(name, default) for name, default in zip(names, ("0", "1"), strict=True))
+    try:
+        if 0 <= int(rank) < int(size):
+            return int(rank), int(size)
+    except ValueError:
+        pass
+    raise UsageError(
+        f"environment variables {names[0]}={quote(rank)} and {names[1]}={quote(size)}; the first must be the number of "
+        "this process, from 0, and the second the number of processes; start all processes with torchrun or srun, or "
+        "unset these variables to run a single one"
+    )
+
+
+EVERY_PROCESS = "every_process"
+"""Attribute of logged messages that each process of a distributed run reports, not the first one alone."""
 
 
 def is_rank_zero() -> bool:

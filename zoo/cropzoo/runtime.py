@@ -11,13 +11,15 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.parallel import get_rank, get_world_size, is_rank_zero
+from cropzoo.parallel import EVERY_PROCESS, get_rank, get_world_size, is_rank_zero
 
 if TYPE_CHECKING:  # commands import this module before they know whether they need PyTorch or Lightning
     import lightning.pytorch as pl
@@ -106,7 +108,8 @@ def make_trainer(
         settings: further arguments of Lightning's Trainer.
 
     Raises:
-        UsageError: the device does not exist, or does not support the precision.
+        UsageError: the device does not exist, or does not support the precision, or the variables of a distributed
+            run are not valid.
     """
     import lightning.pytorch as pl
     from lightning.pytorch.callbacks import RichProgressBar
@@ -129,7 +132,8 @@ def make_trainer(
         callbacks = [*callbacks, RichProgressBar(leave=False, console_kwargs={"stderr": True})]
     else:
         callbacks = [*callbacks, _step_lines()]
-    return pl.Trainer(
+    make = partial(
+        pl.Trainer,
         accelerator=device.type,
         devices=devices,
         callbacks=list(callbacks),
@@ -142,6 +146,16 @@ def make_trainer(
         num_sanity_val_steps=0,
         **settings,
     )
+    try:
+        return make()
+    except (RuntimeError, ValueError) as error:  # of variables of SLURM that Lightning does not accept
+        if processes == 1:
+            raise
+        raise UsageError(
+            f"a run of {processes} processes; its environment is not valid ({error}); start all processes with "
+            "torchrun, or with srun in a job with --nodes and --ntasks-per-node; to run a single one, unset "
+            "SLURM_NTASKS, or RANK and WORLD_SIZE"
+        ) from error
 
 
 def _keep_signal_handler() -> Callback:
@@ -225,19 +239,27 @@ def _await_processes(environment: Any) -> Any:
     rank, size = get_rank(), get_world_size()
     names = [name for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS") if name in os.environ]
     what = f"process {rank} waits for the other processes of a run of {size}, by {', '.join(names)}"
-    notice = threading.Timer(_NOTICE_SECONDS, _log.warning, ("%s", what))
-    notice.daemon = True
-    notice.start()
-    address = f"tcp://{environment.main_address}:{environment.main_port}"
+    advice = "start all processes with torchrun or srun, or unset these variables to run a single one"
+    found: Future[Any] = Future()
+
+    def wait() -> None:  # in a thread, because no signal interrupts PyTorch
+        try:
+            address = f"tcp://{environment.main_address}:{environment.main_port}"
+            found.set_result(next(rendezvous(address, rank, size, timeout=timedelta(seconds=_START_SECONDS)))[0])
+        except Exception as error:
+            found.set_exception(error)
+
+    threading.Thread(target=wait, daemon=True).start()
     try:
-        return next(rendezvous(address, rank, size, timeout=timedelta(seconds=_START_SECONDS)))[0]
+        try:
+            return found.result(_NOTICE_SECONDS)
+        except TimeoutError:
+            _log.warning("%s", what, extra={EVERY_PROCESS: True})
+            return found.result()
     except RuntimeError as error:
-        raise CropzooError(
-            f"{what}; they have not started in {_START_SECONDS} seconds; start all processes with torchrun or srun, "
-            "or unset these variables to run a single one"
-        ) from error
-    finally:
-        notice.cancel()
+        raise CropzooError(f"{what}; they have not started in {_START_SECONDS} seconds; {advice}") from error
+    except ValueError as error:  # MASTER_PORT is no number
+        raise UsageError(f"{what}; the address of the first one is not valid ({error}); {advice}") from error
 
 
 @contextmanager

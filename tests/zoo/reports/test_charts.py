@@ -64,6 +64,15 @@ def test_tick_labels_are_not_clipped(values: list[float]) -> None:
     assert down[-1][1] == pytest.approx(chart.width - 12)
 
 
+@pytest.mark.parametrize("values", [[-0.0101, -0.0137, -0.0163], [0.3, 0.7], [1.1e-5, -7e-6], [-0.3, -0.1]])
+def test_first_and_last_tick_are_at_the_ends_of_the_axis(values: list[float]) -> None:
+    chart = line_chart("Loss", list(range(1, len(values) + 1)), {"a": values})
+    assert chart is not None
+    found = re.findall(r'<text style="[^"]*text-anchor: end[^"]*"[^>]*>([^<]*)', chart.drawing)[1:]
+    ticks = [float(label.replace("\u2212", "-")) for label in found]
+    assert min(ticks) <= min(values) < max(values) <= max(ticks)
+
+
 def test_no_chart_of_nothing() -> None:
     assert line_chart("Loss", [1], {"a": [None], "b": [float("inf")]}) is None
 

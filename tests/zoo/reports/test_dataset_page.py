@@ -80,6 +80,17 @@ def test_quicklook_shows_splits_classes_dates_samples_and_notes(make_fields, tmp
     assert [f'href="#s{number}"' in html and f'id="s{number}"' in html for number in range(6)] == [True] * 6
 
 
+def test_classes_without_a_code_have_a_dash(make_fields, tmp_path):
+    fields = make_fields()
+    fields.classes = tuple(replace(each, code=None) for each in fields.classes)
+    found, _, text = quicklook(tmp_path / "q.html", fields)
+    assert "wheat – 126 50.0 84 50.0 42 50.0" in text
+    write_dataset_card(tmp_path / "README.md", found, FACTS)
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "wheat | – |" in card
+    assert "None" not in card
+
+
 def test_quicklook_loads_nothing_and_escapes_names(make_fields, tmp_path):
     _, html, _ = quicklook(tmp_path / "q.html", make_fields())
     for text in ("http:", "https:", "@import", "url(", "<script src", "<b>maize", "<i>mind", "My <fields>"):

@@ -197,7 +197,8 @@ def line_chart(
 def _label_values(axes: Any) -> None:
     """Label the ticks of the y axis, and widen the margin where the labels need more room."""
     low, high = sorted(axes.get_ylim())
-    ticks = [tick for tick in axes.get_yticks() if low <= tick <= high]
+    rounding = 1e-9 * (high - low)  # the limits are ticks, apart from the last digits
+    ticks = [tick for tick in axes.get_yticks() if low - rounding <= tick <= high + rounding]
     labels = [f"{tick:.6g}".replace("-", "\u2212") for tick in ticks]
     axes.set_yticks(ticks, labels)
     axes.set_ylim(low, high)
