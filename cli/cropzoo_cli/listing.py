@@ -12,7 +12,7 @@ from cropzoo.models.names import list_members, matches
 from cropzoo.plugins.registry import Zoo
 from cropzoo_cli.costs import DEFAULT_SIZE, format_size
 from cropzoo_cli.options import pass_catalog
-from cropzoo_cli.output import note, print_json, print_table
+from cropzoo_cli.output import note, print_json, print_overview, print_table
 from cropzoo_cli.settings import Settings
 
 COLUMNS = ("kind", "name", "owner", "license", "summary")
@@ -71,9 +71,11 @@ def list_zoo(
     entries = len(chosen.pop("catalog")) if brief else 0
     columns = BRIEF if brief else COLUMNS
     rows = [[record[column] for column in columns] for records in chosen.values() for record in records]
-    print_table(columns, rows, cut=brief)
-    if entries:
-        note(f"{entries} catalog entries are not listed; use --all, or a pattern such as 'tsvit*'")
+    if not brief:
+        print_table(columns, rows)
+        return
+    left_out = "summaries and " if print_overview(columns, rows) else ""
+    note(f"{left_out}{entries} catalog entries are not listed; use --all, or a pattern such as 'tsvit*'")
 
 
 def _print_backbones(zoo: Zoo, catalog: Catalog, pattern: str, as_json: bool) -> None:

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -219,19 +220,47 @@ def print_json(data: Any) -> None:
     echo(UNPRINTABLE.sub(lambda m: m[0] if m[0] == "\n" else f"\\u{ord(m[0]):04x}", text))
 
 
-def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], sections: bool = True, cut: bool = False
-) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], sections: bool = True) -> None:
     """Print rows under their columns to stdout.
 
     In a terminal the table fits its width; elsewhere each row is one line, never wrapped or cut. With `sections`, a
-    terminal's table has a rule between rows whose first cells differ. With `cut`, a terminal's row is one line, and the
-    end of a text that does not fit is left out.
+    terminal's table has a rule between rows whose first cells differ.
     """
     if _results().isatty():
-        _print_rich(columns, [[escape(str(cell), kept="") for cell in row] for row in rows], sections, cut)
+        _print_rich(columns, [[escape(str(cell), kept="") for cell in row] for row in rows], sections)
     else:
         echo("\n".join(table_lines(columns, rows)))
+
+
+def print_overview(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Print rows of kind, name and summary to stdout; returns whether only the names fit a terminal.
+
+    In a terminal each row is one line, and the end of a summary that does not fit is left out. If there are more rows
+    than lines, the names of each kind are printed as a list. Elsewhere nothing is left out.
+    """
+    lines = table_lines(columns, rows)
+    if not _results().isatty():
+        echo("\n".join(lines))
+        return False
+    from rich.console import Console
+
+    width, height = Console(file=_results()).size
+    if fits := len(lines) + _LINES_BELOW <= height:
+        lines = [line if len(line) <= width else f"{line[: width - 1]}\u2026" for line in lines]
+    else:
+        names: dict[str, list[str]] = {}
+        for kind, name, *_ in rows:
+            names.setdefault(kind, []).append(escape(name, kept=""))
+        lines = [
+            textwrap.fill(f"{kind}s: {', '.join(each)}", width, subsequent_indent="  ", break_on_hyphens=False)
+            for kind, each in names.items()
+        ]
+    echo("\n".join(lines))
+    return not fits
+
+
+_LINES_BELOW = 3
+"""Lines of a terminal for a note and the next prompt."""
 
 
 def table_lines(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
@@ -241,7 +270,7 @@ def table_lines(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> lis
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
-def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], sections: bool, cut: bool) -> None:
+def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], sections: bool) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -249,7 +278,7 @@ def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], sections:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="ellipsis" if cut else "fold", no_wrap=cut)
+        table.add_column(column, overflow="fold")
     for row, before in zip(rows, [None, *rows], strict=False):
         if sections and before is not None and row[0] != before[0]:
             table.add_section()

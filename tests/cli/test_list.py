@@ -101,6 +101,23 @@ def test_table_in_a_terminal_holds_the_same_cells(capsys, monkeypatch):
         assert text in shown
 
 
+@pytest.mark.parametrize(("height", "width"), [(24, 80), (40, 120), (24, 40), (100, 200)])
+def test_the_list_fits_a_terminal_and_cuts_no_name(height, width, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("LINES", str(height))
+    assert main(["list"]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines() + err.splitlines()
+    assert len(out.splitlines()) + 3 <= height
+    assert all(len(line) <= width for line in out.splitlines()), lines
+    zoo = load_zoo()
+    words = set(out.replace(",", " ").split())
+    assert {*zoo.backbones, *zoo.datasets, *zoo.objectives} <= words
+    assert ("summaries and " in err) == ("summary" not in words)
+    assert "summary" in words or height < 100
+
+
 def test_a_family_is_searched_by_its_members(capsys):
     assert main(["list", "timm/*resnet1*", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
