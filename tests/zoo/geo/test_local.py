@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def virtual(source: str, relative: int = 0, element: str = "SourceFilename", mor
 
 SERVICE = "<GDAL_WMS><Service name='TMS'><ServerUrl>{}/${{z}}/${{x}}/${{y}}.png</ServerUrl></Service></GDAL_WMS>"
 
-RASTERS = {
+RASTERS: dict[str, Callable[[str], str]] = {
     "vsicurl.vrt": lambda url: virtual(f"/vsicurl/{url}/a.tif"),
     "entity.vrt": lambda url: virtual("/vsi&#99;url/" + url.replace("h", "&#x68;", 1) + "/a.tif"),
     "document-type.vrt": lambda url: f"<!DOCTYPE a [<!ENTITY e '/vsicurl/{url}/a.tif'>]>" + virtual("&e;"),
