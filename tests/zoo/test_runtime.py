@@ -73,6 +73,13 @@ def test_impossible_ranks_are_refused(
         is_rank_zero()
 
 
+def test_a_local_rank_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "first"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="variable LOCAL_RANK='first'; .*torchrun or srun"):
+        is_rank_zero()
+
+
 def test_interrupt_comes_through_and_the_handler_comes_back() -> None:
     def as_lightning_does() -> None:
         try:

@@ -208,6 +208,12 @@ def _rank_and_size() -> tuple[int, int]:
     else:
         return 0, 1
     rank, size = (os.environ.get(name, default) for name, default in zip(names, ("0", "1"), strict=True))
+    local = os.environ.get("LOCAL_RANK", "0")
+    if not local.isdecimal():
+        raise UsageError(
+            f"environment variable LOCAL_RANK={quote(local)}; it must be the number of this process on its machine, "
+            "from 0; start all processes with torchrun or srun, or unset it to run a single one"
+        )
     try:
         if 0 <= int(rank) < int(size):
             return int(rank), int(size)

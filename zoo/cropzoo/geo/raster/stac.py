@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import pystac
 
-from cropzoo.errors import CropzooError
+from cropzoo.errors import CropzooError, quote
 from cropzoo.geo.raster import naming
 from cropzoo.geo.raster.dates import ImageDate, days_since_epoch, find_date
 from cropzoo.geo.raster.file_search import check_local
@@ -233,7 +233,7 @@ def _find_rasters(
         subject = f"item {item.id!r} of {str(path)!r}, asset {several[0].key!r}"
         check_local(several[0].href, subject)
         raise CropzooError(
-            f"{subject}; there is no file {several[0].href!r}; hrefs are relative to the JSON file; "
+            f"{subject}; there is no file {quote(several[0].href)}; hrefs are relative to the JSON file; "
             "correct them, download the asset, or choose the available bands by option 'bands'"
         )
 
