@@ -76,7 +76,7 @@ def test_impossible_ranks_are_refused(
 def test_a_local_rank_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "first"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UsageError, match="variable LOCAL_RANK='first'; .*torchrun or srun"):
+    with pytest.raises(UsageError, match=r"variable LOCAL_RANK='first'; .*torchrun or srun"):
         is_rank_zero()
 
 
