@@ -62,7 +62,8 @@ def make_seeds(folder: Path, kinds: list[str]) -> Seeds:
 def read_checkpoint(path: Path) -> None:
     from cropzoo.data.model_scores import scores_of
     from cropzoo.inference.predictor import open_predictor
-    from cropzoo.models.checkpoint import read_metadata, scoring_recipe
+    from cropzoo.models.checkpoint import read_metadata
+    from cropzoo.models.stored_recipe import scoring_recipe
     from cropzoo.plugins.registry import load_zoo
 
     zoo, metadata = load_zoo(), read_metadata(path)

@@ -7,7 +7,8 @@ import pytest
 from cropzoo import LabelClass, load_zoo
 from cropzoo.config.recipe import PluginChoice
 from cropzoo.errors import UnknownName
-from cropzoo.models.checkpoint import Metadata, scoring_recipe
+from cropzoo.models.checkpoint import Metadata
+from cropzoo.models.stored_recipe import scoring_recipe
 
 TRAINED = Metadata(
     backbone=PluginChoice(name="tsvit"),

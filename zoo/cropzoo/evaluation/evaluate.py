@@ -23,8 +23,9 @@ from cropzoo.data.sample import Dataset, Sample
 from cropzoo.data.units import compare_pixel_sizes, describe_unit, find_unit, sample_medians, sample_pixel_size
 from cropzoo.evaluation.metrics import Scorer
 from cropzoo.models.base import Model
-from cropzoo.models.checkpoint import Metadata, check_head, check_statistics, read_metadata, scoring_recipe
+from cropzoo.models.checkpoint import Metadata, check_head, check_statistics, read_metadata
 from cropzoo.models.factory import load_weights
+from cropzoo.models.stored_recipe import scoring_recipe
 from cropzoo.models.upsample import match_labels
 from cropzoo.plugins.registry import Zoo
 from cropzoo.runtime import Runtime, choose_device, choose_precision, interruptible, make_trainer

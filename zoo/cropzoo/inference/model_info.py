@@ -22,7 +22,7 @@ def make_model_info(metadata: Metadata, recipe: Recipe, path: Path, multiple: in
 
     Args:
         metadata: Metadata of its checkpoint.
-        recipe: Recipe from `cropzoo.models.checkpoint.mapping_recipe`.
+        recipe: Recipe from `cropzoo.models.stored_recipe.mapping_recipe`.
         path: Path of its file.
         multiple: Number that must divide height and width.
 

@@ -16,7 +16,7 @@ from cropzoo.errors import CropzooError, UsageError
 from cropzoo.inference.export.formats import read_notes
 from cropzoo.inference.export.onnx import OnnxSession
 from cropzoo.inference.model_info import ModelInfo, make_model_info
-from cropzoo.models.checkpoint import mapping_recipe
+from cropzoo.models.stored_recipe import mapping_recipe
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 

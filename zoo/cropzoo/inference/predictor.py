@@ -43,8 +43,9 @@ class TorchPredictor:
 
     def __init__(self, path: Path, zoo: Zoo, device: str = "auto", precision: str | None = None) -> None:
         from cropzoo.data.normalize import Normalizer
-        from cropzoo.models.checkpoint import mapping_recipe, read_metadata
+        from cropzoo.models.checkpoint import read_metadata
         from cropzoo.models.factory import load_weights
+        from cropzoo.models.stored_recipe import mapping_recipe
         from cropzoo.runtime import choose_device, choose_precision
 
         metadata = read_metadata(path)

@@ -20,7 +20,8 @@ from cropzoo.data.sample import Sample
 from cropzoo.data.units import MIN_PIXELS, clear_values, describe_unit, find_unit
 from cropzoo.errors import UsageError
 from cropzoo.models.base import Model
-from cropzoo.models.checkpoint import Metadata, check_statistics, mapping_recipe
+from cropzoo.models.checkpoint import Metadata, check_statistics
+from cropzoo.models.stored_recipe import mapping_recipe
 
 _WHAT = "model.predict(values, dates)"
 _DAYS = tuple((np.datetime64(day) - np.datetime64("1970-01-01")).astype(int) for day in ("1972-07-23", "2099-12-31"))

@@ -19,7 +19,8 @@ from cropzoo.data.patches import PatchKey, Tiles
 from cropzoo.errors import CropzooError
 from cropzoo.inference.export.graph import FURTHER_INPUTS
 from cropzoo.models.base import Model
-from cropzoo.models.checkpoint import Metadata, scoring_recipe
+from cropzoo.models.checkpoint import Metadata
+from cropzoo.models.stored_recipe import scoring_recipe
 from cropzoo.plugins.registry import Zoo
 
 SPRING_2018 = 17600
