@@ -156,7 +156,7 @@ def spoilt(kind, source, target):
         ("truncated", "not a valid safetensors file"),
         ("text", "not a valid safetensors file"),
         ("bare", "has no cropzoo metadata"),
-        ("newer", "has checkpoint format 99; this cropzoo reads up to 1; upgrade cropzoo"),
+        ("newer", "has checkpoint format 99; this cropzoo reads up to 2; upgrade cropzoo"),
         ("foreign", "'other'"),
     ],
 )

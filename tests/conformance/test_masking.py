@@ -18,7 +18,8 @@ from cropzoo_plugins.objectives.mtm import MaskedTime, hide_dates, hide_patches
 ZOO = load_zoo()
 CATALOG = load_catalog(ZOO)
 PUBLISHED = ("biconvgru", "fpn-convlstm", "unet2d-clstm", "unet3d", "unet3df", "utae")
-CASES = [(name, {}) for name in ZOO.backbones] + [(name, {"padding": "published"}) for name in PUBLISHED]
+CASES = [(name, {}) for name in ZOO.backbones if name != "composite"]  # which has no parameters
+CASES += [(name, {"padding": "published"}) for name in PUBLISHED]
 LENGTH = 8
 
 

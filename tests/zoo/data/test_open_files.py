@@ -39,6 +39,7 @@ from cropzoo_plugins.datasets.prepared import Prepared
 
 folder, workers, batch = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 recipe = Mock(image_size=4, length=None, max_dates=None, date_sampling="uniform", min_clear=0, batch_size=batch,
+    label_parcels=None, label_pixels=None, crops_per_tile=1, val_fraction=1,
     flip_rotate=True, temporal_dropout=0, end_early=0, label_fraction=1, seed=0, train_years=(), train_sites=(),
     test_years=(), test_sites=())
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
