@@ -50,7 +50,7 @@ def inputs(batch: int = 2, height: int = 8, width: int = 8, dates: Tensor = YEAR
     return series, dates.repeat(batch, 1), torch.ones(batch, length, dtype=torch.bool)
 
 
-def close(actual: Tensor, expected: Tensor, atol: float = 1e-5) -> None:
+def assert_close(actual: Tensor, expected: Tensor, atol: float = 1e-5) -> None:
     torch.testing.assert_close(actual, expected, atol=atol, rtol=1e-5)
 
 
@@ -88,7 +88,7 @@ def test_reflectance_is_normalized_and_grouped_as_published(parity: Any) -> None
             location=tensors["latlon"],
         )
     grid = torch.unflatten(expected.transpose(1, 2), 2, (2, 2))
-    close(features, F.interpolate(grid, scale_factor=2.0, mode="bilinear"))
+    assert_close(features, F.interpolate(grid, scale_factor=2.0, mode="bilinear"))
 
 
 def test_parameters_of_the_published_sizes() -> None:
@@ -118,7 +118,7 @@ def test_features_are_those_of_medians_of_clear_values_by_month(
     with torch.no_grad():
         features = backbone(series, dates, valid, clear=clear, location=location)
         expected = backbone(medians, dates[:, ::3], valid[:, ::3], clear=seen, location=location)
-    close(features, expected)
+    assert_close(features, expected)
 
 
 @pytest.mark.parametrize("chunked", [True, False])
@@ -137,7 +137,7 @@ def test_pixels_without_a_clear_value_have_the_mean_of_their_patch(
     absent[0, 2, 0:2, 0:2] = False
     with torch.no_grad():
         features = backbone(series, dates, valid, clear=clear)
-        close(features, backbone(filled, dates, valid, clear=absent))
+        assert_close(features, backbone(filled, dates, valid, clear=absent))
         assert (features - backbone(filled, dates, valid)).abs().max() > 1e-4
 
 
@@ -148,7 +148,7 @@ def test_windows_are_independent_and_images_of_any_multiple_are_cut_into_them() 
         for row in range(0, 12, 4):
             for column in range(0, 8, 4):
                 part = series[..., row : row + 4, column : column + 4]
-                close(backbone(part, dates, valid), features[..., row : row + 4, column : column + 4])
+                assert_close(backbone(part, dates, valid), features[..., row : row + 4, column : column + 4])
 
 
 def test_patches_are_interpolated_to_pixels() -> None:
@@ -158,7 +158,7 @@ def test_patches_are_interpolated_to_pixels() -> None:
     assert features.shape == (1, 16, 8, 8)
     corners = features[..., ::7, ::7]
     between = features[..., 3, 0]
-    close(between, corners[..., 0, 0] * 0.625 + corners[..., 1, 0] * 0.375)
+    assert_close(between, corners[..., 0, 0] * 0.625 + corners[..., 1, 0] * 0.375)
 
 
 def test_the_size_of_pixels_matters_within_windows_only() -> None:
@@ -177,8 +177,8 @@ def test_the_order_of_dates_and_bands_does_not_matter(monkeypatch: pytest.Monkey
     other = build(window=2, bands=[SENTINEL2[band].lower() for band in bands])
     with torch.no_grad():
         features = backbone(series, dates, valid, clear=clear)
-        close(backbone(series[:, order], dates[:, order], valid[:, order], clear=clear[:, order]), features)
-        close(other(series[:, :, bands], dates, valid, clear=clear), features)
+        assert_close(backbone(series[:, order], dates[:, order], valid[:, order], clear=clear[:, order]), features)
+        assert_close(other(series[:, :, bands], dates, valid, clear=clear), features)
 
 
 @pytest.mark.parametrize("chunked", [True, False])
@@ -191,7 +191,7 @@ def test_chunks_of_any_size_equal_the_whole(monkeypatch: pytest.MonkeyPatch, tok
         monkeypatch.setattr(chunks, "is_faster", lambda tensor: chunked)
         monkeypatch.setattr(chunks, "TOKENS", tokens)
         monkeypatch.setattr("cropzoo_plugins.layers.galileo.GPU_TOKENS", tokens)
-        close(backbone(series, dates, valid, clear=clear, location=location), whole)
+        assert_close(backbone(series, dates, valid, clear=clear, location=location), whole)
 
 
 def test_a_known_location_changes_the_features_of_its_sample_only() -> None:
@@ -200,7 +200,7 @@ def test_a_known_location_changes_the_features_of_its_sample_only() -> None:
     with torch.no_grad():
         features, unknown = backbone(*batch, location=known), backbone(*batch)
     assert (features[0] - unknown[0]).abs().max() > 1e-4
-    close(features[1], unknown[1])
+    assert_close(features[1], unknown[1])
 
 
 @pytest.mark.parametrize(("last", "fits"), [("2022-12-31", True), ("2023-01-01", False), ("2031-01-01", False)])
@@ -230,7 +230,7 @@ def test_the_head_standardizes_features_that_are_nearly_the_same() -> None:
     assert logits.std() > 0.3
     for _ in range(300):
         head(features)
-    close(head.eval()(features), logits, atol=1e-2)
+    assert_close(head.eval()(features), logits, atol=1e-2)
 
 
 def test_missing_bands_leave_their_groups_out(caplog: pytest.LogCaptureFixture) -> None:

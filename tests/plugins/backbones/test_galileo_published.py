@@ -65,7 +65,7 @@ def read_inputs(case: Any, **replaced: Tensor) -> tuple[dict[str, Group], Tensor
     return groups, months, torch.arange(months.shape[1]).expand_as(months)
 
 
-def close(actual: Tensor, expected: Tensor, atol: float = 1e-5) -> None:
+def assert_close(actual: Tensor, expected: Tensor, atol: float = 1e-5) -> None:
     torch.testing.assert_close(actual, expected, atol=atol, rtol=1e-5)
 
 
@@ -77,7 +77,7 @@ def test_pooled_patches_equal_the_published_ones(
     case = parity(name)
     monkeypatch.setattr(chunks, "is_faster", lambda tensor: chunked)
     with torch.no_grad():
-        close(build(case)(*read_inputs(case)), case.tensors["pooled_patches"])
+        assert_close(build(case)(*read_inputs(case)), case.tensors["pooled_patches"])
 
 
 @pytest.mark.parametrize("name", [name for name in EVERY if name != "galileo_w4_p1_t12"])
@@ -95,12 +95,12 @@ def test_tokens_and_their_mean_equal_the_published_ones(parity: Any, name: str) 
         published = published.reshape(len(published), -1, published.shape[-1])
         there = present[:, start : start + published.shape[1]]
         ours = tokens[:, start : start + published.shape[1]]
-        close(ours[there], published[there], atol=1e-5 if name == "galileo_fill" else 3e-5)
+        assert_close(ours[there], published[there], atol=1e-5 if name == "galileo_fill" else 3e-5)
         start, seen[kind] = start + published.shape[1], seen[kind] + 1
         assert layout.columns == groups[group].values.shape[-1]
     assert start == tokens.shape[1]
     mean = (tokens * present[..., None]).sum(1) / present.sum(1, keepdim=True)
-    close(mean, case.tensors["pooled"])
+    assert_close(mean, case.tensors["pooled"])
 
 
 def test_gradients_equal_the_published_ones(parity: Any) -> None:
@@ -125,7 +125,7 @@ def test_values_of_absent_patches_do_not_matter(parity: Any, name: str) -> None:
             present = present[:, ::patch, ::patch].repeat_interleave(patch, 1).repeat_interleave(patch, 2)
         other[group] = Group(torch.where(present[..., None], values, values + 100), groups[group].present)
     with torch.no_grad():
-        close(network(other, months, positions), network(groups, months, positions))
+        assert_close(network(other, months, positions), network(groups, months, positions))
 
 
 def test_windows_with_different_numbers_of_tokens_are_independent(parity: Any) -> None:
@@ -137,7 +137,7 @@ def test_windows_with_different_numbers_of_tokens_are_independent(parity: Any) -
     }
     with torch.no_grad():
         together = network(twice, months.repeat(2, 1), positions.repeat(2, 1))
-        close(together[: len(months)], case.tensors["pooled_patches"])
+        assert_close(together[: len(months)], case.tensors["pooled_patches"])
 
 
 @pytest.mark.parametrize("chunked", [True, False])
@@ -148,7 +148,7 @@ def test_a_window_without_a_token_is_zero(parity: Any, monkeypatch: pytest.Monke
     for _, present in groups.values():
         present[1] = False
     features = network(groups, months, positions)
-    close(features[0], case.tensors["pooled_patches"][0])
+    assert_close(features[0], case.tensors["pooled_patches"][0])
     assert not features[1].any()
     features.sum().backward()
     assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in network.parameters())

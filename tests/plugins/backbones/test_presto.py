@@ -47,7 +47,7 @@ def inputs(batch: int = 2, height: int = 3, width: int = 4, dates: Tensor = YEAR
     return series, dates.repeat(batch, 1), torch.ones(batch, length, dtype=torch.bool)
 
 
-def close(actual: Tensor, expected: Tensor, atol: float = 1e-5) -> None:
+def assert_close(actual: Tensor, expected: Tensor, atol: float = 1e-5) -> None:
     torch.testing.assert_close(actual, expected, atol=atol, rtol=1e-5)
 
 
@@ -60,7 +60,7 @@ def test_one_month_of_sentinel2_equals_the_published_features(parity: Any) -> No
     series = case.tensors["x"][:, :, 2:12, None, None]
     with torch.no_grad():
         features = backbone(series, dates, torch.ones_like(dates, dtype=torch.bool), location=case.tensors["latlon"])
-    close(features[:, :, 0, 0], case.tensors["pooled"])
+    assert_close(features[:, :, 0, 0], case.tensors["pooled"])
 
 
 def test_values_are_those_of_the_published_normalization(parity: Any) -> None:
@@ -74,7 +74,7 @@ def test_values_are_those_of_the_published_normalization(parity: Any) -> None:
         if name in groups:
             kept = there[:, :, columns]
             assert kept.any()
-            close(groups[name].values[kept], case.tensors["x"][:, :, columns][kept], atol=1e-7)
+            assert_close(groups[name].values[kept], case.tensors["x"][:, :, columns][kept], atol=1e-7)
         start += width
 
 
@@ -121,7 +121,7 @@ def test_features_are_those_of_medians_of_clear_values_by_month(
             seen = clear[sample, :, row, column]
             place = None if location is None else location[sample : sample + 1]
             expected = plain(backbone, series[sample, :, :, row, column], calendar, seen, place)
-            close(features[sample, :, row, column], expected)
+            assert_close(features[sample, :, row, column], expected)
 
 
 def test_months_before_the_first_clear_value_count_for_the_position() -> None:
@@ -143,8 +143,8 @@ def test_the_order_of_dates_and_bands_does_not_matter(monkeypatch: pytest.Monkey
     other = build(bands=[SENTINEL2[band] for band in bands])
     with torch.no_grad():
         features = backbone(series, dates, valid, clear=clear)
-        close(backbone(series[:, order], dates[:, order], valid[:, order], clear=clear[:, order]), features)
-        close(other(series[:, :, bands], dates, valid, clear=clear), features)
+        assert_close(backbone(series[:, order], dates[:, order], valid[:, order], clear=clear[:, order]), features)
+        assert_close(other(series[:, :, bands], dates, valid, clear=clear), features)
 
 
 @pytest.mark.parametrize("chunked", [True, False])
@@ -159,7 +159,7 @@ def test_chunks_of_any_size_equal_the_whole(monkeypatch: pytest.MonkeyPatch, tok
         monkeypatch.setattr(chunks, "is_faster", lambda tensor: chunked)
         for limit in ("CPU_TOKENS", "GPU_TOKENS"):
             monkeypatch.setattr(f"cropzoo_plugins.layers.presto.{limit}", tokens)
-        close(backbone(series, dates, valid, clear=clear, location=location), whole)
+        assert_close(backbone(series, dates, valid, clear=clear, location=location), whole)
     assert whole.isfinite().all()
 
 
@@ -173,7 +173,7 @@ def test_pixels_without_a_clear_value_have_finite_features(monkeypatch: pytest.M
     with torch.no_grad():
         features = backbone(series, dates, valid, clear=clear, location=location)
     assert features.isfinite().all()
-    close(features[0], backbone.network.norm.bias[:, None, None].expand(-1, 3, 4))
+    assert_close(features[0], backbone.network.norm.bias[:, None, None].expand(-1, 3, 4))
     assert (features[0] - features[1]).abs().max() > 0.1
 
 
@@ -183,7 +183,7 @@ def test_the_location_is_used_where_it_is_known() -> None:
     location = torch.tensor([[torch.nan, 4.0], [50.0, 4.0], [-50.0, 4.0]])
     with torch.no_grad():
         features, unknown = backbone(series, dates, valid, location=location), backbone(series, dates, valid)
-    close(features[0], unknown[0])
+    assert_close(features[0], unknown[0])
     assert (features[1] - unknown[1]).abs().max() > 1e-2
     assert (features[1] - features[2]).abs().max() > 1e-3
 
@@ -202,7 +202,7 @@ def test_bands_are_found_by_any_spelling(spelling: str) -> None:
     backbone = build(bands=names)
     assert list(backbone.groups) == [*SENTINEL2_GROUPS, "NDVI"]
     with torch.no_grad():
-        close(backbone(*inputs()), build()(*inputs()))
+        assert_close(backbone(*inputs()), build()(*inputs()))
 
 
 def test_missing_and_unknown_bands_are_named_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -226,7 +226,7 @@ def test_missing_bands_leave_out_their_group_and_unknown_ones_change_nothing() -
     with torch.no_grad():
         features = build(in_channels=6, bands=bands)(series[:, :, picks], dates, valid)
         series[:, :, [8, 9]] = torch.rand(2, 36, 2, 3, 4)
-        close(build(in_channels=6, bands=bands)(series[:, :, picks], dates, valid), features)
+        assert_close(build(in_channels=6, bands=bands)(series[:, :, picks], dates, valid), features)
         assert (build()(series, dates, valid) - features).abs().max() > 1e-3
 
 
@@ -265,7 +265,7 @@ def test_dekads() -> None:
         features = backbone(series, dates, valid)
         merged = backbone(torch.cat([series[:, :1], series[:, 1:3].mean(1, keepdim=True), series[:, 3:]], 1),
                           dates[:, [0, 1, 3, 4]], valid[:, 1:])  # fmt: skip
-    close(features, merged)
+    assert_close(features, merged)
     with pytest.raises(UsageError, match=r"a series of 5 dekads.*has 4; .*max_sequence_length=5"):
         build(step="dekad", max_sequence_length=4)(
             series, days(*["2021-01-01", "2021-01-15", "2021-01-25", "2021-02-01", "2021-02-11"]).repeat(2, 1), valid
@@ -287,7 +287,7 @@ def test_a_series_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(chunks, "is_faster", lambda tensor: False)
         elsewhere = backbone(series, dates, valid)
     assert features.isfinite().all()
-    close(elsewhere[0], features[0])
+    assert_close(elsewhere[0], features[0])
     assert elsewhere[1].isnan().all()
     assert build(max_sequence_length=25)(series, dates, valid).isfinite().all()
 
@@ -347,7 +347,7 @@ def test_half_precision_and_autocast() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rounded = backbone(series, dates, valid)
     rounded.float().square().mean().backward()
-    close(rounded.float(), exact, atol=0.1)
+    assert_close(rounded.float(), exact, atol=0.1)
     with torch.no_grad():
         half = backbone.bfloat16()(series.bfloat16(), dates, valid, location=torch.tensor([[50.0, 4.0]] * 2))
     assert half.dtype == torch.bfloat16

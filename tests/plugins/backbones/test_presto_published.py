@@ -48,7 +48,7 @@ def read_inputs(case: Any, values: Tensor) -> tuple[dict[str, Group], Tensor, Te
     return groups, months, steps.expand(len(values), -1), tensors["latlon"]
 
 
-def close(actual: Tensor, expected: Tensor, atol: float = 1e-5) -> None:
+def assert_close(actual: Tensor, expected: Tensor, atol: float = 1e-5) -> None:
     torch.testing.assert_close(actual, expected, atol=atol, rtol=1e-5)
 
 
@@ -61,7 +61,7 @@ def test_pooled_features_equal_the_published_ones(
     monkeypatch.setattr(chunks, "is_faster", lambda tensor: chunked)
     with torch.no_grad():
         pooled = build(case)(*read_inputs(case, case.tensors["x"]))
-    close(pooled, case.tensors["pooled"])
+    assert_close(pooled, case.tensors["pooled"])
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -79,10 +79,10 @@ def test_tokens_equal_the_published_ones(parity: Any, name: str) -> None:
     assert torch.equal(kept[:, : present.shape[1]], present)
     assert not kept[:, present.shape[1] :].any()
     expected = case.tensors["tokens"][:, : present.shape[1]]
-    close(network.norm(tokens)[present], expected[present], atol=1e-5 if name in FILLED else 3e-5)
+    assert_close(network.norm(tokens)[present], expected[present], atol=1e-5 if name in FILLED else 3e-5)
     if "time_pooled" in case.tensors:
         means, some = mean_by_step(tokens, present, months.shape[1])
-        close(network.norm(means).masked_fill(~some, 0), case.tensors["time_pooled"], atol=3e-5)
+        assert_close(network.norm(means).masked_fill(~some, 0), case.tensors["time_pooled"], atol=3e-5)
 
 
 def mean_by_step(tokens: Tensor, present: Tensor, length: int) -> tuple[Tensor, Tensor]:
@@ -114,15 +114,15 @@ def test_gradients_equal_the_published_ones(
         (network(*read_inputs(case, values)) * cotangent).sum().backward()
         expected = case.tensors[key]
         assert values.grad is not None
-        close(values.grad, expected, atol=1e-5 * float(expected.abs().max()))
+        assert_close(values.grad, expected, atol=1e-5 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("name", FILLED)
 def test_the_tables_follow_from_their_formulas(parity: Any, name: str) -> None:
     case = parity(name)
     network = build(case)
-    close(network.positions, case.tensors["fixed.encoder.pos_embed"][0], atol=3e-7)
-    close(network.months, case.tensors["fixed.encoder.month_embed.weight"], atol=3e-7)
+    assert_close(network.positions, case.tensors["fixed.encoder.pos_embed"][0], atol=3e-7)
+    assert_close(network.months, case.tensors["fixed.encoder.month_embed.weight"], atol=3e-7)
     assert not {key for key in network.state_dict() if key in ("positions", "months")}
 
 

@@ -38,7 +38,7 @@ def published(parity):
     return build
 
 
-def close(found, expected):
+def assert_close(found, expected):
     return torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -55,9 +55,9 @@ def test_the_network_is_the_published_one(published, name):
     radar = network.s1(s1[..., :2], s1[..., 2], ones(s1))
     embedding = network.reduce(optical, radar)
     (embedding * tensors["cotangent"]).sum().backward()
-    assert close(optical, tensors["s2_pooled"])
-    assert close(radar, tensors["s1_pooled"])
-    assert close(embedding, tensors["embedding"])
+    assert assert_close(optical, tensors["s2_pooled"])
+    assert assert_close(radar, tensors["s1_pooled"])
+    assert assert_close(embedding, tensors["embedding"])
     largest = tensors["grad_s2"].abs().max()
     assert (s2.grad - tensors["grad_s2"]).abs().max() < 1e-5 * largest
 
@@ -70,7 +70,7 @@ def test_series_of_sentinel_2_have_the_published_embeddings(published):
         one = slice(pixel, pixel + 1)
         valid = torch.ones(1, dates.shape[1], dtype=torch.bool)
         found = model(series[..., one, :], dates[one], valid, clear=clear[..., one, :])
-        assert close(found[..., 0, 0], tensors["embedding"][one])
+        assert assert_close(found[..., 0, 0], tensors["embedding"][one])
     codes, scale = tensors["int8"].float(), tensors["int8_scale"][:, None]
     quantized = (tensors["embedding"] / scale).round()
     assert (quantized - codes).abs().max() <= 1
@@ -93,7 +93,7 @@ def test_pixels_of_both_sensors_have_the_published_embeddings(published, name):
     joined = [torch.cat(parts, 1) for parts in zip(*radar, strict=True)]
     assert joined[2].sum(1).tolist() == tensors["n_s1"].tolist()
     found = network.reduce(optical, encode_observed(network.s1, *joined))
-    assert close(found, tensors["embedding"])
+    assert assert_close(found, tensors["embedding"])
     assert (0 in tensors["n_s1"] and 0 in tensors["n_s2"]) or max(tensors["n_s2"]) > 256
 
 
