@@ -1,10 +1,12 @@
-"""Fixtures for the whole suite: plugins made on the spot, with fake entry points."""
+"""Fixtures for the whole suite: plugins made on the spot with fake entry points, and a server that records requests."""
 
 from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import EntryPoint
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -139,3 +141,25 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             "HF_TOKEN": "hf_test",
         }
         yield served
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[str, list[str]]]:
+    """Address of a server on this machine, and the paths that were requested."""
+    requested: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            requested.append(self.path)
+            self.send_error(404)
+
+        do_GET = do_HEAD = do_POST = answer  # noqa: N815 - names of the protocol
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("no_proxy", "127.0.0.1")  # GDAL_HTTP_PROXY does not apply to it
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_address[1]}", requested
+        running.shutdown()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 import zipfile
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +16,6 @@ import rasterio
 from cropzoo import CropzooError
 from cropzoo.geo.raster.grid import open_raster
 from cropzoo.geo.vector.source import open_source
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[tuple[str, list[str]]]:
-    """Address of a server on this machine, and the paths that were requested."""
-    requested: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            requested.append(self.path)
-            self.send_error(404)
-
-        do_GET = do_HEAD = do_POST = answer  # noqa: N815 - names of the protocol
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("no_proxy", "127.0.0.1")  # GDAL_HTTP_PROXY does not apply to it
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_address[1]}", requested
-        running.shutdown()
 
 
 def virtual(source: str, relative: int = 0, element: str = "SourceFilename", more: str = "") -> str:
