@@ -60,7 +60,9 @@ class KNN(FittedObjective):
     Args:
         backbone: Backbone that computes the features.
         classes: Number of classes.
-        neighbors: Number of neighbors that vote, at least 1; all pixels if there are fewer.
+        neighbors: Number of neighbors that vote, at least 1; all pixels if there are fewer. Without it, a third of the
+            median number of training pixels of a class, from 3 to 15: more would outvote the classes, and fewer follow
+            wrong labels and mixed pixels.
         class_weight: "balanced" weighs the vote of each class by the inverse of its number of training pixels, "none"
             does not.
         max_pixels: Largest number of training pixels; more are sampled evenly from the classes.
@@ -76,12 +78,12 @@ class KNN(FittedObjective):
         backbone: Backbone,
         classes: int,
         *,
-        neighbors: int = 5,
-        class_weight: str = "balanced",
+        neighbors: int | None = None,
+        class_weight: str = "none",
         max_pixels: int = 20_000,
     ) -> None:
         super().__init__(backbone, classes)
-        self.neighbors = require_count("knn", "neighbors", neighbors)
+        self.neighbors = None if neighbors is None else require_count("knn", "neighbors", neighbors)
         self.class_weight = require_class_weight("knn", class_weight)
         self.max_pixels = require_count("knn", "max_pixels", max_pixels)
 
@@ -95,6 +97,11 @@ class KNN(FittedObjective):
             "points": torch.from_numpy(np.ascontiguousarray(features[:, columns])),
             "labels": torch.from_numpy(labels),
             "votes": torch.from_numpy(votes.astype(np.float32)),
-            "neighbors": torch.tensor([min(self.neighbors, len(labels))]),
+            "neighbors": torch.tensor([min(self.neighbors or _choose_neighbors(counts), len(labels))]),
         }
         return Neighbors(features.shape[1], self.classes, tensors)
+
+
+def _choose_neighbors(counts: NDArray[np.int64]) -> int:
+    """Number of neighbors for classes with so many training pixels."""
+    return min(max(int(np.median(counts[counts > 0])) // 3, 3), 15)

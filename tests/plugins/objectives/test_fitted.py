@@ -85,7 +85,7 @@ def test_logistic_has_the_probabilities_of_scikit_learn(weight, classes):
 @pytest.mark.parametrize("weight", ["balanced", "none"])
 def test_knn_has_the_probabilities_of_scikit_learn(weight):
     features, labels = draw()
-    head = build("knn", class_weight=weight).fit(features, labels, 0)
+    head = build("knn", class_weight=weight, neighbors=5).fit(features, labels, 0)
     model = KNeighborsClassifier(5).fit(features, labels)
     for other in (features, draw(seed=1)[0]):
         expected = spread(model.predict_proba(other), model.classes_)
@@ -93,6 +93,16 @@ def test_knn_has_the_probabilities_of_scikit_learn(weight):
             expected = expected / np.maximum(np.bincount(labels, minlength=5), 1)
             expected /= expected.sum(axis=1, keepdims=True)
         assert np.abs(probabilities(head, other) - expected).max() <= 1e-6
+
+
+@pytest.mark.parametrize(
+    ("pixels", "neighbors"),
+    [((1, 1, 1), 3), ((10, 10, 10), 3), ((3, 30, 3000), 10), ((50, 50, 50), 15), ((900, 900, 0), 15), ((1, 1, 0), 2)],
+)
+def test_knn_takes_a_third_of_the_median_class_as_neighbors(pixels, neighbors):
+    labels = np.repeat(np.arange(3), pixels)
+    features = np.random.default_rng(0).normal(size=(len(labels), WIDTH)).astype(np.float32)
+    assert build("knn").fit(features, labels, 0).count == neighbors
 
 
 @pytest.mark.parametrize("name", FITTED)
