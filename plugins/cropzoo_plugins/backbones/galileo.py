@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cropzoo import Backbone, UnknownName, UsageError
-from cropzoo_plugins.layers.band_groups import find_groups, report_groups
-from cropzoo_plugins.layers.bands import name_bands
+from cropzoo_plugins.layers.band_groups import find_groups
 from cropzoo_plugins.layers.checks import check_image, check_multiple, check_sizes
 from cropzoo_plugins.layers.composites import compose
 from cropzoo_plugins.layers.dates import months_of
@@ -108,16 +107,13 @@ class Galileo(Backbone):
         self.network = GalileoEncoder(
             dim, depth, heads, 4, MONTHS, MAX_PATCH, patch=patch_size, rows=window // patch_size, resolution=resolution
         )
-        given = name_bands(NAME, bands, in_channels)
-        groups = find_groups(NAME, given)
-        if self.network.norm.weight.device.type != "meta":  # a network that is only built to compare its shapes
-            report_groups(NAME, given, groups)
-        self.network.freeze_unused({**groups, "location": None})
-        used = [band for needed in groups.values() for band in needed]
-        self.groups = {name: [used.index(band) for band in needed] for name, needed in groups.items()}
-        moments = torch.tensor([MOMENTS[band] for band in used], dtype=torch.float64)
+        report = not self.network.norm.weight.is_meta  # a network that is only built to compare its shapes
+        found = find_groups(NAME, bands, in_channels, report=report)
+        self.groups = found.groups
+        self.network.freeze_unused({**self.groups, "location": None})
+        moments = torch.tensor([MOMENTS[band] for band in found.bands], dtype=torch.float64)
         shift = (moments[:, 0] - 2 * moments[:, 1]) / 1e4
-        self.register_buffer("picks", torch.tensor([given.index(band) for band in used]), persistent=False)
+        self.register_buffer("picks", torch.tensor(found.picks), persistent=False)
         self.register_buffer("shift", shift.float()[:, None, None], persistent=False)
         self.register_buffer("factor", (1e4 / (4 * moments[:, 1])).float()[:, None, None], persistent=False)
 

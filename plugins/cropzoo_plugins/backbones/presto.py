@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from cropzoo import Backbone, UnknownName, UsageError
-from cropzoo_plugins.layers.band_groups import find_groups, report_groups
-from cropzoo_plugins.layers.bands import name_bands
+from cropzoo_plugins.layers.band_groups import find_groups
 from cropzoo_plugins.layers.checks import check_multiple, check_sizes
 from cropzoo_plugins.layers.composites import compose
 from cropzoo_plugins.layers.dates import dekads_of, months_of
@@ -83,16 +82,11 @@ class Presto(Backbone):
         self.out_channels, self.step, self.max_sequence_length = dim, step, max_sequence_length
         self.use_location = use_location
         self.network = PrestoEncoder(dim, depth, heads, mlp_ratio, max_sequence_length)
-        given = name_bands(NAME, bands, in_channels)
-        groups = find_groups(NAME, given)
-        if self.network.norm.weight.device.type != "meta":  # a network that is only built to compare its shapes
-            report_groups(NAME, given, groups)
-        if set(NDVI) <= set(given):
-            groups["NDVI"] = NDVI
-        self.network.freeze_unused(groups, location=use_location)
-        self.used = tuple(dict.fromkeys(band for needed in groups.values() for band in needed))
-        self.groups = {name: [self.used.index(band) for band in needed] for name, needed in groups.items()}
-        self.register_buffer("picks", torch.tensor([given.index(band) for band in self.used]), persistent=False)
+        report = not self.network.norm.weight.is_meta  # a network that is only built to compare its shapes
+        found = find_groups(NAME, bands, in_channels, indices={"NDVI": NDVI}, report=report)
+        self.groups = found.groups
+        self.network.freeze_unused(self.groups, location=use_location)
+        self.register_buffer("picks", torch.tensor(found.picks), persistent=False)
 
     def forward(
         self,
