@@ -154,21 +154,19 @@ def report_silence() -> Iterator[None]:
 
 
 class _Lines(logging.Handler):
-    """Prints warnings by `warn`, and other messages once by `note`: a command may open its images several times."""
+    """Prints each message once: a command may resolve its settings or open its images several times."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self._noted: set[str] = set()
+        self._printed: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         if getattr(record, EVERY_PROCESS, False) and not is_rank_zero():
             echo(f"warning: {message}", err=True)
-        elif record.levelno >= logging.WARNING:
-            warn(message)
-        elif message not in self._noted:
-            self._noted.add(message)
-            note(message)
+        elif message not in self._printed:
+            self._printed.add(message)
+            (warn if record.levelno >= logging.WARNING else note)(message)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from cropzoo.config.catalog import Catalog, CatalogEntry
@@ -93,6 +95,33 @@ def test_settings_without_effect_are_errors(zoo, layer, key):
         resolve(zoo, {"objective": "forest", **layer})
     with pytest.raises(UsageError, match=f"layer 1: {message}"):
         resolve(zoo, {"objective": "forest"}, layer)
+
+
+@pytest.mark.parametrize(
+    ("layer", "keys"),
+    [
+        ({"temporal_dropout": 0.2}, "temporal_dropout"),
+        ({"patience": 3, "flip_rotate": True, "end_early": 0.5}, "flip_rotate, end_early, patience"),
+        ({"weight_average": 0.99, "gradient_clip_norm": 1.0}, "weight_average, gradient_clip_norm"),
+        ({"crops_per_tile": 4, "val_fraction": 0.5}, "crops_per_tile, val_fraction"),
+    ],
+)
+def test_settings_of_trained_stages_are_a_warning(zoo, caplog, layer, keys):
+    resolve(zoo, {"objective": "forest", **layer})
+    resolve(zoo, {"objective": "knn"}, layer)
+    first, second = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
+    assert first.startswith(f"layer 0: no effect of {keys}; 'forest' is fitted once")
+    assert second.startswith(f"layer 1: no effect of {keys}; 'knn' is fitted once")
+
+
+def test_settings_that_are_off_stored_or_read_by_another_stage_are_no_warning(zoo, caplog):
+    augmented = {"temporal_dropout": 0.2, "flip_rotate": True}
+    resolve(zoo, {"objective": "forest", "flip_rotate": False, "temporal_dropout": 0.0, "val_fraction": 1})
+    resolve(zoo, augmented, {"objective": "forest"})
+    resolve(zoo, {"objective": "forest"}, recipe=augmented)
+    resolve(zoo, {"objective": "forest", "pretrain": ["cscl"], **augmented})
+    resolve(zoo, resolve(zoo, {"objective": "forest"}).to_mapping(), {"seed": 1})
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from cropzoo.models.factory import load_model
 from cropzoo.plugins.registry import Zoo, load_zoo
 from cropzoo.runtime import Runtime
 from cropzoo.training import fit as training
+from cropzoo.training.fitted import check_weights
 from cropzoo.training.setup import Resources
 
 PLOTS = Path(__file__).parents[2] / "cli" / "plots.py"
@@ -86,9 +88,12 @@ def test_a_model_of_a_fitted_head_predicts_stored_values_of_another_year(zoo: Zo
     assert (found[0] == found[1]).mean() > 0.9
 
 
-def test_a_stage_before_it_trains_the_backbone_and_a_resumed_run_fits_again(zoo: Zoo, tmp_path: Path) -> None:
+def test_a_stage_before_it_trains_the_backbone_and_a_resumed_run_fits_again(
+    zoo: Zoo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     settings = {"backbone": "pixelwise", "pretrain": ["cscl"], "pretrain_epochs": 1, "objective": "knn"}
     scores, _ = train(zoo, tmp_path, **settings)
+    assert "random weights" not in caplog.text
     before = read_state(tmp_path / "model.safetensors")
     (tmp_path / "model.safetensors").unlink()
     again, lines = train(zoo, tmp_path, "resume", **settings)
@@ -99,6 +104,32 @@ def test_a_stage_before_it_trains_the_backbone_and_a_resumed_run_fits_again(zoo:
     assert any(line.startswith("knn: fitted to") for line in lines)
     stages = [json.loads(line)["stage"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert stages == ["cscl", "knn"]
+
+
+def test_features_of_random_weights_are_a_warning(zoo: Zoo, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def warned(name: str, backbone: Any, **settings: Any) -> str:
+        caplog.clear()
+        train(zoo, tmp_path / name, objective="knn", backbone=backbone, **settings)
+        lines = [each.getMessage() for each in caplog.records if "random weights" in each.getMessage()]
+        return "".join(lines)
+
+    line = warned("random", "pixelwise")
+    assert line.startswith("knn is fitted to features of pixelwise with random weights")
+    assert "pretrained weights (--weights), or pre-train the backbone (--pretrain)" in line
+    assert warned("weights", "pixelwise", weights=str(tmp_path / "random")) == ""
+    assert warned("none", "composite") == ""
+
+
+@pytest.mark.parametrize(("initial", "expected"), [("none", True), (None, True), ("a1_in1k", False)])
+def test_options_that_select_pretrained_weights_count(
+    zoo: Zoo, caplog: pytest.LogCaptureFixture, initial: str | None, expected: bool
+) -> None:
+    spec = replace(zoo.backbones["timm"].spec, pretrained="default")
+    choice = {"name": "timm", "encoder_weights": initial}
+    recipe = read_recipe(zoo, {**TINY, "backbone": choice, "objective": "knn"}, "test")
+    objective = SimpleNamespace(backbone=torch.nn.Linear(1, 1))
+    check_weights(objective, recipe, spec)  # type: ignore[arg-type]
+    assert ("pretrained weights (--backbone timm.default)" in caplog.text) is expected
 
 
 def test_few_pixels_are_drawn_evenly(zoo: Zoo, tmp_path: Path) -> None:

@@ -283,7 +283,8 @@ def _fitted(zoo: Zoo) -> tuple[str, ...]:
 def _check_fitted(layers: Iterable[tuple[str, Settings]], stages: list[Settings]) -> None:
     """Check that nothing is set for a last stage that is fitted, by the layer that names it or by one above.
 
-    Layers below, such as the recipe of another run, were written for another objective.
+    Layers below, such as the recipe of another run, were written for another objective. Augmentation and other settings
+    of trained stages are a warning if there is no such stage: a series of runs may share them.
 
     Raises:
         UsageError: epochs, rates or gradients are set.
@@ -304,6 +305,28 @@ def _check_fitted(layers: Iterable[tuple[str, Settings]], stages: list[Settings]
                 f"{where}: {unread[0]} is given, but {name!r} is fitted once to frozen features, without epochs, rates "
                 "and gradients; remove it, or name an objective that trains, such as segmentation"
             )
+        ignored = [key for key, off in _TRAINING_ONLY.items() if layer.get(key, off) != off]
+        if ignored and not number and not _TRAINING_ONLY.keys() <= layer.keys():
+            _log.warning(
+                "%s: no effect of %s; %r is fitted once, without epochs and augmentation; remove these settings, or "
+                "pre-train the backbone (--pretrain)",
+                where,
+                ", ".join(ignored),
+                name,
+            )
+
+
+_TRAINING_ONLY: Settings = {
+    "crops_per_tile": 1,
+    "val_fraction": 1,
+    "weight_average": 0,
+    "flip_rotate": False,
+    "temporal_dropout": 0,
+    "end_early": 0,
+    "gradient_clip_norm": 0,
+    "patience": 0,
+}
+"""Settings that only trained stages read, with the values that change nothing; a stored recipe lists all of them."""
 
 
 def _check_layer(zoo: Zoo, catalog: Catalog, layer: Mapping[str, Any], where: str) -> Settings:

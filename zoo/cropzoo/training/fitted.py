@@ -14,6 +14,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cropzoo.config.recipe import Recipe
 from cropzoo.data.batch import Batch
 from cropzoo.data.datamodule import DataModule
 from cropzoo.data.pixels import DrawnPixels
@@ -24,6 +25,7 @@ from cropzoo.io import write_text
 from cropzoo.models.base import Model
 from cropzoo.models.fitted import FittedHead, FittedObjective
 from cropzoo.parallel import get_world_size, is_rank_zero
+from cropzoo.plugins.specs import BackboneSpec
 from cropzoo.training.callbacks import keep_lines
 from cropzoo.training.module import derive_seed
 from cropzoo.training.setup import Resources
@@ -45,6 +47,8 @@ def fit_stage(objective: FittedObjective, data: DataModule, number: int, resourc
         CropzooError: no pixel is labeled, features are not finite, or the classifier cannot be fitted.
     """
     start, recipe = time.perf_counter(), data.recipe
+    if number == 0:
+        check_weights(objective, recipe, resources.zoo.backbones[recipe.backbone.name].spec)
     name, seed = recipe.stages[number].objective, derive_seed(recipe.seed, number, "pixels") % 2**32
     drawn = DrawnPixels(
         data.training_samples, len(data.classes), objective.max_pixels, seed, scale=recipe.head.upsample
@@ -73,6 +77,27 @@ def fit_stage(objective: FittedObjective, data: DataModule, number: int, resourc
     if is_rank_zero():
         line = {"stage": name, "epoch": 0, "steps": 0, "pixels": total, "seconds": round(seconds, 2)}
         write_text(epochs, keep_lines(epochs, name, 0) + json.dumps(line) + "\n")
+
+
+def check_weights(objective: FittedObjective, recipe: Recipe, spec: BackboneSpec) -> None:
+    """Log a warning if the backbone of an objective that is the first stage has random weights.
+
+    Args:
+        objective: the objective with its backbone; one without parameters has no weights.
+        recipe: recipe of the run.
+        spec: specification of the backbone, whose `initial` options may select pretrained weights.
+    """
+    selected = (recipe.backbone.options.get(option) for option in spec.initial)
+    pretrained = recipe.weights or any(value and value != "none" for value in selected)
+    if pretrained or next(objective.backbone.parameters(), None) is None:
+        return
+    _log.warning(
+        "%s is fitted to features of %s with random weights, which are poor features; use pretrained weights (%s), or "
+        "pre-train the backbone (--pretrain)",
+        recipe.stages[0].objective,
+        spec.name,
+        f"--backbone {spec.name}.{spec.pretrained}" if spec.pretrained else "--weights",
+    )
 
 
 class _PixelFeatures:
