@@ -24,7 +24,7 @@ WITHOUT_PARAMETERS = ("composite",)
 @pytest.mark.parametrize("name", [name for name in load_zoo().backbones if name not in WITHOUT_PARAMETERS])
 def test_every_backbone_trains_with_cscl_is_scored_and_loads(command, folder, name):
     settings = [word for key, value in DATA.items() for word in ("--set", f"dataset.{key}={value}")]
-    words = ("--name", name, "--epochs", "1", "--pretrain-epochs", "1", "-b", "16")
+    words = ("--name", name, "--epochs", "1", "--pretrain-epochs", "1", "-b", "16", "--baseline", "none")
     ended = command("train", "--backbone", name, "--pretrain", "cscl", *settings, *words, "--json", folder=folder)
     assert ended.code == 0, ended.err
     scores = ended.json["test"]

@@ -23,9 +23,10 @@ import sys
 from safetensors.torch import load_file, save_file
 import cropzoo
 zoo = cropzoo.load_zoo(modules=(sys.argv[1],))
-model = cropzoo.load_model(sys.argv[2], zoo=zoo)
-batch = load_file(sys.argv[3])
-save_file({"logits": model(batch["series"], batch["dates"]).detach()}, sys.argv[4])
+batch = load_file(sys.argv[2])
+for source, target in zip(sys.argv[3::2], sys.argv[4::2]):
+    model = cropzoo.load_model(source, zoo=zoo)
+    save_file({"logits": model(batch["series"], batch["dates"]).detach()}, target)
 """
 
 
@@ -47,17 +48,9 @@ def test_a_new_process_computes_the_same_logits(exported, run_folder, tmp_path, 
     """Bit by bit, from the file alone."""
     batch = {"series": torch.randn(2, 5, 3, 12, 12), "dates": torch.tensor([[3, 40, 90, 200, 360]] * 2)}
     save_file(batch, tmp_path / "batch.safetensors")
-    for source, target in ((exported, "there"), (run_folder / "model.safetensors", "here")):
-        words = [
-            sys.executable,
-            "-c",
-            RELOAD,
-            HERE / "plots.py",
-            source,
-            tmp_path / "batch.safetensors",
-            tmp_path / target,
-        ]
-        subprocess.run(words, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=120)
+    pairs = (exported, tmp_path / "there", run_folder / "model.safetensors", tmp_path / "here")
+    words = [sys.executable, "-c", RELOAD, HERE / "plots.py", tmp_path / "batch.safetensors", *pairs]
+    subprocess.run(words, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=120)
     there, here = (load_file(tmp_path / name)["logits"] for name in ("there", "here"))
     assert there.shape == (2, 3, 12, 12)
     assert torch.equal(there, here)

@@ -22,6 +22,8 @@ from cropzoo_cli.main import main
 
 HEAVY = (
     "cropzoo.training.fit", "cropzoo.models.convert", "cropzoo.reports", "cropzoo.evaluation.evaluate",
+    "cropzoo.evaluation.baselines", "cropzoo.inference.export.export", "cropzoo.inference.mapping.predict",
+    "cropzoo.inference.parcels.run",
     "cropzoo_plugins.backbones.tsvit",
     "cropzoo_plugins.objectives.cscl", "cropzoo_plugins.objectives.segmentation",
 )  # fmt: skip

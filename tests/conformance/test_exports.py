@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -96,14 +96,8 @@ ROWS = [(name, row) for name in ZOO.backbones for row in range(len(options_of(na
 
 
 @pytest.mark.parametrize("name", ZOO.backbones)
-def test_every_backbone_as_pt2(name: str, tmp_path: Path) -> None:
-    check(name, 0, tmp_path, onnx=False)
-
-
-@pytest.mark.parametrize("name", QUICK)
-def test_backbones_as_onnx(name: str, tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
-    check(name, 0, tmp_path, onnx=True)
+def test_every_backbone_as_pt2_and_quick_ones_as_onnx(name: str, tmp_path: Path) -> None:
+    check(name, 0, tmp_path, onnx=name in QUICK and find_spec("onnx") is not None)
 
 
 @pytest.mark.slow

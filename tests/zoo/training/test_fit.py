@@ -73,12 +73,15 @@ def test_a_budget_in_steps(tmp_path: Path, steps: int, epochs: int, last: int) -
     assert (stored["steps"], stored["epochs"]) == (steps, 9)
 
 
-def test_a_short_training_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_short_training_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with caplog.at_level(logging.WARNING, "cropzoo"):
         train(tmp_path / "short", epochs=2, baseline="none")
         assert "stage segmentation has 8 steps, and networks usually need 200 or more" in caplog.text
         caplog.clear()
-        train(tmp_path / "long", steps=200, val_fraction=0.1, baseline="none")
+        monkeypatch.setattr("cropzoo.training.stages._FEW_STEPS", 12)
+        train(tmp_path / "long", epochs=3, val_fraction=0.1, baseline="none")
     assert "steps" not in caplog.text
 
 

@@ -59,7 +59,7 @@ class Other(Mean):
 NETWORKS = {"mean": Mean, "one-size": OneSize, "asking": Asking, "other": Other}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def made() -> Callable[..., tuple[Model, Metadata]]:
     """`made(network, **changes)`: a model in evaluation mode, and metadata with `changes`."""
 

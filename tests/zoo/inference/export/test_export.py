@@ -21,30 +21,33 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 
-@pytest.fixture
-def written(made: Callable[..., Any], tmp_path: Path) -> dict[str, Any]:
-    """The same graph as model.onnx and model.pt2, and what it was made of."""
+@pytest.fixture(scope="module")
+def written(made: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same graph as model.onnx and model.pt2 in a folder, which tests read, and what it was made of."""
+    folder = tmp_path_factory.mktemp("graphs")
     model, metadata = made()
     traced = trace_graph(
         ExportGraph(model, metadata).eval().requires_grad_(False), metadata, fixed_length=False, multiple=1
     )
     notes = GraphNotes(metadata=metadata, checkpoint_sha256="ab" * 32, dynamic=traced.dynamic, size_multiple=1)
-    write_onnx(tmp_path / "model.onnx", traced, notes)
-    write_pt2(tmp_path / "model.pt2", traced, notes)
+    write_onnx(folder / "model.onnx", traced, notes)
+    write_pt2(folder / "model.pt2", traced, notes)
     trials = random_inputs(metadata, traced.dynamic, 1)
-    return {"notes": notes, "trials": trials, "wanted": [reference_output(model, metadata, trial) for trial in trials]}
+    wanted = [reference_output(model, metadata, trial) for trial in trials]
+    return {"folder": folder, "notes": notes, "trials": trials, "wanted": wanted}
 
 
-def test_both_answer_as_the_model_does(written: dict[str, Any], tmp_path: Path) -> None:
-    session, program = OnnxSession(tmp_path / "model.onnx", threads=1), read_pt2(tmp_path / "model.pt2")
+def test_both_answer_as_the_model_does(written: dict[str, Any]) -> None:
+    folder = written["folder"]
+    session, program = OnnxSession(folder / "model.onnx", threads=1), read_pt2(folder / "model.pt2")
     assert within_tolerance(compare_outputs([session.run(each) for each in written["trials"]], written["wanted"]))
     assert within_tolerance(
         compare_outputs([program_runner(program)(each) for each in written["trials"]], written["wanted"])
     )
 
 
-def test_what_stands_at_padding_has_no_influence(written: dict[str, Any], tmp_path: Path) -> None:
-    session = OnnxSession(tmp_path / "model.onnx", threads=1)
+def test_what_stands_at_padding_has_no_influence(written: dict[str, Any]) -> None:
+    session = OnnxSession(written["folder"] / "model.onnx", threads=1)
     given = written["trials"][-1]
     spoilt = given.series.copy()
     spoilt[~given.valid] = np.nan
@@ -53,10 +56,10 @@ def test_what_stands_at_padding_has_no_influence(written: dict[str, Any], tmp_pa
     assert (again == session.run(given)[1]).all()
 
 
-def test_onnx_says_what_it_is(written: dict[str, Any], tmp_path: Path) -> None:
-    notes = read_notes(OnnxSession(tmp_path / "model.onnx", threads=1).notes, "here")
+def test_onnx_says_what_it_is(written: dict[str, Any]) -> None:
+    notes = read_notes(OnnxSession(written["folder"] / "model.onnx", threads=1).notes, "here")
     assert notes == written["notes"]
-    graph = onnx.load(tmp_path / "model.onnx").graph
+    graph = onnx.load(written["folder"] / "model.onnx").graph
     axes = [[dim.dim_param or dim.dim_value for dim in each.type.tensor_type.shape.dim] for each in graph.input]
     assert [each.name for each in graph.input] == ["series", "dates", "valid"]
     assert axes == [["batch", "dates", 2, "height", "width"], ["batch", "dates"], ["batch", "dates"]]
@@ -64,8 +67,8 @@ def test_onnx_says_what_it_is(written: dict[str, Any], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])
-def test_nothing_of_this_machine(written: dict[str, Any], tmp_path: Path, name: str) -> None:
-    content = (tmp_path / name).read_bytes()
+def test_nothing_of_this_machine(written: dict[str, Any], name: str) -> None:
+    content = (written["folder"] / name).read_bytes()
     here = str(Path(__file__).parents[3])
     for trace_of_it in (here, "conftest.py", "graph.py", "stack_trace"):
         assert trace_of_it.encode() not in content, trace_of_it
@@ -74,7 +77,7 @@ def test_nothing_of_this_machine(written: dict[str, Any], tmp_path: Path, name: 
 def test_files_that_are_not_what_they_should_be(written: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(CropzooError, match="does not exist"):
         OnnxSession(tmp_path / "none.onnx")
-    whole = (tmp_path / "model.onnx").read_bytes()
+    whole = (written["folder"] / "model.onnx").read_bytes()
     (tmp_path / "half.onnx").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CropzooError, match=r"half.onnx' is not a valid ONNX file"):
         OnnxSession(tmp_path / "half.onnx")
@@ -88,8 +91,8 @@ def test_files_that_are_not_what_they_should_be(written: dict[str, Any], tmp_pat
             read_notes(text, "here")
 
 
-def test_a_wrong_shape_is_one_line(written: dict[str, Any], tmp_path: Path) -> None:
-    session, given = OnnxSession(tmp_path / "model.onnx", threads=1), written["trials"][0]
+def test_a_wrong_shape_is_one_line(written: dict[str, Any]) -> None:
+    session, given = OnnxSession(written["folder"] / "model.onnx", threads=1), written["trials"][0]
     with pytest.raises(CropzooError, match=r"on series of shape \(1, 12, 1, 6, 6\)") as error:
         session.compute({**given.as_dict(), "series": given.series[:, :, :1]})
     assert "\n" not in str(error.value)

@@ -25,11 +25,14 @@ def put_together(order, parts, out=None):
     return assemble_map(order, parts, out or parts.out)
 
 
-@pytest.fixture
-def made(made_parts, tmp_path):
-    """A map of all outputs, 1100 x 700 pixels; files by output, the arrays that they must hold, order and parts."""
+@pytest.fixture(scope="module")
+def made(made_parts, tmp_path_factory):
+    """A map of all outputs, 1100 x 700 pixels, which tests only read.
+
+    Files by output, the arrays that they must hold, order and parts.
+    """
     order = made_parts.make_manifest_of(1100, 700, side=300, outputs=OUTPUTS)
-    parts, whole = made_parts.begin(tmp_path, order, leave={1})
+    parts, whole = made_parts.begin(tmp_path_factory.mktemp("made"), order, leave={1})
     return put_together(order, parts), whole, order, parts
 
 
@@ -46,11 +49,12 @@ def test_every_pixel_of_every_output(made):
     assert (whole["class"][0, :300, 300:600] == 255).all()
 
 
-def test_files_lie_beside_one_another_and_nothing_else_does(made, tmp_path):
-    files = {path.name for path in tmp_path.iterdir() if path.is_file()}
+def test_files_lie_beside_one_another_and_nothing_else_does(made):
+    folder = made[0]["class"].parent
+    files = {path.name for path in folder.iterdir() if path.is_file()}
     others = {f"map_{name}.tif" for name in OUTPUTS if name != "class"}
     assert files == {"map.tif", "map.tif.aux.xml", "map.qml", *others}
-    assert not list((tmp_path / "map.tif.parts").glob(".*"))
+    assert not list((folder / "map.tif.parts").glob(".*"))
 
 
 def test_the_file_says_what_it_shows(made):
