@@ -131,3 +131,12 @@ def test_settings_without_effect_are_wrong_use(command, tmp_path):
         assert ended.code == 2
         assert message in ended.error
     assert not (tmp_path / "runs").exists()
+
+
+def test_settings_of_trained_stages_are_one_warning(command, tmp_path):
+    """The command resolves its settings twice when it resumes a run."""
+    words = ("--objective", "knn", "--set", "temporal_dropout=0.2", "--set", "flip_rotate=true", "--baseline", "none")
+    for more in ((), ("--resume",)):
+        ended = command("train", *SMALL, *words, *more, folder=tmp_path)
+        assert ended.code == 0, ended.err
+        assert ended.err.replace("\n", " ").count("--set: no effect of flip_rotate, temporal_dropout;") == 1
