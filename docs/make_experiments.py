@@ -52,8 +52,8 @@ def scores(study: str, *measures: str) -> str:
     rows = read_rows(study)
     keys = _key_columns(rows)
     heads = [KEYS[key] for key in keys] + [NAMES[measure] for measure in measures]
-    return _markdown(
-        heads, [[_name(row, key) for key in keys] + [_score(row, each) for each in measures] for row in rows]
+    return markdown(
+        heads, [[_name(row, key) for key in keys] + [score(row, each) for each in measures] for row in rows]
     )
 
 
@@ -62,7 +62,7 @@ def differences(study: str, *measures: str) -> str:
     rows = [row for row in read_rows(study) if row[f"{measures[0]}_difference"]]
     keys = _key_columns(rows)
     heads = [KEYS[key] for key in keys] + [NAMES[measure] for measure in measures]
-    return _markdown(
+    return markdown(
         heads, [[_name(row, key) for key in keys] + [_difference(row, each) for each in measures] for row in rows]
     )
 
@@ -74,10 +74,10 @@ def season(study: str) -> str:
     days = list(dict.fromkeys(row["scoring"].removeprefix("until ") for row in later))
     by_day = [[row for row in later if row["scoring"] == f"until {day}"] for day in days]
     lines = [
-        [_name(row, key) for key in keys] + [_score(each, "miou") for each in (*early, row)]
+        [_name(row, key) for key in keys] + [score(each, "miou") for each in (*early, row)]
         for row, *early in zip(rows, *by_day, strict=True)
     ]
-    return _markdown([*(KEYS[key] for key in keys), *days, "all dates"], lines)
+    return markdown([*(KEYS[key] for key in keys), *days, "all dates"], lines)
 
 
 def finer(learnt: str, interpolated: str, *measures: str) -> str:
@@ -86,11 +86,11 @@ def finer(learnt: str, interpolated: str, *measures: str) -> str:
     for row in read_rows(interpolated, "scorings"):
         ways.setdefault(row["scoring"], []).append(row)
     lines = [
-        [_name(row, "backbone"), _name(row, "pretrain"), way, *(_score(row, measure) for measure in measures)]
+        [_name(row, "backbone"), _name(row, "pretrain"), way, *(score(row, measure) for measure in measures)]
         for several in zip(*ways.values(), strict=True)
         for way, row in zip(ways, several, strict=True)
     ]
-    return _markdown([KEYS["backbone"], KEYS["pretrain"], "finer by", *(NAMES[each] for each in measures)], lines)
+    return markdown([KEYS["backbone"], KEYS["pretrain"], "finer by", *(NAMES[each] for each in measures)], lines)
 
 
 def _key_columns(rows: list[Row]) -> list[str]:
@@ -102,7 +102,8 @@ def _name(row: Row, key: str) -> str:
     return f"{100 * float(row[key]):g} %" if key == "label_fraction" else row[key] or "-"
 
 
-def _score(row: Row, measure: str) -> str:
+def score(row: Row, measure: str) -> str:
+    """A score in percent with its standard deviation over seeds."""
     if not row[measure]:
         return "-"
     spread = row[f"{measure}_std"]
@@ -115,7 +116,8 @@ def _difference(row: Row, measure: str) -> str:
     return f"**{text}**" if low > 0 or high < 0 else text
 
 
-def _markdown(heads: list[str], rows: list[list[str]]) -> str:
+def markdown(heads: list[str], rows: list[list[str]]) -> str:
+    """A table."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
