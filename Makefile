@@ -11,7 +11,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PYTEST ?= -n 2
+PYTEST ?= -n 2 --dist worksteal
 
 # Not --quiet: it hides warnings from the strict mode of MkDocs, which then never fails.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
