@@ -106,10 +106,10 @@ def read_yaml(path: Path) -> None:
 
 
 def read_raster(path: Path) -> None:
+    from cropzoo.data.classified_map import open_map
     from cropzoo.geo.raster.discover import find_images
     from cropzoo.geo.raster.grid import Window
     from cropzoo.geo.raster.reader import StackReader
-    from cropzoo.inference.mapping.map_file import open_map
 
     try:
         open_map(path)

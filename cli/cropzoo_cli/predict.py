@@ -165,7 +165,8 @@ def predict(settings: Settings, catalog: Catalog, source: str, rest: tuple[str, 
         options = replace(options, images=tuple(map(_absolute, options.images)))
     path = find_checkpoint(source, catalog, settings.zoo, settings.offline)
 
-    from cropzoo.inference.mapping.outputs import check_targets, target_paths
+    from cropzoo.data.classified_map import target_paths
+    from cropzoo.inference.mapping.outputs import check_targets
 
     check_targets(target_paths(run.out, options.outputs), overwrite=run.overwrite or run.resume)
     if run.report is not None:

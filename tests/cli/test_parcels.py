@@ -9,9 +9,9 @@ import rasterio
 import shapely
 from affine import Affine
 
+from cropzoo.data.classified_map import class_tags
 from cropzoo.data.model_scores import read_model_scores
 from cropzoo.data.sample import LabelClass
-from cropzoo.inference.mapping.map_file import class_tags
 
 CLASSES = (LabelClass("grass", 60, "#33aa33"), LabelClass("maize", 201, "#ddbb22"))
 CHECK = ("parcels", "map.tif", "--parcels", "in.gpkg", "--crop-column", "crop", "--id-column", "farm")

@@ -19,6 +19,9 @@ from cropzoo.geo.vector.parcel_table import ParcelTable
 from cropzoo.geo.vector.polygons import extract_polygons
 from cropzoo.plugins.registry import load_zoo
 
+from .small_maps import make_map as make_map
+from .small_maps import make_parcels as make_parcels
+
 BODY = """
 import torch
 from torch import nn

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.crs import CRS
 
+from cropzoo.data.classified_map import NODATA, band_count
 from cropzoo.data.sample import LabelClass
 from cropzoo.geo.raster.grid import Grid, Window
 from cropzoo.inference.mapping.manifest import ManifestChunk, MapManifest
-from cropzoo.inference.mapping.outputs import NODATA, band_count
 from cropzoo.inference.mapping.partials import ChunkStore
 
 CLASSES = (

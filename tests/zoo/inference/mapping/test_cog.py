@@ -13,12 +13,12 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 
+from cropzoo.data.classified_map import OUTPUTS, read_classes, target_paths
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.geo.raster.grid import Window
 from cropzoo.inference.mapping import cog
 from cropzoo.inference.mapping.cog import assemble_map
-from cropzoo.inference.mapping.map_file import read_classes
-from cropzoo.inference.mapping.outputs import OUTPUTS, check_targets, is_complete, read_plan_digest, target_paths
+from cropzoo.inference.mapping.outputs import check_targets, is_complete, read_plan_digest
 
 
 def put_together(order, parts, out=None):

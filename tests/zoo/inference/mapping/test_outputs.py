@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from cropzoo.data.classified_map import OUTPUTS, band_count
 from cropzoo.errors import CropzooError, UnknownName, UsageError
-from cropzoo.inference.mapping.outputs import OUTPUTS, band_count, check_outputs, quantize
+from cropzoo.inference.mapping.outputs import check_outputs, quantize
 
 ALL_SEEN = np.ones((1, 4), bool)
 

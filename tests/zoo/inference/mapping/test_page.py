@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.crs import CRS
 
+from cropzoo.data.classified_map import class_tags, open_map
 from cropzoo.data.model_scores import read_model_scores
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.discover import find_images
 from cropzoo.geo.raster.grid import Grid
 from cropzoo.inference.mapping import page_images as page_pictures
-from cropzoo.inference.mapping.map_file import class_tags, open_map
 from cropzoo.inference.mapping.options import MapOptions
 from cropzoo.inference.mapping.page import _coordinates, collect_page_images, write_map_page
 from cropzoo.inference.mapping.page_images import (

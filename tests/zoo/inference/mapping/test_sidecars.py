@@ -11,9 +11,9 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 
+from cropzoo.data.classified_map import sidecar_paths
+from cropzoo.data.mapped_areas import MappedAreas
 from cropzoo.data.sample import LabelClass
-from cropzoo.inference.mapping.areas import MappedAreas
-from cropzoo.inference.mapping.outputs import sidecar_paths
 from cropzoo.inference.mapping.sidecars import format_attributes, format_style
 
 CLASSES = (

@@ -20,7 +20,7 @@ from cropzoo.errors import CropzooError
 from cropzoo.geo.vector.source import open_source
 from cropzoo.inference.parcels.run import ZonalOptions, map_parcels
 
-from .conftest import NORTH, WEST
+from ...small_maps import NORTH, WEST
 
 LABELS = np.repeat([[0, 1]], 6, axis=1).repeat(6, axis=0)
 BOXES = [shapely.box(1, 1, 5, 5), shapely.box(7, 1, 11, 5), shapely.box(6, 0, 9, 3)]

@@ -21,22 +21,23 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window as RasterWindow
 
-from cropzoo.data.sample import LabelClass
-from cropzoo.errors import CropzooError
-from cropzoo.geo.raster.grid import RASTER_FAILURES, Grid, Window
-from cropzoo.inference.mapping.areas import AreaCounter
-from cropzoo.inference.mapping.manifest import ManifestChunk, MapManifest
-from cropzoo.inference.mapping.map_file import class_tags, color_table
-from cropzoo.inference.mapping.outputs import (
+from cropzoo.data.classified_map import (
     CLASS,
     NODATA,
-    PLAN_TAG,
     PROBABILITIES,
     SCALE,
     band_count,
+    class_tags,
+    color_table,
     sidecar_paths,
     target_paths,
 )
+from cropzoo.data.mapped_areas import AreaCounter
+from cropzoo.data.sample import LabelClass
+from cropzoo.errors import CropzooError
+from cropzoo.geo.raster.grid import RASTER_FAILURES, Grid, Window
+from cropzoo.inference.mapping.manifest import ManifestChunk, MapManifest
+from cropzoo.inference.mapping.outputs import PLAN_TAG
 from cropzoo.inference.mapping.partials import ChunkStore
 from cropzoo.inference.mapping.sidecars import format_attributes, format_style
 from cropzoo.io import ProgressCallback, atomic_write, write_text

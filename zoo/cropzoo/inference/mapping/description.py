@@ -8,11 +8,10 @@ from typing import Any
 
 import pyproj
 
+from cropzoo.data.classified_map import NODATA, OUTPUTS, MapFile, open_map, target_paths
+from cropzoo.data.mapped_areas import MappedAreas, measure_areas
 from cropzoo.geo.raster.grid import format_crs
 from cropzoo.geo.vector.fields import read_number
-from cropzoo.inference.mapping.areas import MappedAreas, measure_areas
-from cropzoo.inference.mapping.map_file import MapFile, open_map
-from cropzoo.inference.mapping.outputs import NODATA, OUTPUTS, target_paths
 
 
 @dataclass(frozen=True)

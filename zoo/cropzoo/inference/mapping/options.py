@@ -24,7 +24,7 @@ class MapOptions:
 
     Args:
         images: Patterns of image files, folders, or STAC item collections.
-        outputs: Names of outputs, see `cropzoo.inference.mapping.outputs.OUTPUTS`.
+        outputs: Names of outputs, see `cropzoo.data.classified_map.OUTPUTS`.
         aoi: Path of polygons; pixels outside are nodata.
         season_start: First day of the series, "YYYY-MM-DD", or "MM-DD" if the images cover one such season only; empty
             for the first image. With "MM-DD" and no end, the season is one year long.

@@ -8,20 +8,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cropzoo.data.classified_map import (
+    CLASS,
+    CONFIDENCE,
+    ENTROPY,
+    MARGIN,
+    NODATA,
+    OUTPUTS,
+    PROBABILITIES,
+    STEPS,
+    sidecar_paths,
+)
 from cropzoo.errors import CropzooError, UnknownName, UsageError
 from cropzoo.geo.raster.grid import open_raster
-
-CLASS, CONFIDENCE, MARGIN, ENTROPY, PROBABILITIES = "class", "confidence", "margin", "entropy", "probabilities"
-
-OUTPUTS = (CLASS, CONFIDENCE, MARGIN, ENTROPY, PROBABILITIES)
-
-NODATA = 255
-"""Value of every output where no date is clear, and outside the area."""
-
-STEPS = 250
-"""Byte of the value 1 in all outputs but the class."""
-
-SCALE = 1 / STEPS
 
 PLAN_TAG = "CROPZOO_PLAN"
 """Tag with the digest of the plan of a map."""
@@ -42,11 +41,6 @@ def check_outputs(outputs: Sequence[str], classes: int) -> tuple[str, ...]:
     if classes > NODATA:
         raise UsageError(f"a map of {classes} classes; at most {NODATA} are possible; merge classes")
     return tuple(name for name in OUTPUTS if name in outputs)
-
-
-def band_count(output: str, classes: int) -> int:
-    """Number of bands of an output."""
-    return classes if output == PROBABILITIES else 1
 
 
 def quantize(
@@ -114,22 +108,6 @@ def _all(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 _VALUES = {CONFIDENCE: _confidence, MARGIN: _margin, ENTROPY: _entropy, PROBABILITIES: _all}
-
-
-def target_paths(out: Path, outputs: Sequence[str]) -> dict[str, Path]:
-    """Path of each output: the class map is `out`, the others are next to it, such as "map_confidence.tif".
-
-    Raises:
-        UsageError: The name has no suffix of a GeoTIFF.
-    """
-    if out.suffix.lower() not in (".tif", ".tiff"):
-        raise UsageError(f"--out {str(out)!r}; the map is a GeoTIFF, so its name must end in .tif")
-    return {name: out if name == CLASS else out.with_name(f"{out.stem}_{name}{out.suffix}") for name in outputs}
-
-
-def sidecar_paths(out: Path) -> dict[str, Path]:
-    """Paths of the files that describe a class map to other programs: "attributes" to GDAL, "style" to QGIS."""
-    return {"attributes": out.with_name(f"{out.name}.aux.xml"), "style": out.with_suffix(".qml")}
 
 
 def check_targets(paths: Mapping[str, Path], *, overwrite: bool = False, digest: str = "") -> None:

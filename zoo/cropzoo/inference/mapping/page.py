@@ -14,11 +14,11 @@ import numpy as np
 import pyproj
 
 from cropzoo import __version__
+from cropzoo.data.classified_map import MapFile, open_map
 from cropzoo.data.dates import EPOCH
+from cropzoo.data.mapped_areas import measure_areas, row_hectares
 from cropzoo.geo.raster.grid import Grid, format_crs
 from cropzoo.geo.raster.orientation import Orientation
-from cropzoo.inference.mapping.areas import measure_areas, row_hectares
-from cropzoo.inference.mapping.map_file import MapFile, open_map
 from cropzoo.inference.mapping.page_images import (
     CurveGrid,
     PageImages,

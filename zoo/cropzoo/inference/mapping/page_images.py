@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning
 
+from cropzoo.data.classified_map import NODATA, STEPS, MapFile
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import RASTER_FAILURES, Grid, Window, open_raster, unreadable_error
 from cropzoo.geo.raster.naming import sentinel2_band
 from cropzoo.geo.raster.reader import CLEAR_SCL, StackReader, reading_environment
 from cropzoo.geo.raster.scene import ImageStack
-from cropzoo.inference.mapping.map_file import MapFile
-from cropzoo.inference.mapping.outputs import NODATA, STEPS
 from cropzoo.io import ProgressCallback
 
 MAX_SIDE = 2000

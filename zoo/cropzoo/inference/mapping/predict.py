@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cropzoo import __version__
+from cropzoo.data.classified_map import sidecar_paths, target_paths
 from cropzoo.data.dates import EPOCH
 from cropzoo.data.model_scores import ModelScores, read_score_tags
 from cropzoo.errors import CropzooError
@@ -17,13 +18,7 @@ from cropzoo.geo.raster.reader import reading_environment
 from cropzoo.inference.mapping.chunks import ChunkReader
 from cropzoo.inference.mapping.cog import assemble_map
 from cropzoo.inference.mapping.manifest import MapManifest
-from cropzoo.inference.mapping.outputs import (
-    check_targets,
-    is_complete,
-    read_plan_digest,
-    sidecar_paths,
-    target_paths,
-)
+from cropzoo.inference.mapping.outputs import check_targets, is_complete, read_plan_digest
 from cropzoo.inference.mapping.partials import SUFFIX, ChunkStore
 from cropzoo.inference.mapping.pipeline import CACHE_MB, run_chunks
 from cropzoo.inference.mapping.plan import Chunk, MapPlan

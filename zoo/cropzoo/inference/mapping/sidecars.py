@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from cropzoo.data.mapped_areas import MappedAreas
 from cropzoo.data.sample import LabelClass, format_code
-from cropzoo.inference.mapping.areas import MappedAreas
 
 _INTEGER, _REAL, _STRING = "0", "1", "2"
 """GDALRATFieldType."""

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cropzoo.data.parcel_majority import ParcelMajority
 from cropzoo.data.sample import LabelClass
-from cropzoo.inference.parcels.majority import ParcelMajority
 
 COLUMNS = {
     "map_crop": "crop with the most pixels in the parcel",

@@ -15,7 +15,12 @@ import shapely
 from numpy.typing import NDArray
 from pyproj.exceptions import CRSError, ProjError
 
+from cropzoo.data.classified_map import MapFile, open_map
+from cropzoo.data.declared_crops import CropMatcher
 from cropzoo.data.legend import read_crop_table
+from cropzoo.data.mapped_areas import distorts_areas
+from cropzoo.data.parcel_majority import declared_probability, find_majority, rank_suspects
+from cropzoo.data.zonal_stats import sum_over_parcels
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.geo.raster.grid import Grid
 from cropzoo.geo.vector.fields import format_field
@@ -25,8 +30,6 @@ from cropzoo.geo.vector.polygons import extract_polygons
 from cropzoo.geo.vector.reader import require_column
 from cropzoo.geo.vector.source import VectorSource, open_source
 from cropzoo.geo.vector.writer import check_output_path, split_range, supports_append, write_vector_file
-from cropzoo.inference.mapping.areas import distorts_areas
-from cropzoo.inference.mapping.map_file import MapFile, open_map
 from cropzoo.inference.parcels.columns import (
     COLUMN_TYPES,
     ParcelStatistics,
@@ -35,10 +38,7 @@ from cropzoo.inference.parcels.columns import (
     is_statistics_column,
     make_columns,
 )
-from cropzoo.inference.parcels.declared import CropMatcher
-from cropzoo.inference.parcels.majority import declared_probability, find_majority, rank_suspects
 from cropzoo.inference.parcels.summary import ParcelSummary, summarize_parcels
-from cropzoo.inference.parcels.zonal_stats import sum_over_parcels
 from cropzoo.io import ProgressCallback
 
 _log = logging.getLogger("cropzoo")
@@ -167,7 +167,7 @@ def _compute_statistics(
 def _hectares(shapes: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
     """Area on the ground of polygons in the CRS of a grid, hectares, (n,); 0 for None.
 
-    As for pixels (`mapping.areas`), the area in a projected CRS is used unless the projection distorts it.
+    As for pixels (`data.mapped_areas`), the area in a projected CRS is used unless the projection distorts it.
     """
     crs = pyproj.CRS.from_user_input(grid.crs)
     geod = crs.get_geod()

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cropzoo.data.classified_map import MapFile
+from cropzoo.data.declared_crops import EMPTY, UNKNOWN
 from cropzoo.data.model_scores import ModelScores
+from cropzoo.data.parcel_majority import confusion
 from cropzoo.geo.vector.source import VectorSource
-from cropzoo.inference.mapping.map_file import MapFile
 from cropzoo.inference.parcels.columns import ParcelStatistics, is_statistics_column
-from cropzoo.inference.parcels.declared import EMPTY, UNKNOWN
-from cropzoo.inference.parcels.majority import confusion
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import shapely
 from affine import Affine
 from rasterio.features import rasterize
 
-from cropzoo.inference.mapping.map_file import open_map
-from cropzoo.inference.parcels import zonal_stats as measuring
-from cropzoo.inference.parcels.majority import find_majority
-from cropzoo.inference.parcels.zonal_stats import sum_over_parcels
+from cropzoo.data import zonal_stats as measuring
+from cropzoo.data.classified_map import open_map
+from cropzoo.data.parcel_majority import find_majority
+from cropzoo.data.zonal_stats import sum_over_parcels
 
-from .conftest import NORTH, WEST
+from ..small_maps import NORTH, WEST
 
 LABELS = [[0, 0, 1, 1], [0, 2, 1, 1], [255, 2, 2, 1]]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import shapely
 
+from cropzoo.data.zonal_stats import compute_coverage
 from cropzoo.geo.raster.grid import Window
-from cropzoo.inference.parcels.zonal_stats import compute_coverage
 
 
 def _flip(polygon: shapely.Geometry) -> shapely.Geometry:

@@ -8,9 +8,9 @@ import numpy as np
 import pyproj
 from numpy.typing import NDArray
 
+from cropzoo.data.classified_map import MapFile
 from cropzoo.geo.raster.grid import RASTER_FAILURES, Grid, open_raster, unreadable_error
 from cropzoo.geo.raster.reader import reading_environment
-from cropzoo.inference.mapping.map_file import MapFile
 
 _BLOCK_SIDE = 2048
 """Side of the blocks in which a map is read and counted, in pixels."""

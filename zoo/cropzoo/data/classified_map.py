@@ -11,20 +11,44 @@ from xml.etree import ElementTree
 from cropzoo.data.legend import drop_made_up_codes
 from cropzoo.data.model_scores import ModelScores, read_score_tags
 from cropzoo.data.sample import LabelClass
-from cropzoo.errors import CropzooError
+from cropzoo.errors import CropzooError, UsageError
 from cropzoo.geo.raster.grid import Grid, open_raster, read_grid
-from cropzoo.inference.mapping.outputs import (
-    CLASS,
-    CONFIDENCE,
-    NODATA,
-    PROBABILITIES,
-    band_count,
-    sidecar_paths,
-    target_paths,
-)
+
+CLASS, CONFIDENCE, MARGIN, ENTROPY, PROBABILITIES = "class", "confidence", "margin", "entropy", "probabilities"
+
+OUTPUTS = (CLASS, CONFIDENCE, MARGIN, ENTROPY, PROBABILITIES)
+
+NODATA = 255
+"""Value of every output where no date is clear, and outside the area."""
+
+STEPS = 250
+"""Byte of the value 1 in all outputs but the class."""
+
+SCALE = 1 / STEPS
 
 MAX_PIXELS = 2**40
 """Largest number of pixels of a map; the land of the globe has 1.5 * 10^12 of 10 m."""
+
+
+def band_count(output: str, classes: int) -> int:
+    """Number of bands of an output."""
+    return classes if output == PROBABILITIES else 1
+
+
+def target_paths(out: Path, outputs: Sequence[str]) -> dict[str, Path]:
+    """Path of each output: the class map is `out`, the others are next to it, such as "map_confidence.tif".
+
+    Raises:
+        UsageError: The name has no suffix of a GeoTIFF.
+    """
+    if out.suffix.lower() not in (".tif", ".tiff"):
+        raise UsageError(f"--out {str(out)!r}; the map is a GeoTIFF, so its name must end in .tif")
+    return {name: out if name == CLASS else out.with_name(f"{out.stem}_{name}{out.suffix}") for name in outputs}
+
+
+def sidecar_paths(out: Path) -> dict[str, Path]:
+    """Paths of the files that describe a class map to other programs: "attributes" to GDAL, "style" to QGIS."""
+    return {"attributes": out.with_name(f"{out.name}.aux.xml"), "style": out.with_suffix(".qml")}
 
 
 def class_tags(classes: Sequence[LabelClass]) -> dict[str, str]:

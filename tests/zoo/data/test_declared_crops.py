@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cropzoo.data.declared_crops import EMPTY, UNKNOWN, CropMatcher
 from cropzoo.data.legend import read_crop_table
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
-from cropzoo.inference.parcels.declared import EMPTY, UNKNOWN, CropMatcher
 
-from .conftest import CLASSES
+from ..small_maps import CLASSES
 
 
 def test_names_come_before_codes_and_their_case_does_not_count() -> None:

@@ -13,8 +13,8 @@ import rasterio
 import shapely
 from affine import Affine
 
+from cropzoo.data.classified_map import class_tags
 from cropzoo.data.sample import LabelClass
-from cropzoo.inference.mapping.map_file import class_tags
 
 CLASSES = (
     LabelClass("grass", 60, "#33aa33"),

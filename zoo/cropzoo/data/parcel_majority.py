@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cropzoo.inference.parcels.zonal_stats import ClassSums, ParcelSums
+from cropzoo.data.zonal_stats import ClassSums, ParcelSums
 
 NONE = -1
 """Class index where the map has no data."""

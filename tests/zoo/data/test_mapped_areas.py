@@ -12,11 +12,11 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
+from cropzoo.data import mapped_areas as areas
+from cropzoo.data.classified_map import class_tags, open_map
+from cropzoo.data.mapped_areas import AreaCounter, measure_areas, row_hectares
 from cropzoo.data.sample import LabelClass
 from cropzoo.geo.raster.grid import Grid
-from cropzoo.inference.mapping import areas
-from cropzoo.inference.mapping.areas import AreaCounter, measure_areas, row_hectares
-from cropzoo.inference.mapping.map_file import class_tags, open_map
 
 CLASSES = tuple(LabelClass(name, code, "#33aa33") for code, name in enumerate(("grass", "maize", "hops")))
 

@@ -16,10 +16,9 @@ from exactextract.raster import NumPyRasterSource
 from exactextract.writer import Writer
 from numpy.typing import NDArray
 
+from cropzoo.data.classified_map import STEPS, MapFile
 from cropzoo.geo.raster.grid import RASTER_FAILURES, Grid, Window, open_raster, unreadable_error
 from cropzoo.geo.raster.reader import reading_environment
-from cropzoo.inference.mapping.map_file import MapFile
-from cropzoo.inference.mapping.outputs import STEPS
 from cropzoo.io import ProgressCallback
 
 

@@ -10,10 +10,10 @@ import pytest
 import rasterio
 from affine import Affine
 
+from cropzoo.data.classified_map import class_tags, color_table, open_map
+from cropzoo.data.mapped_areas import MappedAreas
 from cropzoo.data.sample import LabelClass
 from cropzoo.errors import CropzooError
-from cropzoo.inference.mapping.areas import MappedAreas
-from cropzoo.inference.mapping.map_file import class_tags, color_table, open_map
 from cropzoo.inference.mapping.sidecars import format_attributes
 
 CLASSES = (LabelClass("grass & herbs", 60, "#33aa33"), LabelClass("maize", 201, "#ddbb22"))
