@@ -90,8 +90,12 @@ class CropTable:
         return found
 
 
-def read_csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+def read_csv_rows(path: Path, what: str = "class table") -> Iterator[tuple[str, dict[str, str]]]:
     """Yield the rows of a CSV file: the location of each row, for messages, and its fields by column.
+
+    Args:
+        path: Path of the file.
+        what: Content of the file, for messages.
 
     Raises:
         CropzooError: The file cannot be read, or is not a CSV file in UTF-8.
@@ -104,14 +108,14 @@ def read_csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
             mark = ";" if ";" in header and "," not in header else ","
             rows = list(csv.DictReader(file, skipinitialspace=True, delimiter=mark))
     except OSError as error:
-        raise CropzooError(f"class table {str(path)!r}; {error.strerror}; check its name") from error
+        raise CropzooError(f"{what} {str(path)!r}; {error.strerror}; check its name") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise CropzooError(
-            f"class table {str(path)!r}; it is not a CSV file in UTF-8 ({error}); save it as CSV in UTF-8"
+            f"{what} {str(path)!r}; it is not a CSV file in UTF-8 ({error}); save it as CSV in UTF-8"
         ) from error
     for line, row in enumerate(rows, start=2):
         yield (
-            f"class table {str(path)!r} line {line}",
+            f"{what} {str(path)!r} line {line}",
             {
                 normalize_text(name): normalize_text(value)
                 for name, value in row.items()

@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -128,11 +128,7 @@ def write_vector_file(out: Path, source: VectorSource, chunks: Iterable[geopanda
 
 def _write_files(out: Path, source: VectorSource, chunks: Iterable[geopandas.GeoDataFrame]) -> tuple[str, ...]:
     driver = DRIVERS[out.suffix.lower()]
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}{SCRATCH}", dir=out.parent))
-    except OSError as error:
-        raise CropzooError(f"cannot write {str(out)!r}; {error.strerror}") from error
-    try:
+    with _scratch_folder(out) as folder:
         # GDAL writes the suffix of a shapefile in lower case.
         scratch = folder / f"{out.stem}{out.suffix.lower()}"
         changes: list[str] = []
@@ -153,8 +149,38 @@ def _write_files(out: Path, source: VectorSource, chunks: Iterable[geopandas.Geo
         for suffix in _INDICES if driver == "ESRI Shapefile" else ():
             out.with_suffix(suffix).unlink(missing_ok=True)
         return tuple(dict.fromkeys(changes))
+
+
+@contextmanager
+def _scratch_folder(out: Path) -> Iterator[Path]:
+    """Temporary folder next to a file that is written."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}{SCRATCH}", dir=out.parent))
+    except OSError as error:
+        raise CropzooError(f"cannot write {str(out)!r}; {error.strerror}") from error
+    try:
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_geopackage(out: Path, layers: Mapping[str, pd.DataFrame]) -> None:
+    """Write a GeoPackage of several layers and tables; it replaces an existing file only when it is complete.
+
+    Args:
+        out: Path of the file.
+        layers: Features, or tables without geometries, by name.
+
+    Raises:
+        CropzooError: The file cannot be written, or another process is writing it.
+    """
+    with exclusive_file(out, wait=_WAIT), _scratch_folder(out) as folder:
+        scratch = folder / f"{out.stem}.gpkg"
+        with _writing(out), _without_clock():
+            for name, frame in layers.items():
+                pyogrio.write_dataframe(frame, scratch, layer=name, driver="GPKG", append=scratch.exists())
+        with atomic_write(out) as target:
+            scratch.replace(target)
 
 
 def _write_csv(path: Path, chunks: Iterable[geopandas.GeoDataFrame]) -> int:

@@ -1,0 +1,1 @@
+"""Accuracy and areas with confidence intervals, from reference samples that were drawn with known probabilities."""
