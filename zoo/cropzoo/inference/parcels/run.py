@@ -6,27 +6,19 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import geopandas
 import numpy as np
-import pyproj
-import shapely
 from numpy.typing import NDArray
-from pyproj.exceptions import CRSError, ProjError
 
 from cropzoo.data.classified_map import MapFile, open_map
 from cropzoo.data.declared_crops import CropMatcher
 from cropzoo.data.legend import read_crop_table
-from cropzoo.data.mapped_areas import distorts_areas
+from cropzoo.data.map_parcels import PIECE, read_map_parcels
 from cropzoo.data.parcel_majority import declared_probability, find_majority, rank_suspects
 from cropzoo.data.zonal_stats import sum_over_parcels
 from cropzoo.errors import CropzooError, UsageError
-from cropzoo.geo.raster.grid import Grid
 from cropzoo.geo.vector.fields import format_field
-from cropzoo.geo.vector.layer import check_plain, find_longitude
-from cropzoo.geo.vector.longitudes import in_degrees, join_at_180, reproject
-from cropzoo.geo.vector.polygons import extract_polygons
 from cropzoo.geo.vector.reader import require_column
 from cropzoo.geo.vector.source import VectorSource, open_source
 from cropzoo.geo.vector.writer import check_output_path, split_range, supports_append, write_vector_file
@@ -42,9 +34,6 @@ from cropzoo.inference.parcels.summary import ParcelSummary, summarize_parcels
 from cropzoo.io import ProgressCallback
 
 _log = logging.getLogger("cropzoo")
-
-_PIECE = 100_000
-"""Parcels in memory at a time; their sums over 20 classes take 70 MB."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +68,7 @@ def map_parcels(
     *,
     overwrite: bool = False,
     advance: ProgressCallback = lambda done, total: None,
-    piece: int = _PIECE,
+    piece: int = PIECE,
 ) -> ParcelSummary:
     """Write all parcels with their columns and the columns in `COLUMNS`, also parcels outside the map.
 
@@ -139,46 +128,14 @@ def _compute_statistics(
     """The statistics of a piece of the parcels, and the number of them without a polygon."""
     crop, name = options.crop_column, options.name_column
     wanted = [column for column in (crop, name if name in vectors.columns else "") if column] if crop else []
-    frame = vectors.read_range(start, count, dict.fromkeys(wanted))
-    check_plain(vectors, wanted)
-    geometry = np.array(frame.geometry, object)
-    kept = extract_polygons(join_at_180(geometry) if in_degrees(vectors.crs) else geometry)
-    polygons = np.full(len(geometry), None, object)
-    polygons[kept.kept] = kept.geometry
-    try:
-        shapes = reproject(polygons, vectors.crs, source.grid.crs, find_longitude(source.grid))
-    except (CRSError, ProjError) as error:
-        raise CropzooError(
-            f"parcels {str(vectors.path)!r}; they cannot be transformed to the CRS of the map {str(source.path)!r} "
-            f"({error}); fix the CRS in the file"
-        ) from error
-    shapes = np.array(shapes, object)
-    shapes[~np.isfinite(shapely.bounds(shapes)).all(axis=1)] = None  # outside the domain of the map's CRS
-    majority = find_majority(sum_over_parcels(source, shapes), options.interior)
+    read = read_map_parcels(source, vectors, start, count, dict.fromkeys(wanted))
+    majority = find_majority(sum_over_parcels(source, read.shapes), options.interior)
     declared = probability = None
     if crop:
-        names = list(frame[name]) if name in frame else [""] * len(frame)
-        declared = matcher.indices(list(frame[crop]), names)
+        names = list(read.frame[name]) if name in read.frame else [""] * len(read.frame)
+        declared = matcher.indices(list(read.frame[crop]), names)
         probability = declared_probability(declared, majority)
-    found = collect_statistics(majority, _hectares(shapes, source.grid), declared, probability)
-    return found, len(geometry) - len(kept.geometry)
-
-
-def _hectares(shapes: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
-    """Area on the ground of polygons in the CRS of a grid, hectares, (n,); 0 for None.
-
-    As for pixels (`data.mapped_areas`), the area in a projected CRS is used unless the projection distorts it.
-    """
-    crs = pyproj.CRS.from_user_input(grid.crs)
-    geod = crs.get_geod()
-    if geod is None or not (crs.is_geographic or distorts_areas(grid)):
-        unit = crs.axis_info[0].unit_conversion_factor
-        area: NDArray[np.float64] = np.nan_to_num(shapely.area(shapes)) * unit * unit / 1e4
-        return area
-    if not crs.is_geographic:
-        shapes = geopandas.GeoSeries(shapes, crs=crs).to_crs(crs.geodetic_crs).to_numpy()
-    areas = [0.0 if shape is None else abs(geod.geometry_area_perimeter(shape)[0]) for shape in shapes]
-    return np.array(areas) / 1e4
+    return collect_statistics(majority, read.hectares, declared, probability), read.no_polygon
 
 
 def _add_columns(
