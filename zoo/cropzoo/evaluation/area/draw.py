@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,7 +155,7 @@ def _locate(
     return rows, columns, cells
 
 
-def _in_stratum(strata: Strata, cell: NDArray[np.int64], number: int) -> NDArray[np.bool_]:
+def _in_stratum(strata: Strata, cell: NDArray[Any], number: int) -> NDArray[np.bool_]:
     """Which pixels of a window are in a stratum."""
     first = int(strata.region[number]) * len(strata.frame.source.classes)
     if strata.by_class:

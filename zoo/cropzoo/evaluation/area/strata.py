@@ -24,8 +24,8 @@ from cropzoo.geo.vector.source import VectorSource
 from cropzoo.geo.vector.writer import split_range
 from cropzoo.io import ProgressCallback
 
-SIDE = 1024
-"""Side of the windows in which a map is read, in pixels, twice the tile size of a map file."""
+SIDE = 512
+"""Side of the windows in which a map is read, in pixels: the tile size of a map file."""
 
 SQUARE_METERS = 1e4
 """Square meters of a hectare."""
@@ -90,8 +90,8 @@ class PixelFrame(Frame):
     cell: NDArray[np.int64]
     count: NDArray[np.int64]
 
-    def read_cells(self, raster: Any, window: Window) -> NDArray[np.int64]:
-        """Cell of each pixel of a window of the open map, (h * w,); -1 outside the frame."""
+    def read_cells(self, raster: Any, window: Window) -> NDArray[Any]:
+        """Cell of each pixel of a window of the open map, (h * w,), any integer; R * K outside the frame."""
         return _read_cells(self.source, self.regions, self.outside, raster, window)[0]
 
 
@@ -138,13 +138,12 @@ def count_pixels(
         for number, window in enumerate(windows, start=1):
             found, without_class, without_region = _read_cells(source, regions, outside, raster, window)
             skipped, gap = skipped + without_class, gap + without_region
-            inside = found[found >= 0] if without_class or without_region else found
-            counts = np.bincount(inside, minlength=cells)
+            counts = np.bincount(found, minlength=cells + 1)[:cells]
             if constant:
                 area += counts * hectares[0]
             else:
                 rows = hectares[window.row : window.row + window.height].repeat(window.width)
-                area += np.bincount(inside, rows[found >= 0], minlength=cells)
+                area += np.bincount(found, rows, minlength=cells + 1)[:cells]
             present = np.flatnonzero(counts)
             pairs.append((present, counts[present]))
             advance(number, len(windows))
@@ -235,25 +234,20 @@ def open_map_pixels(source: MapFile) -> Iterator[Any]:
 
 def _read_cells(
     source: MapFile, regions: Regions | None, outside: bool, raster: Any, window: Window
-) -> tuple[NDArray[np.int64], int, int]:
-    """Cell of each pixel, -1 outside the frame, and the numbers of pixels without a class, and without a region."""
+) -> tuple[NDArray[Any], int, int]:
+    """Cell of each pixel, R * K outside the frame, and the numbers of pixels without a class, and without a region."""
     row, column, height, width = window
-    labels = raster.read(1, window=((row, row + height), (column, column + width))).ravel()
     classes = len(source.classes)
-    cells: NDArray[np.int64] = labels.astype(np.int64)
-    known = labels < classes
-    gap = 0
-    if regions is not None:
-        region = regions.rasterize(window).ravel()
-        if outside:
-            region[region < 0] = len(regions.names)
-        cells += region.astype(np.int64) * classes
-        gap = int((known & (region < 0)).sum())
-        cells[region < 0] = -1
-    missing = int((~known).sum())
-    if missing:
-        cells[~known] = -1
-    return cells, missing, gap
+    labels = raster.read(1, window=((row, row + height), (column, column + width))).ravel()
+    if regions is None:
+        cells = np.minimum(labels, classes)
+        return cells, int((cells == classes).sum()), 0
+    region = regions.rasterize(window).ravel()
+    if outside:
+        region[region < 0] = len(regions.names)
+    known, placed = labels < classes, region >= 0
+    cells = np.where(known & placed, region * classes + labels, (len(regions.names) + outside) * classes)
+    return cells, int((~known).sum()), int((known & ~placed).sum())
 
 
 def _check_frame(source: MapFile, regions: Regions | None, units: NDArray[np.int64], gap: int, what: str) -> None:
