@@ -43,6 +43,7 @@ COMMANDS = {
     "parcels": LazyCommand(
         "cropzoo_cli.parcels:parcels", "Compute parcel statistics of a map; flag suspicious declarations."
     ),
+    "sample": LazyCommand("cropzoo_cli.sample:sample", "Draw a reference sample of a map, to be labeled."),
     "download": LazyCommand("cropzoo_cli.download:download", "Download weights of catalog entries."),
     "export": LazyCommand("cropzoo_cli.export:export", "Export a model as safetensors, ONNX or torch.export."),
     "import-weights": LazyCommand(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from cropzoo_cli.scores import percent, print_model
 
 if TYPE_CHECKING:
     from cropzoo.inference.parcels.summary import ParcelSummary
+
+_WIDTH = 80
 
 _MAX_CHANGES = 3
 """Warnings about limits of the output format."""
@@ -55,6 +58,19 @@ _MAX_UNKNOWN = 5
 @click.option(
     "--encoding", default="", help="Encoding of the texts in the file of parcels, such as cp1250. Default: detected."
 )
+@click.option(
+    "--by",
+    "regions",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Vector file of regions: add the mapped areas in each of them. A parcel belongs to the region of a point in it.",
+)
+@click.option(
+    "--region-column",
+    default="",
+    metavar="COLUMN",
+    help="Column with the names of the regions. Default: name, or the number of the polygon without one.",
+)
 @click.option("--interior", is_flag=True, help="Use only pixels completely inside a parcel, where the parcel has any.")
 @click.option(
     "--min-pixels",
@@ -71,11 +87,12 @@ def parcels(map_path: Path, parcels: Path, out: Path, overwrite: bool, as_json: 
     The output holds all parcels and their columns, with the majority crop, its share and the confidence. Pixels on the
     edge of a parcel count by their share inside it. MAP_confidence.tif and MAP_probabilities.tif are used if they exist
     next to the map. With --crop-column, declared crops are compared with the map and the least likely declarations are
-    ranked.
+    ranked. Areas are mapped, not estimated: they contain the errors of the map.
 
     \b
     cropzoo parcels map.tif --parcels declared.gpkg --crop-column crop_code --out checked.gpkg
     """  # noqa: D301 click reads the backspace character itself
+    from cropzoo.data.mapped_areas import NOT_ESTIMATED
     from cropzoo.inference.parcels.run import ZonalOptions, map_parcels
 
     with progress("parcels") as advance:
@@ -90,7 +107,17 @@ def parcels(map_path: Path, parcels: Path, out: Path, overwrite: bool, as_json: 
         echo("\n".join(_agreement_lines(summary)))
     else:
         rows = [[name, f"{area:,.1f}"] for name, area in summary.hectares.items() if area]
-        echo("\n" + "\n".join(table_lines(("crop", "ha"), rows)))
+        echo("\n" + "\n".join(table_lines(("crop", "mapped ha"), rows)))
+    if summary.regions:
+        rows = [
+            [region, name, f"{area:,.1f}"]
+            for region, areas in summary.regions.items()
+            for name, area in areas.items()
+            if area
+        ]
+        echo("\n" + "\n".join(table_lines(("region", "crop", "mapped ha"), rows)))
+    if summary.regions or not options["crop_column"]:
+        echo("\n" + "\n".join(textwrap.wrap(NOT_ESTIMATED, _WIDTH)))
 
 
 def _print_notes(summary: ParcelSummary) -> None:

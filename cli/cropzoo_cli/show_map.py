@@ -53,7 +53,7 @@ def map_lines(facts: Mapping[str, Any]) -> list[str]:
         "",
         *_class_table(facts),
         "",
-        "Mapped areas are counted pixels; they contain the errors of the map.",
+        *textwrap.wrap(facts["areas"], _WIDTH),
     ]
 
 

@@ -127,3 +127,32 @@ def test_a_map_without_scores_says_so(command, folder):
     assert "model: unknown, no test scores are stored" in ended.err
     assert "test precision" not in ended.out
     assert "map_prec" not in geopandas.read_file(folder / "out.gpkg")
+
+
+@pytest.mark.parametrize("column", [(), ("--crop-column", "crop")])
+def test_mapped_areas_by_region_are_no_estimates(command, folder, column):
+    halves = [shapely.box(600_000 + 100 * k, 5_649_800, 600_100 + 100 * k, 5_650_000) for k in range(2)]
+    frame = geopandas.GeoDataFrame({"kreis": ["Nord", "Süd"]}, geometry=halves, crs="EPSG:32631")
+    frame.to_crs("EPSG:4326").to_file(folder / "districts.gpkg")
+    words = ("parcels", "map.tif", "--parcels", "in.gpkg", "--out", "out.gpkg", "--by", "districts.gpkg", *column)
+    ended = command(*words, "--region-column", "kreis", folder=folder, plugin=False)
+    assert ended.code == 0, ended.err
+    rows = [line.split() for line in ended.out.splitlines()]
+    assert ["region", "crop", "mapped", "ha"] in rows
+    assert ["Nord", "grass", "0.3"] in rows
+    assert ["Süd", "maize", "0.6"] in rows
+    assert "Areas are mapped, not estimated" in ended.out
+    # The last parcel is in no region, and the map has no data there.
+    assert geopandas.read_file(folder / "out.gpkg").map_region.tolist() == ["Nord", "Süd", "Süd", None]
+    again = command(*words, "--overwrite", "--json", folder=folder, plugin=False).json
+    assert again["regions"] == {"1": {"grass": 0.3, "maize": 0.0}, "2": {"grass": 0.0, "maize": 0.6}}
+
+
+def test_areas_without_regions_are_no_estimates(command, folder):
+    ended = command("parcels", "map.tif", "--parcels", "in.gpkg", "--out", "out.gpkg", folder=folder, plugin=False)
+    assert "mapped ha" in ended.out
+    assert "Areas are mapped, not estimated" in ended.out
+    wrong = ("parcels", "map.tif", "--parcels", "in.gpkg", "--out", "new.gpkg", "--region-column", "kreis")
+    ended = command(*wrong, folder=folder, plugin=False)
+    assert ended.code == 2
+    assert "give their file by --by" in ended.err

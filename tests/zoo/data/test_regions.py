@@ -75,7 +75,7 @@ def test_names_come_from_the_column(
 @pytest.mark.parametrize("other", [shapely.box(3, 2, 8, 6), shapely.box(1, 1, 2, 2)])
 def test_regions_that_share_a_pixel_are_refused(write: Callable[..., Path], other: Any) -> None:
     regions = read_regions(write([HALVES[0], other], name=["west", "east"]), GRID)
-    with pytest.raises(CropzooError, match="'(west|east)' and '(west|east)' overlap"):
+    with pytest.raises(CropzooError, match=r"'(west|east)' and '(west|east)' overlap"):
         regions.rasterize(WHOLE)
 
 

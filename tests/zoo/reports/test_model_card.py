@@ -76,6 +76,7 @@ def test_limits_follow_from_the_metadata(metadata: dict[str, Any], scores: dict[
     assert "the test split of fields (176 pixels)" in card
     assert "so their accuracy is unknown: hop" in card
     assert "one run with seed 4" in card
+    assert "Areas counted in maps of this model are mapped, not estimated" in card
     worse = metadata | {"scores": scores | {"boundary": scores["boundary"] | {"oa": scores["interior"]["oa"] - 0.25}}}
     assert "Overall accuracy at class boundaries is 25.0 percentage points lower" in model_card(worse)
 
@@ -86,6 +87,7 @@ def test_the_least_metadata(classes: tuple[LabelClass, ...]) -> None:
     assert card.startswith("# utae\n")
     assert "Not evaluated." in card
     assert "The model has not been evaluated" in card
+    assert "Areas counted in maps of this model are mapped, not estimated" in card
     assert "No license is stated in the metadata." in card
     assert rows_of(card, "hop") == [["hop", "8", "#aa3366"]]
     assert "None" not in card

@@ -12,6 +12,12 @@ from cropzoo.data.classified_map import MapFile
 from cropzoo.geo.raster.grid import RASTER_FAILURES, Grid, open_raster, unreadable_error
 from cropzoo.geo.raster.reader import reading_environment
 
+NOT_ESTIMATED = (
+    "Areas are mapped, not estimated: they are counts of pixels and contain the errors of the map. `cropzoo sample` and "
+    "`cropzoo assess` estimate areas with confidence intervals."
+)
+"""What is said wherever mapped areas are shown."""
+
 _BLOCK_SIDE = 2048
 """Side of the blocks in which a map is read and counted, in pixels."""
 

@@ -25,6 +25,9 @@ from cropzoo.geo.vector.source import open_source
 NAME = "name"
 """Column with the names of regions, unless another one is given."""
 
+OUTSIDE = "outside"
+"""Name of the region of what is in no region."""
+
 NOWHERE = -1
 """Index of the region of what is outside all regions."""
 

@@ -66,6 +66,10 @@ def _limitations(metadata: Mapping[str, Any], scores: Mapping[str, Any], dataset
         found.append("The model needs exactly these bands, in this order, scaled and normalized as stated.")
     if metadata.get("length"):
         found.append(f"The model was built for series of {metadata['length']} dates.")
+    found.append(
+        "Areas counted in maps of this model are mapped, not estimated: they contain its errors. `cropzoo sample` and "
+        "`cropzoo assess` estimate areas with confidence intervals."
+    )
     if not scores:
         found.append("The model has not been evaluated; its accuracy is unknown.")
         return found

@@ -105,7 +105,7 @@ def test_the_attribute_table_counts_every_pixel_of_the_map(made):
     rows = read_rows(paths["class"])
     counts = [(whole["class"] == value).sum() for value in range(3)]
     assert [row["Count"] for row in rows] == [str(count) for count in counts]
-    assert [row["Hectares"] for row in rows] == [f"{count / 100:.4f}" for count in counts]
+    assert [row["Mapped_ha"] for row in rows] == [f"{count / 100:.4f}" for count in counts]
     assert [row["Code"] for row in rows] == ["10", "-3", "30"]
 
 
@@ -199,7 +199,7 @@ def test_a_map_without_crs(made_parts, tmp_path):
     with rasterio.open(put_together(order, parts)["class"]) as source:
         assert source.crs is None
         assert (source.read() == whole["class"]).all()
-    assert "Hectares" not in read_rows(parts.out)[0]
+    assert "Mapped_ha" not in read_rows(parts.out)[0]
 
 
 def test_nothing_made_is_a_map_of_nodata(made_parts, tmp_path):

@@ -44,7 +44,7 @@ def test_the_attribute_table_has_a_row_for_each_class() -> None:
         ("Class", "2"),
         ("Code", "0"),
         ("Count", "1"),
-        ("Hectares", "0"),
+        ("Mapped_ha", "0"),
         ("Red", "6"),
         ("Green", "7"),
         ("Blue", "8"),
@@ -55,7 +55,7 @@ def test_the_attribute_table_has_a_row_for_each_class() -> None:
         "Class": '<maize> & "é"',
         "Code": "201",
         "Count": "3000000000",
-        "Hectares": "30000000.0000",
+        "Mapped_ha": "30000000.0000",
         "Red": "240",
         "Green": "138",
         "Blue": "36",
@@ -79,7 +79,7 @@ def test_codes_that_are_unknown_are_left_out() -> None:
 
 def test_an_area_that_is_unknown_is_left_out() -> None:
     columns, _ = read_table(format_attributes(CLASSES, MappedAreas(np.zeros(3, np.int64), np.full(3, np.nan), 0)))
-    assert "Hectares" not in columns
+    assert "Mapped_ha" not in columns
 
 
 def test_the_style_has_the_classes_and_no_other_value() -> None:
@@ -118,5 +118,5 @@ def test_gdal_reads_the_table_that_is_next_to_a_map(tmp_path: Path, name: str) -
     table = root.find("VRTRasterBand/GDALRasterAttributeTable")
     assert table is not None
     names = [each.findtext("Name") for each in table.iterfind("FieldDefn")]
-    assert names == ["Value", "Class", "Code", "Count", "Hectares", "Red", "Green", "Blue"]
+    assert names == ["Value", "Class", "Code", "Count", "Mapped_ha", "Red", "Green", "Blue"]
     assert [each.text for each in table.findall("Row")[1].iterfind("F")][3:5] == ["3000000000", "30000000"]

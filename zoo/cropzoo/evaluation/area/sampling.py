@@ -180,6 +180,30 @@ class SamplePlan:
         }
 
 
+def check_outputs(out: Path, inputs: Sequence[Path | None], overwrite: bool) -> None:
+    """Check that a points file can be written.
+
+    Args:
+        out: Path of the points file.
+        inputs: Paths of the files that are read.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        UsageError: The name does not end in .gpkg, or the path is a folder, an input file, or an existing file.
+    """
+    if out.suffix.lower() != ".gpkg":
+        raise UsageError(f"--out {str(out)!r}; the points are written as a GeoPackage; give a name that ends in .gpkg")
+    if out.is_dir():
+        raise UsageError(f"--out {str(out)!r}; it is a folder; name a file, such as {str(out / 'points.gpkg')!r}")
+    if out.exists() and any(each is not None and each.exists() and out.samefile(each) for each in inputs):
+        raise UsageError(f"--out {str(out)!r}; it is an input file; choose another name")
+    if out.exists() and not overwrite:
+        raise UsageError(
+            f"--out {str(out)!r}; it exists already, perhaps with labels; pass --overwrite to replace it, or choose "
+            "another name"
+        )
+
+
 def plan_sample(
     map_path: Path, options: SampleOptions, advance: ProgressCallback = lambda done, total: None
 ) -> SamplePlan:

@@ -15,7 +15,7 @@ from cropzoo.data.classified_map import MapFile
 from cropzoo.data.map_parcels import PIECE, read_map_parcels
 from cropzoo.data.mapped_areas import row_hectares
 from cropzoo.data.parcel_majority import find_majority
-from cropzoo.data.regions import Regions
+from cropzoo.data.regions import OUTSIDE, Regions
 from cropzoo.data.zonal_stats import sum_over_parcels
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import RASTER_FAILURES, Grid, Window, open_raster, unreadable_error
@@ -29,9 +29,6 @@ SIDE = 512
 
 SQUARE_METERS = 1e4
 """Square meters of a hectare."""
-
-OUTSIDE = "outside"
-"""Name of the region of what is in no region."""
 
 _CACHE_MB = 64
 

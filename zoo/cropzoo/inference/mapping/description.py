@@ -9,7 +9,7 @@ from typing import Any
 import pyproj
 
 from cropzoo.data.classified_map import NODATA, OUTPUTS, MapFile, open_map, target_paths
-from cropzoo.data.mapped_areas import MappedAreas, measure_areas
+from cropzoo.data.mapped_areas import NOT_ESTIMATED, MappedAreas, measure_areas
 from cropzoo.geo.raster.grid import format_crs
 from cropzoo.geo.vector.fields import read_number
 
@@ -66,6 +66,7 @@ class MapDescription:
             "nodata_value": NODATA,
             "nodata_share": self.areas.nodata / (grid.height * grid.width),
             "mapped_hectares": total,
+            "areas": NOT_ESTIMATED,
             "classes": [
                 {
                     "value": value,

@@ -16,7 +16,7 @@ import pyproj
 from cropzoo import __version__
 from cropzoo.data.classified_map import MapFile, open_map
 from cropzoo.data.dates import EPOCH
-from cropzoo.data.mapped_areas import measure_areas, row_hectares
+from cropzoo.data.mapped_areas import NOT_ESTIMATED, measure_areas, row_hectares
 from cropzoo.geo.raster.grid import Grid, format_crs
 from cropzoo.geo.raster.orientation import Orientation
 from cropzoo.inference.mapping.page_images import (
@@ -107,6 +107,7 @@ def write_map_page(
         facts={**_list_facts(source, shown, pixel), **(facts or {})},
         deficit=source.scores.deficit,
         baseline=source.scores.baseline,
+        not_estimated=NOT_ESTIMATED,
         coarser=max(shown.height / height, shown.width / width),
         pixel=pixel,
         curve_name=curves[0].name if curves else "",

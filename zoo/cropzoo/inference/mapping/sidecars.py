@@ -28,7 +28,7 @@ def format_attributes(classes: Sequence[LabelClass], areas: MappedAreas) -> str:
     """Return the content of an .aux.xml file: the class names, their colors, and a raster attribute table.
 
     The color table in a TIFF file has 256 entries; the one here has the classes only, and GDAL prefers it. The
-    attribute table has a row for each class: its value in the map, name, code if it has one, pixels, hectares, red,
+    attribute table has a row for each class: its value in the map, name, code if it has one, pixels, mapped hectares, red,
     green and blue. GDAL and QGIS read both from this file only.
     """
     dataset = ElementTree.Element("PAMDataset")
@@ -49,7 +49,7 @@ def format_attributes(classes: Sequence[LabelClass], areas: MappedAreas) -> str:
         ("Class", _STRING, _NAME, [_to_xml(each.name) for each in classes]),
         *([("Code", _STRING, _GENERIC, codes)] if any(each.code for each in classes) else []),
         ("Count", count_type, _COUNT, areas.pixels.tolist()),
-        *([] if np.isnan(areas.hectares).any() else [("Hectares", _REAL, _GENERIC, hectares)]),
+        *([] if np.isnan(areas.hectares).any() else [("Mapped_ha", _REAL, _GENERIC, hectares)]),
         *(
             (name, _INTEGER, usage, [color[channel] for color in rgb])
             for channel, (name, usage) in enumerate((("Red", _RED), ("Green", _GREEN), ("Blue", _BLUE)))

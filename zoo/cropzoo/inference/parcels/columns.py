@@ -26,6 +26,7 @@ COLUMNS = {
     "map_inside": "number of pixels completely inside the parcel",
     "map_inner": "whether only pixels completely inside were used",
     "map_nodata": "share of the parcel without data in the map",
+    "map_region": "region that contains a point inside the parcel; requires regions (`--by`)",
     "decl_crop": "class of the declared crop; empty if the map has no such class",
     "agrees": "whether decl_crop is map_crop",
     "decl_prob": "mean probability of decl_crop, or its share of pixels without probabilities",
@@ -50,6 +51,7 @@ class ParcelStatistics:
 
     Args:
         hectares: (n,), area of the parcel, ha.
+        region: (n,), index of the region, -1 in no region; None without regions.
         declared: (n,), class index of the declared crop, negative for none of the map's classes; None without a crop
             column.
         probability: (n,), probability of the declared crop, NaN where it cannot be compared; None without a crop
@@ -68,6 +70,7 @@ class ParcelStatistics:
     interior: NDArray[np.bool_]
     nodata: NDArray[np.float64]
     hectares: NDArray[np.float64]
+    region: NDArray[np.int64] | None = None
     declared: NDArray[np.intp] | None = None
     probability: NDArray[np.float64] | None = None
 
@@ -93,15 +96,16 @@ class ParcelStatistics:
 def collect_statistics(
     majority: ParcelMajority,
     hectares: NDArray[np.float64],
+    region: NDArray[np.int64] | None,
     declared: NDArray[np.intp] | None,
     probability: NDArray[np.float64] | None,
 ) -> ParcelStatistics:
     """The statistics of a piece of the parcels; no field grows with the number of classes."""
-    own = ("hectares", "declared", "probability")
+    own = ("hectares", "region", "declared", "probability")
     fields: dict[str, Any] = {
         name: getattr(majority, name) for name in ParcelStatistics.__dataclass_fields__ if name not in own
     }
-    return ParcelStatistics(**fields, hectares=hectares, declared=declared, probability=probability)
+    return ParcelStatistics(**fields, hectares=hectares, region=region, declared=declared, probability=probability)
 
 
 def concatenate_statistics(pieces: Sequence[ParcelStatistics]) -> ParcelStatistics:
@@ -121,6 +125,7 @@ def make_columns(
     rank: NDArray[np.int64] | None,
     classes: Sequence[LabelClass],
     precision: Mapping[str, float],
+    regions: Sequence[str] = (),
 ) -> Mapping[str, Any]:
     """The columns of n parcels by name (see `COLUMNS`), not yet of the types in `COLUMN_TYPES`.
 
@@ -129,6 +134,7 @@ def make_columns(
         rank: (n,), rank among suspicious declarations; None without declared crops.
         classes: Classes of the map.
         precision: Test precision of each class by name, 0..1; empty if unknown.
+        regions: Names of the regions.
     """
     names = np.array([*(each.name for each in classes), None], object)  # indices -1 and -2 mean none
     codes = np.array([*(np.nan if each.code is None else each.code for each in classes), np.nan])
@@ -151,6 +157,8 @@ def make_columns(
         "map_inner": found.interior,
         "map_nodata": found.nodata.round(_DIGITS),
     }
+    if found.region is not None:
+        made["map_region"] = np.array([*regions, None], object)[found.region]
     if found.declared is not None and found.probability is not None and rank is not None:
         made |= {
             "decl_crop": names[np.maximum(found.declared, -1)],

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from cropzoo.data.classified_map import MapFile, open_map
@@ -16,6 +17,7 @@ from cropzoo.data.declared_crops import CropMatcher
 from cropzoo.data.legend import read_crop_table
 from cropzoo.data.map_parcels import PIECE, read_map_parcels
 from cropzoo.data.parcel_majority import declared_probability, find_majority, rank_suspects
+from cropzoo.data.regions import Regions, read_regions
 from cropzoo.data.zonal_stats import sum_over_parcels
 from cropzoo.errors import CropzooError, UsageError
 from cropzoo.geo.vector.fields import format_field
@@ -49,6 +51,8 @@ class ZonalOptions:
         interior: Whether to use only pixels completely inside a parcel, where there are any.
         min_pixels: Minimum number of pixels of a suspicious parcel.
         encoding: Encoding of the texts in the file of parcels; "" to find it out.
+        regions: File of regions to sum areas in; None for none.
+        region_column: Column with the names of the regions; "" for `name`, or their numbers.
     """
 
     crop_column: str = ""
@@ -58,6 +62,8 @@ class ZonalOptions:
     interior: bool = False
     min_pixels: float = 4.0
     encoding: str = ""
+    regions: Path | None = None
+    region_column: str = ""
 
 
 def map_parcels(
@@ -92,7 +98,12 @@ def map_parcels(
     check_output_path(out, parcels, overwrite)
     if options.classes is not None and not options.crop_column:
         raise UsageError("--classes assigns declared crops to classes; give --crop-column, the column of the crops")
+    if options.region_column and options.regions is None:
+        raise UsageError("--region-column names the column of the regions; give their file by --by")
     source, vectors = open_map(map_path), open_source(parcels, encoding=options.encoding)
+    regions = None
+    if options.regions is not None:
+        regions = read_regions(options.regions, source.grid, options.region_column)
     for column, what, option in (
         (options.crop_column, "declared crop", "--crop-column"),
         (options.id_column, "name of a parcel", "--id-column"),
@@ -104,7 +115,7 @@ def map_parcels(
         piece = max(vectors.count, 1)
     pieces = []
     for start, count in split_range(vectors.count, piece):
-        pieces.append(_compute_statistics(source, vectors, start, count, options, matcher))
+        pieces.append(_compute_statistics(source, vectors, start, count, options, matcher, regions))
         advance(start + count, vectors.count)
     found = concatenate_statistics([each for each, _ in pieces])
     if options.crop_column and matcher.unknown and not (found.declared is not None and (found.declared >= 0).any()):
@@ -112,10 +123,11 @@ def map_parcels(
     rank = None
     if found.declared is not None and found.probability is not None:
         rank = rank_suspects(found.probability, found.agrees, found.pixels, options.min_pixels)
+    names_of_regions = () if regions is None else regions.names
     names = _suspect_names(vectors, options.id_column, rank)
-    changed = write_vector_file(out, vectors, _add_columns(vectors, found, rank, source, piece))
+    changed = write_vector_file(out, vectors, _add_columns(vectors, found, rank, source, names_of_regions, piece))
     no_polygon = sum(count for _, count in pieces)
-    summary = summarize_parcels(source, vectors, found, rank, names, matcher.unknown, no_polygon)
+    summary = summarize_parcels(source, vectors, found, rank, names, matcher.unknown, no_polygon, names_of_regions)
     edge_only = int(((found.crop >= 0) & ~found.interior).sum()) if options.interior else 0
     for name, problem in sorted(vectors.problems.items()):
         _log.warning("parcels %r: column %r %s", str(parcels), name, problem)
@@ -123,7 +135,13 @@ def map_parcels(
 
 
 def _compute_statistics(
-    source: MapFile, vectors: VectorSource, start: int, count: int, options: ZonalOptions, matcher: CropMatcher
+    source: MapFile,
+    vectors: VectorSource,
+    start: int,
+    count: int,
+    options: ZonalOptions,
+    matcher: CropMatcher,
+    regions: Regions | None,
 ) -> tuple[ParcelStatistics, int]:
     """The statistics of a piece of the parcels, and the number of them without a polygon."""
     crop, name = options.crop_column, options.name_column
@@ -135,18 +153,24 @@ def _compute_statistics(
         names = list(read.frame[name]) if name in read.frame else [""] * len(read.frame)
         declared = matcher.indices(list(read.frame[crop]), names)
         probability = declared_probability(declared, majority)
-    return collect_statistics(majority, read.hectares, declared, probability), read.no_polygon
+    region = None if regions is None else regions.locate(shapely.point_on_surface(read.shapes))
+    return collect_statistics(majority, read.hectares, region, declared, probability), read.no_polygon
 
 
 def _add_columns(
-    vectors: VectorSource, found: ParcelStatistics, rank: NDArray[np.int64] | None, source: MapFile, piece: int
+    vectors: VectorSource,
+    found: ParcelStatistics,
+    rank: NDArray[np.int64] | None,
+    source: MapFile,
+    regions: Sequence[str],
+    piece: int,
 ) -> Iterator[geopandas.GeoDataFrame]:
     for start, count in split_range(vectors.count, piece):
         frame = vectors.read_range(start, count)
         # Columns of an earlier run are replaced.
         frame = frame.drop(columns=[name for name in vectors.columns if is_statistics_column(name)])
         ranks = None if rank is None else rank[start : start + count]
-        made = make_columns(found.select(start, count), ranks, source.classes, source.scores.precision)
+        made = make_columns(found.select(start, count), ranks, source.classes, source.scores.precision, regions)
         yield frame.assign(**made).astype({name: kind for name, kind in COLUMN_TYPES.items() if name in made})
 
 

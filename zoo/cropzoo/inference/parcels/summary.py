@@ -13,6 +13,7 @@ from cropzoo.data.classified_map import MapFile
 from cropzoo.data.declared_crops import EMPTY, UNKNOWN
 from cropzoo.data.model_scores import ModelScores
 from cropzoo.data.parcel_majority import confusion
+from cropzoo.data.regions import OUTSIDE
 from cropzoo.geo.vector.source import VectorSource
 from cropzoo.inference.parcels.columns import ParcelStatistics, is_statistics_column
 
@@ -66,6 +67,8 @@ class ParcelSummary:
         confusion: Number of parcels by declared (row) and mapped class, in the order of `classes`.
         confusion_hectares: Area of parcels by declared (row) and mapped class, ha.
         suspects: The least likely declarations, at most `SUSPECTS`.
+        regions: Area of the mapped parcels by region and majority class, ha; "outside" for parcels in no region. Empty
+            without regions.
     """
 
     SUSPECTS: ClassVar[int] = 10
@@ -89,6 +92,7 @@ class ParcelSummary:
     confusion: Sequence[Sequence[int]] = ()
     confusion_hectares: Sequence[Sequence[float]] = ()
     suspects: tuple[SuspiciousParcel, ...] = ()
+    regions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The summary as plain data for JSON."""
@@ -103,6 +107,7 @@ def summarize_parcels(
     names: Sequence[str],
     unknown: Mapping[str, int],
     no_polygon: int,
+    regions: Sequence[str] = (),
 ) -> ParcelSummary:
     """Summarize the statistics of a file of parcels.
 
@@ -114,6 +119,7 @@ def summarize_parcels(
         names: Names of the first suspicious parcels in order of their rank.
         unknown: Number of parcels by declared crop without a class.
         no_polygon: Number of parcels without a polygon.
+        regions: Names of the regions.
     """
     classes = tuple(each.name for each in source.classes)
     seen = found.crop >= 0
@@ -126,6 +132,7 @@ def summarize_parcels(
         "hectares": {name: round(float(value), 2) for name, value in zip(classes, area, strict=True)},
         "classes": classes,
         "scores": source.scores,
+        "regions": _sum_by_region(found, regions, classes),
         "replaced": tuple(name for name in vectors.columns if is_statistics_column(name)),
     }
     if rank is None or found.declared is None or found.probability is None:
@@ -144,6 +151,20 @@ def summarize_parcels(
         confusion_hectares=areas.round(2).tolist(),
         suspects=tuple(_suspects(found, rank, names, classes, source.scores.precision)),
     )
+
+
+def _sum_by_region(
+    found: ParcelStatistics, regions: Sequence[str], classes: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Area of the mapped parcels by region and majority class, ha."""
+    if found.region is None:
+        return {}
+    seen = found.crop >= 0
+    region = np.where(found.region < 0, len(regions), found.region)[seen]
+    names = [*regions, *([OUTSIDE] if (region == len(regions)).any() else [])]
+    cells = np.bincount(region * len(classes) + found.crop[seen], found.hectares[seen], len(names) * len(classes))
+    areas = cells.reshape(len(names), len(classes)).round(2).tolist()
+    return {name: dict(zip(classes, row, strict=True)) for name, row in zip(names, areas, strict=True)}
 
 
 def _suspects(
