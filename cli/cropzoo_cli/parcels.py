@@ -63,7 +63,7 @@ _MAX_UNKNOWN = 5
     "regions",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Vector file of regions: add the mapped areas in each of them. A parcel belongs to the region of a point in it.",
+    help="Vector file of regions: print the mapped areas in each. A parcel belongs to the region of a point inside it.",
 )
 @click.option(
     "--region-column",

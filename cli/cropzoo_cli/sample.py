@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cropzoo_cli.output import echo, note, print_json, table_lines
+from cropzoo_cli.output import echo, note, print_json, table_lines, warn
 from cropzoo_cli.progress import progress
 from cropzoo_cli.scores import print_model
 
@@ -107,6 +107,18 @@ _MAX_STRATA = 60
 @click.option(
     "--show-map-class", is_flag=True, help="Write the class in the map to the points; it biases interpreters."
 )
+@click.option(
+    "--images",
+    multiple=True,
+    metavar="PATTERN",
+    help="Images to write an interpretation sheet of each point from, a page that works offline. Repeatable.",
+)
+@click.option("--bands", default="", metavar="NAMES", help="Band names of images without any, separated by commas.")
+@click.option(
+    "--scale",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Reflectance of one stored unit of the images. Default: 0.0001 for integers, 1 for floating-point numbers.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and the expected standard errors without drawing points.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
@@ -114,6 +126,9 @@ def sample(
     map_path: Path,
     out: Path | None,
     show_map_class: bool,
+    images: tuple[str, ...],
+    bands: str,
+    scale: float | None,
     dry_run: bool,
     overwrite: bool,
     as_json: bool,
@@ -128,16 +143,20 @@ def sample(
     \b
     cropzoo sample map.tif --n 600 --dry-run
     cropzoo sample map.tif --target-se 0.015 --target maize:5% --out points.gpkg
+    cropzoo sample map.tif --n 600 --out points.gpkg --images 'S2_*.tif'
     """  # noqa: D301 click reads the backspace character itself
     from cropzoo.errors import UsageError
     from cropzoo.evaluation.area.points import write_points
     from cropzoo.evaluation.area.sampling import SampleOptions, check_outputs, draw_sample, plan_sample
+    from cropzoo.evaluation.area.sheets import check_sheets, locate_sheets, write_sheets
 
     if out is None and not dry_run:
         raise UsageError("cropzoo sample; no file is given; name the points file by --out, or pass --dry-run")
     found = SampleOptions(**options)
     if out is not None:
         check_outputs(out, (map_path, found.parcels, found.regions), overwrite)
+    if out is not None and images:
+        check_sheets(out, overwrite)
     with progress("steps of counting the map") as advance:
         plan = plan_sample(map_path, found, advance)
     print_model(plan.source.scores)
@@ -149,12 +168,21 @@ def sample(
             points, design = draw_sample(plan, show_map_class=show_map_class, advance=advance)
         write_points(out, points, design)
         written = out
+    sheets = None
+    if written is not None and images:
+        sheets = locate_sheets(written)
+        names = tuple(name.strip() for name in bands.split(",") if name.strip())
+        with progress("sheets") as advance:
+            lacking = write_sheets(written, points, design, images, bands=names, scale=scale, advance=advance)
+        if lacking:
+            warn(f"{lacking} of {len(points)} points are not on the images; their sheets have none")
     if as_json:
-        print_json({"points": None if written is None else str(written), **plan.as_dict()})
+        print_json({"points": written and str(written), "sheets": sheets and str(sheets), **plan.as_dict()})
         return
     if written is not None:
         what = "pixels" if found.parcels is None else "parcels"
-        echo(f"points     {written}  {plan.errors.size:,} {what}, {found.kind} design, seed {found.seed}\n")
+        echo(f"points     {written}  {plan.errors.size:,} {what}, {found.kind} design, seed {found.seed}")
+        echo(f"sheets     {sheets / 'index.html'}\n" if sheets is not None else "")
     echo("\n".join([*_stratum_lines(plan), "", *_error_lines(plan)]))
     if written is not None:
         echo(

@@ -13,8 +13,8 @@ from cropzoo.geo.raster.grid import RASTER_FAILURES, Grid, open_raster, unreadab
 from cropzoo.geo.raster.reader import reading_environment
 
 NOT_ESTIMATED = (
-    "Areas are mapped, not estimated: they are counts of pixels and contain the errors of the map. `cropzoo sample` and "
-    "`cropzoo assess` estimate areas with confidence intervals."
+    "Areas are mapped, not estimated: they are counts of pixels and contain the errors of the map. `cropzoo sample` "
+    "and `cropzoo assess` estimate areas with confidence intervals."
 )
 """What is said wherever mapped areas are shown."""
 

@@ -22,8 +22,6 @@ from cropzoo.geo.raster.orientation import Orientation
 from cropzoo.inference.mapping.page_images import (
     CurveGrid,
     PageImages,
-    as_jpeg,
-    as_png,
     class_picture,
     confidence_picture,
     picture_size,
@@ -32,6 +30,7 @@ from cropzoo.inference.mapping.page_images import (
 )
 from cropzoo.inference.mapping.plan import MapPlan
 from cropzoo.io import ProgressCallback, write_text
+from cropzoo.reports.imagery import as_jpeg, as_png
 from cropzoo.reports.patches import safe_color
 from cropzoo.reports.render import make_environment
 

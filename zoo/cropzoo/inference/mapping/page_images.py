@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning
 
 from cropzoo.data.classified_map import NODATA, STEPS, MapFile
 from cropzoo.errors import CropzooError
 from cropzoo.geo.raster.grid import RASTER_FAILURES, Grid, Window, open_raster, unreadable_error
-from cropzoo.geo.raster.naming import sentinel2_band
 from cropzoo.geo.raster.reader import CLEAR_SCL, StackReader, reading_environment
 from cropzoo.geo.raster.scene import ImageStack
 from cropzoo.io import ProgressCallback
+from cropzoo.reports.imagery import compute_index, find_color_bands, find_index_bands
 
 MAX_SIDE = 2000
 """Maximum side of a picture in pixels; browsers on phones refuse much larger ones."""
@@ -43,8 +39,6 @@ _PICTURE_DATES = 3
 _MIN_RANGE = 0.02
 """Minimum range of reflectance of a stretched channel, so that noise is not amplified."""
 
-_NDVI_RANGE = (-0.2, 1.0)
-
 
 def picture_size(grid: Grid) -> tuple[int, int]:
     """Height and width of the pictures of a map; a pixel shows one or several pixels of the map."""
@@ -62,16 +56,6 @@ def confidence_picture(source: MapFile) -> NDArray[np.uint8] | None:
     return None if source.confidence is None else _downsample(source.confidence, source.grid, Resampling.average)
 
 
-def as_png(values: NDArray[np.uint8]) -> str:
-    """A grayscale picture as a lossless data URI."""
-    return _uri(values[None], "PNG")
-
-
-def as_jpeg(colors: NDArray[np.uint8]) -> str:
-    """A color picture (h, w, 3) as a data URI; imagery takes a fifth of the size of a PNG."""
-    return _uri(np.moveaxis(colors, -1, 0), "JPEG", quality=85)
-
-
 def _downsample(path: Path, grid: Grid, how: Resampling) -> NDArray[np.uint8]:
     height, width = picture_size(grid)
     try:
@@ -80,18 +64,6 @@ def _downsample(path: Path, grid: Grid, how: Resampling) -> NDArray[np.uint8]:
     except RASTER_FAILURES as error:
         raise unreadable_error(path, error) from error
     return values
-
-
-def _uri(bands: NDArray[np.uint8], driver: str, **options: Any) -> str:
-    count, height, width = bands.shape
-    profile = {"driver": driver, "dtype": "uint8", "count": count, "height": height, "width": width, **options}
-    with rasterio.MemoryFile() as memory:
-        with warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED=False):
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with memory.open(**profile) as target:
-                target.write(bands)
-        content = memory.read()
-    return f"data:image/{driver.lower()};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,12 +140,12 @@ def read_curves(
         columns = _lattice_points(each.column, each.tile.grid.width, width, step)
         if not (len(rows) and len(columns) and len(each.used)):
             continue
-        bands, name, low, high = _index_bands(each.tile.bands)
+        bands, name, low, high = find_index_bands(each.tile.bands)
         values = np.full((len(each.used), len(rows), len(columns)), NODATA, np.uint8)
         with each.reader(bands) as reader, reading_environment(_CURVE_CACHE_MB):
             for number, date in enumerate(each.used):
                 series, clear = _read_at(reader, date, rows - each.row, columns - each.column)
-                index = _index(series * each.scale)
+                index = compute_index(series * each.scale)
                 good = clear & np.isfinite(index)
                 steps = np.rint(STEPS * (np.nan_to_num(index) - low) / (high - low)).clip(0, STEPS)
                 values[number][good] = steps[good]
@@ -209,7 +181,7 @@ def read_picture(
         columns = np.flatnonzero((at_column >= each.column) & (at_column < each.column + each.tile.grid.width))
         if own is None or not (len(rows) and len(columns)):
             continue
-        bands = _color_bands(each.tile.bands)
+        bands = find_color_bands(each.tile.bands)
         target = np.s_[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         with each.reader(tuple(dict.fromkeys(bands))) as reader, reading_environment(_CURVE_CACHE_MB):
             pick = [reader.bands.index(band) for band in bands]
@@ -259,38 +231,6 @@ def _strips(rows: NDArray[np.int64], width: int) -> Iterator[slice]:
         if stop == len(rows) or rows[stop] - rows[start] >= most:
             yield slice(start, stop)
             start = stop
-
-
-def _find(bands: Sequence[str], *wanted: str) -> str | None:
-    known = {sentinel2_band(band) or band.upper(): band for band in bands}
-    return next((known[name] for name in wanted if name in known), None)
-
-
-def _index_bands(bands: Sequence[str]) -> tuple[tuple[str, ...], str, float, float]:
-    """The bands of a time series, its name and its range."""
-    red, infrared = _find(bands, "B04", "RED"), _find(bands, "B08", "B8A", "NIR")
-    if red and infrared:
-        return (red, infrared), "NDVI", *_NDVI_RANGE
-    return (bands[0],), f"reflectance of {bands[0]}", 0.0, 0.6
-
-
-def _index(reflectance: NDArray[np.float32]) -> NDArray[np.float32]:
-    red: NDArray[np.float32] = reflectance[0]
-    infrared: NDArray[np.float32] = reflectance[-1]
-    if len(reflectance) == 1:
-        return red
-    total = red + infrared
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ndvi: NDArray[np.float32] = np.where(total > 0, (infrared - red) / total, np.nan)
-    return ndvi
-
-
-def _color_bands(bands: Sequence[str]) -> tuple[str, str, str]:
-    red, green, blue = _find(bands, "B04", "RED"), _find(bands, "B03", "GREEN"), _find(bands, "B02", "BLUE")
-    if red and green and blue:
-        return red, green, blue
-    first = [bands[min(number, len(bands) - 1)] for number in range(3)]
-    return first[0], first[1], first[2]
 
 
 def _best_dates(curves: CurveGrid) -> list[int]:

@@ -28,8 +28,8 @@ def format_attributes(classes: Sequence[LabelClass], areas: MappedAreas) -> str:
     """Return the content of an .aux.xml file: the class names, their colors, and a raster attribute table.
 
     The color table in a TIFF file has 256 entries; the one here has the classes only, and GDAL prefers it. The
-    attribute table has a row for each class: its value in the map, name, code if it has one, pixels, mapped hectares, red,
-    green and blue. GDAL and QGIS read both from this file only.
+    attribute table has a row for each class: its value in the map, name, code if it has one, pixels, mapped hectares,
+    red, green and blue. GDAL and QGIS read both from this file only.
     """
     dataset = ElementTree.Element("PAMDataset")
     band = ElementTree.SubElement(dataset, "PAMRasterBand", band="1")
