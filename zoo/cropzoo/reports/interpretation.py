@@ -156,7 +156,7 @@ def _draw_curve(curve: Curve) -> dict[str, Any]:
             for place, day, value in zip(places, curve.days, curve.values, strict=True)
         ],
         "months": [(x(day), label) for day, label in _list_months(first, last)],
-        "values": [(y(value), f"{value:.1f}") for value in steps],
+        "values": [(y(value), f"{round(value, 1) + 0:.1f}") for value in steps],
     }
 
 
@@ -165,7 +165,7 @@ def _list_months(first: int, last: int) -> list[tuple[int, str]]:
     start, end = EPOCH + timedelta(days=first), EPOCH + timedelta(days=last)
     months = (end.year - start.year) * 12 + end.month - start.month
     step = max(1, -(-months // _MAX_TICKS))
-    found = []
+    found: list[tuple[int, str]] = []
     for number in range(1, months + 1, step):
         year, month = divmod(start.year * 12 + start.month - 1 + number, 12)
         day = date(year, month + 1, 1)

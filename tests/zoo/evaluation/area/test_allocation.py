@@ -161,3 +161,10 @@ def test_a_simple_sample_has_the_variance_of_the_whole(expectation: Callable[...
 def test_accuracies_of_a_test_split_are_limited(expectation: Callable[..., Any]) -> None:
     strata = expectation().strata
     assert expect(strata, np.array([1.0, 0.0, 0.5])).correct.tolist() == [0.95, 0.05, 0.5]
+
+
+@pytest.mark.parametrize("kind", [0, 2])
+def test_errors_of_a_map_of_one_class_belong_to_all_others(make_map: Callable[..., Path], kind: int) -> None:
+    labels = np.full((20, 20), kind, np.uint8)
+    expected = expect(make_strata(count_pixels(open_map(make_map(labels))), True), np.full(3, 0.8))
+    assert expected.composition.tolist() == [pytest.approx([0.8 if each == kind else 0.1 for each in range(3)])]

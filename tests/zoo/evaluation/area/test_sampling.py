@@ -146,7 +146,7 @@ def test_pixels_are_drawn_with_the_stated_probabilities(
     path: Path, draw_again: Callable[..., Any], options: dict[str, Any]
 ) -> None:
     plan = plan_sample(path, SampleOptions(**options))
-    labels, repetitions = make_labels(), 400
+    labels, repetitions = make_labels(), 250
     drawn, weight = np.zeros(SIZE), np.zeros(SIZE)
     for seed in range(repetitions):
         points, _ = draw_again(plan, labels, seed)
@@ -157,9 +157,9 @@ def test_pixels_are_drawn_with_the_stated_probabilities(
     # With weights, every pixel counts once on average; a quarter of the map has about 1200 pixels.
     for part in (np.s_[:30, :40], np.s_[30:, :40], np.s_[:30, 40:], np.s_[30:, 40:]):
         pixels = (labels[part] < 255).sum()
-        assert weight[part].sum() / repetitions == pytest.approx(pixels, rel=0.04)
+        assert weight[part].sum() / repetitions == pytest.approx(pixels, rel=0.05)
     for kind in range(3):
-        assert weight[labels == kind].sum() / repetitions == pytest.approx((labels == kind).sum(), rel=0.04)
+        assert weight[labels == kind].sum() / repetitions == pytest.approx((labels == kind).sum(), rel=0.05)
 
 
 def _truth(plan: SamplePlan, labels: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -203,7 +203,7 @@ def _sample(points: Points, design: SamplingDesign) -> Sample:
 def test_planned_standard_errors_are_reached(
     make_map: Callable[..., Path], draw_again: Callable[..., Any], options: dict[str, Any]
 ) -> None:
-    """The standard deviation of the estimates of 500 samples is within 10 % of the planned standard error."""
+    """The standard deviation of the estimates of 300 samples is within 10 % of the planned standard error."""
     labels = make_labels(240, 320, patch=1)
     path = make_map(labels)
     with rasterio.open(path, "r+") as file:
@@ -211,7 +211,7 @@ def test_planned_standard_errors_are_reached(
     plan = plan_sample(path, SampleOptions(**options))
     truth = _truth(plan, labels)
     overall, shares = [], []
-    for seed in range(500):
+    for seed in range(300):
         points, design = draw_again(plan, labels, seed)
         place = _pixels(points)
         found = estimate_classes(_sample(points, design), labels[place].astype(np.int64), truth[place], 3)

@@ -112,8 +112,11 @@ def expect(strata: Strata, accuracy: NDArray[np.float64], correlation: float = 0
     frame, classes = strata.frame, len(accuracy)
     limited = accuracy.clip(*_BOUNDS)
     mapped = frame.area.reshape(-1, classes).sum(axis=0) / frame.area.sum()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        confused = np.where(mapped < 1, (1 - limited)[:, None] * mapped / (1 - mapped)[:, None], 0.0)
+    # Shares of the other classes in what is not mapped as a class; equal ones if the map has no other class.
+    others = np.where(np.eye(classes, dtype=bool), 0.0, mapped)
+    total = others.sum(axis=1, keepdims=True)
+    others = np.where(total > 0, others / np.maximum(total, 1e-300), 1 / max(classes - 1, 1))
+    confused = (1 - limited)[:, None] * others
     np.fill_diagonal(confused, limited)
     cell_class = np.arange(len(frame.area)) % classes
     of_cell, area = strata.of_cell, frame.area
@@ -172,8 +175,9 @@ def allocate(
     score = expected.weight * (np.sqrt(_scaled_variance(expected, targets)) if method == NEYMAN else 1.0)
     group = strata.map_class if strata.by_class else np.zeros(len(strata), np.int64)
     kinds, of_stratum = np.unique(group, return_inverse=True)
-    class_score, class_units = (np.bincount(of_stratum, each, len(kinds)) for each in (score, strata.units))
-    per_class = divide(size, class_score, class_low, class_units.astype(np.int64))
+    class_score = np.bincount(of_stratum, score, len(kinds)).astype(np.float64)
+    class_units = np.bincount(of_stratum, strata.units, len(kinds)).astype(np.int64)
+    per_class = divide(size, class_score, class_low, class_units)
     sampled = np.zeros(len(strata), np.int64)
     for number, count in enumerate(per_class.tolist()):
         own = of_stratum == number

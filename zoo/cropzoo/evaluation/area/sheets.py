@@ -186,7 +186,8 @@ def _read_batch(
 
 def _make_chips(view: _Views, shape: Any, grid: Grid) -> tuple[Chip, ...]:
     """Pictures of some dates, evenly spaced, with north at the top, and the outline of the unit on them."""
-    chosen = np.unique(np.linspace(0, len(view.pictures) - 1, _MAX_CHIPS).round().astype(int)) if view.pictures else []
+    places = np.linspace(0, len(view.pictures) - 1, _MAX_CHIPS).round().astype(int)
+    chosen = np.unique(places[places >= 0]).tolist()
     orientation = Orientation.of(grid.transform)
     x, y = grid.locate(view.window.row, view.window.column)
     a, b, _, d, e, _ = tuple(grid.transform)[:6]
@@ -233,10 +234,11 @@ def _find_window(shape: Any, grid: Grid) -> Window | None:
     if not (0 <= row < grid.height and 0 <= column < grid.width):
         return None
     side = int(np.clip(1.5 * max(right - left, bottom - top), _SIDE, _MAX_SIDE))
-    first_row, first_column = int(np.floor(row)) - side // 2, int(np.floor(column)) - side // 2
-    rows = max(first_row, 0), min(first_row + side, grid.height)
-    columns = max(first_column, 0), min(first_column + side, grid.width)
-    return Window(rows[0], columns[0], rows[1] - rows[0], columns[1] - columns[0])
+    height, width = min(side, grid.height), min(side, grid.width)
+    # At the edge of the images, the unit is not in the middle of the picture.
+    first_row = int(np.clip(np.floor(row) - height // 2, 0, grid.height - height))
+    first_column = int(np.clip(np.floor(column) - width // 2, 0, grid.width - width))
+    return Window(first_row, first_column, height, width)
 
 
 def _find_inside(shape: Any, grid: Grid, window: Window) -> NDArray[np.bool_]:

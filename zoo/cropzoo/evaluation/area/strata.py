@@ -200,7 +200,9 @@ def count_parcels(
     seen = cell >= 0
     cells = (1 if regions is None else len(regions.names) + outside) * classes
     units = np.bincount(cell[seen], minlength=cells)
-    total, squares = (np.bincount(cell[seen], area[seen] ** power, minlength=cells) for power in (1, 2))
+    total, squares = (
+        np.bincount(cell[seen], area[seen] ** power, minlength=cells).astype(np.float64) for power in (1, 2)
+    )
     _check_frame(source, regions, units, gap, "parcels")
     with np.errstate(invalid="ignore"):
         spread = np.where(units > 0, squares * units / total**2, 1.0)
@@ -317,5 +319,5 @@ def make_strata(frame: Frame, by_class: bool) -> Strata:
         map_class=present % classes if by_class else np.full(len(present), -1),
         region=present // classes if by_class else present,
         units=np.bincount(of_cell[use], frame.units[use], minlength=len(present)).astype(np.int64),
-        area=np.bincount(of_cell[use], frame.area[use], minlength=len(present)),
+        area=np.bincount(of_cell[use], frame.area[use], minlength=len(present)).astype(np.float64),
     )
