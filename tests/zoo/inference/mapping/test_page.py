@@ -222,6 +222,14 @@ def test_names_and_colors_from_the_file_are_only_text(map_path: Path, tmp_path: 
         assert text.count(mark) == text.count(f'{mark}www.w3.org/2000/svg"')
 
 
+def test_areas_are_mapped_and_not_estimated(map_path: Path, tmp_path: Path) -> None:
+    write_map_page(tmp_path / "map.html", map_path)
+    text = (tmp_path / "map.html").read_text()
+    assert re.search(r"[\d,]+ ha mapped in \d+ classes", text)
+    assert "Mapped areas, not estimated</h3>" in text
+    assert "they are counts of pixels and contain the errors of the map" in text
+
+
 def test_a_failure_leaves_the_page_that_stood_there(map_path: Path, tmp_path: Path) -> None:
     (tmp_path / "map.html").write_text("mine")
     map_path.write_bytes(map_path.read_bytes()[:300])
