@@ -44,6 +44,9 @@ COMMANDS = {
         "cropzoo_cli.parcels:parcels", "Compute parcel statistics of a map; flag suspicious declarations."
     ),
     "sample": LazyCommand("cropzoo_cli.sample:sample", "Draw a reference sample of a map, to be labeled."),
+    "assess": LazyCommand(
+        "cropzoo_cli.assess:assess", "Estimate the accuracy and the areas of a map from a reference sample."
+    ),
     "download": LazyCommand("cropzoo_cli.download:download", "Download weights of catalog entries."),
     "export": LazyCommand("cropzoo_cli.export:export", "Export a model as safetensors, ONNX or torch.export."),
     "import-weights": LazyCommand(

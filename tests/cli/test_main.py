@@ -96,7 +96,7 @@ def test_version(capsys):
     ("args", "says"),
     [
         (["trian"], "error: unknown command 'trian'; did you mean 'train'?"),
-        (["xyz"], "error: unknown command 'xyz'; known: calibrate, compare, download,"),
+        (["xyz"], "error: unknown command 'xyz'; known: assess, calibrate, compare,"),
         (["--ofline", "list"], "'--offline'"),
         (["list", "--jsn"], "'--json'"),
         (["list", "a", "b"], "\nsee `cropzoo list --help` for all options\n"),

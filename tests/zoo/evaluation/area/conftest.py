@@ -12,6 +12,8 @@ import shapely
 from cropzoo.evaluation.area.design import SamplingDesign, Stratum
 from cropzoo.evaluation.area.points import Points
 
+from .assessed import study as study
+
 DESIGN: dict[str, Any] = {
     "kind": "stratified",
     "unit": "pixel",

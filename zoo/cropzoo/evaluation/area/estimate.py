@@ -22,6 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
+_ROUNDING = 1e-9
+"""Residuals below this fraction of the largest unit are 0 but for rounding."""
+
 
 @dataclass(frozen=True)
 class Estimates:
@@ -134,15 +137,10 @@ class Sample:
             Two arrays () or (k,), float64. A stratum with one cluster adds nothing to the error, because its variance
             cannot be estimated. The degrees of freedom are at least 1, and at most clusters minus strata.
         """
-        columns = np.asarray(values, np.float64)
-        columns = columns.reshape(len(columns), -1)
-        strata, positions = self._cluster_strata
-        count, clusters = len(self.stratum_areas), self.cluster_counts
-        means = _sum_by(self.strata, columns * self.expanded[:, None], count) / self.stratum_areas[:, None]
-        centered = (columns - means[self.strata]) * self.expanded[:, None]
-        squares = _sum_by(positions, centered, len(strata)) ** 2
+        strata, clusters, factor = self._cluster_strata[0], self.cluster_counts, self._variance_factors
+        count = len(self.stratum_areas)
+        squares = self._cluster_residuals(values) ** 2
         sums = _sum_by(strata, squares, count)
-        factor = (1 - self.fractions) * clusters / np.maximum(clusters - 1, 1)
         variance = factor @ sums
         # Variance of the estimated variance: that of the squares of the clusters of each stratum.
         spread = _sum_by(strata, squares**2, count) - sums**2 / clusters[:, None]
@@ -152,10 +150,41 @@ class Sample:
         bounded = np.clip(freedom, 1, max(self.degrees_of_freedom, 1))
         return np.sqrt(variance).reshape(shape), bounded.reshape(shape)
 
+    def regress(self, response: ArrayLike, predictors: ArrayLike) -> Floats:
+        """Coefficients that give the difference of two totals the smallest variance under the design.
+
+        Args:
+            response: (n,), values of the units.
+            predictors: (n, p), values of the units.
+
+        Returns:
+            (p,), float64; 0 for a predictor that is constant within the strata.
+        """
+        weights = self._variance_factors[self._cluster_strata[0]][:, None]
+        x, y = self._cluster_residuals(predictors), self._cluster_residuals(response)
+        x[np.abs(x) < _ROUNDING * self.expanded.max()] = 0
+        slopes: Floats = np.linalg.lstsq(x.T @ (weights * x), x.T @ (weights * y), rcond=1e-9)[0][:, 0]
+        return slopes
+
+    @property
+    def _variance_factors(self) -> Floats:
+        """Factor of the sum of squares of each stratum's clusters, (S,)."""
+        clusters = self.cluster_counts
+        return (1 - self.fractions) * clusters / np.maximum(clusters - 1, 1)
+
+    def _cluster_residuals(self, values: ArrayLike) -> Floats:
+        """Totals of the clusters of what differs from the mean of the stratum, (clusters, k)."""
+        columns = np.asarray(values, np.float64)
+        columns = columns.reshape(len(columns), -1)
+        strata, positions = self._cluster_strata
+        sums = _sum_by(self.strata, columns * self.expanded[:, None], len(self.stratum_areas))
+        means = sums / self.stratum_areas[:, None]
+        return _sum_by(positions, (columns - means[self.strata]) * self.expanded[:, None], len(strata))
+
 
 def _sum_by(groups: NDArray[np.int64], values: Floats, count: int) -> Floats:
     """Sums of the rows of each group, (count, k)."""
-    return np.stack([np.bincount(groups, column, count) for column in values.T], axis=1)
+    return np.reshape([np.bincount(groups, column, count) for column in values.T], (-1, count)).T
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class Points:
         blocks: (n,), int64, numbers of the blocks of a two-stage design; None for other designs.
         reference: n labels of the interpreter, empty where there is no answer.
         notes: n notes of the interpreter.
-        map_classes: n names of the class in the map, to show them to the interpreter; None to hide them.
+        map_classes: n names of the class in the map, which the interpreter sees; None if they are hidden.
     """
 
     ids: NDArray[np.int64]
@@ -68,6 +68,24 @@ class Points:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def take(self, positions: NDArray[np.int64]) -> Points:
+        """Some of the points, in the order of their positions."""
+
+        def take_texts(texts: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(texts[each] for each in positions.tolist()) if texts else ()
+
+        return Points(
+            ids=self.ids[positions],
+            geometry=self.geometry[positions],
+            strata=self.strata[positions],
+            probabilities=self.probabilities[positions],
+            areas=self.areas[positions],
+            blocks=None if self.blocks is None else self.blocks[positions],
+            reference=take_texts(self.reference),
+            notes=take_texts(self.notes),
+            map_classes=None if self.map_classes is None else take_texts(self.map_classes),
+        )
 
 
 def write_points(path: Path, points: Points, design: SamplingDesign) -> None:
@@ -195,6 +213,7 @@ def _read_units(path: Path, design: SamplingDesign, label_column: str | None) ->
         blocks=numbers[_BLOCK].astype(np.int64) if design.block_side is not None else None,
         reference=_texts(frame, label_column),
         notes=_texts(frame, _NOTE if _NOTE in frame.columns else None),
+        map_classes=_texts(frame, _MAP_CLASS) if _MAP_CLASS in frame.columns else None,
     )
     _check_complete(points, design, path)
     return points
