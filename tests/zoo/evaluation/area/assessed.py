@@ -131,6 +131,16 @@ class Study:
         """Write the points with other labels by position."""
         return self.write(reference=tuple(labels.get(at, text) for at, text in enumerate(self.drawn.reference)))
 
+    def label(self, points: Path) -> Path:
+        """Write the true classes at the points of a file as CSV."""
+        frame = geopandas.read_file(points, layer="points")
+        places = frame.geometry.representative_point()
+        rows, columns = ((PLACE.f - places.y) // 10).astype(int), ((places.x - PLACE.c) // 10).astype(int)
+        frame["reference"] = [NAMES[each] for each in self.truth[rows, columns]]
+        path = points.with_suffix(".csv")
+        frame[["point_id", "reference"]].to_csv(path, index=False)
+        return path
+
     def write_regions(self, boxes: dict[str, tuple[float, float, float, float]]) -> Path:
         """Write boxes in columns and rows (left, top, right, bottom) as regions."""
         shapes = [

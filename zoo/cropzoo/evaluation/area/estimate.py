@@ -163,8 +163,8 @@ class Sample:
         weights = self._variance_factors[self._cluster_strata[0]][:, None]
         x, y = self._cluster_residuals(predictors), self._cluster_residuals(response)
         x[np.abs(x) < _ROUNDING * self.expanded.max()] = 0
-        slopes: Floats = np.linalg.lstsq(x.T @ (weights * x), x.T @ (weights * y), rcond=1e-9)[0][:, 0]
-        return slopes
+        slopes = np.linalg.lstsq(x.T @ (weights * x), x.T @ (weights * y), rcond=_ROUNDING)[0]
+        return np.asarray(slopes[:, 0], np.float64)
 
     @property
     def _variance_factors(self) -> Floats:
