@@ -59,8 +59,8 @@ def make_landscape(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 def _confused() -> NDArray[np.float64]:
     """Classes that wrong fields have in the map: more of the rare ones than there are."""
-    weights = np.sqrt(SHARES)
-    return weights / weights.sum()
+    weights: NDArray[np.float64] = np.sqrt(SHARES)
+    return np.asarray(weights / weights.sum())
 
 
 def repeat(

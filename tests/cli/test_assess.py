@@ -87,7 +87,7 @@ def test_sample_and_assess_belong_together(command: Any, study: Study) -> None:
     }
     for name, words in designs.items():
         size = "30" if name == "parcels" else "160"
-        file = f"{name}.gpkg"
+        file = f"drawn_{name}.gpkg"
         drawn = command("sample", "map.tif", "--n", size, *words, "--out", file, folder=study.folder, plugin=False)
         assert drawn.code == 0, drawn.err
         labels = study.label(study.folder / file)

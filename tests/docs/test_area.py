@@ -78,3 +78,19 @@ def test_points_without_a_label_are_reported(folder: Path) -> None:
     found = json.loads((folder / "assessment.json").read_text(encoding="utf-8"))
     assert (found["drawn"], found["answered"]) == (600, 588)
     assert "12 of 600 pixels (2.0 %) have no label" in found["notes"][0]
+
+
+def test_the_table_of_the_study_is_its_result() -> None:
+    """Ranges of the coverage over areas of more than 2 % of the map, by size of the sample."""
+    with (GUIDE.parent / "area_coverage.csv").open(encoding="utf-8") as file:
+        rows = [
+            row for row in csv.DictReader(file) if row["quantity"].startswith("area") and float(row["truth"]) > 0.02
+        ]
+    page = GUIDE.read_text(encoding="utf-8")
+    for size in ("600", "1200", "2400"):
+        ranges = []
+        for column in ("coverage", "normal"):
+            shares = [100 * float(row[column]) for row in rows if row["size"] == size]
+            ranges.append(f"{min(shares):.1f} to {max(shares):.1f} %")
+        assert f"| {int(size):,} |" in page
+        assert " | ".join(ranges) in page
