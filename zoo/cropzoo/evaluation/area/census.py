@@ -167,7 +167,7 @@ class _ByParcel(_Reader):
 
 
 class _ByPixel(_Reader):
-    """Reads parcels window by window of the map, so that memory does not grow with their number."""
+    """Rasterizes parcels window by window of the map; their polygons are held in memory."""
 
     def read(self, observations: Observations, advance: ProgressCallback) -> Census:
         grid, areas = self.source.grid, np.zeros(len(self.source.classes) + 1)
