@@ -58,7 +58,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --quiet tests/test_layers.py tests/docs/test_backbones.py tests/docs/test_experiments.py
+	$(BIN)/python -m pytest --quiet tests/test_layers.py tests/docs/test_backbones.py tests/docs/test_experiments.py tests/docs/test_weights.py
 	$(MKDOCS) build
 
 bench: $(VENV)/installed-dev
@@ -71,6 +71,7 @@ scores: $(VENV)/installed
 docs: $(VENV)/installed-dev
 	$(BIN)/python docs/make_backbones.py
 	$(BIN)/python docs/make_experiments.py
+	$(BIN)/python docs/make_weights.py
 	$(MKDOCS) build
 
 backbones: $(VENV)/installed
