@@ -349,6 +349,12 @@ def test_catalog_and_its_downloaded_weights(tmp_path: Path) -> None:
 
 
 def test_study_is_finished(tree: Path) -> None:
+    # With the defaults that the catalog entry tsvit.prepared had.
+    study = yaml.safe_load(Path("study.yaml").read_text())
+    study["recipe"] |= {"lr": 2e-3, "date_drop": 0.4, "max_dates": None, "date_sampling": "uniform"}
+    study["recipe"] |= {"crops_per_tile": 1, "weight_average": 0.0, "segmentation": {"class_weights": "none"}}
+    study["recipe"]["backbone"]["dropout"] = 0.0
+    Path("study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
     ended = cropzoo("compare", "study.yaml", "--out", "compared", "--dry-run", "--json")
     assert [(run["run"], run["state"]) for run in json.loads(ended.stdout)] == [
         (run["run"], run["state"]) for run in EXPECTED["compare"]

@@ -235,7 +235,7 @@ def _stored_recipe(zoo: Zoo, catalog: Catalog, folder: RunFolder, layers: list[t
     """The recipe of a run to resume; flags may repeat its settings, but not change them."""
     stored = folder.stored_recipe()
     recipe = read_recipe(zoo, stored, str(folder.recipe))
-    requested, _ = resolve_recipe(zoo, catalog, (str(folder.recipe), stored), *layers)
+    requested, _ = resolve_recipe(zoo, catalog, (str(folder.recipe), stored), *layers, entry="")
     if requested != recipe:
         old, new = flat_settings(recipe), flat_settings(requested)
         keys = [key for key in {**old, **new} if old.get(key, "unset") != new.get(key, "unset")]

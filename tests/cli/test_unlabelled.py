@@ -13,7 +13,8 @@ SMALL = ("--set", "image_size=12", "-b", "4", "--epochs", "2", "--device", "cpu"
 TSVIT = ("--backbone", "tsvit", *(f"--set=backbone.{each}" for each in ("patch_size=3", "dim=16", "heads=2")))
 DEPTHS = ("--set=backbone.temporal_depth=1", "--set=backbone.spatial_depth=1", "--set=backbone.head_dim=8")
 MTM = ("--dataset", "geotiff", "--set", "dataset.root=bare", "--set", "objective=mtm")
-TRAIN = ("train", *TSVIT, *DEPTHS, *SMALL)
+PLAIN = ("--set", "crops_per_tile=1", "--set", "weight_average=0")
+TRAIN = ("train", *TSVIT, *DEPTHS, *SMALL, *PLAIN)
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def test_the_first_example_is_the_recipe_that_its_command_runs(tmp_path):
     recipe, _ = resolve_recipe(zoo, catalog, ("--config", entry.recipe), ("--set", {"dataset": {"root": "a"}}))
     assert [(stage.objective, stage.epochs, stage.lr) for stage in recipe.stages] == [
         ("cscl", 5, 1e-4),
-        ("segmentation", 30, 2e-3),
+        ("segmentation", 30, 1e-3),
     ]
     assert (recipe.min_clear, recipe.dataset.options, recipe.backbone.options["dim"]) == (0.2, {"root": "a"}, 64)
 

@@ -22,7 +22,14 @@ def package_of(page: Path) -> str:
 
 def test_every_page_has_a_policy_and_no_script_that_it_would_block() -> None:
     pages = [page for page in PAGES if "<!doctype" in page.read_text()]
-    assert {page.name for page in pages} == {"report.html.j2", "study.html.j2", *SCRIPTS}
+    assert {page.name for page in pages} == {
+        "assessment.html.j2",
+        "interpretation.html.j2",
+        "interpretation_index.html.j2",
+        "report.html.j2",
+        "study.html.j2",
+        *SCRIPTS,
+    }
     for page in pages:
         source = page.read_text()
         name = SCRIPTS.get(page.name)

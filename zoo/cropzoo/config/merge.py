@@ -212,7 +212,7 @@ def resolve_recipe(
         zoo: names are looked up in it.
         catalog: its entries hold the defaults.
         layers: pairs of source and settings, in the order of increasing priority.
-        entry: catalog entry of the defaults; the one named BACKBONE.DATASET if None.
+        entry: catalog entry of the defaults; the one named BACKBONE.DATASET if None, none if empty.
 
     Returns:
         The recipe, and the name of the entry that gave its defaults, or an empty string.
@@ -236,7 +236,7 @@ def resolve_recipe(
     _look_up(zoo, backbone, dataset)
 
     given = merge({"backbone": {"name": backbone}, "dataset": {"name": dataset}}, given)
-    pair = entry or f"{backbone}.{dataset}"
+    pair = f"{backbone}.{dataset}" if entry is None else entry
     settings = _read_entry(zoo, catalog, pair) if pair in catalog.entries else {}
     of_weights = pretrained_backbone(zoo, catalog, given.get("weights", settings.get("weights")))
     defaults = {**settings, "backbone": of_weights} if of_weights.get("name") == backbone else settings
