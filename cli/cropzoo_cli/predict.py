@@ -233,8 +233,9 @@ def _write_report(report: Path, out: Path, plan: MapPlan) -> None:
 
 
 def _map_options(flags: dict[str, Any], rest: tuple[str, ...]) -> MapOptions:
+    from cropzoo.data.classified_map import CLASS
     from cropzoo.inference.mapping.options import MapOptions
-    from cropzoo.inference.mapping.outputs import CLASS, check_outputs
+    from cropzoo.inference.mapping.outputs import check_outputs
 
     outputs, clear = (CLASS, *_split_names(flags.pop("outputs"))), flags.pop("clear_scl")
     lists: dict[str, Any] = {
