@@ -166,3 +166,18 @@ def test_broken_design_is_refused(file: Path) -> None:
 def test_points_are_a_geopackage(tmp_path: Path, points: Points, design: SamplingDesign) -> None:
     with pytest.raises(UsageError, match=r"\.gpkg"):
         write_points(tmp_path / "points.geojson", points, design)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.drop(columns="geometry").assign(stratum=3 - table.stratum),
+        lambda table: table[["point_id", "reference", "geometry"]].set_geometry(table.geometry.translate(10, 0)),
+    ],
+)
+def test_labels_of_another_sample_are_refused(tmp_path: Path, file: Path, blank: Path, change: Any) -> None:
+    table = change(geopandas.read_file(file, layer="points"))
+    path = tmp_path / ("labels.geojson" if "geometry" in table else "labels.csv")
+    table.to_file(path) if "geometry" in table else table.to_csv(path, index=False)
+    with pytest.raises(CropzooError, match="labels belong to another sample"):
+        read_points(path, design=blank)

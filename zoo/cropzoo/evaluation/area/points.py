@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from cropzoo.data.legend import read_csv_rows
 from cropzoo.errors import CropzooError, UsageError, suggest
 from cropzoo.evaluation.area.design import SamplingDesign
-from cropzoo.geo.vector.fields import format_field
+from cropzoo.geo.vector.fields import format_field, read_number
 from cropzoo.geo.vector.longitudes import reproject
 from cropzoo.geo.vector.source import check_file, open_source, reading
 from cropzoo.geo.vector.writer import write_geopackage
@@ -145,7 +146,7 @@ def read_points(
     points = _read_units(source, stored, label_column if design is None else None)
     if design is None:
         return points, stored
-    labels = _read_labels(path, label_column)
+    labels = _read_labels(path, label_column, points, stored)
     unknown = [each for each in labels if each not in set(points.ids.tolist())]
     if unknown:
         raise CropzooError(
@@ -234,10 +235,14 @@ def _check_complete(points: Points, design: SamplingDesign, path: Path) -> None:
             )
 
 
-def _read_labels(path: Path, label_column: str) -> dict[int, str]:
+def _read_labels(path: Path, label_column: str, points: Points, design: SamplingDesign) -> dict[int, str]:
     """Labels by number of the point, from a vector file or CSV."""
     subject = f"labels {str(path)!r}"
-    columns, fields = _read_csv_fields(path) if path.suffix.lower() == ".csv" else _read_vector_fields(path)
+    geometry = None
+    if path.suffix.lower() == ".csv":
+        columns, fields = _read_csv_fields(path)
+    else:
+        columns, fields, geometry = _read_vector_fields(path, design.crs)
     _require_column(subject, _ID, columns, "labels are assigned to points by it")
     _require_label_column(subject, label_column, columns)
     ids = []
@@ -250,7 +255,50 @@ def _read_labels(path: Path, label_column: str) -> dict[int, str]:
             )
         ids.append(int(text))
     _refuse_double(ids, subject)
+    _refuse_other_sample(ids, columns, fields, geometry, points, design, subject)
     return dict(zip(ids, (_text(value) for value in fields(label_column)), strict=True))
+
+
+def _refuse_other_sample(
+    ids: Sequence[int],
+    columns: Sequence[str],
+    fields: _Fields,
+    geometry: NDArray[Any] | None,
+    points: Points,
+    design: SamplingDesign,
+    subject: str,
+) -> None:
+    """Raise if labels have another stratum, block or place than the points of their numbers.
+
+    All samples number their points from 1, so that the numbers alone do not tell one sample from another.
+    """
+    position = {number: index for index, number in enumerate(points.ids.tolist())}
+    there = [(row, position[number]) for row, number in enumerate(ids) if number in position]
+    wrong: set[int] = set()
+    for name, values in ((_STRATUM, points.strata), (_BLOCK, points.blocks)):
+        if values is not None and name in columns:
+            found = [read_number(_text(value)) for value in fields(name)]
+            wrong |= {row for row, index in there if found[row] is not None and found[row] != values[index]}
+    if geometry is not None:
+        for row, index in there:
+            if geometry[row] is not None and not _is_near(geometry[row], points.geometry[index], design):
+                wrong.add(row)
+    if wrong:
+        raise CropzooError(
+            f"{subject}; {_list_ids([ids[row] for row in sorted(wrong)])} of another stratum, block or place than in "
+            "the --design, so the labels belong to another sample; pass the points file that these labels were made "
+            "from as --design"
+        )
+
+
+def _is_near(one: Any, other: Any, design: SamplingDesign) -> bool:
+    """Whether the centers of the boxes of two geometries are closer than half a pixel."""
+    if one.is_empty:
+        return True  # a table without places
+    a, b, _, d, e, _ = design.transform
+    (left, low, right, high), (west, south, east, north) = one.bounds, other.bounds
+    across, along = (left + right - west - east) / 2, (low + high - south - north) / 2
+    return math.hypot(across, along) < math.sqrt(abs(a * e - b * d)) / 2
 
 
 _Fields = Callable[[str], Sequence[Any]]
@@ -263,10 +311,11 @@ def _read_csv_fields(path: Path) -> tuple[Sequence[str], _Fields]:
     return columns, lambda name: [row.get(name, "") for row in rows]
 
 
-def _read_vector_fields(path: Path) -> tuple[Sequence[str], _Fields]:
+def _read_vector_fields(path: Path, crs: str) -> tuple[Sequence[str], _Fields, NDArray[Any]]:
     source = open_source(path, what="labels")
     frame = source.read_range(0, source.count)
-    return source.columns, lambda name: list(frame[name])
+    geometry = reproject(np.array(frame.geometry, object), source.crs, crs)
+    return source.columns, lambda name: list(frame[name]), geometry
 
 
 def _texts(frame: pd.DataFrame, column: str | None) -> tuple[str, ...]:
