@@ -244,6 +244,12 @@ def test_another_map_may_have_another_crs(study: Study) -> None:
 # What is no sample of this map
 
 
+def find_first_of_stratum(study: Study) -> Any:
+    """Position of the first point in the stratum of each point."""
+    _, first, inverse = np.unique(study.drawn.strata, return_index=True, return_inverse=True)
+    return first[inverse]
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -258,6 +264,10 @@ def test_another_map_may_have_another_crs(study: Study) -> None:
         (
             lambda study: {"geometry": shapely.transform(study.drawn.geometry, lambda xy: xy + np.array([10, 0]))},
             "moved|another class",
+        ),
+        (
+            lambda study: {"geometry": study.drawn.geometry[find_first_of_stratum(study)]},
+            "two of them are in one pixel",
         ),
         (lambda study: {"geometry": shapely.buffer(study.drawn.geometry, 5)}, "their geometry is no point"),
         (lambda study: {"probabilities": np.full(120, 0.5)}, "inclusion probabilities"),

@@ -110,6 +110,14 @@ def _check_geometry(points: Points, design: SamplingDesign) -> None:
             f"points {_ids(points, moved)}; they are not at the center of a pixel of the map {design.map_name!r}, so "
             "they were moved; use the geometries of the file that `cropzoo sample` wrote"
         )
+    pixels = np.floor(rows).astype(np.int64) * design.shape[1] + np.floor(columns).astype(np.int64)
+    _, pixel, count = np.unique(pixels, return_inverse=True, return_counts=True)
+    shared = count[pixel] > 1
+    if shared.any():
+        raise CropzooError(
+            f"points {_ids(points, shared)}; two of them are in one pixel of the map {design.map_name!r}, and a pixel "
+            "is drawn only once, so they were moved; use the geometries of the file that `cropzoo sample` wrote"
+        )
 
 
 def _to_pixels(transform: Sequence[float], places: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
