@@ -18,6 +18,7 @@ from cropzoo.errors import CropzooError, UsageError
 from cropzoo.evaluation.area.assessment import AssessmentOptions, assess
 from cropzoo.evaluation.area.census import CensusFile
 from cropzoo.evaluation.area.design import Stratum
+from cropzoo.evaluation.area.points import write_points
 from cropzoo.evaluation.area.record import Measure
 
 from .assessed import AREA_HA, NAMES, PLACE, Study, confuse, draw, make_truth, write_map
@@ -485,3 +486,17 @@ def test_seen_classes_are_noted(study: Study) -> None:
 def test_maps_of_other_years_have_a_truth_of_their_own() -> None:
     """The helper's fields: two seeds give two truths, so that tests of other maps compare different ground."""
     assert (make_truth(0) != make_truth(1)).mean() > 0.3
+
+
+def test_points_moved_to_a_like_pixel_are_refused(study: Study) -> None:
+    """The class of the map is the same there, so that only the pixels in the design tell."""
+    places = study.drawn.geometry
+    columns, rows = (shapely.get_x(places) - PLACE.c) // 10, (PLACE.f - shapely.get_y(places)) // 10
+    pixels = tuple((rows * study.design.shape[1] + columns).astype(int).tolist())
+    write_points(study.points, study.drawn, replace(study.design, pixels=pixels))
+    assess(study.map, study.points)
+    moved = places.copy()
+    moved[[0, 1]] = places[[1, 0]]
+    write_points(study.points, replace(study.drawn, geometry=moved), replace(study.design, pixels=pixels))
+    with pytest.raises(CropzooError, match="points 1, 2; they are in other pixels"):
+        assess(study.map, study.points)

@@ -67,6 +67,7 @@ class SamplingDesign:
         parcels: File name of the parcels that are the units; None for pixels.
         block_side: Side of the blocks in pixels; None unless the design has two stages.
         version: Version of cropzoo that drew the sample.
+        pixels: Numbers of the drawn pixels, row * columns + column, by number of the point from 1; empty for parcels.
 
     Raises:
         CropzooError: The values contradict each other.
@@ -88,6 +89,7 @@ class SamplingDesign:
     parcels: str | None = None
     block_side: int | None = None
     version: str = ""
+    pixels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if problem := _find_problem(self):
@@ -147,6 +149,7 @@ class SamplingDesign:
                 "classes": tuple(values["classes"]),
                 "shape": tuple(values["shape"]),
                 "transform": tuple(values["transform"]),
+                "pixels": tuple(values.get("pixels", ())),
             }
             return cls(**known)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -177,6 +180,8 @@ def _find_problem(design: SamplingDesign) -> str:
         return "it has no strata"
     if len({each.number for each in design.strata}) < len(design.strata):
         return "two of its strata have one number"
+    if design.pixels and len(design.pixels) != design.sampled:
+        return f"it has {len(design.pixels)} pixels of {design.sampled} points"
     for each in design.strata:
         if problem := _find_stratum_problem(each, design):
             return f"stratum {each.number!r} {problem}"

@@ -111,6 +111,14 @@ def _check_geometry(points: Points, design: SamplingDesign) -> None:
             "they were moved; use the geometries of the file that `cropzoo sample` wrote"
         )
     pixels = np.floor(rows).astype(np.int64) * design.shape[1] + np.floor(columns).astype(np.int64)
+    if design.pixels:
+        drawn = dict(enumerate(design.pixels, start=1))
+        other = np.array([drawn.get(number) for number in points.ids.tolist()], object) != pixels
+        if other.any():
+            raise CropzooError(
+                f"points {_ids(points, other)}; they are in other pixels of the map {design.map_name!r} than those "
+                "that were drawn, so they were moved; use the geometries of the file that `cropzoo sample` wrote"
+            )
     _, pixel, count = np.unique(pixels, return_inverse=True, return_counts=True)
     shared = count[pixel] > 1
     if shared.any():

@@ -280,7 +280,8 @@ def draw_sample(
         blocks=units.blocks,
         map_classes=tuple(names[cell % len(names)] for cell in units.cells) if show_map_class else None,
     )
-    return points, _describe(plan, numbers.tolist())
+    pixels = units.rows * source.grid.width + units.columns if isinstance(frame, PixelFrame) else np.zeros(0, np.int64)
+    return points, replace(_describe(plan, numbers.tolist()), pixels=tuple(pixels.tolist()))
 
 
 def _check_options(options: SampleOptions) -> None:
