@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cropzoo.errors import UsageError
+from cropzoo_cli.options import classes_option, name_column_option, region_column_option
 from cropzoo_cli.output import echo, note, print_json, table_lines, warn
 from cropzoo_cli.progress import progress
 
@@ -46,12 +47,7 @@ _SUFFIX = ".html"
     metavar="REGIONS",
     help="Vector file of regions, such as districts, for which estimates are made too.",
 )
-@click.option(
-    "--region-column",
-    default="",
-    metavar="COLUMN",
-    help="Column of the names of the regions. Default: name, or the number of the region.",
-)
+@region_column_option
 @click.option(
     "--parcels",
     type=click.Path(path_type=Path),
@@ -65,19 +61,8 @@ _SUFFIX = ".html"
     help="Parcels with declared crops, for model-assisted areas; needs --crop-column.",
 )
 @click.option("--crop-column", default="", metavar="COLUMN", help="Column of the declared crop in --census.")
-@click.option(
-    "--name-column",
-    default="crop_name",
-    show_default=True,
-    metavar="COLUMN",
-    help="Column of the declared crop's name; ignored if it does not exist.",
-)
-@click.option(
-    "--classes",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Table that assigns declared crops to classes of the map (columns code, name, class), as for `prepare`.",
-)
+@name_column_option
+@classes_option
 @click.option(
     "--level",
     type=click.FloatRange(0.5, 0.999),

@@ -22,6 +22,27 @@ Command = Callable[..., Any]
 _SHARD = re.compile(r"(\d+)/(\d+)")
 
 
+region_column_option = click.option(
+    "--region-column",
+    default="",
+    metavar="COLUMN",
+    help="Column with the names of the regions. Default: name, or the number of the polygon without one.",
+)
+name_column_option = click.option(
+    "--name-column",
+    default="crop_name",
+    show_default=True,
+    metavar="COLUMN",
+    help="Column of the declared crop's name; ignored if it does not exist.",
+)
+classes_option = click.option(
+    "--classes",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Table that assigns declared crops to classes of the map (columns code, name, class), as for `prepare`.",
+)
+
+
 class BaselineCommand(click.Command):
     """A command whose option --baseline needs no value; the default is "knn".
 

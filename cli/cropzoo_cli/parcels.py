@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cropzoo_cli.options import classes_option, name_column_option, region_column_option
 from cropzoo_cli.output import echo, note, print_json, table_lines, warn
 from cropzoo_cli.progress import progress
 from cropzoo_cli.scores import percent, print_model
@@ -36,19 +37,8 @@ _MAX_UNKNOWN = 5
 @click.option(
     "--crop-column", default="", metavar="COLUMN", help="Column of the declared crop, to compare with the map."
 )
-@click.option(
-    "--name-column",
-    default="crop_name",
-    show_default=True,
-    metavar="COLUMN",
-    help="Column of the declared crop's name; ignored if it does not exist.",
-)
-@click.option(
-    "--classes",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Table that assigns declared crops to classes of the map (columns code, name, class), as for `prepare`.",
-)
+@name_column_option
+@classes_option
 @click.option(
     "--id-column",
     default="",
@@ -65,12 +55,7 @@ _MAX_UNKNOWN = 5
     metavar="FILE",
     help="Vector file of regions: print the mapped areas in each. A parcel belongs to the region of a point inside it.",
 )
-@click.option(
-    "--region-column",
-    default="",
-    metavar="COLUMN",
-    help="Column with the names of the regions. Default: name, or the number of the polygon without one.",
-)
+@region_column_option
 @click.option("--interior", is_flag=True, help="Use only pixels completely inside a parcel, where the parcel has any.")
 @click.option(
     "--min-pixels",

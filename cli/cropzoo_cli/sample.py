@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cropzoo_cli.options import region_column_option
 from cropzoo_cli.output import echo, note, print_json, table_lines, warn
 from cropzoo_cli.progress import progress
 from cropzoo_cli.scores import print_model
@@ -52,12 +53,7 @@ _MAX_STRATA = 60
     metavar="FILE",
     help="Vector file of regions that divide the map; every class in every region is a stratum.",
 )
-@click.option(
-    "--region-column",
-    default="",
-    metavar="COLUMN",
-    help="Column with the names of the regions. Default: name, or the number of the polygon without one.",
-)
+@region_column_option
 @click.option("--outside", is_flag=True, help="Make what is in no region a region of its own instead of an error.")
 @click.option(
     "--parcels",
