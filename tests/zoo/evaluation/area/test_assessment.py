@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 import shapely
 
-from cropzoo.errors import CropzooError, UsageError
+from cropzoo.errors import CropzooError
 from cropzoo.evaluation.area.assessment import AssessmentOptions, assess
 from cropzoo.evaluation.area.census import CensusFile
 from cropzoo.evaluation.area.design import Stratum
-from cropzoo.evaluation.area.points import write_points
 from cropzoo.evaluation.area.record import Measure
 
 from .assessed import AREA_HA, NAMES, PLACE, Study, confuse, draw, make_truth, write_map
@@ -242,85 +241,6 @@ def test_another_map_may_have_another_crs(study: Study) -> None:
     assert found.total.overall.value == pytest.approx(0.8, abs=0.1)
 
 
-# What is no sample of this map
-
-
-def find_first_of_stratum(study: Study) -> Any:
-    """Position of the first point in the stratum of each point."""
-    _, first, inverse = np.unique(study.drawn.strata, return_index=True, return_inverse=True)
-    return first[inverse]
-
-
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        (
-            lambda study: {"geometry": shapely.transform(study.drawn.geometry, lambda xy: xy + np.array([4, 0]))},
-            "were moved",
-        ),
-        (
-            lambda study: {"geometry": shapely.transform(study.drawn.geometry, lambda xy: xy + np.array([1000, 0]))},
-            "were moved",
-        ),
-        (
-            lambda study: {"geometry": shapely.transform(study.drawn.geometry, lambda xy: xy + np.array([10, 0]))},
-            "moved|another class",
-        ),
-        (
-            lambda study: {"geometry": study.drawn.geometry[find_first_of_stratum(study)]},
-            "two of them are in one pixel",
-        ),
-        (lambda study: {"geometry": shapely.buffer(study.drawn.geometry, 5)}, "their geometry is no point"),
-        (lambda study: {"probabilities": np.full(120, 0.5)}, "inclusion probabilities"),
-        (lambda study: {"areas": np.zeros(120)}, "inclusion probabilities or areas"),
-        (lambda study: {"reference": ()}, "none of the points has one"),
-        (lambda study: {"reference": ("forest",) * 120}, "none of them is a class of the map"),
-    ],
-)
-def test_edited_points_are_refused(study: Study, change: Callable[[Study], dict[str, Any]], problem: str) -> None:
-    study.write(**change(study))
-    with pytest.raises(CropzooError, match=problem):
-        assess(study.map, study.points)
-
-
-def test_points_of_another_stratum_are_refused(study: Study) -> None:
-    """Numbers of two strata exchanged: counts and probabilities are right, the map's classes are not."""
-    strata = study.drawn.strata
-    study.write(strata=np.where(strata == 1, 2, np.where(strata == 2, 1, strata)), probabilities=_swapped(study))
-    with pytest.raises(CropzooError, match=r"the map .* has another class there than their strata"):
-        assess(study.map, study.points)
-
-
-def _swapped(study: Study) -> Any:
-    units = {each.number: each.sampled / each.units for each in study.design.strata}
-    other = {1: 2, 2: 1}
-    return np.array([units[other.get(each, each)] for each in study.drawn.strata.tolist()])
-
-
-def test_the_test_split_is_no_sample(study: Study) -> None:
-    frame = geopandas.GeoDataFrame(
-        {"reference": study.drawn.reference}, geometry=list(study.drawn.geometry), crs="EPSG:32631"
-    )
-    frame.to_file(study.folder / "test_split.gpkg")
-    with pytest.raises(CropzooError, match="no sampling design"):
-        assess(study.map, study.folder / "test_split.gpkg")
-
-
-def test_a_stratum_with_one_answer_is_refused(study: Study) -> None:
-    first = study.drawn.strata == 1
-    keep = int(np.flatnonzero(first)[0])
-    study.relabel({position: "" for position in np.flatnonzero(first).tolist() if position != keep})
-    with pytest.raises(CropzooError, match="stratum 1 has 1 points with a label, of 40"):
-        assess(study.map, study.points)
-
-
-def test_a_stratum_without_points_is_refused(study: Study) -> None:
-    strata = (*study.design.strata, Stratum(9, 100, 0, 10_000.0, 1))
-    study.write(replace(study.design, strata=strata))
-    with pytest.raises(CropzooError, match="no unit was drawn from 1 of its 4 strata"):
-        assess(study.map, study.points)
-
-
 # Other designs
 
 
@@ -404,80 +324,6 @@ def test_a_census_without_crops_of_the_map_is_refused(study: Study, column: str,
         assess(study.map, study.points, AssessmentOptions(census=CensusFile(path, column)))
 
 
-# Parcels
-
-
-@pytest.fixture
-def parcels(study: Study) -> Study:
-    """A stratified sample of 30 of the 48 parcels; the class of a parcel is the truth in this map."""
-    frame = geopandas.read_file(study.write_parcels())
-    truth = study.truth[::10, ::10].ravel()
-    generator = np.random.default_rng(6)
-    counts = [min(10, int((truth == each).sum())) for each in range(3)]
-    drawn = np.concatenate(
-        [generator.choice(np.flatnonzero(truth == each), count, False) for each, count in enumerate(counts)]
-    )
-    units = [int((truth == each).sum()) for each in range(3)]
-    strata = tuple(Stratum(each + 1, units[each], counts[each], 10_000.0 * units[each], each) for each in range(3))
-    labels = [NAMES[each] for each in truth[drawn]]
-    labels[0] = NAMES[1]
-    study.drawn = replace(
-        study.drawn,
-        ids=np.arange(1, len(drawn) + 1),
-        geometry=np.array(frame.geometry)[drawn],
-        strata=truth[drawn].astype(np.int64) + 1,
-        probabilities=np.array([counts[each] / units[each] for each in truth[drawn]]),
-        areas=np.full(len(drawn), 10_000.0),
-        reference=tuple(labels),
-    )
-    study.design = replace(study.design, unit="parcel", strata=strata, parcels="parcels.gpkg")
-    study.write()
-    return study
-
-
-def test_parcels_are_units(parcels: Study) -> None:
-    found = assess(parcels.map, parcels.points)
-    truth = parcels.truth[::10, ::10].ravel()
-    weight = (truth == 0).sum() / min(10, (truth == 0).sum())
-    assert found.total.overall.value == pytest.approx(1 - weight / 48)
-    assert [each.mapped_ha for each in found.total.classes] == [
-        pytest.approx((truth == each).sum()) for each in range(3)
-    ]
-    assert any("The units are parcels" in note for note in found.notes)
-
-
-def test_parcels_by_region_need_all_parcels(parcels: Study) -> None:
-    regions = parcels.write_regions({"west": (0, 0, 40, 60), "east": (40, 0, 80, 60)})
-    with pytest.raises(UsageError, match="--parcels"):
-        assess(parcels.map, parcels.points, AssessmentOptions(by=regions))
-    options = AssessmentOptions(by=regions, parcels=parcels.folder / "parcels.gpkg")
-    found = assess(parcels.map, parcels.points, options)
-    assert [each.area_ha for each in found.regions] == [24.0, 24.0]
-    assert sum(each.points for each in found.regions) == found.total.points
-    half = geopandas.read_file(parcels.folder / "parcels.gpkg").iloc[:30]
-    half.to_file(parcels.folder / "half.gpkg")
-    with pytest.raises(CropzooError, match=r"from which the sample was drawn"):
-        assess(parcels.map, parcels.points, replace(options, parcels=parcels.folder / "half.gpkg"))
-
-
-def test_parcels_of_pixels_are_a_contradiction(study: Study) -> None:
-    with pytest.raises(UsageError, match="pixels and not parcels"):
-        assess(study.map, study.points, AssessmentOptions(parcels=study.write_parcels()))
-
-
-def test_declared_crops_of_sampled_parcels(parcels: Study) -> None:
-    path = parcels.write_parcels(wrong=[5])
-    found = assess(parcels.map, parcels.points, AssessmentOptions(census=CensusFile(path, "crop")))
-    declared = geopandas.read_file(path)["crop"].value_counts()
-    assert [each.census_ha for each in found.assisted] == [pytest.approx(declared[each]) for each in NAMES]
-    for each in found.assisted:
-        assert each.difference_ha.value is not None
-    few = geopandas.read_file(path).iloc[:20]
-    few.to_file(parcels.folder / "few.gpkg")
-    with pytest.raises(CropzooError, match="from which the sample was drawn"):
-        assess(parcels.map, parcels.points, AssessmentOptions(census=CensusFile(parcels.folder / "few.gpkg", "crop")))
-
-
 def test_seen_classes_are_noted(study: Study) -> None:
     study.write(map_classes=tuple("grass" for _ in range(120)))
     assert any("was shown to the interpreter" in note for note in assess(study.map, study.points).notes)
@@ -486,17 +332,3 @@ def test_seen_classes_are_noted(study: Study) -> None:
 def test_maps_of_other_years_have_a_truth_of_their_own() -> None:
     """The helper's fields: two seeds give two truths, so that tests of other maps compare different ground."""
     assert (make_truth(0) != make_truth(1)).mean() > 0.3
-
-
-def test_points_moved_to_a_like_pixel_are_refused(study: Study) -> None:
-    """The class of the map is the same there, so that only the pixels in the design tell."""
-    places = study.drawn.geometry
-    columns, rows = (shapely.get_x(places) - PLACE.c) // 10, (PLACE.f - shapely.get_y(places)) // 10
-    pixels = tuple((rows * study.design.shape[1] + columns).astype(int).tolist())
-    write_points(study.points, study.drawn, replace(study.design, pixels=pixels))
-    assess(study.map, study.points)
-    moved = places.copy()
-    moved[[0, 1]] = places[[1, 0]]
-    write_points(study.points, replace(study.drawn, geometry=moved), replace(study.design, pixels=pixels))
-    with pytest.raises(CropzooError, match="points 1, 2; they are in other pixels"):
-        assess(study.map, study.points)
