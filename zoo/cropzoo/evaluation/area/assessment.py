@@ -93,26 +93,10 @@ def assess(
     points, design = read_points(points_path, label_column=options.label_column, design=options.design)
     checksum = sha256_of(map_path)
     same_map = checksum == design.map_sha256
-    if not same_map and not options.other_map:
-        raise CropzooError(
-            f"map {str(map_path)!r}; it is not the map {design.map_name!r} from which the points were drawn, or it has "
-            "changed since; give that map, draw points from this one with `cropzoo sample`, or pass --other-map to "
-            "assess this map with those points (possible, but less precise)"
-        )
+    _check_options(map_path, design, options, same_map)
     regions = None if options.by is None else read_regions(options.by, source.grid, options.region_column)
-    parcels = options.parcels or (options.census.path if options.census and design.unit == PARCEL else None)
-    if design.unit == PARCEL and regions is not None and parcels is None:
-        raise UsageError(
-            f"--by {str(options.by)!r}; the points are parcels, and the areas of regions are those of all their "
-            "parcels; give the file from which the sample was drawn by --parcels"
-        )
-    if design.unit != PARCEL and options.parcels is not None:
-        raise UsageError(
-            f"--parcels {str(options.parcels)!r}; the points are pixels and not parcels; leave it out, or pass "
-            "--census for declared crops"
-        )
     observations = observe(source, points, design, same_map=same_map)
-    frame = _count(source, design, regions, parcels, advance)
+    frame = _count(source, design, regions, _parcels_of(design, options), advance)
     total, by_region = _estimate(source, design, observations, regions, frame, options, same_map)
     covers = frame is not None and abs(frame.area.sum() / design.area - 1) < _SAME_AREA
     use_map = covers and not (same_map and design.kind == STRATIFIED)  # otherwise the map is constant in each stratum
@@ -152,6 +136,36 @@ def assess(
         statement=make_statement(map_path.name, design, total, len(points), options.level, options.method, same_map),
         version=__version__,
     )
+
+
+def _check_options(map_path: Path, design: SamplingDesign, options: AssessmentOptions, same_map: bool) -> None:
+    """Check that the map and the options fit the design.
+
+    Raises:
+        CropzooError: The map is another one than the sampled one.
+        UsageError: Files of parcels are missing, or given for pixels.
+    """
+    if not same_map and not options.other_map:
+        raise CropzooError(
+            f"map {str(map_path)!r}; it is not the map {design.map_name!r} from which the points were drawn, or it has "
+            "changed since; give that map, draw points from this one with `cropzoo sample`, or pass --other-map to "
+            "assess this map with those points (possible, but less precise)"
+        )
+    if design.unit == PARCEL and options.by is not None and _parcels_of(design, options) is None:
+        raise UsageError(
+            f"--by {str(options.by)!r}; the points are parcels, and the areas of regions are those of all their "
+            "parcels; give the file from which the sample was drawn by --parcels"
+        )
+    if design.unit != PARCEL and options.parcels is not None:
+        raise UsageError(
+            f"--parcels {str(options.parcels)!r}; the points are pixels and not parcels; leave it out, or pass "
+            "--census for declared crops"
+        )
+
+
+def _parcels_of(design: SamplingDesign, options: AssessmentOptions) -> Path | None:
+    """The file of all parcels from which a sample of parcels was drawn; None without one."""
+    return options.parcels or (options.census.path if options.census and design.unit == PARCEL else None)
 
 
 def _count(

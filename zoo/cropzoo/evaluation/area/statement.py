@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from cropzoo.evaluation.area.design import PARCEL, SIMPLE, STRATIFIED, SamplingDesign
 from cropzoo.evaluation.area.intervals import NORMAL
@@ -37,53 +37,73 @@ def make_notes(
         shown: Whether the interpreter saw the map's class.
         freedom: Number of clusters minus strata.
     """
-    notes = []
-    unit = f"{design.unit}s"
+    return (
+        *_answer_notes(design, strata, total, shown),
+        *_map_notes(design, missing, same_map, covers),
+        *_number_notes(total, regions, missing),
+        *_unit_notes(design, len(strata), freedom),
+    )
+
+
+def _answer_notes(
+    design: SamplingDesign, strata: Sequence[StratumResult], total: AreaResult, shown: bool
+) -> Iterator[str]:
+    """Notes on the labels."""
     drawn = sum(each.drawn for each in strata)
     silent = drawn - total.points
     if silent:
-        notes.append(
-            f"{silent:,} of {drawn:,} {unit} ({_percent(silent / drawn)}) have no label. The estimates assume that "
-            f"they are like the labeled ones of their stratum.{_worst_stratum(strata)}"
+        yield (
+            f"{silent:,} of {drawn:,} {design.unit}s ({_percent(silent / drawn)}) have no label. The estimates assume "
+            f"that they are like the labeled ones of their stratum.{_worst_stratum(strata)}"
         )
+    if shown:
+        yield "The class of the map was shown to the interpreter, which tends to make a map look more accurate."
+
+
+def _map_notes(design: SamplingDesign, missing: Sequence[str], same_map: bool, covers: bool) -> Iterator[str]:
+    """Notes on a map that is not the sampled one, or lacks classes."""
     if not same_map:
-        notes.append(
+        yield (
             f"The points were drawn from another map ({design.map_name}), whose classes are the strata. The estimates "
             "are unbiased also for this map (Stehman 2014), and less precise than those from points drawn from it."
         )
     if not covers:
-        notes.append(
+        yield (
             "The map does not have data in the same area as the map from which the points were drawn. Accuracies and "
             "shares are those of the area of the sampled map, and mapped areas those of this map."
         )
     if missing:
-        notes.append(
+        yield (
             f"The map lacks {_join(missing)}, which labels have. {'They are' if len(missing) > 1 else 'It is'} counted "
             "as omitted by the map."
         )
+
+
+def _number_notes(total: AreaResult, regions: Sequence[AreaResult], missing: Sequence[str]) -> Iterator[str]:
+    """Notes on classes and regions with few points."""
     if few := [each.name for each in total.classes if each.notes and each.name not in missing]:
-        notes.append(
+        yield (
             f"Fewer than {FEW} points are the basis of an accuracy or area of {_join(few)}. Their intervals are "
             "wide, and may cover the truth less often than they say."
         )
     for each in regions:
         if not each.points:
-            notes.append(f"Region {each.name} has no point with a label, so nothing is estimated for it.")
+            yield f"Region {each.name} has no point with a label, so nothing is estimated for it."
     if few := [each.name for each in regions if 0 < each.points < FEW]:
-        notes.append(f"Fewer than {FEW} points are in {_join(few)}.")
+        yield f"Fewer than {FEW} points are in {_join(few)}."
+
+
+def _unit_notes(design: SamplingDesign, strata: int, freedom: int) -> Iterator[str]:
+    """Notes on parcels and blocks."""
     if design.unit == PARCEL:
-        notes.append(
+        yield (
             "The units are parcels. The class of a parcel in the map is that of the majority of its pixels, and every "
             "parcel counts with its area. Ground outside parcels is not part of the result."
         )
-    if shown:
-        notes.append("The class of the map was shown to the interpreter, which tends to make a map look more accurate.")
     if design.block_side is not None and freedom < FEW:
-        notes.append(
-            f"The points are in {freedom + len(strata)} blocks. The standard errors rest on {freedom} degrees of "
-            "freedom."
+        yield (
+            f"The points are in {freedom + strata} blocks. The standard errors rest on {freedom} degrees of freedom."
         )
-    return tuple(notes)
 
 
 def _worst_stratum(strata: Sequence[StratumResult]) -> str:
@@ -115,12 +135,12 @@ def make_statement(
         same_map: Whether the map is the one from which the points were drawn.
     """
     interval, digits = f"{100 * level:g} % confidence interval", area_digits(total.area_ha)
-    labeled = "All of them were labeled" if total.points == drawn else f"{total.points:,} of them were labeled"
+    labeled = "All of them have" if total.points == drawn else f"{total.points:,} of them have"
     accuracy = total.overall
     origin = "" if same_map else f", drawn from another map ({design.map_name})"
     parts = [
         f"The accuracy of the map {map_name} and the areas of its classes were estimated from "
-        f"{_design_text(design, drawn)}{origin}. {labeled} by reference data.",
+        f"{_design_text(design, drawn)}{origin}. {labeled} a reference label.",
         f"The overall accuracy is {_percent(accuracy.value)} ({interval} {_range(accuracy, 100, 1)} %, standard error "
         f"{_number(accuracy.error, 100, 1)} percentage points).",
     ]
