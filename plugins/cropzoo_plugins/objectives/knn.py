@@ -60,9 +60,9 @@ class KNN(FittedObjective):
     Args:
         backbone: Backbone that computes the features.
         classes: Number of classes.
-        neighbors: Number of neighbors that vote, at least 1; all pixels if there are fewer. Without it, a third of the
-            median number of training pixels of a class, from 3 to 15: more would outvote the classes, and fewer follow
-            wrong labels and mixed pixels.
+        neighbors: Number of neighbors that vote, at least 1; all pixels if there are fewer. If None, a third of the
+            median number of training pixels of a class, from 3 to 15. Too many neighbors reach into other classes, and
+            too few follow mislabeled and mixed pixels.
         class_weight: "balanced" weighs the vote of each class by the inverse of its number of training pixels, "none"
             does not.
         max_pixels: Largest number of training pixels; more are sampled evenly from the classes.
