@@ -65,7 +65,8 @@ class ModelScores:
         """A line that says that the model is below its baseline; empty if it is not."""
         if not self.deficit:
             return ""
-        return f"the model scores below its {self.baseline} baseline in {self.deficit}; more data, longer training or another classifier may help"
+        below = f"the model scores below its {self.baseline} baseline in {self.deficit}"
+        return f"{below}; more data, longer training or another classifier may help"
 
     def as_tags(self, classes: Sequence[str]) -> dict[str, str]:
         """The scores as tags of a map: MODEL, DATASET, TEST_OA, ..., and PRECISION_0 by index of the class."""
